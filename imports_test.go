@@ -55,7 +55,8 @@ var allowedImports = map[string][]string{
 	"quota/limits":         {"tree"},
 	"tree/memtree":         {"tree"}, // for tests
 	"tree/treetest":        {"tree"},
-	"fs":                   {"fs/vfs", "fs/vfs/aferosystem", "fs/hold", "fs/posixacl", "mounts"},
+	"fs":                   {"fs/vfs", "fs/vfs/aferosystem", "fs/volumes", "fs/posixacl"},
+	"fs/volumes":           {"fs/vfs", "fs/hold", "fs/posixacl", "mounts"},
 	"fs/posixacl":          {},
 	"fs/vfs/aferosystem":   {"fs/vfs"},
 	"fs/hold":              {"fs/vfs"},

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"ifmatch/fs/volumes"
 )
 
 // A value that is too large for an extended attribute is kept beside the tree, in a file of the state directory. The
@@ -107,7 +109,7 @@ func (s *FS) KeepBeside(name string, value []byte) (stored []byte, err error) {
 	if err != nil {
 		return nil, err
 	}
-	dir := Local(name)
+	dir := volumes.Local(name)
 	if info.Kind != Directory {
 		dir = path.Dir(dir)
 	}
@@ -127,7 +129,7 @@ func (v *volume) keepBeside(value []byte) (stored []byte, err error) {
 	if err := v.takeFresh(int64(len(value))); err != nil {
 		return nil, &iofs.PathError{Op: "keep", Path: v.StatePath(besidePart), Err: err}
 	}
-	staged := v.Unique(v.Session, NewPrefix)
+	staged := v.Unique(v.Session, volumes.NewPrefix)
 	need := Need{Name: v.StatePath(besidePart), Length: int64(len(value)), Arrived: true}
 	err = v.retryMakingRoom(context.Background(), need, func() error {
 		err := v.WriteFile(staged, value)
@@ -143,7 +145,7 @@ func (v *volume) keepBeside(value []byte) (stored []byte, err error) {
 	err = v.RenameNew(staged, at)
 	if errors.Is(err, iofs.ErrNotExist) {
 		if err = v.MakeDir(v.StatePath(besidePart)); err == nil && v.opts.Durability == Full {
-			err = v.SyncDir(path.Join(v.Top, OwnDir))
+			err = v.SyncDir(path.Join(v.Top, volumes.OwnDir))
 		}
 		if err == nil {
 			err = v.RenameNew(staged, at)
@@ -322,7 +324,7 @@ func (s *FS) references(ctx context.Context, dir string, known map[string]bool) 
 	if err != nil || !s.isOurs(info) {
 		return err
 	}
-	stored, err := f.GetAttr(PropertiesAttr)
+	stored, err := f.GetAttr(volumes.PropertiesAttr)
 	if err != nil {
 		return err
 	}
@@ -342,7 +344,7 @@ func (s *FS) references(ctx context.Context, dir string, known map[string]bool) 
 				inside = append(inside, path.Join(dir, base))
 			}
 		}
-		if IsEOF(end) || end == nil && len(names) == 0 {
+		if volumes.IsEOF(end) || end == nil && len(names) == 0 {
 			break
 		}
 		if end != nil {
@@ -360,14 +362,14 @@ func (s *FS) references(ctx context.Context, dir string, known map[string]bool) 
 
 // referencesOf is references for a member of a directory. If the member is a directory, the caller looks into it.
 func (s *FS) referencesOf(f *File, dir, base string, known map[string]bool) (isDir bool, err error) {
-	if path.Base(dir) == OwnDir && (base == besidePart || base == "index") {
+	if path.Base(dir) == volumes.OwnDir && (base == besidePart || base == "index") {
 		return false, nil // no file there has attributes
 	}
 	info, err := f.LstatIn(base)
 	if err != nil || info.Kind != Regular {
 		return err == nil && info.Kind == Directory, gone(err)
 	}
-	stored, err := f.GetAttrIn(base, PropertiesAttr)
+	stored, err := f.GetAttrIn(base, volumes.PropertiesAttr)
 	if err == nil {
 		refers(stored, known)
 	}
@@ -390,10 +392,5 @@ func gone(err error) error {
 
 // isOurs reports whether a look was taken on a file system that has a volume.
 func (s *FS) isOurs(i Info) bool {
-	for _, v := range s.volumes() {
-		if v.Device == DeviceOf(i) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(s.volumes(), func(v *volume) bool { return v.Device == volumes.DeviceOf(i) })
 }

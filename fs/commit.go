@@ -5,6 +5,8 @@ import (
 	"fmt"
 	iofs "io/fs"
 	"syscall"
+
+	"ifmatch/fs/volumes"
 )
 
 // How qualifies a commit.
@@ -54,8 +56,8 @@ var (
 // with ErrMoved if the version at the name is not the one that the caller has seen, and with ErrWriter if a program has
 // it open for writing. When Commit fails, the old version has its name.
 //
-//	free name:      renameNew(stage, name)
-//	else:           lease(name), compare it with the caller's look, into the history: renameNew(stage, entry),
+//	free name:      RenameNew(stage, name)
+//	else:           lease(name), compare it with the caller's look, into the history: RenameNew(stage, entry),
 //	                exchange(entry, name), compare the replaced version, exchange back if it differs
 //
 // The replaced version stays in the history. If names cannot be exchanged, Commit replaces a file by one rename and a
@@ -72,9 +74,9 @@ func (p Place) Commit(st *Staged, over Info, how How) error {
 		err = st.at.In.RenameNewTo(st.at.Base, p.In, p.Base)
 		end()
 	} else if v.Able().Exchange {
-		err = v.commitOver(st, p.Plc, over, how)
+		err = v.commitOver(st, p.Place, over, how)
 	} else {
-		err = v.replaceAt(st.at, p.Plc, st.dir, over, how)
+		err = v.replaceAt(st.at, p.Place, st.dir, over, how)
 	}
 	// A later try of the undo acts on the place at which it finds the new version. So the new version stays there.
 	if err == nil || errors.Is(err, ErrAway) || errors.Is(err, errStagedLost) || errors.Is(err, ErrStands) {
@@ -86,7 +88,7 @@ func (p Place) Commit(st *Staged, over Info, how How) error {
 	return err
 }
 
-func (v *volume) commitOver(st *Staged, p Plc, over Info, how How) error {
+func (v *volume) commitOver(st *Staged, p volumes.Place, over Info, how How) error {
 	h, err := v.guardAt(p, over, how)
 	if err != nil {
 		return err
@@ -112,7 +114,7 @@ func (v *volume) commitOver(st *Staged, p Plc, over Info, how How) error {
 
 // unstage moves the staged version of a failed commit from the history back to the staging directory. If programs could
 // see the version under its name, and a local program has written to it there, it becomes a history entry instead.
-func (v *volume) unstage(staged, entry Plc, ours Info, seen bool, n note) error {
+func (v *volume) unstage(staged, entry volumes.Place, ours Info, seen bool, n note) error {
 	left, err := entry.Lstat()
 	if err == nil && !left.SameFile(ours) {
 		return nil // the entry is the version that a local program, or the new version, has replaced
@@ -140,7 +142,7 @@ func (v *volume) unstage(staged, entry Plc, ours Info, seen bool, n note) error 
 
 // isTouched reports whether a program has written, or may still write, to a version that had no name before the
 // exchange.
-func (v *volume) isTouched(entry Plc, before Info) (bool, error) {
+func (v *volume) isTouched(entry volumes.Place, before Info) (bool, error) {
 	f, err := entry.OpenAny()
 	switch {
 	case errors.Is(err, syscall.EAGAIN):
@@ -178,7 +180,7 @@ func asChanged(err error) error {
 // guard has not seen that version, swap undoes the exchange and returns an error. Then the staged version is in the
 // history again, unless the error is errStagedLost or ErrStands. seen reports whether the staged version has had the
 // name, or may have had it.
-func (v *volume) swap(entry, p Plc, ours Info, h *leaseGuard, n note) (seen bool, err error) {
+func (v *volume) swap(entry, p volumes.Place, ours Info, h *leaseGuard, n note) (seen bool, err error) {
 	if failed := entry.Exchange(p); failed != nil {
 		// Over a network the exchange may have happened although the call fails.
 		now, err := entry.Lstat()
@@ -212,7 +214,7 @@ func (v *volume) swap(entry, p Plc, ours Info, h *leaseGuard, n note) (seen bool
 
 // keepModified gives a directory that was exchanged its modification time back, since an exchange on XFS changes it. It
 // returns the look at the directory. A failure is no error: the directory has its name.
-func keepModified(p Plc, now, had Info) Info {
+func keepModified(p volumes.Place, now, had Info) Info {
 	if now.Kind == Directory && now.SameFile(had) && now.Modified != had.Modified &&
 		p.In.Chtimes(p.Base, had.ModTime()) == nil {
 		now.Modified, now.Second = had.Modified, had.Second
@@ -227,7 +229,7 @@ const maxUndos = 16
 // has replaced the staged version in between. Then the program's version goes back to the name, in exchange for the
 // version that undoExchange put there last. At the end the history has the staged version. Otherwise the history has
 // the version that a local program has replaced, and errStagedLost says that the staged version is gone.
-func undoExchange(entry, p Plc, ours Info) error {
+func undoExchange(entry, p volumes.Place, ours Info) error {
 	expected := ours
 	for range maxUndos {
 		other, err := entry.Lstat()

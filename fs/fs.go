@@ -42,12 +42,13 @@ import (
 
 	"ifmatch/fs/vfs"
 	"ifmatch/fs/vfs/aferosystem"
+	"ifmatch/fs/volumes"
 )
 
 // An FS is a tree of files. Names are as in package tree: relative, slash-separated, "" for the root. All methods may
 // be called concurrently. The methods that commit may be called only under [FS.Lock].
 type FS struct {
-	*Tree
+	*volumes.Tree
 	calls   *vfs.FS
 	opts    Options
 	root    *volume
@@ -95,7 +96,7 @@ func (s *FS) report(news error) {
 // the place happens in that directory, even if a local program has renamed the directory since. On other systems the
 // directory is a path.
 type Place struct {
-	Plc
+	volumes.Place
 	s *FS
 }
 
@@ -120,7 +121,7 @@ func Open(dir string, opts Options) (*FS, error) {
 
 // OpenAfero opens an afero.Fs to which no other program writes.
 func OpenAfero(below afero.Fs, opts Options) (*FS, error) {
-	return open(vfs.New(aferosystem.New(below, OwnDir+"/"+StagePart+"/exchange"), opts.Before), opts)
+	return open(vfs.New(aferosystem.New(below, volumes.OwnDir+"/"+volumes.StagePart+"/exchange"), opts.Before), opts)
 }
 
 func open(calls *vfs.FS, opts Options) (*FS, error) {
@@ -128,14 +129,14 @@ func open(calls *vfs.FS, opts Options) (*FS, error) {
 		opts.Now = time.Now
 	}
 	s := &FS{calls: calls, opts: opts}
-	s.Tree = New(calls, opts, layer{s})
+	s.Tree = volumes.New(calls, opts, layer{s})
 	if err := s.Tree.Start(); err != nil {
 		return nil, err
 	}
 	return s, nil
 }
 
-// CloseSession implements [Above].
+// CloseSession implements [volumes.Above].
 func (v *volume) CloseSession() error {
 	told, err := v.finishDisplaced(v.Session)
 	err = errors.Join(err, v.retryUndos(""))

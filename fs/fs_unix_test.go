@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"ifmatch/fs/volumes"
 )
 
 // lay makes what is in dir: "d/", "f=content", "link => target", "pipe|", "socket@", "device%".
@@ -290,7 +292,7 @@ func TestOpenDir(t *testing.T) {
 					got = append(got, m.Name+map[Kind]string{Regular: "", Directory: "/", Link: "@", Special: "!"}[m.Kind])
 				}
 				if end != nil {
-					if !IsEOF(end) {
+					if !volumes.IsEOF(end) {
 						t.Error(end)
 					}
 					break
@@ -354,6 +356,12 @@ func stageFile(t *testing.T, s *FS, content string) *Staged {
 	}
 	return st
 }
+
+// These are the names of the lock file and of the file with the format.
+const (
+	lockName   = volumes.OwnDir + "/lock"
+	formatPart = "format"
+)
 
 // readAll reads an open file.
 func readAll(f *File, size int64) ([]byte, error) {
@@ -447,7 +455,7 @@ func keeps(t *testing.T, s *FS, name string, want ...string) []Kept {
 
 func sessions(t *testing.T, dir string) (n int) {
 	t.Helper()
-	found, err := os.ReadDir(filepath.Join(dir, OwnDir, StagePart))
+	found, err := os.ReadDir(filepath.Join(dir, volumes.OwnDir, volumes.StagePart))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -716,11 +724,11 @@ func TestOpenState(t *testing.T) {
 	t.Run("a newer format is refused", func(t *testing.T) {
 		dir := t.TempDir()
 		openTest(t, dir, Options{}).Close()
-		lay(t, dir, OwnDir+"/"+formatPart+"=2\n")
+		lay(t, dir, volumes.OwnDir+"/"+formatPart+"=2\n")
 		if s, err := Open(dir, Options{}); err == nil || !strings.Contains(err.Error(), "newer") {
 			t.Errorf("got %v, error %v", s, err)
 		}
-		has(t, dir, OwnDir+"/"+formatPart, "2\n")
+		has(t, dir, volumes.OwnDir+"/"+formatPart, "2\n")
 	})
 	t.Run("read-only makes nothing", func(t *testing.T) {
 		dir := t.TempDir()
@@ -748,7 +756,7 @@ func TestOpenState(t *testing.T) {
 	t.Run("nobody else looks into it", func(t *testing.T) {
 		dir := t.TempDir()
 		openTest(t, dir, Options{})
-		if fi, err := os.Stat(filepath.Join(dir, OwnDir)); err != nil || fi.Mode().Perm() != 0o700 {
+		if fi, err := os.Stat(filepath.Join(dir, volumes.OwnDir)); err != nil || fi.Mode().Perm() != 0o700 {
 			t.Errorf("got %v, error %v", fi, err)
 		}
 	})
@@ -791,7 +799,7 @@ func TestEmptyTrash(t *testing.T) {
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	s := openTest(t, dir, Options{Before: func(c Call) error {
-		if c.Op == "removeAll" && strings.HasPrefix(c.Name, OwnDir+"/"+TrashPart) {
+		if c.Op == "removeAll" && strings.HasPrefix(c.Name, volumes.OwnDir+"/"+volumes.TrashPart) {
 			stop()
 		}
 		return nil
@@ -804,7 +812,7 @@ func TestEmptyTrash(t *testing.T) {
 		if err := s.EmptyTrash(ctx); (err != nil) != (want > 0) {
 			t.Errorf("got error %v", err)
 		}
-		if found, err := s.Entries(s.root.StatePath(TrashPart)); len(found) != want || err != nil {
+		if found, err := s.Entries(s.root.StatePath(volumes.TrashPart)); len(found) != want || err != nil {
 			t.Errorf("there is left %q, error %v", found, err)
 		}
 		ctx = context.Background()

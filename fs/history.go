@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+
+	"ifmatch/fs/volumes"
 )
 
 // The history keeps the versions that commits have replaced or removed, for as long as [FS.Expire] lets it. A version
@@ -82,7 +84,7 @@ func (h *history) holdsIn(name string) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for entry := range h.held {
-		if IsIn(entry, name) {
+		if volumes.IsIn(entry, name) {
 			return true
 		}
 	}
@@ -104,7 +106,7 @@ func (v *volume) hourDir(size int64) string {
 }
 
 func (v *volume) partDir(hour string, part int) string {
-	dir := v.StatePath(HistoryPart) + "/" + hour
+	dir := v.StatePath(volumes.HistoryPart) + "/" + hour
 	if part > 0 {
 		dir += fmt.Sprintf(".%04d", part)
 	}
@@ -156,7 +158,7 @@ func (v *volume) archive(name, prefix string, n note) (entry string, err error) 
 }
 
 // archiveFrom is archive for a place. The caller must close the place of the entry, unless archiveFrom fails.
-func (v *volume) archiveFrom(from Plc, prefix string, n note) (entry Plc, err error) {
+func (v *volume) archiveFrom(from volumes.Place, prefix string, n note) (entry volumes.Place, err error) {
 	return v.archiveTo(v.Unique(v.hourDir(n.seen.Size), prefix), from, n)
 }
 
@@ -170,7 +172,7 @@ func (v *volume) archiveAs(entry, name string, n note) error {
 }
 
 // archiveTo is archiveFrom for an entry that has its name already.
-func (v *volume) archiveTo(name string, from Plc, n note) (entry Plc, err error) {
+func (v *volume) archiveTo(name string, from volumes.Place, n note) (entry volumes.Place, err error) {
 	dir := path.Dir(name)
 	n.entry, n.time = path.Base(name), cmp.Or(n.time, v.opts.Now().UnixNano())
 	entry = v.At(name)
@@ -199,7 +201,7 @@ func (v *volume) archiveTo(name string, from Plc, n note) (entry Plc, err error)
 // ReadyHistory makes the directory of the history for what a name is about to lose, once an hour. It is called before
 // [FS.Lock] is taken, since it waits for the disk. A commit makes the directory if it is missing all the same.
 func (s *FS) ReadyHistory(name string) {
-	v := of(s.MayHold(Local(name))[0])
+	v := of(s.MayHold(volumes.Local(name))[0])
 	if !s.opts.ReadOnly && v.Opened.Load() {
 		v.readyHour()
 	}
@@ -233,12 +235,12 @@ func (v *volume) beginHour() (begun bool) {
 func (v *volume) makeHour(dir string) error {
 	err := v.MakeDir(dir)
 	if errors.Is(err, iofs.ErrNotExist) {
-		if err = v.MakeDir(v.StatePath(HistoryPart)); err == nil {
+		if err = v.MakeDir(v.StatePath(volumes.HistoryPart)); err == nil {
 			err = v.MakeDir(dir)
 		}
 	}
 	if err == nil && v.opts.Durability == Full {
-		err = v.SyncDir(v.StatePath(HistoryPart))
+		err = v.SyncDir(v.StatePath(volumes.HistoryPart))
 	}
 	return err
 }
@@ -246,7 +248,7 @@ func (v *volume) makeHour(dir string) error {
 // finishArchive ends a commit: the entry stays in the history, or goes to the trash if no history is kept.
 func (v *volume) finishArchive(entry string) {
 	if !v.opts.History {
-		_ = v.Rename(entry, v.Unique(v.StatePath(TrashPart), "")) // if this fails, the entry goes with its hour
+		_ = v.Rename(entry, v.Unique(v.StatePath(volumes.TrashPart), "")) // if this fails, the entry goes with its hour
 	}
 }
 
@@ -262,7 +264,7 @@ func (v *volume) archiveOrphan(entry string, n note) error {
 func (v *volume) linkIntoHistory(name string, n note) { v.linkFrom(v.At(name), n) }
 
 // linkFrom is linkIntoHistory for a place.
-func (v *volume) linkFrom(p Plc, n note) {
+func (v *volume) linkFrom(p volumes.Place, n note) {
 	dir := v.hourDir(n.seen.Size)
 	entry := v.Unique(dir, removedPrefix)
 	n.entry, n.time = path.Base(entry), v.opts.Now().UnixNano()

@@ -9,6 +9,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"ifmatch/fs/volumes"
 )
 
 // batch is how many entries of the history are dropped at once, while no other change is possible.
@@ -123,7 +125,7 @@ func (v *volume) dropLarge(ctx context.Context, dir string, size measured, most 
 			if _, ok := v.version(dir+"/"+entry, n); !ok {
 				continue
 			}
-			if err := v.Rename(dir+"/"+entry, v.Unique(v.StatePath(TrashPart), "")); err != nil {
+			if err := v.Rename(dir+"/"+entry, v.Unique(v.StatePath(volumes.TrashPart), "")); err != nil {
 				unlock()
 				return size, err
 			}
@@ -218,7 +220,7 @@ func (v *volume) drop(ctx context.Context, dir string, expired bool) (dropped bo
 			return false, err
 		}
 	}
-	err = v.calls.Rename(dir, v.Unique(v.StatePath(TrashPart), ""))
+	err = v.calls.Rename(dir, v.Unique(v.StatePath(volumes.TrashPart), ""))
 	if errors.Is(err, iofs.ErrNotExist) {
 		return false, nil // another caller has moved it
 	}
@@ -327,7 +329,7 @@ func (v *volume) forgetSizes() {
 	v.trash.mu.Lock()
 	defer v.trash.mu.Unlock()
 	maps.DeleteFunc(v.trash.stuck, func(name string, _ stuck) bool {
-		return IsIn(name, v.StatePath(HistoryPart)) && !there[name]
+		return volumes.IsIn(name, v.StatePath(volumes.HistoryPart)) && !there[name]
 	})
 }
 

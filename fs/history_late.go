@@ -8,6 +8,8 @@ import (
 	"slices"
 	"syscall"
 	"time"
+
+	"ifmatch/fs/volumes"
 )
 
 // lateFor is how long LateVersions looks at a version after it was replaced or removed. It looks once more before the
@@ -110,7 +112,7 @@ func (v *volume) readNewNotes(dir string, h *lateScan) error {
 	}
 	data := make([]byte, info.Size-h.read)
 	n, err := f.ReadAt(data, h.read)
-	if err != nil && !IsEOF(err) {
+	if err != nil && !volumes.IsEOF(err) {
 		return err
 	}
 	data = data[:n]

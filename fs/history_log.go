@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"ifmatch/fs/vfs"
+	"ifmatch/fs/volumes"
 )
 
 // A note is a line in the file paths of a directory of the history. It describes an entry, since the name of the entry
@@ -133,7 +134,7 @@ func (v *volume) noteUnsynced(dir string) {
 }
 
 // correct adds a note to an entry with facts that were not known before the entry was made.
-func (v *volume) correct(entry Plc, n note) {
+func (v *volume) correct(entry volumes.Place, n note) {
 	n.entry, n.time = path.Base(entry.Name), v.opts.Now().UnixNano()
 	_ = v.noteDown(path.Dir(entry.Name), n) // if this fails, the entry is kept all the same
 }

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"ifmatch/fs/volumes"
 )
 
 // A Kept is a version in the history: a file, a link, or a collection with all that was in it.
@@ -69,7 +71,7 @@ func (v *volume) keptAt(name string, since time.Time) (all []Kept, err error) {
 		}
 		for base, n := range notes {
 			if v.HasAliases.Load() && name != "" {
-				n.path = SpelledLike(name, n.path)
+				n.path = volumes.SpelledLike(name, n.path)
 			}
 			k, ok := v.kept(dir+"/"+base, n)
 			if !ok {
@@ -153,7 +155,7 @@ func (s *FS) Inside(k Kept) ([]Kept, error) {
 	slices.Sort(names)
 	members := make([]Kept, 0, len(names))
 	for _, name := range names {
-		if IsReserved(name) {
+		if volumes.IsReserved(name) {
 			continue // the collection was a subvolume, with a state directory of its own
 		}
 		if m, ok := s.keptMember(k, name); ok {
@@ -194,7 +196,7 @@ func (s *FS) AttributesKept(k Kept) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	return f.GetAttr(PropertiesAttr)
+	return f.GetAttr(volumes.PropertiesAttr)
 }
 
 // kept looks at an entry of the history. ok is false if there is none: it was put back, or has expired, or it is a new
@@ -251,14 +253,14 @@ func (s *FS) TraitsKept(k Kept) (Traits, error) {
 
 // hours returns the directories of the history, the oldest first.
 func (v *volume) hours() ([]string, error) {
-	names, err := v.Entries(v.StatePath(HistoryPart))
+	names, err := v.Entries(v.StatePath(volumes.HistoryPart))
 	if errors.Is(err, iofs.ErrNotExist) {
 		err = nil
 	}
 	names = slices.DeleteFunc(names, func(name string) bool { _, ok := hourOf(name); return !ok })
 	slices.Sort(names)
 	for i, name := range names {
-		names[i] = v.StatePath(HistoryPart) + "/" + name
+		names[i] = v.StatePath(volumes.HistoryPart) + "/" + name
 	}
 	return names, err
 }

@@ -7,6 +7,8 @@ import (
 	iofs "io/fs"
 	"strconv"
 	"strings"
+
+	"ifmatch/fs/volumes"
 )
 
 // madeFor returns the inode that an entry of the history was made for. moved reports whether the entry belongs to a
@@ -129,7 +131,7 @@ func (v *volume) finishMoving(dir string, all bool, known map[string]note) (told
 		if !u.moved {
 			returned, failed := v.returnUpload(u)
 			if failed == nil && !returned {
-				failed = v.Rename(u.entry, v.Unique(v.StatePath(TrashPart), ""))
+				failed = v.Rename(u.entry, v.Unique(v.StatePath(volumes.TrashPart), ""))
 			}
 			err = errors.Join(err, failed)
 			continue

@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"ifmatch/fs/volumes"
 )
 
 // A clock that a test moves.
@@ -112,7 +114,7 @@ func TestNoHistory(t *testing.T) {
 	}
 	keeps(t, s, "f")
 	keeps(t, s, "g")
-	if waiting, err := s.Entries(s.root.StatePath(TrashPart)); len(waiting) != 2 || err != nil {
+	if waiting, err := s.Entries(s.root.StatePath(volumes.TrashPart)); len(waiting) != 2 || err != nil {
 		t.Errorf("in the trash: %q, error %v", waiting, err)
 	}
 }
@@ -171,7 +173,7 @@ func TestLateBytes(t *testing.T) {
 		}
 	}
 	// A new name is not new content.
-	kept, err := filepath.Glob(filepath.Join(dir, OwnDir, HistoryPart, "*", "r*", "linked"))
+	kept, err := filepath.Glob(filepath.Join(dir, volumes.OwnDir, volumes.HistoryPart, "*", "r*", "linked"))
 	if err == nil {
 		err = os.Link(kept[0], filepath.Join(dir, "other"))
 	}
@@ -286,7 +288,7 @@ func TestMakeRoom(t *testing.T) {
 	if s.MakeRoom(t.Context(), syscall.ENOSPC, "h") {
 		t.Error("nothing is left, and it frees some")
 	}
-	if waiting, err := s.Entries(s.root.StatePath(TrashPart)); len(waiting) != 0 || err != nil {
+	if waiting, err := s.Entries(s.root.StatePath(volumes.TrashPart)); len(waiting) != 0 || err != nil {
 		t.Errorf("in the trash: %q, error %v", waiting, err)
 	}
 }
@@ -365,7 +367,7 @@ func TestRecoverHistory(t *testing.T) {
 	keeps(t, s, "g")
 	keeps(t, s, "moved")
 	keeps(t, s, "taken", "2")
-	all, err := filepath.Glob(filepath.Join(dir, OwnDir, HistoryPart, "*", "[nmr]*"))
+	all, err := filepath.Glob(filepath.Join(dir, volumes.OwnDir, volumes.HistoryPart, "*", "[nmr]*"))
 	if err != nil || len(all) != 2 {
 		t.Errorf("there is %q, error %v", all, err)
 	}
@@ -615,7 +617,7 @@ func TestQuietVersionsAreLeftAlone(t *testing.T) {
 	var looks map[string]int
 	s := openTest(t, dir, Options{History: true, Now: c.Now, Before: func(c Call) error {
 		base := filepath.Base(c.Name)
-		if looks != nil && strings.Contains(c.Name, "/"+HistoryPart+"/") && strings.ContainsAny(base[:1], "nr") {
+		if looks != nil && strings.Contains(c.Name, "/"+volumes.HistoryPart+"/") && strings.ContainsAny(base[:1], "nr") {
 			looks[base]++
 		}
 		return nil
@@ -761,7 +763,7 @@ func TestUndeletable(t *testing.T) {
 			}
 			c.now = c.now.Add(time.Second)
 		}
-		if left, err := s.Entries(s.root.StatePath(TrashPart)); len(left) > 1 || err != nil {
+		if left, err := s.Entries(s.root.StatePath(volumes.TrashPart)); len(left) > 1 || err != nil {
 			t.Errorf("%s: in the trash: %q, error %v", name, left, err)
 		}
 		if told > 1 || tries < 3 || tries > 10 {
@@ -772,7 +774,7 @@ func TestUndeletable(t *testing.T) {
 		if err := s.EmptyTrash(t.Context()); err != nil {
 			t.Errorf("%s: it can be deleted now: %v", name, err)
 		}
-		left, err := s.Entries(s.root.StatePath(TrashPart))
+		left, err := s.Entries(s.root.StatePath(volumes.TrashPart))
 		staged, failed := s.Entries(s.root.Session)
 		if err := errors.Join(err, failed); err != nil || len(left) > 0 || len(staged) != 1 {
 			t.Errorf("%s: there is left %q and %q, error %v", name, left, staged, err)

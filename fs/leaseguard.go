@@ -4,6 +4,8 @@ import (
 	"errors"
 	iofs "io/fs"
 	"syscall"
+
+	"ifmatch/fs/volumes"
 )
 
 // A Lease is a read lease on an open file (fcntl(2), F_SETLEASE). The kernel grants it only while no program has the
@@ -51,7 +53,7 @@ func (v *volume) guard(name string, seen Info, how How) (*leaseGuard, error) {
 }
 
 // guardAt is guard for a place.
-func (v *volume) guardAt(p Plc, seen Info, how How) (*leaseGuard, error) {
+func (v *volume) guardAt(p volumes.Place, seen Info, how How) (*leaseGuard, error) {
 	h := &leaseGuard{seen: seen, exact: how.Exact}
 	if err := v.checkNoMounts(p.Name, seen); err != nil {
 		return nil, err
@@ -144,7 +146,7 @@ func (h *leaseGuard) checkAll(now Info, err error) error {
 func (h *leaseGuard) check(v *volume, at string) error { return h.checkAt(v.At(at)) }
 
 // checkAt is check for a place.
-func (h *leaseGuard) checkAt(p Plc) error {
+func (h *leaseGuard) checkAt(p volumes.Place) error {
 	if !h.exact {
 		return nil
 	}

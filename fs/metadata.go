@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"ifmatch/fs/posixacl"
+	"ifmatch/fs/volumes"
 )
 
 // Traits are the metadata of a file or directory besides its name, its content and its times. A version that replaces
@@ -36,8 +37,8 @@ func (t Traits) Equal(other Traits) bool {
 // has sent: security.capability, which a write(2) removes too.
 func isPreserved(name string) bool {
 	switch {
-	case strings.HasPrefix(name, OwnAttrs):
-		return name == PropertiesAttr
+	case strings.HasPrefix(name, volumes.OwnAttrs):
+		return name == volumes.PropertiesAttr
 	case strings.HasPrefix(name, "trusted."):
 		return !strings.HasPrefix(name, "trusted.overlay.") // these attributes describe the layers below an overlay
 	}
@@ -50,7 +51,7 @@ func (s *FS) Traits(name string) (Traits, error) {
 	if err := s.CheckReserved(name); err != nil {
 		return Traits{}, err
 	}
-	f, err := s.calls.Open(Local(name))
+	f, err := s.calls.Open(volumes.Local(name))
 	if err != nil {
 		return Traits{}, err
 	}
@@ -198,12 +199,12 @@ func (st *Staged) setTraits(f *File, t Traits) error {
 	slices.SortStableFunc(names, func(a, b string) int { return rank(a) - rank(b) })
 	for _, name := range names {
 		err := st.setAttr(f, name, t.attributes[name])
-		if name == PropertiesAttr && (err == nil || errors.Is(err, errAttribute)) {
+		if name == volumes.PropertiesAttr && (err == nil || errors.Is(err, errAttribute)) {
 			err = st.setProperties(f, t.attributes[name], err)
 		}
 		switch {
 		case err == nil:
-		case name == PropertiesAttr || !isRefused(err):
+		case name == volumes.PropertiesAttr || !isRefused(err):
 			return err
 		case name == posixacl.Access:
 			t = t.private()
@@ -213,10 +214,10 @@ func (st *Staged) setTraits(f *File, t Traits) error {
 	if mode == 0 {
 		return nil
 	}
-	if st.top && mode&OwnerWrite == 0 {
+	if st.top && mode&volumes.OwnerWrite == 0 {
 		// A directory that its owner may not write to cannot be moved into another directory either, because the move
 		// writes its ".." entry.
-		st.mode, mode = mode, mode|OwnerWrite
+		st.mode, mode = mode, mode|volumes.OwnerWrite
 	}
 	if !st.again && st.file != nil && mode == st.volume.Made.Mode && t.attributes[posixacl.Access] == nil {
 		return nil // the file was made with that mode
@@ -236,7 +237,7 @@ func (st *Staged) setProperties(f *File, stored []byte, failed error) error {
 	}
 	stored, err := st.volume.keepBeside(stored)
 	if err == nil {
-		err = st.setAttr(f, PropertiesAttr, stored)
+		err = st.setAttr(f, volumes.PropertiesAttr, stored)
 	}
 	return err
 }

@@ -14,10 +14,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ifmatch/fs/posixacl"
+	"ifmatch/fs/volumes"
 )
 
 func traits(mode iofs.FileMode) Traits {
-	return Traits{Mode: mode, attributes: map[string][]byte{PropertiesAttr: []byte("x")}}
+	return Traits{Mode: mode, attributes: map[string][]byte{volumes.PropertiesAttr: []byte("x")}}
 }
 
 // acl makes an ACL of a string such as "u:rw g:r u7:rw m:rw o:-", in which u7 is user 7.
@@ -124,10 +125,10 @@ func TestReplacedKeeps(t *testing.T) {
 	s := openTest(t, dir, Options{})
 	file := filepath.Join(dir, "f")
 	mine := map[string]string{
-		PropertiesAttr:        "[]",
-		"user.colour":         "green",
-		posixacl.Access:       string(acl(t, "u:rw u7:rw g:r m:rw o:-")),
-		"user.ifmatch.future": "about the content",
+		volumes.PropertiesAttr: "[]",
+		"user.colour":          "green",
+		posixacl.Access:        string(acl(t, "u:rw u7:rw g:r m:rw o:-")),
+		"user.ifmatch.future":  "about the content",
 	}
 	root := os.Geteuid() == 0
 	if root {

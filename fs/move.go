@@ -6,15 +6,17 @@ import (
 	"os"
 	"path"
 	"syscall"
+
+	"ifmatch/fs/volumes"
 )
 
 // Move renames the file or collection at from to the name to, and replaces the file or collection that has that name.
 // The caller has just looked at both names. Move must be called under [FS.Lock]. It fails as [Place.Commit] does, and
 // with ErrNotNoted if how.Note describes other files.
 //
-//	nothing there:  lease(from), renameNew(from, to), compare, and rename it back if need be
+//	nothing there:  lease(from), RenameNew(from, to), compare, and rename it back if need be
 //	one name:       see respell
-//	else:           leases, exchange(from, to), compare both, renameNew(from, entry), and compare that
+//	else:           leases, exchange(from, to), compare both, RenameNew(from, entry), and compare that
 //
 // Between two system calls each version has a name that users see, or is in the history.
 func (s *FS) Move(from string, source Info, to string, over Info, how How) error {
@@ -80,7 +82,7 @@ func (v *volume) moveNew(from string, source Info, to string, how How) error {
 // renames the file into the history, where it is an entry for a short time, and then gives it the new spelling:
 //
 //	lease(from), rename(from, to), look for the name in its directory
-//	not there:      renameNew(from, entry), renameNew(entry, to)
+//	not there:      RenameNew(from, entry), RenameNew(entry, to)
 func (v *volume) respell(from string, source Info, to string, over Info, how How) error {
 	h, err := v.guard(from, source, how)
 	if err != nil {
@@ -244,7 +246,7 @@ func (h *leaseGuard) compareFile(now Info) error {
 // stamp sets the time of change of a file to now, for a file system on which an exchange does not do so. stamp makes a
 // second name for the file and removes it, which sets the time.
 func (v *volume) stamp(name string, seen Info) Info {
-	other := v.Unique(v.Session, NewPrefix)
+	other := v.Unique(v.Session, volumes.NewPrefix)
 	if v.calls.Link(name, other) != nil {
 		return seen
 	}

@@ -8,6 +8,8 @@ import (
 	"path"
 	"strconv"
 	"syscall"
+
+	"ifmatch/fs/volumes"
 )
 
 // movingPart is the directory of the notes of moves that replace a file or collection. Each such move has one note,
@@ -140,7 +142,7 @@ func (m *MoveNote) write() (err error) {
 	f, err := v.calls.Create(m.at)
 	if errors.Is(err, iofs.ErrNotExist) {
 		if err = v.MakeDir(v.StatePath(movingPart)); err == nil && v.opts.Durability == Full {
-			err = v.SyncDir(path.Join(v.Top, OwnDir))
+			err = v.SyncDir(path.Join(v.Top, volumes.OwnDir))
 		}
 		if err == nil {
 			f, err = v.calls.Create(m.at)

@@ -7,6 +7,8 @@ import (
 	iofs "io/fs"
 	"path"
 	"strings"
+
+	"ifmatch/fs/volumes"
 )
 
 // finishedSuffix ends the name of a note whose move another holder of the lock has finished. The renames of the move
@@ -19,10 +21,10 @@ const maxMark = 1 << 14
 // finishMarked finishes the move whose mark the last holder of the lock has left in the lock file. That process has
 // died, or could neither finish nor undo the move. The caller has just got the lock. An error says that too many files
 // are open, so that no look is possible. finishMarked reports any other failure, and recovery tries again.
-func (s *FS) finishMarked(l *CommitLock) error {
+func (s *FS) finishMarked(l *volumes.CommitLock) error {
 	mark := make([]byte, maxMark)
 	n, err := l.File.ReadAt(mark, 0)
-	if err != nil && !IsEOF(err) {
+	if err != nil && !volumes.IsEOF(err) {
 		return err
 	}
 	for _, at := range []string{string(mark[:n]), l.Unfinished} {
@@ -63,9 +65,9 @@ func (s *FS) finishMarked(l *CommitLock) error {
 // isOfAnother reports whether the note of a mark is certainly one of a file system that has another lock, which a
 // server has marked before the numbers of the devices changed. Recovery finds such a note. No call is made on another
 // file system than the root's under the root's lock.
-func (s *FS) isOfAnother(l *CommitLock, at string) bool {
+func (s *FS) isOfAnother(l *volumes.CommitLock, at string) bool {
 	return l == s.RootLock && iofs.ValidPath(at) && path.Dir(at) != s.root.StatePath(movingPart) &&
-		strings.HasSuffix(path.Dir(at), "/"+OwnDir+"/"+movingPart)
+		strings.HasSuffix(path.Dir(at), "/"+volumes.OwnDir+"/"+movingPart)
 }
 
 // volumeOfNote returns the volume that has the note of a move. Another process may have made a move on a file system on
@@ -77,7 +79,7 @@ func (s *FS) volumeOfNote(at string) (*volume, error) {
 			return v, nil
 		}
 	}
-	top, isNote := strings.CutSuffix(path.Dir(at), "/"+OwnDir+"/"+movingPart)
+	top, isNote := strings.CutSuffix(path.Dir(at), "/"+volumes.OwnDir+"/"+movingPart)
 	if !isNote || !iofs.ValidPath(at) {
 		return nil, fmt.Errorf("the lock file has a mark that is no note of a move: %q", at)
 	}
@@ -251,7 +253,7 @@ func (v *volume) finishMove(at string) (told, err error) {
 // mayBeOne reports whether both names may have been spellings of one name, on a system that gives each spelling an
 // inode number of its own.
 func (m *MoveNote) mayBeOne() bool {
-	return Alike(m.from, m.to) && MayBeOne(m.source.seen, m.over.seen)
+	return volumes.Alike(m.from, m.to) && volumes.MayBeOne(m.source.seen, m.over.seen)
 }
 
 // find looks at a name. It returns Nothing if the name or its directory does not exist.

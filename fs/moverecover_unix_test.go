@@ -9,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"ifmatch/fs/volumes"
 )
 
 // errDead fails each system call of a process that has died.
@@ -45,7 +47,7 @@ func TestMoveHalfDone(t *testing.T) {
 		}
 	}
 	inHistory := func(dir string) (entry string, err error) {
-		found, err := filepath.Glob(filepath.Join(dir, OwnDir, HistoryPart, "*", removedPrefix+"*"))
+		found, err := filepath.Glob(filepath.Join(dir, volumes.OwnDir, volumes.HistoryPart, "*", removedPrefix+"*"))
 		if err == nil && len(found) != 1 {
 			err = errors.New("the history has " + strings.Join(found, ", "))
 		}

@@ -3,6 +3,8 @@ package fs
 import (
 	"errors"
 	"path"
+
+	"ifmatch/fs/volumes"
 )
 
 // Unsynced is the list of the directories and files that a commit has changed and that are not on the disk yet. The
@@ -68,7 +70,7 @@ func (u *Unsynced) Sync() error {
 // mayBeOn reports whether one of the changed names may be on a volume. The commit may have made the volume known.
 func (u *Unsynced) mayBeOn(v *volume) bool {
 	for dir := range u.dirs {
-		if MayBeIn(dir, v.Top) {
+		if volumes.MayBeIn(dir, v.Top) {
 			return true
 		}
 	}

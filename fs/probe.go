@@ -2,15 +2,17 @@ package fs
 
 import (
 	"errors"
-	"ifmatch/fs/vfs"
 	"time"
+
+	"ifmatch/fs/vfs"
+	"ifmatch/fs/volumes"
 )
 
 // timeRounds is the number of rounds of writing and looking. It is enough to catch a clock that ticks every 10 ms, and
 // takes a millisecond.
 const timeRounds = 64
 
-// Probe implements [Above]: it tries the capabilities of the file system in the staging directory of this process.
+// Probe implements [volumes.Above]: it tries the capabilities of the file system in the staging directory of this process.
 func (v *volume) Probe() (Abilities, error) {
 	var a Abilities
 	if v.calls.IsInMemory() {
@@ -120,7 +122,7 @@ func (s *FS) probeTimes(st *Staged) (fine bool, err error) {
 // probeAttributes sets an extended attribute between two looks at the staged file.
 func probeAttributes(st *Staged) (able, moveTimes bool) {
 	before, failed := st.file.Stat()
-	if err := st.file.SetAttr(PropertiesAttr, []byte("probe")); err != nil {
+	if err := st.file.SetAttr(volumes.PropertiesAttr, []byte("probe")); err != nil {
 		return false, false
 	}
 	after, err := st.file.Stat()

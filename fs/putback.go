@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync"
 	"syscall"
+
+	"ifmatch/fs/volumes"
 )
 
 // ErrAway says that a commit has failed, and that the version that it had taken from its name could not be put back
@@ -115,7 +117,7 @@ func (v *volume) undoTo(at, name string, n note) error {
 
 // isDisplaced reports whether a file cannot get a name because the directory of the name is not there any more.
 func isDisplaced(err error) bool {
-	return errors.Is(err, iofs.ErrNotExist) || IsNotDir(err) || errors.Is(err, ErrLink) ||
+	return errors.Is(err, iofs.ErrNotExist) || volumes.IsNotDir(err) || errors.Is(err, ErrLink) ||
 		errors.Is(err, syscall.ELOOP) ||
 		errors.Is(err, syscall.EXDEV)
 }
@@ -164,7 +166,7 @@ func (s *FS) PutBack(ctx context.Context) (waits bool) {
 // retryUndos tries again the failed undos whose entries are in a directory, or all failed undos if dir is "". It must
 // be called under [FS.Lock].
 func (v *volume) retryUndos(dir string) (err error) {
-	for _, a := range v.pendingUndos.take(func(a pendingUndo) bool { return dir == "" || IsIn(a.at, dir) }) {
+	for _, a := range v.pendingUndos.take(func(a pendingUndo) bool { return dir == "" || volumes.IsIn(a.at, dir) }) {
 		failed := v.retryUndo(a)
 		if failed != nil && !errors.Is(failed, ErrShelved) {
 			v.pendingUndos.add(a)

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"ifmatch/fs/volumes"
 )
 
 // Recover cleans up after processes that served the directory and are gone. It removes the uploads that these processes
@@ -55,14 +57,14 @@ func (v *volume) recover(ctx context.Context) error {
 		errs = append(errs, told, err)
 	}
 	for _, session := range dead {
-		errs = append(errs, v.endSession(ctx, path.Join(v.StatePath(StagePart), session)))
+		errs = append(errs, v.endSession(ctx, path.Join(v.StatePath(volumes.StagePart), session)))
 	}
 	return errors.Join(errs...)
 }
 
 // deadSessions returns the sessions whose makers are gone.
 func (v *volume) deadSessions(ctx context.Context) (dead []string, err error) {
-	sessions, err := v.Entries(v.StatePath(StagePart))
+	sessions, err := v.Entries(v.StatePath(volumes.StagePart))
 	if v != v.root && errors.Is(err, iofs.ErrNotExist) {
 		return nil, nil // the volume is not there any more, or was never used
 	}
@@ -99,7 +101,7 @@ func (s *FS) isAlive(id string) (bool, error) {
 	if id == s.ID {
 		return true, nil
 	}
-	alive, err := s.calls.Open(path.Join(s.root.StatePath(StagePart), id, AliveName))
+	alive, err := s.calls.Open(path.Join(s.root.StatePath(volumes.StagePart), id, volumes.AliveName))
 	if errors.Is(err, iofs.ErrNotExist) {
 		// The maker died before it had made its alive file, or another recovery died after it had removed that file.
 		return false, nil
@@ -120,7 +122,7 @@ func (s *FS) isAlive(id string) (bool, error) {
 // recoverTaken moves to the history the files and collections that a dead process had taken in order to remove them, if
 // there was no room for a history note of them.
 func (v *volume) recoverTaken(ctx context.Context) error {
-	members, err := v.Entries(v.StatePath(TrashPart))
+	members, err := v.Entries(v.StatePath(volumes.TrashPart))
 	if err != nil || !slices.ContainsFunc(members, isTaken) {
 		return ignoring(err, iofs.ErrNotExist)
 	}
@@ -137,7 +139,7 @@ func (v *volume) recoverTaken(ctx context.Context) error {
 		}
 		lives, err := v.isAlive(maker[:len(v.ID)])
 		if err == nil && !lives {
-			at := v.StatePath(TrashPart) + "/" + member
+			at := v.StatePath(volumes.TrashPart) + "/" + member
 			var info Info
 			if info, err = v.calls.Lstat(at); err == nil {
 				err = v.archiveOrphan(at, note{cause: causeRecovered, seen: info})
@@ -236,7 +238,7 @@ func (v *volume) recoverDisplaced(dir string) (told, err error) {
 // isWaiting reports whether the new version of a displacement is still in the place where it was staged.
 func (v *volume) isWaiting(d displacement) (bool, error) {
 	info, err := v.calls.Lstat(d.by)
-	if errors.Is(err, iofs.ErrNotExist) || IsNotDir(err) {
+	if errors.Is(err, iofs.ErrNotExist) || volumes.IsNotDir(err) {
 		return false, nil
 	}
 	return err == nil && info.Inode == d.inode && info.Born == d.born, err

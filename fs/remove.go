@@ -3,6 +3,8 @@ package fs
 import (
 	"errors"
 	"syscall"
+
+	"ifmatch/fs/volumes"
 )
 
 // A Taken is a file or collection that was renamed out of the way, so that the server can look at it where no client
@@ -31,7 +33,7 @@ func (s *FS) Take(name string, seen Info, how How) (*Taken, error) {
 	n := note{path: name, cause: how.Cause, by: how.By, tag: how.Tag, seen: seen}
 	t := &Taken{volume: v, note: n, unkept: how.Unkept}
 	if t.unkept {
-		t.entry = v.Unique(v.StatePath(TrashPart), takenPrefix)
+		t.entry = v.Unique(v.StatePath(volumes.TrashPart), takenPrefix)
 		err = v.RenameNew(name, t.entry)
 	} else {
 		t.entry, err = v.archive(name, removedPrefix, n)
@@ -55,7 +57,7 @@ func (t *Taken) GiveBack() error { return t.volume.undoMove(t.entry, t.note.path
 func (t *Taken) GiveUp() {
 	if !t.unkept {
 		t.volume.finishArchive(t.entry)
-	} else if t.volume.RenameNew(t.entry, t.volume.Unique(t.volume.StatePath(TrashPart), "")) != nil {
+	} else if t.volume.RenameNew(t.entry, t.volume.Unique(t.volume.StatePath(volumes.TrashPart), "")) != nil {
 		t.volume.undeleted.add(t.entry)
 	}
 }
@@ -73,7 +75,7 @@ func (t *Taken) Kept() Kept { return Kept{Path: t.note.path, Info: t.note.seen, 
 
 // Unkept returns the file or collection that was seen at a name, in the form of a version of the history.
 func (s *FS) Unkept(name string, seen Info) Kept {
-	return Kept{Path: name, Info: seen, at: Local(name)}
+	return Kept{Path: name, Info: seen, at: volumes.Local(name)}
 }
 
 // Remove is [Place.Remove] for a name.
@@ -96,14 +98,14 @@ func (p Place) Remove(seen Info, how How) error {
 	if err != nil {
 		return err
 	}
-	h, err := v.guardAt(p.Plc, seen, how)
+	h, err := v.guardAt(p.Place, seen, how)
 	if err != nil {
 		return err
 	}
 	defer h.release()
 	defer v.Committing()()
 	n := note{path: name, cause: how.Cause, by: how.By, tag: how.Tag, seen: seen}
-	entry, err := v.archiveFrom(p.Plc, removedPrefix, n)
+	entry, err := v.archiveFrom(p.Place, removedPrefix, n)
 	if errors.Is(err, syscall.EXDEV) && seen.Kind == Directory && p.RemoveEmpty() == nil {
 		return nil // an overlay cannot rename a directory of a lower layer, but can remove an empty one
 	}

@@ -14,6 +14,7 @@ import (
 
 	"ifmatch/fs/folding"
 	"ifmatch/fs/vfs"
+	"ifmatch/fs/volumes"
 )
 
 // counted counts what is renewed.
@@ -250,7 +251,7 @@ func TestOnlyFoldingNamesAreRenewed(t *testing.T) {
 				t.Fatal(err)
 			}
 			s, err := open(vfs.New(counted{disk.System(), &renewed}, func(c Call) error {
-				if (c.Op == "names" || c.Op == "kinds") && !strings.Contains(c.Name, OwnDir) {
+				if (c.Op == "names" || c.Op == "kinds") && !strings.Contains(c.Name, volumes.OwnDir) {
 					listed = append(listed, c.String())
 				}
 				return nil
@@ -310,7 +311,7 @@ func TestStaleNames(t *testing.T) {
 			if able.Stale != want || strings.Contains(able.String(), "the kernel remembers") != want {
 				t.Errorf("%s, asked again %v: %v", rules.Name, asks, able)
 			}
-			if left, err := os.ReadDir(filepath.Join(dir, "usb", OwnDir, StagePart, s.ID)); err != nil || len(left) != 1 {
+			if left, err := os.ReadDir(filepath.Join(dir, "usb", volumes.OwnDir, volumes.StagePart, s.ID)); err != nil || len(left) != 1 {
 				t.Errorf("%s: it has left %v, %v", rules.Name, left, err)
 			}
 			s.Close()

@@ -6,6 +6,8 @@ import (
 	iofs "io/fs"
 	"strconv"
 	"strings"
+
+	"ifmatch/fs/volumes"
 )
 
 // replace renames one name over another on a file system where names cannot be exchanged. At no instant does the second
@@ -15,7 +17,7 @@ func (v *volume) replace(from, to string, directory bool, over Info, how How) er
 }
 
 // replaceAt is replace for places.
-func (v *volume) replaceAt(from, to Plc, directory bool, over Info, how How) error {
+func (v *volume) replaceAt(from, to volumes.Place, directory bool, over Info, how How) error {
 	h, err := v.guardAt(to, over, how)
 	if err != nil {
 		return err

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ifmatch/fs/vfs"
+	"ifmatch/fs/volumes"
 )
 
 // openWithoutOpenat2 opens a directory as on systems that have os.Root alone.
@@ -52,17 +53,17 @@ func TestSwapped(t *testing.T) {
 	s := openTest(t, dir, Options{Before: func(c Call) error {
 		if swapped && c.Op != "lstat" {
 			_ = os.Rename(filepath.Join(dir, "d"), filepath.Join(dir, "aside"))
-			_ = os.Symlink(OwnDir, filepath.Join(dir, "d"))
+			_ = os.Symlink(volumes.OwnDir, filepath.Join(dir, "d"))
 		}
 		return nil
 	}})
 	st := stageFile(t, s, "new")
 	defer st.Discard()
-	before, err := os.ReadDir(filepath.Join(dir, OwnDir))
+	before, err := os.ReadDir(filepath.Join(dir, volumes.OwnDir))
 	if err != nil {
 		t.Fatal(err)
 	}
-	state, err := os.Stat(filepath.Join(dir, OwnDir+"/"+formatPart))
+	state, err := os.Stat(filepath.Join(dir, volumes.OwnDir+"/"+formatPart))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,14 +95,14 @@ func TestSwapped(t *testing.T) {
 			t.Errorf("%s: got error %v", test.name, err)
 		}
 	}
-	after, err := os.ReadDir(filepath.Join(dir, OwnDir))
+	after, err := os.ReadDir(filepath.Join(dir, volumes.OwnDir))
 	if err != nil || fmt.Sprint(after) != fmt.Sprint(before) {
 		t.Errorf("the state directory had %v, has %v, error %v", before, after, err)
 	}
-	if now, err := os.Stat(filepath.Join(dir, OwnDir+"/"+formatPart)); err != nil || now.ModTime() != state.ModTime() {
+	if now, err := os.Stat(filepath.Join(dir, volumes.OwnDir+"/"+formatPart)); err != nil || now.ModTime() != state.ModTime() {
 		t.Errorf("its file has changed: %v, error %v", now, err)
 	}
-	has(t, dir, OwnDir+"/"+formatPart, "1\n")
+	has(t, dir, volumes.OwnDir+"/"+formatPart, "1\n")
 }
 
 // asNobody runs a test as somebody whom modes bind, in a directory of theirs.
@@ -178,7 +179,7 @@ func TestDirectoriesNotToBeWritten(t *testing.T) {
 		must(s.calls.Rename(stage().at.Name, "g/h"))
 		must(s.Remove("g", look("g"), How{}))
 		must(s.EmptyTrash(context.Background()))
-		if found, err := s.Entries(s.root.StatePath(TrashPart)); err != nil || len(found) != 0 {
+		if found, err := s.Entries(s.root.StatePath(volumes.TrashPart)); err != nil || len(found) != 0 {
 			t.Errorf("there is left %q, error %v", found, err)
 		}
 		stage() // for Close
@@ -287,12 +288,12 @@ func TestDirectoriesNotToBeWrittenGiveWay(t *testing.T) {
 						}
 						after = kept[0].Info
 					case "trash":
-						names, err := s.Entries(s.root.StatePath(TrashPart))
+						names, err := s.Entries(s.root.StatePath(volumes.TrashPart))
 						if err != nil || len(names) != 1 {
 							t.Errorf("removed are %v, error %v", names, err)
 							return
 						}
-						after, _ = s.calls.Lstat(s.root.StatePath(TrashPart) + "/" + names[0])
+						after, _ = s.calls.Lstat(s.root.StatePath(volumes.TrashPart) + "/" + names[0])
 					default:
 						after = look(test.at)
 					}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"ifmatch/fs/vfs"
+	"ifmatch/fs/volumes"
 )
 
 // errAttribute says that an extended attribute has no room for a value. That limit has little to do with the free space
@@ -45,7 +46,7 @@ func (s *FS) Space(name string) (Space, error) {
 		return Space{}, err
 	}
 	for _, v := range s.volumes() {
-		if v.Device == DeviceOf(info) {
+		if v.Device == volumes.DeviceOf(info) {
 			promises := v.promises()
 			promises.mu.Lock()
 			space.Free += v.olderSize() - promises.bytes
@@ -349,7 +350,7 @@ func (all *promises) refusal(r *room, more, free, history int64) error {
 	}
 	err = fmt.Errorf("%d bytes are wanted, %d are free, of which uploads on the way have announced %d, and %d more can be had "+
 		"from the history: %w", more, free, all.claims-r.claim, history, err)
-	return &iofs.PathError{Op: "reserve", Path: r.volume.StatePath(StagePart), Err: err}
+	return &iofs.PathError{Op: "reserve", Path: r.volume.StatePath(volumes.StagePart), Err: err}
 }
 
 // cover is called before n bytes are written. It keeps room for these bytes, and for more bytes of the rest.

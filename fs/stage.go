@@ -7,6 +7,8 @@ import (
 	iofs "io/fs"
 	"path"
 	"time"
+
+	"ifmatch/fs/volumes"
 )
 
 // The staging directory has one directory for each process that serves the tree, a session. In it:
@@ -28,7 +30,7 @@ const (
 // A Staged is a version that has no name yet: a file, or a tree of them. It is not visible until it is committed.
 type Staged struct {
 	volume *volume
-	at     Plc // the place in the session
+	at     volumes.Place // the place in the session
 	dir    bool
 	link   bool
 	file   *File             // open for writing (nil: a directory, or all content is written)
@@ -82,7 +84,7 @@ func (s *FS) StageLink(target, name string) (*Staged, error) {
 }
 
 func (s *FS) stageFor(ctx context.Context, need Need, stage func(*volume) (*Staged, error)) (st *Staged, err error) {
-	dir := path.Dir(Local(need.Name))
+	dir := path.Dir(volumes.Local(need.Name))
 	var r *room
 	begin := func(v *volume) (err error) {
 		if r == nil || r.volume != v {
@@ -102,7 +104,7 @@ func (s *FS) stageFor(ctx context.Context, need Need, stage func(*volume) (*Stag
 		err = begin(v)
 		if errors.Is(err, iofs.ErrNotExist) && v != s.root {
 			// A local program has moved the volume, or has removed our session on it.
-			s.DropVolume(v.Vol)
+			s.DropVolume(v.Volume)
 			if v, err = s.volumeFor(dir); err == nil {
 				err = begin(v)
 			}
@@ -120,8 +122,8 @@ func (s *FS) stageFor(ctx context.Context, need Need, stage func(*volume) (*Stag
 }
 
 // stageAt returns a place in the session with a name that is used nowhere else.
-func (v *volume) stageAt() (at Plc, err error) {
-	at = v.At(v.Unique(v.Session, NewPrefix))
+func (v *volume) stageAt() (at volumes.Place, err error) {
+	at = v.At(v.Unique(v.Session, volumes.NewPrefix))
 	if at.In = v.SessionDir; at.In == nil {
 		at.In, err = v.calls.OpenDir(v.Session)
 		at.Held = err == nil
@@ -131,7 +133,7 @@ func (v *volume) stageAt() (at Plc, err error) {
 }
 
 // staged returns the version that was made at a place. If it could not be made, staged closes the place.
-func staged(at Plc, st *Staged, err error) (*Staged, error) {
+func staged(at volumes.Place, st *Staged, err error) (*Staged, error) {
 	if err != nil {
 		at.Close()
 		return nil, err
@@ -197,7 +199,7 @@ func (st *Staged) Write(p []byte) (written int, err error) {
 		n, err := st.file.Write(p[written:])
 		written += n
 		st.room.wrote(int64(n))
-		if !IsFull(err) {
+		if !volumes.IsFull(err) {
 			return written, err
 		}
 		if err := st.room.freeSpace(err, false); err != nil {
@@ -235,7 +237,7 @@ func (st *Staged) Clone(ctx context.Context, from *File, size int64) (n int64, e
 			m, err := st.file.CopyFrom(from, n, int(most))
 			n += int64(m)
 			st.room.wrote(int64(m))
-			if IsFull(err) {
+			if volumes.IsFull(err) {
 				err = st.room.freeSpace(err, false)
 			} else if err == nil && m == 0 {
 				return n, nil
@@ -301,7 +303,7 @@ func (st *Staged) Annotate(meta Meta) error {
 		return nil
 	}
 	err = st.SetModified(meta.Modified)
-	if IsNoTime(err) {
+	if volumes.IsNoTime(err) {
 		err = nil // the disk keeps no such time, and the version keeps the time that it has
 	}
 	return err
@@ -374,6 +376,6 @@ func (st *Staged) Release() {
 // Fits reports whether the staged version is on the same file system as a name, so that a rename can give it the name.
 // It checks nothing else.
 func (st *Staged) Fits(name string) bool {
-	v, err := st.volume.volumeFor(path.Dir(Local(name)))
+	v, err := st.volume.volumeFor(path.Dir(volumes.Local(name)))
 	return err == nil && v == st.volume
 }

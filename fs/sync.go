@@ -5,6 +5,8 @@ import (
 	iofs "io/fs"
 	"maps"
 	"path"
+
+	"ifmatch/fs/volumes"
 )
 
 // syncNotes puts the notes of all commits on disk. It is called after the commit, so that one sync may do for many
@@ -81,7 +83,7 @@ func (s *FS) syncBelow(dir string) error {
 				return err
 			}
 		}
-		if IsEOF(err) || err == nil && len(names) == 0 {
+		if volumes.IsEOF(err) || err == nil && len(names) == 0 {
 			return f.SyncDir()
 		}
 		if err != nil {

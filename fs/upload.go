@@ -9,6 +9,8 @@ import (
 	iofs "io/fs"
 	"path"
 	"strings"
+
+	"ifmatch/fs/volumes"
 )
 
 // An upload has a directory in the state directory of the volume that its target is on:
@@ -152,7 +154,7 @@ func (u *Upload) Close() (err error) {
 // Remove removes an upload with all that belongs to it. After a commit, the committed version is not part of it.
 func (u *Upload) Remove() error {
 	u.Finish()
-	if st := u.staged; st != nil && !st.done && !IsIn(st.at.Name, u.dir) {
+	if st := u.staged; st != nil && !st.done && !volumes.IsIn(st.at.Name, u.dir) {
 		u.staged = nil // NewUpload has failed before it moved the file
 		_ = st.Discard()
 	}

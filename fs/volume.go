@@ -1,222 +1,77 @@
 package fs
 
 import (
-	"errors"
-	"fmt"
-	iofs "io/fs"
-	"os"
-	"path"
-	"slices"
-	"strings"
-	"sync"
 	"sync/atomic"
-	"syscall"
 
-	"github.com/pkg/xattr"
-
-	"ifmatch/fs/vfs"
+	"ifmatch/fs/volumes"
 )
 
-// A volume is the server's state on one file system: the versions that are staged there, and the history of the
-// versions that were replaced there. Each file system has a volume of its own, since no rename leads from one file
-// system to another. The state directory of a volume is at the top of the part of the file system that is served:
-//
-//	.ifmatch/stage      see aliveName
-//	.ifmatch/history    see history
-//	.ifmatch/trash      files and collections that are to be deleted
-//	.ifmatch/properties see besidePart
-//
-// The volume of the root exists from the start, and has the lock files of all. The server makes another volume with the first
-// commit on a file system that is mounted below the root, or in a subvolume below the root. Such a volume notes names
-// relative to its own top, so that a note is still true if the file system is mounted elsewhere next time. The server
-// keeps only staged files open there, so that the file system can be unmounted. So a session there has no locked file
-// of its own. It lives as long as the session of the same process at the root.
-type Vol struct {
-	t          *Tree
-	Top        string // the path of its top from the root
-	Device     MountDevice
-	names      *sequence   // one for all places where the device is mounted
-	CommitLock *CommitLock // as names
-	itself     []*Vol      // the volume alone, for lists that must not be changed
+// A volume is what this package keeps about a volume: the history of the versions that were replaced there, and the
+// work that is left to be done.
+type volume struct {
+	*FS
+	*volumes.Volume
 
-	Session    string   // our session in the staging directory
-	SessionDir *vfs.Dir // the session, resolved (nil: not at the root)
+	history      history
+	undeleted    undeletedNames
+	fresh        fresh
+	pendingUndos pendingUndos
+	trash        trash
 
-	opening   sync.Mutex
-	Opened    atomic.Bool // staged and abilities are set, and there is a session
-	Made      Info        // a look at its alive file: staged files get the same mode and device
-	abilities Abilities
+	lastVersions lastVersions
 
-	HasAliases atomic.Bool // its state directory was seen by another name, see probeAliases
-
-	Above Above // the state that package fs adds
+	lookedAfter atomic.Bool     // the history entries that dead processes have left were recovered
+	knownDead   map[string]bool // the sessions of dead processes that are still there, see Recover
 }
 
-// A mountDevice identifies a volume as long as it is mounted. No rename leads from one mountDevice to another. A
-// subvolume of Btrfs has a device number of its own, but is no mount. Two mounts of one file system have the same
-// device number.
-type MountDevice struct{ Mount, Device uint64 }
+// A layer is the FS as its tree sees it.
+type layer struct{ s *FS }
 
-func DeviceOf(i Info) MountDevice { return MountDevice{i.Mount, i.Device} }
-
-func (s *Tree) newVolume(at string, device MountDevice) *Vol {
-	session := path.Join(at, OwnDir, StagePart, s.ID)
-	v := &Vol{
-		t: s, Top: at, Device: device, names: &sequence{}, CommitLock: s.lockFor(device.Device),
-		Session: session,
-	}
-	v.itself = []*Vol{v}
-	v.Above = s.above.NewVolume(v)
-	return v
-}
-
-// The parts of a state directory.
-const (
-	StagePart   = "stage"
-	HistoryPart = "history"
-	TrashPart   = "trash"
-	formatPart  = "format"
-)
-
-// statePath returns the name of a part of the state directory.
-func (v *Vol) StatePath(part string) string {
-	if v.Top == "." && part != "" {
-		return OwnDir + "/" + part
-	}
-	return path.Join(v.Top, OwnDir, part)
-}
-
-// relative returns a name relative to the top of the volume, as a volume notes it. absolute does the reverse.
-func (v *Vol) Relative(name string) string {
+// NewVolume implements [volumes.Layer].
+func (l layer) NewVolume(v *volumes.Volume) volumes.Above {
+	u := &volume{FS: l.s, Volume: v, trash: trash{turn: make(chan struct{}, 1)}}
 	if v.Top == "." {
-		return name
+		l.s.root = u
 	}
-	return strings.TrimPrefix(name, v.Top+"/")
+	return u
 }
 
-func (v *Vol) Absolute(name string) string {
-	if v.Top == "." || name == "" {
-		return name
+// FinishMarked implements [volumes.Layer].
+func (l layer) FinishMarked(lock *volumes.CommitLock) error { return l.s.finishMarked(lock) }
+
+// of returns what this package keeps about a volume.
+func of(v *volumes.Volume) *volume { return v.Above.(*volume) }
+
+func ofAll(volumes []*volumes.Volume) []*volume {
+	all := make([]*volume, 0, len(volumes))
+	for _, v := range volumes {
+		all = append(all, of(v))
 	}
-	return v.Top + "/" + name
+	return all
 }
 
 // volumes returns all known volumes, the volume of the root first.
-func (s *Tree) Volumes() []*Vol {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return append([]*Vol{s.root}, s.mounted...)
-}
+func (s *FS) volumes() []*volume { return ofAll(s.Tree.Volumes()) }
+
+// answering returns the volumes that answer, the volume of the root first. It is for background work, which sees to the
+// other volumes when they answer.
+func (s *FS) answering() []*volume { return ofAll(s.Tree.Answering()) }
 
 // volumeFor returns the volume that holds the members of a directory. If dir is not a directory, it returns the volume
 // of the root, and the caller's next operation reports the error.
-func (s *Tree) VolumeFor(dir string) (*Vol, error) {
-	if dir == "." {
-		return s.root, nil
-	}
-	info, err := s.calls.Lstat(dir)
-	if err != nil || info.Kind != Directory || DeviceOf(info) == s.root.Device {
-		return s.root, nil
-	}
-	v := s.knownVolume(dir, DeviceOf(info))
+func (s *FS) volumeFor(dir string) (*volume, error) { return ofFound(s.Tree.VolumeFor(dir)) }
+
+// volumeHolding returns the volume of the file or collection that the caller has just seen at a name.
+func (s *FS) volumeHolding(name string, seen Info) (*volume, error) {
+	return ofFound(s.Tree.VolumeHolding(name, seen))
+}
+
+func ofFound(v *volumes.Volume, err error) (*volume, error) {
 	if v == nil {
-		if v, err = s.findVolume(dir, DeviceOf(info)); err != nil {
-			return nil, err
-		}
+		return nil, err
 	}
-	return v, v.Prepare()
-}
-
-// Together reports whether both names are on one file system. If so, a copy reaches no further than a rename.
-func (s *Tree) Together(name, other string) bool {
-	v, err := s.VolumeFor(path.Dir(Local(name)))
-	if err != nil {
-		return false
-	}
-	w, err := s.VolumeFor(path.Dir(Local(other)))
-	return err == nil && v == w
-}
-
-// AreApart reports whether two names are certainly on different file systems, as far as the known volumes tell. It
-// makes no call to the system.
-func (s *Tree) AreApart(name, other string) bool {
-	a, b := s.mayHaveEntry(Local(name)), s.mayHaveEntry(Local(other))
-	return len(a) == 1 && len(b) == 1 && a[0].CommitLock != b[0].CommitLock
-}
-
-// volumeHolding returns the volume of the file or collection that the caller has just seen at a name. A removal on a
-// full disk can go on without a session, if another process has made the state directory.
-func (s *Tree) VolumeHolding(name string, seen Info) (*Vol, error) {
-	if DeviceOf(seen) == s.root.Device {
-		return s.root, nil
-	}
-	// The name may be the top of another file system itself. And files on an overlay have the device numbers of the
-	// layers below.
-	renewed := s.renewedTops()
-	v, err := s.VolumeFor(path.Dir(name))
-	if IsFull(err) {
-		if _, missing := s.calls.Lstat(v.StatePath(TrashPart)); missing == nil {
-			err = nil
-		}
-	}
-	if err == nil && renewed[v.Top] != s.renewedTops()[v.Top] {
-		err = fmt.Errorf("%w: the kernel may have answered that from memory", ErrMoved)
-	}
-	return v, err
-}
-
-// able returns the abilities of the file system, or none if they have not been probed yet.
-func (v *Vol) Able() Abilities {
-	if !v.Opened.Load() {
-		return Abilities{}
-	}
-	return v.abilities
-}
-
-// isIn reports whether a name is the name of a directory, or a name below it.
-func IsIn(name, dir string) bool {
-	return name == dir || dir == "." || strings.HasPrefix(name, dir+"/")
-}
-
-// IsAtStaged reports whether an error comes from a call on a staged version, and not from a call on the source of its
-// content.
-func IsAtStaged(err error) bool {
-	return slices.Contains(strings.Split(nameInError(err), "/"), OwnDir)
-}
-
-// nameInError returns the name at which a call has failed.
-func nameInError(err error) string {
-	var one *iofs.PathError
-	var two *os.LinkError
-	var attr *xattr.Error
-	switch {
-	case errors.As(err, &one):
-		return one.Path
-	case errors.As(err, &two):
-		return two.New
-	case errors.As(err, &attr):
-		return attr.Path
-	}
-	return ""
+	return of(v), err
 }
 
 // volumeOfError returns the volume of the name at which a call has failed.
-func (s *Tree) VolumeOfError(err error) *Vol {
-	name := nameInError(err)
-	best := s.root
-	for _, v := range s.Volumes()[1:] {
-		if IsIn(name, v.Top) && IsIn(v.Top, best.Top) {
-			best = v
-		}
-	}
-	return best
-}
-
-// isInState reports whether a name is in the state directory of the volume.
-func (v *Vol) IsInState(name string) bool { return IsIn(name, path.Join(v.Top, OwnDir)) }
-
-// IsFull reports whether an error says that the disk has no room, or that the quota of the server's user is used up.
-// [FS.MakeRoom] may help then.
-func IsFull(err error) bool {
-	return (errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)) && !errors.Is(err, vfs.ErrAttribute)
-}
+func (s *FS) volumeOfError(err error) *volume { return of(s.Tree.VolumeOfError(err)) }

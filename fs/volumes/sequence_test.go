@@ -1,19 +1,20 @@
-package fs
+package volumes
 
 import (
 	"context"
 	"errors"
-	"ifmatch/fs/vfs"
 	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"ifmatch/fs/vfs"
 )
 
 // alone is a layer without anything above.
 type alone struct{}
 
-func (alone) NewVolume(*Vol) Above           { return alone{} }
+func (alone) NewVolume(*Volume) Above        { return alone{} }
 func (alone) FinishMarked(*CommitLock) error { return nil }
 func (alone) Probe() (Abilities, error)      { return Abilities{}, nil }
 func (alone) CloseSession() error            { return nil }
@@ -34,12 +35,12 @@ func openTree(t *testing.T, dir string) *Tree {
 }
 
 // withVolumes returns a tree with volumes at these names, of which nothing but the sequence numbers is used.
-func withVolumes(tops ...string) (s *Tree, at map[string]*Vol) {
+func withVolumes(tops ...string) (s *Tree, at map[string]*Volume) {
 	s = New(nil, Options{}, alone{})
 	s.RootLock = s.newLock(1, lockName)
 	s.root = s.newVolume(".", MountDevice{1, 1})
-	at = map[string]*Vol{".": s.root}
-	var below []*Vol
+	at = map[string]*Volume{".": s.root}
+	var below []*Volume
 	for i, top := range tops {
 		at[top] = s.newVolume(top, MountDevice{uint64(i + 2), uint64(i + 2)})
 		below = append(below, at[top])
@@ -68,9 +69,9 @@ func TestChangesAreSeenWhereReadersLook(t *testing.T) {
 		{"m/.ifmatch/history/x", nil, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			for kind, begin := range map[string]func(Plc) func(){
-				"a rename":             func(p Plc) func() { return p.Changing() },
-				"a change of metadata": Plc.touching,
+			for kind, begin := range map[string]func(Place) func(){
+				"a rename":             func(p Place) func() { return p.Changing() },
+				"a change of metadata": Place.touching,
 			} {
 				want := tt.entry
 				if kind != "a rename" {
@@ -82,7 +83,7 @@ func TestChangesAreSeenWhereReadersLook(t *testing.T) {
 					t.Fatal(err)
 				}
 				reader.pass(tt.name)
-				end := begin(Plc{s: s, Name: tt.name})
+				end := begin(Place{s: s, Name: tt.name})
 				var moved []string
 				for top, v := range at {
 					if v.names.number.Load()%2 != 0 {

@@ -1,4 +1,4 @@
-package fs
+package volumes
 
 import (
 	"context"
@@ -92,12 +92,12 @@ func (q *sequence) end() <-chan struct{} {
 	return q.ended
 }
 
-// committing begins a commit on a volume. Readers see the commit as one step, from the first change of a user's name
+// Committing begins a commit on a volume. Readers see the commit as one step, from the first change of a user's name
 // until end is called. A commit may be inside another one.
-func (v *Vol) Committing() (end func()) { return v.names.commit() }
+func (v *Volume) Committing() (end func()) { return v.names.commit() }
 
 // renaming is called before names change. Names in the state directory do not count, since readers do not see them.
-func (v *Vol) renaming(names ...string) (end func()) {
+func (v *Volume) renaming(names ...string) (end func()) {
 	for _, name := range names {
 		if !v.IsInState(name) {
 			return v.names.rename()
@@ -106,50 +106,50 @@ func (v *Vol) renaming(names ...string) (end func()) {
 	return func() {}
 }
 
-// rename, renameNew and exchange are the methods of [FS] with these names, as a part of the open commit.
-func (v *Vol) Rename(from, to string) error {
+// Rename, RenameNew and Exchange are the methods of [Place] for names, as a part of the open commit.
+func (v *Volume) Rename(from, to string) error {
 	defer v.renaming(from, to)()
 	return v.t.rename(from, to)
 }
 
-func (v *Vol) RenameNew(from, to string) error {
+func (v *Volume) RenameNew(from, to string) error {
 	defer v.renaming(from, to)()
 	return v.t.renameNew(from, to)
 }
 
-func (v *Vol) Exchange(a, b string) error {
+func (v *Volume) Exchange(a, b string) error {
 	defer v.renaming(a, b)()
 	return v.t.exchange(a, b)
 }
 
 // OneStep makes readers see all changes at a name, and the changes that go with them, as one step, from the first
-// change of a name until end is called. It must be called under [FS.Lock].
+// change of a name until end is called. It must be called under [Tree.Lock].
 func (s *Tree) OneStep(name string) (end func()) {
 	return together(append(s.MayHold(Local(name)), s.mayHaveEntry(Local(name))...), (*sequence).commit)
 }
 
 // Changing makes readers see all changes at a name, and the changes that go with them, as one step, until end is
-// called. It must be called under [FS.Lock].
+// called. It must be called under [Tree.Lock].
 func (s *Tree) Changing(name string) (end func()) {
 	return together(s.MayHold(Local(name)), (*sequence).rename)
 }
 
 // IsChanging reports whether a commit is under way on a volume on which a name may be, so that readers of the name wait.
 func (s *Tree) IsChanging(name string) bool {
-	return slices.ContainsFunc(s.MayHold(Local(name)), func(v *Vol) bool { return v.names.number.Load()%2 != 0 })
+	return slices.ContainsFunc(s.MayHold(Local(name)), func(v *Volume) bool { return v.names.number.Load()%2 != 0 })
 }
 
 // together begins a change of some volumes, and ends it for all of them.
-func together(volumes []*Vol, begin func(*sequence) func()) (end func()) {
+func together(volumes []*Volume, begin func(*sequence) func()) (end func()) {
 	if len(volumes) > 0 {
 		first := volumes[0].names
-		if !slices.ContainsFunc(volumes[1:], func(v *Vol) bool { return v.names != first }) {
+		if !slices.ContainsFunc(volumes[1:], func(v *Volume) bool { return v.names != first }) {
 			return begin(first)
 		}
 	}
 	var ends []func()
 	for i, v := range volumes {
-		if !slices.ContainsFunc(volumes[:i], func(w *Vol) bool { return w.names == v.names }) {
+		if !slices.ContainsFunc(volumes[:i], func(w *Volume) bool { return w.names == v.names }) {
 			ends = append(ends, begin(v.names))
 		}
 	}
@@ -160,12 +160,12 @@ func together(volumes []*Vol, begin func(*sequence) func()) (end func()) {
 	}
 }
 
-// mayHold returns the volumes on which the file or directory with a name may be: the lowest volume that the name is in
+// MayHold returns the volumes on which the file or directory with a name may be: the lowest volume that the name is in
 // as it is spelled, and each volume further down that some file system may take the name to be in. It goes by the name
 // alone. A file system above may take "M" for its directory "m", where the volume is, or may have another directory
 // "M" beside it. A reader of such a name compares the numbers of all these volumes, see Snapshot.pass, but a reader of
 // the directory above compares that of the volume above alone.
-func (s *Tree) MayHold(name string) []*Vol {
+func (s *Tree) MayHold(name string) []*Volume {
 	all := *s.below.Load()
 	if len(all) == 0 {
 		return s.root.itself[:1:1]
@@ -176,7 +176,7 @@ func (s *Tree) MayHold(name string) []*Vol {
 			lowest = v
 		}
 	}
-	volumes := []*Vol{lowest}
+	volumes := []*Volume{lowest}
 	for _, v := range all {
 		if v != lowest && !IsIn(name, v.Top) && MayBeIn(name, v.Top) {
 			volumes = append(volumes, v)
@@ -186,4 +186,4 @@ func (s *Tree) MayHold(name string) []*Vol {
 }
 
 // mayHaveEntry returns the volumes on which the directory entry of a name may be.
-func (s *Tree) mayHaveEntry(name string) []*Vol { return s.MayHold(path.Dir(name)) }
+func (s *Tree) mayHaveEntry(name string) []*Volume { return s.MayHold(path.Dir(name)) }

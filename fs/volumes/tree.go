@@ -1,11 +1,19 @@
-package fs
+// Package volumes is a tree of files on one or several file systems, without commits: names, looks, locks, and what the
+// server keeps on each file system.
+//
+// A [Tree] resolves names, so that none leads out of the tree or to the server's own state. It finds the file systems
+// that are mounted in it. Each of them is a [Volume], with a state directory, a session of this process and a lock. A
+// commit takes the locks of the volumes that it is about ([Tree.Hold]), and makes readers wait or look again
+// ([Volume.Committing]). Readers take no lock ([Snapshot]).
+//
+// Package fs is the [Layer] above, and has the commits and the history. What is exported here is for package fs,
+// which also declares the parts that its callers use.
+package volumes
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"ifmatch/fs/vfs"
-	"ifmatch/mounts"
 	iofs "io/fs"
 	"path"
 	"strconv"
@@ -14,6 +22,9 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"ifmatch/fs/vfs"
+	"ifmatch/mounts"
 )
 
 // The errors of this package, besides those of io/fs and the operating system.
@@ -35,9 +46,6 @@ type (
 	Kind        = vfs.Kind
 	Fingerprint = vfs.Fingerprint
 	ID          = vfs.ID
-	Volume      = vfs.Volume
-	Space       = vfs.Space
-	Call        = vfs.Call
 )
 
 // The kinds. Special is a device, a pipe or a socket: the server neither serves nor touches it.
@@ -71,12 +79,12 @@ type Options struct {
 	FileMode, DirMode iofs.FileMode
 
 	// Met, if not nil, is called before the first commit on a file system that is mounted in the tree, with the name of
-	// its top and its abilities. Met must not call methods of the FS.
+	// its top and its abilities. Met must not call methods of the tree.
 	Met func(name string, able Abilities)
 
 	// Before, if not nil, is called before each system call. If it returns an error, the system call is not made and
 	// fails with that error. Tests use Before to make the n-th call fail, to die at that call, and to print the trace.
-	Before func(Call) error
+	Before func(vfs.Call) error
 }
 
 // A Tree is a tree of files, and what this process knows about the volumes in it. Names are as in package tree:
@@ -91,18 +99,18 @@ type Tree struct {
 	Alive   *File         // open and locked as long as this process lives
 	counter atomic.Uint64 // for names that no other process uses
 
-	root       *Vol
+	root       *Volume
 	anyAliases atomic.Bool // at least one volume has aliases
 	// gives: this process runs as root, and gives its files to the owner of the state directory.
 	gives bool
 	fresh bool // the directory had no state directory when it was opened
 
 	mu        sync.Mutex
-	mounted   []*Vol                   // the known volumes except the root's
-	below     atomic.Pointer[[]*Vol]   // mounted, for readers, which wait for no lock
-	mountedAt atomic.Pointer[[]string] // the names of mounts in the tree, see Discover
-	found     bool                     // some volumes were not known when Discover was called last
-	renewed   map[string]renewal       // the tops below which names are renewed, see renewBelow
+	mounted   []*Volume                 // the known volumes except the root's
+	below     atomic.Pointer[[]*Volume] // mounted, for readers, which wait for no lock
+	mountedAt atomic.Pointer[[]string]  // the names of mounts in the tree, see Discover
+	found     bool                      // some volumes were not known when Discover was called last
+	renewed   map[string]renewal        // the tops below which names are renewed, see renewBelow
 
 	questions questions
 
@@ -117,7 +125,7 @@ type Tree struct {
 // A Layer is the package above. It knows what a commit puts into the state directories.
 type Layer interface {
 	// NewVolume is called with each new volume, before anything else is done with it. It returns what [Volume.Above] is.
-	NewVolume(v *Vol) Above
+	NewVolume(v *Volume) Above
 	// FinishMarked finishes the move that the last holder of a lock has left half done. The caller has just got the
 	// lock, and calls it if the lock file has any content, or if [CommitLock.Unfinished] names a note.
 	FinishMarked(l *CommitLock) error
@@ -134,7 +142,7 @@ type Above interface {
 // New returns a tree that was not opened yet. The options have a clock.
 func New(calls *vfs.FS, opts Options, above Layer) *Tree {
 	s := &Tree{calls: calls, opts: opts, above: above, ID: uuid.NewString()}
-	s.below.Store(&[]*Vol{})
+	s.below.Store(&[]*Volume{})
 	return s
 }
 
@@ -263,7 +271,7 @@ func (s *Tree) beginState() error {
 
 var errNoDirectory = errors.New("something else has that name (a file, or a symbolic link): remove it")
 
-// makeDir makes a directory unless the directory exists.
+// MakeDir makes a directory unless the directory exists.
 func (s *Tree) MakeDir(name string) error {
 	mode := iofs.FileMode(0o777) // the umask decides about the directories inside a state directory
 	if path.Base(name) == OwnDir {
@@ -286,7 +294,7 @@ func (s *Tree) MakeDir(name string) error {
 	return nil
 }
 
-// unique returns a name in dir that no other caller and no other process uses.
+// Unique returns a name in dir that no other caller and no other process uses.
 func (s *Tree) Unique(dir, prefix string) string {
 	return dir + "/" + prefix + s.ID + "-" + strconv.FormatUint(s.counter.Add(1), 10)
 }
@@ -301,7 +309,7 @@ func (s *Tree) Durability() Durability { return s.opts.Durability }
 func (s *Tree) Uncache(f *File) { f.Uncache() }
 
 // Volume describes the file system of an open file.
-func (s *Tree) Volume(f *File) Volume { return f.Volume() }
+func (s *Tree) Volume(f *File) vfs.Volume { return f.Volume() }
 
 // SyncAll returns when all data that any program had written to the file system of a directory before the call is on
 // disk. The more such data there is, the longer it takes.
@@ -316,5 +324,5 @@ func (s *Tree) LazyTimes(dir string) bool {
 // Fresh reports whether the directory had no state directory, which means that no server has served it before.
 func (s *Tree) Fresh() bool { return s.fresh }
 
-// Volume is [FS.Volume] of a directory.
-func (d *Dir) Volume() Volume { return d.fs.Volume(d.file) }
+// Volume is [Tree.Volume] of a directory.
+func (d *Dir) Volume() vfs.Volume { return d.fs.Volume(d.file) }

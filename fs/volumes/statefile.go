@@ -1,4 +1,4 @@
-package fs
+package volumes
 
 import (
 	"errors"
@@ -28,7 +28,7 @@ func (s *Tree) ReadStateFrom(name string, offset int64) ([]byte, error) {
 }
 
 // AppendState appends to a small file of the state directory, and makes the file if there is none. It must be called
-// under [FS.Lock]. If it fails, the file may have some of the data.
+// under [Tree.Lock]. If it fails, the file may have some of the data.
 func (s *Tree) AppendState(name string, data []byte) error {
 	p := s.inState(name)
 	f, err := p.In.Append(p.Base)
@@ -66,7 +66,7 @@ func (s *Tree) StatState(name string) (Info, error) {
 	return info, err
 }
 
-// WriteState replaces a small file of the state directory in one step. It must be called under [FS.Lock].
+// WriteState replaces a small file of the state directory in one step. It must be called under [Tree.Lock].
 func (s *Tree) WriteState(name string, data []byte) error {
 	name = OwnDir + "/" + name
 	staged := name + ".new"
@@ -79,6 +79,7 @@ func (s *Tree) WriteState(name string, data []byte) error {
 	return s.calls.Rename(staged, name)
 }
 
+// WriteFile writes a new file of a state directory, and syncs it if the durability asks for it.
 func (s *Tree) WriteFile(name string, data []byte) error {
 	f, err := s.calls.Create(name)
 	if err != nil {
@@ -95,6 +96,7 @@ func (s *Tree) WriteFile(name string, data []byte) error {
 	return f.Sync()
 }
 
+// ReadFile returns the content of a file of a state directory.
 func (s *Tree) ReadFile(name string) ([]byte, error) {
 	f, err := s.calls.Open(name)
 	if err != nil {
@@ -126,6 +128,7 @@ func (s *Tree) SyncState() error {
 	return s.SyncDir(OwnDir)
 }
 
+// SyncDir puts the names in a directory on disk. A directory that is gone is no error.
 func (s *Tree) SyncDir(name string) error {
 	f, err := s.calls.Open(name)
 	if errors.Is(err, iofs.ErrNotExist) {

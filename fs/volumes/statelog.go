@@ -1,4 +1,4 @@
-package fs
+package volumes
 
 import (
 	"errors"
@@ -8,7 +8,7 @@ import (
 )
 
 // A StateDir is an open directory in the state directory, so that a file in it can be opened by one system call. Its
-// methods must be called under [FS.Lock].
+// methods must be called under [Tree.Lock].
 type StateDir struct {
 	s    *Tree
 	name string
@@ -79,7 +79,7 @@ func (s *Tree) MakeStateDir(name string) (string, error) {
 // OpenStateFile opens a file of the state directory to read it.
 func (s *Tree) OpenStateFile(name string) (*File, error) { return s.inState(name).OpenAny() }
 
-// RemoveStateFile removes a file of the state directory. It must be called under [FS.Lock].
+// RemoveStateFile removes a file of the state directory. It must be called under [Tree.Lock].
 func (s *Tree) RemoveStateFile(name string) error {
 	p := s.inState(name)
 	return p.In.Remove(p.Base)

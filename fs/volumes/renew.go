@@ -1,4 +1,4 @@
-package fs
+package volumes
 
 import (
 	"maps"
@@ -18,7 +18,7 @@ import (
 //
 // If the kernel has an inode of its own for each spelling, it looks at an open file by the spelling with which the file
 // was opened. As soon as that spelling stands for another file, a look at the open file shows the other file. See
-// [FS.Open] and [FS.Refresh].
+// [Tree.Open] and [Tree.Refresh].
 
 // A renewal describes a volume whose names are renewed.
 type renewal struct {
@@ -30,7 +30,7 @@ type renewal struct {
 
 // renewBelow has the names on a volume renewed, if the kernel may remember which files they stand for. The caller has
 // found that the volume takes name and other for one name.
-func (v *Vol) renewBelow(name, other string) {
+func (v *Volume) renewBelow(name, other string) {
 	f, err := v.t.calls.Open(v.Top)
 	if err != nil {
 		f, err = v.t.calls.Open(v.StatePath("")) // the server's user may have no permission to list the top
@@ -136,10 +136,10 @@ func (s *Tree) forgetRenewed(answers map[string]bool) {
 	}
 }
 
-// probeSpellings has the names on a volume renewed if the volume takes several spellings for one name. The name of the
+// ProbeSpellings has the names on a volume renewed if the volume takes several spellings for one name. The name of the
 // state directory may not show this. stale reports that renewal does not help, since the kernel does not ask the file
 // system again. The volume must be one whose names the kernel remembers.
-func (v *Vol) ProbeSpellings() (stale bool) {
+func (v *Volume) ProbeSpellings() (stale bool) {
 	name := v.t.Unique(v.Session, NewPrefix) + "\u00fc"
 	f, err := v.t.calls.Create(name)
 	if err != nil {

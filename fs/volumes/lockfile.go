@@ -1,4 +1,4 @@
-package fs
+package volumes
 
 import (
 	"context"
@@ -16,7 +16,6 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"ifmatch/fs/hold"
-
 	"ifmatch/fs/vfs"
 )
 
@@ -44,7 +43,7 @@ type CommitLock struct {
 	s       *Tree
 	Name    string // of the lock file
 	device  uint64
-	writers *semaphore.Weighted // the turns of writers, see [FS.Turn]
+	writers *semaphore.Weighted // the turns of writers, see [Tree.Turn]
 
 	alone []hold.Lock   // the lock alone, with a turn
 	taken chan struct{} // full while this process has the file locked, or waits for it
@@ -100,7 +99,7 @@ func (s *Tree) forgetLocks() {
 	s.locks.mu.Lock()
 	defer s.locks.mu.Unlock()
 	for device, l := range s.locks.of {
-		if slices.ContainsFunc(known, func(v *Vol) bool { return v.CommitLock == l }) {
+		if slices.ContainsFunc(known, func(v *Volume) bool { return v.CommitLock == l }) {
 			continue
 		}
 		select {
@@ -160,7 +159,7 @@ func (l *CommitLock) open() error {
 	return nil
 }
 
-// openHeld is [FS.openHeld] for the lock file.
+// openHeld is [Tree.openHeld] for the lock file.
 func (l *CommitLock) openHeld() (*File, error) {
 	f, err := l.s.openHeld(l.Name)
 	if errors.Is(err, iofs.ErrNotExist) && l != l.s.RootLock {
@@ -171,7 +170,7 @@ func (l *CommitLock) openHeld() (*File, error) {
 	return f, err
 }
 
-// openToMark opens the lock file to write the name of a note into it. The lock need not have been taken before.
+// OpenToMark opens the lock file to write the name of a note into it. The lock need not have been taken before.
 func (l *CommitLock) OpenToMark() (*File, error) {
 	f, err := l.s.calls.Append(l.Name)
 	if !errors.Is(err, iofs.ErrNotExist) {
@@ -213,7 +212,7 @@ func (l *CommitLock) isNamed() (named, marked bool, err error) {
 }
 
 // inState returns the place of a file in the state directory.
-func (s *Tree) inState(name string) Plc {
+func (s *Tree) inState(name string) Place {
 	p := s.At(OwnDir + "/" + name)
 	if dir := s.state.Load(); dir != nil {
 		p.In, p.Base = dir, name
@@ -228,17 +227,17 @@ const (
 )
 
 // Lock takes the lock of commits on the root's file system, which also guards the state that all volumes share: the
-// journal, the WebDAV locks and the other files of [FS.WriteState] and [FS.AppendState]. The lock excludes the other
-// callers of this FS. It also excludes all other processes that serve the directory, if the file system below supports
+// journal, the WebDAV locks and the other files of [Tree.WriteState] and [Tree.AppendState]. The lock excludes the other
+// callers of this tree. It also excludes all other processes that serve the directory, if the file system below supports
 // locks. Lock waits ten seconds at most, and then fails with ErrBusy. If the last holder has left a move half done,
 // Lock finishes that move first. See [MoveNote].
 //
-// A commit takes the locks of all volumes that it is about ([FS.Hold]). A caller of Lock must make no call on another
+// A commit takes the locks of all volumes that it is about ([Tree.Hold]). A caller of Lock must make no call on another
 // file system than the root's until it has called unlock.
 func (s *Tree) Lock(ctx context.Context) (unlock func(), err error) { return s.RootLock.lock(ctx) }
 
-// Lock takes the lock of commits on the file system of the volume, and otherwise is [FS.Lock].
-func (v *Vol) Lock(ctx context.Context) (unlock func(), err error) { return v.CommitLock.lock(ctx) }
+// Lock takes the lock of commits on the file system of the volume, and otherwise is [Tree.Lock].
+func (v *Volume) Lock(ctx context.Context) (unlock func(), err error) { return v.CommitLock.lock(ctx) }
 
 func (l *CommitLock) lock(ctx context.Context) (unlock func(), err error) {
 	if err := l.Take(ctx, lockPatience); err != nil {
@@ -330,19 +329,19 @@ func lostIfGone(err error, name string) error {
 	return err
 }
 
-// A claim is the modification time that this FS has given the lock file. Each look for a lock sees that time, so it
+// A claim is the modification time that this tree has given the lock file. Each look for a lock sees that time, so it
 // tells at no cost whether another process has claimed the lock since.
 type claim struct {
 	time int64 // in nanoseconds since 1970. 0: there is no claim
 	sure bool  // what another process does to that time is seen at once
 }
 
-// IsClaimed reports whether no other process has called Claim since this FS did so, as far as that is certain. It must
-// be called under [FS.Lock]. It makes no system call.
+// IsClaimed reports whether no other process has called Claim since this tree did so, as far as that is certain. It must
+// be called under [Tree.Lock]. It makes no system call.
 func (s *Tree) IsClaimed() bool { return s.claim.sure && s.claim.time == s.RootLock.time }
 
 // Claim tells other processes that this one is about to write what they share under the lock, so that they look at it
-// before they write it themselves. It must be called under [FS.Lock]. Without file locks, it does nothing.
+// before they write it themselves. It must be called under [Tree.Lock]. Without file locks, it does nothing.
 func (s *Tree) Claim() error {
 	if s.RootLock.time == 0 || s.claim.time == s.RootLock.time {
 		return nil

@@ -1,4 +1,4 @@
-package fs
+package volumes
 
 import (
 	"errors"
@@ -19,7 +19,7 @@ var ErrTime = errors.New("the disk keeps no such time")
 // only the day. FAT keeps only even seconds.
 const Nearly = 2 * time.Second
 
-// isNoTime reports whether an error says that the system cannot set this time, or cannot set any time.
+// IsNoTime reports whether an error says that the system cannot set this time, or cannot set any time.
 func IsNoTime(err error) bool {
 	return errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ERANGE) || errors.Is(err, syscall.EOVERFLOW) ||
 		errors.Is(err, errors.ErrUnsupported)
@@ -27,8 +27,8 @@ func IsNoTime(err error) bool {
 
 // SetModified sets the modification time of a file or directory, and before is the last look at it. SetModified returns
 // a look that finds the time set: to the same second, or to a time that differs by less than off. If the disk does not
-// keep the time, SetModified restores the time of before and fails with [ErrTime]. It must be called under [FS.Lock].
-func (p Plc) SetModified(before Info, t time.Time, off time.Duration) (after Info, err error) {
+// keep the time, SetModified restores the time of before and fails with [ErrTime]. It must be called under [Tree.Lock].
+func (p Place) SetModified(before Info, t time.Time, off time.Duration) (after Info, err error) {
 	defer p.touching()()
 	noTime := func(cause error) error {
 		return &iofs.PathError{Op: "chtimes", Path: p.Name, Err: fmt.Errorf("%w: %w", ErrTime, cause)}
@@ -55,8 +55,8 @@ func (p Plc) SetModified(before Info, t time.Time, off time.Duration) (after Inf
 	return before, noTime(fmt.Errorf("of %v it makes %v", t.UTC(), after.ModTime().UTC()))
 }
 
-// SetMode sets the permission bits of a file or directory. It must be called under [FS.Lock].
-func (p Plc) SetMode(mode iofs.FileMode) error {
+// SetMode sets the permission bits of a file or directory. It must be called under [Tree.Lock].
+func (p Place) SetMode(mode iofs.FileMode) error {
 	defer p.touching()()
 	f, err := p.OpenAny()
 	if err != nil {
@@ -67,8 +67,8 @@ func (p Plc) SetMode(mode iofs.FileMode) error {
 }
 
 // Mkdir makes a directory at a free name. If a modification time is given and the disk keeps that time, the directory
-// gets it. Mkdir must be called under [FS.Lock].
-func (p Plc) Mkdir(modified time.Time) error {
+// gets it. Mkdir must be called under [Tree.Lock].
+func (p Place) Mkdir(modified time.Time) error {
 	defer p.Changing()()
 	if err := p.In.Mkdir(p.Base, 0o777); err != nil {
 		return err
@@ -85,7 +85,7 @@ func (p Plc) Mkdir(modified time.Time) error {
 
 // setNewTime sets the modification time of a new directory. If the disk does not keep the time, the directory gets the
 // current time.
-func (p Plc) setNewTime(t time.Time) error {
+func (p Place) setNewTime(t time.Time) error {
 	_, err := p.SetModified(Info{Fingerprint: Fingerprint{Modified: p.s.opts.Now().UnixNano()}}, t, Nearly)
 	if errors.Is(err, ErrTime) {
 		err = nil
@@ -94,7 +94,7 @@ func (p Plc) setNewTime(t time.Time) error {
 }
 
 // setDirMode gives a new directory the mode of the options, if they contain one.
-func (p Plc) setDirMode() error {
+func (p Place) setDirMode() error {
 	mode := p.s.opts.DirMode
 	if mode == 0 {
 		return nil
@@ -119,8 +119,8 @@ func (p Plc) setDirMode() error {
 }
 
 // Attributes returns the value that [Place.SetAttributes] or a commit has stored with a file or directory, or nil if
-// there is none. See [FS.Value].
-func (p Plc) Attributes() ([]byte, error) {
+// there is none. See fs.FS.Value.
+func (p Place) Attributes() ([]byte, error) {
 	f, err := p.OpenAny()
 	if err != nil {
 		return nil, err
@@ -129,9 +129,9 @@ func (p Plc) Attributes() ([]byte, error) {
 	return f.GetAttr(PropertiesAttr)
 }
 
-// SetAttributes stores value, or the reference that [FS.KeepBeside] has made of it, with a file or directory. The next
-// look at the file or directory finds a new Changed time. SetAttributes must be called under [FS.Lock].
-func (p Plc) SetAttributes(value []byte) error {
+// SetAttributes stores value, or the reference that fs.FS.KeepBeside has made of it, with a file or directory. The next
+// look at the file or directory finds a new Changed time. SetAttributes must be called under [Tree.Lock].
+func (p Place) SetAttributes(value []byte) error {
 	f, err := p.OpenAny()
 	if err != nil {
 		return err
@@ -145,8 +145,8 @@ func (p Plc) SetAttributes(value []byte) error {
 }
 
 // SetExecutable permits the owner of a file, and the users who may read the file, to execute it, or permits no user to
-// do so. It must be called under [FS.Lock].
-func (p Plc) SetExecutable(yes bool) error {
+// do so. It must be called under [Tree.Lock].
+func (p Place) SetExecutable(yes bool) error {
 	info, err := p.Lstat()
 	if err != nil {
 		return err
@@ -161,7 +161,7 @@ func (p Plc) SetExecutable(yes bool) error {
 	return p.SetMode(mode)
 }
 
-// propertiesAttr is the extended attribute that carries the data that belongs to a file and is not part of its content.
+// PropertiesAttr is the extended attribute that carries the data that belongs to a file and is not part of its content.
 // The kernel moves the attribute with the file, also if a local program renames the file with mv.
 const (
 	OwnAttrs       = "user.ifmatch."

@@ -1,4 +1,4 @@
-package fs
+package volumes
 
 import (
 	"errors"
@@ -17,7 +17,7 @@ import (
 )
 
 // knownVolume returns the known volume for the members of a directory, or nil if there is none.
-func (s *Tree) knownVolume(dir string, device MountDevice) *Vol {
+func (s *Tree) knownVolume(dir string, device MountDevice) *Volume {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, v := range s.mounted {
@@ -29,7 +29,7 @@ func (s *Tree) knownVolume(dir string, device MountDevice) *Vol {
 }
 
 // findVolume looks upwards from a directory for the top of its file system.
-func (s *Tree) findVolume(dir string, device MountDevice) (*Vol, error) {
+func (s *Tree) findVolume(dir string, device MountDevice) (*Volume, error) {
 	at := dir
 	for at != "." {
 		above, err := s.calls.Lstat(path.Dir(at))
@@ -45,7 +45,7 @@ func (s *Tree) findVolume(dir string, device MountDevice) (*Vol, error) {
 }
 
 // addVolume makes a volume known. It replaces the volume of another file system that was mounted at the same name.
-func (s *Tree) addVolume(at string, device MountDevice) *Vol {
+func (s *Tree) addVolume(at string, device MountDevice) *Volume {
 	v := s.newVolume(at, device)
 	v.ProbeAliases() // another process may have made a state directory there
 	s.mu.Lock()
@@ -55,12 +55,12 @@ func (s *Tree) addVolume(at string, device MountDevice) *Vol {
 			return v
 		}
 	}
-	for _, other := range append([]*Vol{s.root}, s.mounted...) {
+	for _, other := range append([]*Volume{s.root}, s.mounted...) {
 		if other.Device.Device == device.Device {
 			v.names = other.names // a rename in one of the places is a rename in the other one
 		}
 	}
-	s.mounted = slices.DeleteFunc(s.mounted, func(v *Vol) bool { return v.Top == at })
+	s.mounted = slices.DeleteFunc(s.mounted, func(v *Volume) bool { return v.Top == at })
 	s.mounted, s.found = append(s.mounted, v), true
 	s.publish()
 	return v
@@ -72,15 +72,15 @@ func (s *Tree) publish() {
 	s.below.Store(&below)
 }
 
-// dropVolume forgets a volume that is not mounted there any more.
-func (s *Tree) DropVolume(gone *Vol) {
+// DropVolume forgets a volume that is not mounted there any more.
+func (s *Tree) DropVolume(gone *Volume) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.mounted = slices.DeleteFunc(s.mounted, func(v *Vol) bool { return v == gone })
+	s.mounted = slices.DeleteFunc(s.mounted, func(v *Volume) bool { return v == gone })
 	s.publish()
 }
 
-// moveVolumes gives new names to the subvolumes in a directory that was moved.
+// MoveVolumes gives new names to the subvolumes in a directory that was moved.
 func (s *Tree) MoveVolumes(from, to string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -137,7 +137,7 @@ func readNoWait(name string) ([]byte, error) {
 }
 
 // remember notes the top of a volume for later processes.
-func (v *Vol) remember() error {
+func (v *Volume) remember() error {
 	data, err := v.t.ReadState(volumesName)
 	if err != nil && !errors.Is(err, iofs.ErrNotExist) || slices.Contains(decodeVolumes(data), v.Top) {
 		return err

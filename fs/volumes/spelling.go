@@ -1,4 +1,4 @@
-package fs
+package volumes
 
 import (
 	"errors"
@@ -17,7 +17,7 @@ import (
 // name. Spellings may differ in the case, in the Unicode normal form, in characters that are not seen, in the dots and
 // spaces at the end that FAT drops, and in the name of a stream on NTFS. No single file system takes all of these for
 // one name. So two segments with different forms are two names, except for the short names of FAT. Two segments with
-// the same form may be one name. See [FS.SameName].
+// the same form may be one name. See [Tree.SameName].
 func Fold(segment string) string {
 	if !isASCII(segment) {
 		segment = foldUnicode(segment)
@@ -123,7 +123,7 @@ func (s *Tree) MayShorten(dir string) bool {
 // maxListed bounds how many members of a directory are read to find the spelling of a name there.
 const maxListed = 10_000
 
-// MayBeOne reports whether two looks may have seen one file by two spellings of its name. If not, [FS.SameName] of two
+// MayBeOne reports whether two looks may have seen one file by two spellings of its name. If not, [Tree.SameName] of two
 // different names asks the file system nothing.
 func MayBeOne(a, b Info) bool {
 	return a.Exists() && a.Kind == b.Kind && (a.SameFile(b) || a.Size == b.Size && a.Modified == b.Modified)
@@ -214,7 +214,7 @@ func (s *Tree) namesIn(dir *File, match func(name string) bool) (found []string,
 	return found, false
 }
 
-// isListed reports whether a directory lists a name in exactly this spelling, among the members that namesIn reads.
+// IsListed reports whether a directory lists a name in exactly this spelling, among the members that namesIn reads.
 func (s *Tree) IsListed(name string) bool {
 	f, err := s.calls.Open(path.Dir(name))
 	if err != nil {
@@ -225,7 +225,7 @@ func (s *Tree) IsListed(name string) bool {
 	return len(found) > 0
 }
 
-// spelledLike returns a path with the spelling of a name, as far as both go. If a segment of the path cannot be a
+// SpelledLike returns a path with the spelling of a name, as far as both go. If a segment of the path cannot be a
 // spelling of the same segment of the name, it returns the path as it is.
 func SpelledLike(name, path string) string {
 	ours, theirs := strings.Split(name, "/"), strings.Split(path, "/")

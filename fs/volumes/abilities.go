@@ -1,4 +1,4 @@
-package fs
+package volumes
 
 import (
 	"fmt"
@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Abilities are the capabilities that a file system was found to have when FS tried them once. A read-only file system
+// Abilities are the capabilities that a file system was found to have when it was tried once. A read-only file system
 // is not tried, and has no capability but Aliases.
 type Abilities struct {
 	// Exclusive: no other program can write to the file system, so a look at it stays true.
@@ -29,7 +29,7 @@ type Abilities struct {
 	// LeasesSeeMaps: the kernel refuses a lease as long as a program has the file mapped for writing. So nothing writes
 	// to a file under an unbroken lease. Overlayfs does not refuse it.
 	LeasesSeeMaps bool
-	// Mappings: FS notices that a program writes to a file through a memory map. LeasesSeeMaps is true, and the first
+	// Mappings: it is noticed that a program writes to a file through a memory map. LeasesSeeMaps is true, and the first
 	// store changes the times of the file. Tmpfs does not change the times if the program has read through the map
 	// before.
 	Mappings bool
@@ -93,9 +93,9 @@ func (a Abilities) leases() string {
 	return "leases"
 }
 
-// probeAliases looks up another spelling of the state directory. It writes nothing, so it also works on a read-only
+// ProbeAliases looks up another spelling of the state directory. It writes nothing, so it also works on a read-only
 // file system.
-func (v *Vol) ProbeAliases() bool {
+func (v *Volume) ProbeAliases() bool {
 	other := path.Join(v.Top, strings.ToUpper(OwnDir))
 	_, err := v.t.calls.Lstat(other)
 	if err == nil {

@@ -1,4 +1,4 @@
-package fs
+package volumes
 
 import (
 	"errors"
@@ -35,10 +35,10 @@ func (s *Tree) Open(name string) (*File, Info, error) {
 	return s.OpenIf(name, nil)
 }
 
-// OpenIf is [FS.Open] for a file that decide may refuse. decide gets a look at the name before the file is opened. If
+// OpenIf is [Tree.Open] for a file that decide may refuse. decide gets a look at the name before the file is opened. If
 // enough is true, OpenIf does not look at the opened file again, and the Info is that of the first look. A local
 // program may have given the name to another file in between. So the caller must compare the Info with a look at the
-// open file ([FS.Refresh]) before it trusts the content that it has read.
+// open file ([Tree.Refresh]) before it trusts the content that it has read.
 func (s *Tree) OpenIf(name string, decide func(look Info) (enough bool, err error)) (*File, Info, error) {
 	return s.openIf(name, decide, nil)
 }
@@ -109,7 +109,7 @@ type DirOptions struct {
 	// Follow: the listing describes the target of a link instead of the link, and leaves out a link without a target.
 	// Without Follow, links are listed as links.
 	Follow bool
-	// Attributes: the listing includes the value that [FS.Attributes] returns. The value is empty for a file that may
+	// Attributes: the listing includes the value that [Tree.Attributes] returns. The value is empty for a file that may
 	// not be read.
 	Attributes bool
 	// KindsOnly: the listing contains only names and kinds. Most directories supply these without a look at each
@@ -251,11 +251,11 @@ func (s *Tree) Readlink(name string) (string, error) {
 	return s.calls.Readlink(Local(name))
 }
 
-// AttributesOf returns the value of [FS.Attributes] for an open file.
+// AttributesOf returns the value of [Tree.Attributes] for an open file.
 func (s *Tree) AttributesOf(f *File) ([]byte, error) { return f.GetAttr(PropertiesAttr) }
 
 // Attributes returns the value that [Place.SetAttributes] or a commit has stored with a file or directory, or nil if
-// there is none. See [FS.Value].
+// there is none. See fs.FS.Value.
 func (s *Tree) Attributes(name string) ([]byte, error) { return s.attributes(name, nil) }
 
 func (s *Tree) attributes(name string, n *Snapshot) ([]byte, error) {
@@ -271,7 +271,7 @@ func (s *Tree) attributes(name string, n *Snapshot) ([]byte, error) {
 	return f.GetAttr(PropertiesAttr)
 }
 
-// entries returns the names in a directory of the state directory.
+// Entries returns the names in a directory of the state directory.
 func (s *Tree) Entries(dir string) ([]string, error) {
 	f, err := s.calls.Open(dir)
 	if err != nil {

@@ -1,4 +1,4 @@
-package fs
+package volumes
 
 import (
 	"sync"
@@ -10,14 +10,14 @@ import (
 const answerPatience = 2 * time.Second
 
 // questions are the questions to mounted file systems that are not answered yet, by the name of a directory. A question
-// may stay open for as long as a disk does not answer. FS does not ask the question again until then, so there is one
+// may stay open for as long as a disk does not answer. A tree does not ask the question again until then, so there is one
 // for each directory.
 type questions struct {
 	mu   sync.Mutex
 	open map[string]chan struct{} // closed with the answer
 }
 
-// answer returns the directories whose file systems answer. It waits for all of them at once.
+// Answer returns the directories whose file systems answer. It waits for all of them at once.
 func (s *Tree) Answer(dirs []string) map[string]bool {
 	if len(dirs) == 0 {
 		return nil
@@ -71,9 +71,9 @@ func (s *Tree) ask(dir string) (answered chan struct{}) {
 	return answered
 }
 
-// answering returns the volumes that answer, the volume of the root first. It is for background work, which sees to the
+// Answering returns the volumes that answer, the volume of the root first. It is for background work, which sees to the
 // other volumes when they answer.
-func (s *Tree) Answering() []*Vol {
+func (s *Tree) Answering() []*Volume {
 	all := s.Volumes()
 	dirs := make([]string, 0, len(all))
 	for _, v := range all[1:] {

@@ -1,4 +1,4 @@
-package fs
+package volumes
 
 import (
 	"errors"
@@ -14,7 +14,7 @@ import (
 	"unicode/utf8"
 )
 
-// local returns a name in the form that the system calls of package vfs take.
+// Local returns a name in the form that the system calls of package vfs take.
 func Local(name string) string {
 	if name == "" {
 		return "."
@@ -22,7 +22,7 @@ func Local(name string) string {
 	return name
 }
 
-// isReserved reports whether any file system takes a segment for the name of the state directory, as far as the segment
+// IsReserved reports whether any file system takes a segment for the name of the state directory, as far as the segment
 // alone tells. The segment may differ in its case, in its end, and in characters that are not seen. See also isShort.
 func IsReserved(segment string) bool {
 	if !beginsWithDot(segment) {
@@ -106,7 +106,7 @@ func isShort(segment string) bool {
 // look.
 const maxShort = 8
 
-// checkReserved refuses every name that leads to the state directory, or that has a segment for it at any depth. A
+// CheckReserved refuses every name that leads to the state directory, or that has a segment for it at any depth. A
 // directory that is served as part of another one today may be served alone tomorrow.
 func (s *Tree) CheckReserved(name string) error {
 	at, short := 0, 0
@@ -166,8 +166,8 @@ func (s *Tree) checkAlias(dir, name string) error {
 // maxLinks is how many links are followed before they count as a loop, as in the kernel.
 const maxLinks = 40
 
-// resolve follows the links in a name, and returns the name without links to which it leads. It succeeds for a regular
-// file or a directory, and fails for all other kinds. The snapshot notes the names that resolve passes. The snapshot
+// Follow follows the links in a name, and returns the name without links to which it leads. It succeeds for a regular
+// file or a directory, and fails for all other kinds. The snapshot notes the names that Follow passes. The snapshot
 // may be nil.
 func (s *Tree) Follow(name string, n *Snapshot) (canonical string, info Info, err error) {
 	canonical = Local(name)
@@ -286,5 +286,8 @@ func IsDeadEnd(err error) bool {
 		errors.Is(err, ErrSpecial) || errors.Is(err, syscall.ELOOP)
 }
 
+// IsNotDir reports whether an error says that a name on the way is no directory.
 func IsNotDir(err error) bool { return errors.Is(err, syscall.ENOTDIR) }
-func IsEOF(err error) bool    { return errors.Is(err, io.EOF) }
+
+// IsEOF reports whether an error says that a file or a directory has no more.
+func IsEOF(err error) bool { return errors.Is(err, io.EOF) }

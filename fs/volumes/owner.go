@@ -1,4 +1,4 @@
-package fs
+package volumes
 
 import (
 	"errors"
@@ -133,7 +133,7 @@ func (s *Tree) hostPath(name string) string {
 
 // checkState fails with a [StrangerError] if another user can write to the state directory of a volume. private is
 // false if the file system has no modes that could keep other users out. The server uses such a directory nevertheless.
-func (v *Vol) checkState() (private bool, err error) {
+func (v *Volume) checkState() (private bool, err error) {
 	err = v.findStranger(true)
 	if !errors.As(err, new(*StrangerError)) {
 		return true, err
@@ -151,7 +151,7 @@ func (v *Vol) checkState() (private bool, err error) {
 // findStranger checks whether another user can write to a state directory, or to one of its members. findStranger does
 // not look further down: another user could have reached the files there only while that user could write to the state
 // directory or to a member.
-func (v *Vol) findStranger(modes bool, owners ...ID) error {
+func (v *Volume) findStranger(modes bool, owners ...ID) error {
 	dir := path.Join(v.Top, OwnDir)
 	state, err := v.t.calls.Lstat(dir)
 	if err != nil {
@@ -185,7 +185,7 @@ func (v *Vol) findStranger(modes bool, owners ...ID) error {
 
 // lookAtNew makes a directory that no other user may use, and returns the look at it. The look shows how the file
 // system keeps owners and modes.
-func (v *Vol) lookAtNew() (made Info, err error) {
+func (v *Volume) lookAtNew() (made Info, err error) {
 	name := v.t.Unique(path.Join(v.Top, OwnDir), "probe-")
 	if err := v.t.calls.Mkdir(name, 0o777); err != nil {
 		return Info{}, err
@@ -203,7 +203,7 @@ func (v *Vol) lookAtNew() (made Info, err error) {
 }
 
 // isHeld reports whether no other user can write to a state directory. isHeld changes nothing.
-func (v *Vol) isHeld() bool {
+func (v *Volume) isHeld() bool {
 	err := v.findStranger(true)
 	if !errors.As(err, new(*StrangerError)) {
 		return err == nil
@@ -216,7 +216,7 @@ func (v *Vol) isHeld() bool {
 	return f.Volume().Modeless
 }
 
-// giveToOwner gives a file that root has made to the owner of the directory that contains it. If that fails, the file
+// GiveToOwner gives a file that root has made to the owner of the directory that contains it. If that fails, the file
 // stays with root.
 func (s *Tree) GiveToOwner(f *File, name string) {
 	if !s.gives {

@@ -1,4 +1,4 @@
-package fs
+package volumes
 
 import (
 	"errors"
@@ -15,8 +15,8 @@ const (
 	NewPrefix = "n"
 )
 
-// prepare makes a volume ready for commits. Its error says why the volume cannot be used.
-func (v *Vol) Prepare() error {
+// Prepare makes a volume ready for commits. Its error says why the volume cannot be used.
+func (v *Volume) Prepare() error {
 	if v.Opened.Load() {
 		return nil
 	}
@@ -52,7 +52,7 @@ func (v *Vol) Prepare() error {
 
 // openSession makes our session in the staging directory, and the other directories that a commit needs. It probes the
 // abilities of the file system.
-func (v *Vol) openSession() error {
+func (v *Volume) openSession() error {
 	formatted, err := v.checkFormat()
 	if err != nil {
 		return err
@@ -87,7 +87,7 @@ func (v *Vol) openSession() error {
 
 // checkFormat reports whether there is a state directory with a format. It fails if this program does not know the
 // format.
-func (v *Vol) checkFormat() (bool, error) {
+func (v *Volume) checkFormat() (bool, error) {
 	found, err := v.t.ReadFile(v.StatePath(formatPart))
 	if errors.Is(err, iofs.ErrNotExist) {
 		return false, nil
@@ -102,7 +102,7 @@ func (v *Vol) checkFormat() (bool, error) {
 
 // writeFormat writes the format of the state directory. Another process may do so at the same time, with the same
 // content.
-func (v *Vol) writeFormat() error {
+func (v *Volume) writeFormat() error {
 	staged := v.t.Unique(v.Session, NewPrefix)
 	if err := v.t.WriteFile(staged, []byte(stateFormat)); err != nil {
 		return err
@@ -111,8 +111,8 @@ func (v *Vol) writeFormat() error {
 }
 
 // openAlive makes the file that says that this process lives, and returns a look at it. At the root the file stays
-// locked as long as the process lives. See [volume].
-func (v *Vol) openAlive() (Info, error) {
+// locked as long as the process lives. See [Volume].
+func (v *Volume) openAlive() (Info, error) {
 	f, err := v.t.openHeld(v.Session + "/" + AliveName)
 	if err != nil {
 		return Info{}, err

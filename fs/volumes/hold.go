@@ -1,4 +1,4 @@
-package fs
+package volumes
 
 import (
 	"context"
@@ -16,7 +16,7 @@ type Scope struct {
 	Changed []string // the names that it changes
 	Seen    []string // the names at which it looks
 	Below   []string // the names below which it changes or decides by any name
-	Shared  bool     // it decides by the state that all volumes share, see [FS.Lock]
+	Shared  bool     // it decides by the state that all volumes share, see [Tree.Lock]
 
 	found []uint64 // the devices on which looks have found its names, where the names alone do not tell that
 }
@@ -38,7 +38,7 @@ type Hold struct {
 var ErrLetGo = hold.ErrLetGo
 
 // A NotHeldError says that a commit needs the lock of the volume that a name is on, or may be on. It has changed
-// nothing, and can begin again when the scope has that name and it was [FS.Learn]ed.
+// nothing, and can begin again when the scope has that name and it was [Tree.Learn]ed.
 type NotHeldError struct {
 	Name   string
 	Below  bool // of the volumes below the name, too
@@ -69,7 +69,7 @@ func (sc *Scope) Add(e *NotHeldError) {
 	}
 }
 
-// Hold takes the locks of the volumes that a commit is about. It waits ten seconds at most, as [FS.Lock] does. Volumes
+// Hold takes the locks of the volumes that a commit is about. It waits ten seconds at most, as [Tree.Lock] does. Volumes
 // that the commit is the first to use are made ready before. turn, if not nil, is the turn that the caller has taken.
 func (s *Tree) Hold(ctx context.Context, scope Scope, turn *Turn) (*Hold, error) {
 	late := time.Now().Add(lockPatience)
@@ -105,7 +105,7 @@ func (s *Tree) locksOf(scope Scope) (locks []*CommitLock) {
 	if len(*s.below.Load()) == 0 {
 		return []*CommitLock{s.RootLock} // nearly always
 	}
-	add := func(volumes []*Vol) {
+	add := func(volumes []*Volume) {
 		for _, v := range volumes {
 			if !slices.Contains(locks, v.CommitLock) {
 				locks = append(locks, v.CommitLock)
@@ -124,7 +124,7 @@ func (s *Tree) locksOf(scope Scope) (locks []*CommitLock) {
 		add(s.mayBeBelow(Local(name)))
 	}
 	if scope.Shared || len(locks) == 0 {
-		add([]*Vol{s.root})
+		add([]*Volume{s.root})
 	}
 	for _, device := range scope.found {
 		if lock := s.lockFor(device); !slices.Contains(locks, lock) {
@@ -135,7 +135,7 @@ func (s *Tree) locksOf(scope Scope) (locks []*CommitLock) {
 }
 
 // mayBeBelow returns the volumes whose top some file system may take to be below a name.
-func (s *Tree) mayBeBelow(name string) (volumes []*Vol) {
+func (s *Tree) mayBeBelow(name string) (volumes []*Volume) {
 	for _, v := range *s.below.Load() {
 		if MayBeIn(v.Top, name) {
 			volumes = append(volumes, v)
@@ -170,11 +170,11 @@ func (h *Hold) CheckShared() error {
 }
 
 // needs reports whether the lock of one of some volumes is not held.
-func (h *Hold) needs(volumes func(name string) []*Vol, name string) bool {
+func (h *Hold) needs(volumes func(name string) []*Volume, name string) bool {
 	if len(*h.s.below.Load()) == 0 {
 		return !h.held.Has(math.MaxUint64) // nearly always
 	}
-	return slices.ContainsFunc(volumes(Local(name)), func(v *Vol) bool { return !h.held.Has(v.CommitLock.Order()) })
+	return slices.ContainsFunc(volumes(Local(name)), func(v *Volume) bool { return !h.held.Has(v.CommitLock.Order()) })
 }
 
 // Found fails with a [NotHeldError] if a look at a name has found a file or directory on a volume whose lock is not
@@ -255,7 +255,7 @@ func (s *Tree) ready(scope Scope) error {
 	return nil
 }
 
-// unknown returns the file systems that are mounted in the tree, as [FS.Discover] has found them, and on which no
+// unknown returns the file systems that are mounted in the tree, as [Tree.Discover] has found them, and on which no
 // volume is known.
 func (s *Tree) unknown() (tops []string) {
 	mounted := s.mountedAt.Load()
@@ -263,7 +263,7 @@ func (s *Tree) unknown() (tops []string) {
 		return nil
 	}
 	for _, top := range *mounted {
-		if !slices.ContainsFunc(*s.below.Load(), func(v *Vol) bool { return v.Top == top }) {
+		if !slices.ContainsFunc(*s.below.Load(), func(v *Volume) bool { return v.Top == top }) {
 			tops = append(tops, top)
 		}
 	}
@@ -277,7 +277,7 @@ func (h *Hold) Change(names ...string) error {
 	if len(*h.s.below.Load()) == 0 {
 		return h.held.Keep(rootOrder, nil) // nothing else is held
 	}
-	var volumes []*Vol
+	var volumes []*Volume
 	for _, name := range names {
 		name = Local(name)
 		volumes = append(volumes, h.s.MayHold(name)...)
@@ -299,7 +299,7 @@ func (h *Hold) Change(names ...string) error {
 var rootOrder = []uint64{math.MaxUint64}
 
 // WithShared calls do under the lock of the state that all volumes share. If the commit does not hold it, WithShared
-// takes it for the time of the call, as [FS.Lock] does. do must make no call on another file system than the root's.
+// takes it for the time of the call, as [Tree.Lock] does. do must make no call on another file system than the root's.
 // through says that the commit holds it from its beginning to its end, since it cannot be let go.
 func (h *Hold) WithShared(ctx context.Context, do func(through bool) error) error {
 	if h.held.Pin(math.MaxUint64) {

@@ -1,4 +1,4 @@
-package fs
+package volumes
 
 import (
 	"context"
@@ -23,7 +23,7 @@ type Snapshot struct {
 	Follow func(at string, err error) error
 
 	fs    *Tree
-	below *[]*Vol // the volumes below the root when the snapshot began
+	below *[]*Volume // the volumes below the root when the snapshot began
 	root  uint64
 	on    []passage // one for each volume in below
 
@@ -38,7 +38,7 @@ type Snapshot struct {
 
 // A passage is a volume that a look may pass.
 type passage struct {
-	*Vol
+	*Volume
 	number uint64
 	passed bool
 }
@@ -50,7 +50,7 @@ func (s *Tree) Snapshot() *Snapshot { return &Snapshot{fs: s} }
 // the root and on the other volumes that these looks have passed. When all calls of Begin have waited for ten seconds,
 // it fails with ErrBusy.
 func (n *Snapshot) Begin(ctx context.Context) (err error) {
-	wait := func(v *Vol) (number uint64, err error) {
+	wait := func(v *Volume) (number uint64, err error) {
 		if number = v.names.number.Load(); number%2 == 0 {
 			return number, nil
 		}
@@ -63,7 +63,7 @@ func (n *Snapshot) Begin(ctx context.Context) (err error) {
 	}
 	for _, p := range n.on {
 		if p.passed {
-			if _, err := wait(p.Vol); err != nil {
+			if _, err := wait(p.Volume); err != nil {
 				return err
 			}
 		}
@@ -180,7 +180,7 @@ func (n *Snapshot) found(info Info) {
 	}
 }
 
-// mayBeIn reports whether some file system may take a name for the name of a directory, or for a name below it.
+// MayBeIn reports whether some file system may take a name for the name of a directory, or for a name below it.
 func MayBeIn(name, dir string) bool {
 	if IsIn(name, dir) {
 		return true
@@ -199,7 +199,7 @@ func MayBeIn(name, dir string) bool {
 	return true
 }
 
-// Stat is [FS.Stat].
+// Stat is [Tree.Stat].
 func (n *Snapshot) Stat(name string) (Info, error) {
 	canonical, info, err := n.fs.Follow(name, n)
 	if err == nil {
@@ -209,7 +209,7 @@ func (n *Snapshot) Stat(name string) (Info, error) {
 	return info, err
 }
 
-// Lstat is [FS.Lstat].
+// Lstat is [Tree.Lstat].
 func (n *Snapshot) Lstat(name string) (Info, error) {
 	if err := n.enter(Local(name)); err != nil {
 		return Info{}, err
@@ -230,15 +230,15 @@ func (n *Snapshot) checkFound(name string, info Info) error {
 	return n.hold.Found(name, info)
 }
 
-// OpenIf is [FS.OpenIf].
+// OpenIf is [Tree.OpenIf].
 func (n *Snapshot) OpenIf(name string, decide func(look Info) (enough bool, err error)) (*File, Info, error) {
 	return n.fs.openIf(name, decide, n)
 }
 
-// Attributes is [FS.Attributes].
+// Attributes is [Tree.Attributes].
 func (n *Snapshot) Attributes(name string) ([]byte, error) { return n.fs.attributes(name, n) }
 
-// OpenDir is [FS.OpenDir].
+// OpenDir is [Tree.OpenDir].
 func (n *Snapshot) OpenDir(name string, opts DirOptions) (*Dir, error) {
 	canonical, info, err := n.fs.Follow(name, n)
 	if err != nil {
