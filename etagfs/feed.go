@@ -193,7 +193,7 @@ func (t *transaction) tell(c telling) error {
 	}
 	change := tree.Change{
 		Name: c.name, From: c.from, Cause: c.cause, Old: c.old, Created: !c.over.Exists(), Principal: t.by, Time: t.s.now(),
-		OldFile: t.knew && c.over.Kind != fs.Directory,
+		OldFile: t.knew && c.over.Kind != fs.Directory, OldCollection: c.over.Kind == fs.Directory,
 		State: tree.State{
 			Name: c.name, Exists: c.kind != fs.Nothing, Collection: c.kind == fs.Directory, Tag: c.tag,
 		},

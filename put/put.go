@@ -194,8 +194,12 @@ func (s *sender) send(ctx context.Context) (tag string, err error) {
 	}
 }
 
-// endPatience is how long the end of an upload that has failed is waited for.
-const endPatience = 5 * time.Second
+// endPatience is how long the end of an upload that has failed is waited for: a server that still reads the last part
+// from a broken line takes up to ten seconds to leave it, and one that starts again takes its time too.
+const endPatience = 20 * time.Second
+
+// Left is the message about an upload that could not be ended.
+const Left = "the server could not be asked to end the upload: what has been sent stays there until it expires"
 
 // end ends an upload that has failed, so that its bytes do not lie on the server until they expire.
 func (s *sender) end(ctx context.Context) {
@@ -215,6 +219,7 @@ func (s *sender) end(ctx context.Context) {
 		case <-time.After(s.pause):
 		}
 	}
+	s.meter.Printf(Left)
 }
 
 // step creates the upload or, if there is one, asks how far it is and sends the rest. It returns how far that is, and the

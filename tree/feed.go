@@ -17,7 +17,10 @@ type Change struct {
 	State   State
 	Old     ETag // of the version that was at Name before, "" if there was none, or it was not known
 	Created bool // the name was free before, as far as that was known
-	OldFile bool // what was at Name before was no collection, as far as that was known
+	// OldFile and OldCollection tell of what was at Name before. OldFile: it was no collection, and followers have been
+	// told of no collection there. OldCollection: it was a collection when this change was made. If neither is set and
+	// Created is not, followers may know of a collection there that another program has replaced since.
+	OldFile, OldCollection bool
 	// Cause is the method, [CauseDisk], or another word such as "restore".
 	Cause string
 	// Again says that more than this is not known: anything at Name and below it can have changed. It must be listed
@@ -47,10 +50,10 @@ func (c Change) Deep() bool {
 // OverCollection reports whether a collection can have been at Name before the change.
 func (c Change) OverCollection() bool { return !c.Created && !c.OldFile && c.Old == "" }
 
-// Unsure reports whether another program has removed something from Name, which may have been a collection. A client that
+// Unsure reports whether it is not known that a collection was at Name before the change, nor that none was. A client that
 // may know of Name only if a collection is there must not be told the name.
 func (c Change) Unsure() bool {
-	return c.Cause == CauseDisk && !c.Again && !c.State.Collection && c.OverCollection()
+	return !c.Again && !c.State.Collection && c.OverCollection() && !c.OldCollection
 }
 
 // OfCollection reports whether a collection is at a name of the change, Name or From, or can have been there before the
@@ -70,7 +73,7 @@ func (c Change) Without(hidden func(name string) bool) (left Change, ok bool) {
 		}
 		return c, true
 	case from:
-		c.OldFile = !c.State.Collection
+		c.OldFile, c.OldCollection = !c.State.Collection, c.State.Collection
 		c.Name, c.From, c.State, c.Old, c.Created = c.From, "", State{Name: c.From}, "", false
 		return c, true
 	}

@@ -11,26 +11,27 @@ import (
 func TestWhatAChangeCanBeOf(t *testing.T) {
 	file, collection, none := tree.State{Exists: true}, tree.State{Exists: true, Collection: true}, tree.State{}
 	for _, tt := range []struct {
-		name       string
-		change     tree.Change
-		of, isDeep bool
+		name               string
+		change             tree.Change
+		of, isDeep, unsure bool
 	}{
-		{"a new file", tree.Change{Cause: "PUT", State: file, Created: true}, false, false},
-		{"over a file", tree.Change{Cause: "PUT", State: file, OldFile: true}, false, false},
-		{"over a version with a tag", tree.Change{Cause: "PUT", State: file, Old: `"x"`}, false, false},
-		{"over a thing that is not known", tree.Change{Cause: "PUT", State: file}, true, true},
-		{"a file is removed", tree.Change{Cause: "DELETE", State: none, OldFile: true}, false, true},
-		{"a thing that is not known is removed", tree.Change{Cause: "DELETE", State: none}, true, true},
-		{"a file is written on the disk", tree.Change{Cause: tree.CauseDisk, State: file, OldFile: true}, false, false},
-		{"a thing on the disk that is not known", tree.Change{Cause: tree.CauseDisk, State: file}, true, false},
-		{"a new collection", tree.Change{Cause: "MKCOL", State: collection, Created: true}, true, false},
-		{"a collection over a file", tree.Change{Cause: "COPY", State: collection, OldFile: true}, true, true},
-		{"something in it", tree.Change{Cause: tree.CauseDisk, State: collection, Again: true}, true, true},
+		{"a new file", tree.Change{Cause: "PUT", State: file, Created: true}, false, false, false},
+		{"over a file", tree.Change{Cause: "PUT", State: file, OldFile: true}, false, false, false},
+		{"over a version with a tag", tree.Change{Cause: "PUT", State: file, Old: `"x"`}, false, false, false},
+		{"over a thing that is not known", tree.Change{Cause: "PUT", State: file}, true, true, true},
+		{"a file is removed", tree.Change{Cause: "DELETE", State: none, OldFile: true}, false, true, false},
+		{"a thing that is not known is removed", tree.Change{Cause: "DELETE", State: none}, true, true, true},
+		{"a collection is removed", tree.Change{Cause: "DELETE", State: none, OldCollection: true}, true, true, false},
+		{"a file is written on the disk", tree.Change{Cause: tree.CauseDisk, State: file, OldFile: true}, false, false, false},
+		{"a thing on the disk that is not known", tree.Change{Cause: tree.CauseDisk, State: file}, true, false, true},
+		{"a new collection", tree.Change{Cause: "MKCOL", State: collection, Created: true}, true, false, false},
+		{"a collection over a file", tree.Change{Cause: "COPY", State: collection, OldFile: true}, true, true, false},
+		{"something in it", tree.Change{Cause: tree.CauseDisk, State: collection, Again: true}, true, true, false},
 	} {
 		c := tt.change
 		c.Name, c.State.Name = "n", "n"
-		if c.OfCollection("n") != tt.of || c.Deep() != tt.isDeep {
-			t.Errorf("%s: of a collection %v, deep %v", tt.name, c.OfCollection("n"), c.Deep())
+		if c.OfCollection("n") != tt.of || c.Deep() != tt.isDeep || c.Unsure() != tt.unsure {
+			t.Errorf("%s: of a collection %v, deep %v, unsure %v", tt.name, c.OfCollection("n"), c.Deep(), c.Unsure())
 		}
 	}
 	for _, state := range []tree.State{file, collection} {

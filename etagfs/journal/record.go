@@ -50,11 +50,12 @@ func decode(line []byte) (fields []string, ok bool) {
 
 // The flags of a change.
 const (
-	existsFlag     = 'e'
-	collectionFlag = 'd'
-	createdFlag    = 'c'
-	againFlag      = 'a'
-	oldFileFlag    = 'f'
+	existsFlag        = 'e'
+	collectionFlag    = 'd'
+	createdFlag       = 'c'
+	againFlag         = 'a'
+	oldFileFlag       = 'f'
+	oldCollectionFlag = 'o'
 )
 
 func encodeChange(c tree.Change) []byte {
@@ -71,6 +72,7 @@ func encodeChange(c tree.Change) []byte {
 	flag(createdFlag, c.Created)
 	flag(againFlag, c.Again)
 	flag(oldFileFlag, c.OldFile)
+	flag(oldCollectionFlag, c.OldCollection)
 	for _, text := range [...]string{c.Cause, c.Name, c.From, string(c.Old), string(c.State.Tag), string(c.Principal)} {
 		line = strconv.AppendQuote(append(line, '\t'), text)
 	}
@@ -97,7 +99,8 @@ func decodeChange(fields []string) (c tree.Change, ok bool) {
 		State: tree.State{
 			Name: texts[1], Exists: has(existsFlag), Collection: has(collectionFlag), Tag: tree.ETag(texts[4]),
 		},
-		Created: has(createdFlag), Again: has(againFlag), OldFile: has(oldFileFlag), Time: time.Unix(0, at),
+		Created: has(createdFlag), Again: has(againFlag), OldFile: has(oldFileFlag),
+		OldCollection: has(oldCollectionFlag), Time: time.Unix(0, at),
 	}, err == nil
 }
 

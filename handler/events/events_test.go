@@ -19,6 +19,7 @@ import (
 	"ifmatch/limit"
 	"ifmatch/tree"
 	"ifmatch/tree/memtree"
+	"ifmatch/tree/treetest"
 )
 
 // A client is a listener, and the answer that it gets.
@@ -144,52 +145,13 @@ func listen(t *testing.T, h *events.Hub, c *client, name, since string) (stop fu
 	return func() { cancel(); running.Wait() }
 }
 
-var contents atomic.Int64 // so that no PUT has the content that is there
-
-// edit changes a tree: "put NAME", "mkcol NAME", "rm NAME", "mv FROM TO", "cp FROM TO".
-func edit(t *testing.T, s *memtree.Store, steps ...string) {
-	t.Helper()
-	for _, step := range steps {
-		words, err := strings.Fields(step), error(nil)
-		switch words[0] {
-		case "put":
-			content := fmt.Sprint(contents.Add(1))
-			_, _, err = s.Put(t.Context(), words[1], strings.NewReader(content), tree.PutOptions{Length: -1}, tree.Condition{})
-		case "mkcol":
-			_, err = s.Mkdir(t.Context(), words[1], tree.MkdirOptions{}, tree.Condition{})
-		case "rm":
-			err = s.Remove(t.Context(), words[1], tree.Condition{})
-		case "mv":
-			_, _, err = s.Move(t.Context(), words[1], words[2], tree.CopyOptions{}, tree.Condition{})
-		case "cp":
-			_, _, err = s.Copy(t.Context(), words[1], words[2], tree.CopyOptions{}, tree.Condition{})
-		}
-		if err != nil {
-			t.Fatalf("%s: %v", step, err)
-		}
-	}
-}
-
-// onDisk is a feed that knows no more of its changes than of those of another program.
-type onDisk struct{ tree.Feed }
-
-func (f onDisk) Changes(ctx context.Context, since, until tree.Cursor) iter.Seq2[tree.Change, error] {
-	return func(yield func(tree.Change, error) bool) {
-		for c, err := range f.Feed.Changes(ctx, since, until) {
-			c.Cause, c.Old, c.OldFile = tree.CauseDisk, "", false
-			if !yield(c, err) {
-				return
-			}
-		}
-	}
-}
-
 func TestEventsOfChanges(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		client *client // nil: it sees all
 		later  bool    // the client listens only after the steps
 		disk   bool    // another program does the steps
+		blind  bool    // see [treetest.BlindFeed]
 		steps  []string
 		want   []string
 	}{
@@ -218,6 +180,12 @@ func TestEventsOfChanges(t *testing.T) {
 			want:  []string{"list /site/", "list /site/d/", "list /site/", "list /site/", "change /site/k"}},
 		{name: "and is told at once", client: &client{way: []string{"site/d", "site/f"}}, disk: true, later: true,
 			steps: []string{"rm site/f", "put site/k", "rm site/d"}, want: []string{"list /site/", "change /site/k"}},
+		{name: "over what is not known", client: &client{way: []string{"site/d", "site/d/g", "site/f"}}, blind: true,
+			steps: []string{"put site/f new", "rm site/d/g", "rm site/f", "rm site/d", "put site/k"},
+			want:  []string{"list /site/", "list /site/d/", "list /site/", "change /site/d gone", "change /site/k"}},
+		{name: "and of all that is shown", client: &client{}, blind: true,
+			steps: []string{"put site/f new", "rm site/f", "mv site/d site/e"},
+			want:  []string{"change /site/f", "change /site/f gone", "change /site/e/ from /site/d/", "list /site/e/"}},
 		{name: "gone by now", client: &client{}, later: true, steps: []string{"put site/n", "rm site/n", "put site/f", "rm site/f"},
 			want: []string{"change /site/n gone", "change /site/f gone", "change /site/f gone"}},
 		{name: "moved away by now", client: &client{}, later: true, steps: []string{"mv site/d site/e", "mv site/e e/d"},
@@ -226,14 +194,17 @@ func TestEventsOfChanges(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := memtree.New(memtree.Options{})
-				edit(t, s, "mkcol site", "put site/f", "mkcol site/d", "put site/d/g", "mkcol e", "put e/x")
+				treetest.Edit(t, s, "mkcol site", "put site/f", "mkcol site/d", "put site/d/g", "mkcol e", "put e/x")
 				c := tt.client
 				if c == nil {
 					c = &client{seesAll: true}
 				}
 				opts := events.Options{Store: s, Feed: s}
 				if tt.disk {
-					opts.Feed = onDisk{s}
+					opts.Feed = treetest.BlindFeed{Feed: s, Cause: tree.CauseDisk}
+				}
+				if tt.blind {
+					opts.Feed = treetest.BlindFeed{Feed: s}
 				}
 				h := events.New(opts)
 				stop := listen(t, h, c, "site", "")
@@ -243,7 +214,7 @@ func TestEventsOfChanges(t *testing.T) {
 					stop()
 				}
 				for _, step := range tt.steps {
-					edit(t, s, step)
+					treetest.Edit(t, s, step)
 					synctest.Wait()
 				}
 				if tt.later {
@@ -260,28 +231,28 @@ func TestEventsOfChanges(t *testing.T) {
 func TestOlderEvents(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := memtree.New(memtree.Options{})
-		edit(t, s, "mkcol site")
+		treetest.Edit(t, s, "mkcol site")
 		h := events.New(events.Options{Store: s, Feed: s, Kept: 4})
 		c := &client{seesAll: true}
 		stop := listen(t, h, c, "site", "")
 		id := c.lastID()
 		stop()
 		c.take()
-		edit(t, s, "put site/1", "put site/2", "put elsewhere")
+		treetest.Edit(t, s, "put site/1", "put site/2", "put elsewhere")
 		stop = listen(t, h, c, "site", id)
 		c.want(t, "missed", "change /site/1", "change /site/2")
-		edit(t, s, "put site/3")
+		treetest.Edit(t, s, "put site/3")
 		synctest.Wait()
 		id = c.lastID()
 		c.want(t, "and then", "change /site/3")
 		other := &client{seesAll: true}
-		edit(t, s, "put site/4")
+		treetest.Edit(t, s, "put site/4")
 		stopOther := listen(t, h, other, "site", id)
 		other.want(t, "from the ring", "change /site/4")
 		stopOther()
 		stop()
 		for i := range 600 {
-			edit(t, s, fmt.Sprint("put site/", i))
+			treetest.Edit(t, s, fmt.Sprint("put site/", i))
 		}
 		stop = listen(t, h, other, "site", id)
 		synctest.Wait()
@@ -290,7 +261,7 @@ func TestOlderEvents(t *testing.T) {
 		}
 		stop()
 		for range 20_001 {
-			edit(t, s, "put site/x")
+			treetest.Edit(t, s, "put site/x")
 		}
 		for what, id := range map[string]string{"too many": id, "of another store": "t:x.1", "no token at all": "x"} {
 			stop = listen(t, h, other, "site", id)
@@ -298,7 +269,7 @@ func TestOlderEvents(t *testing.T) {
 			if told := other.take(); told[len(told)-1] != "list /site/" {
 				t.Errorf("%s: told %q …", what, told[:1])
 			}
-			edit(t, s, "put site/y")
+			treetest.Edit(t, s, "put site/y")
 			other.want(t, "after "+what, "change /site/y")
 			stop()
 		}
@@ -309,7 +280,7 @@ func TestOlderEvents(t *testing.T) {
 func TestSlowListener(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := memtree.New(memtree.Options{})
-		edit(t, s, "mkcol site")
+		treetest.Edit(t, s, "mkcol site")
 		h := events.New(events.Options{Store: s, Feed: s, Kept: 8})
 		slow, other := &client{seesAll: true}, &client{seesAll: true}
 		defer listen(t, h, slow, "site", "")()
@@ -319,13 +290,13 @@ func TestSlowListener(t *testing.T) {
 		wait := make(chan struct{})
 		slow.blocked.Store(&wait)
 		for range 20 {
-			edit(t, s, "put site/f")
+			treetest.Edit(t, s, "put site/f")
 			other.want(t, "another client", "change /site/f")
 		}
 		slow.blocked.Store(nil)
 		close(wait)
 		slow.want(t, "the slow client", "change /site/f", "list /site/")
-		edit(t, s, "put site/g")
+		treetest.Edit(t, s, "put site/g")
 		slow.want(t, "and then", "change /site/g")
 	})
 }
@@ -347,7 +318,7 @@ func TestEventsAreSentInPieces(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := memtree.New(memtree.Options{})
-				edit(t, s, "mkcol site", "put site/"+long)
+				treetest.Edit(t, s, "mkcol site", "put site/"+long)
 				c := &client{seesAll: true}
 				h := events.New(events.Options{Store: s, Feed: s})
 				stop := listen(t, h, c, "site", "")
@@ -359,7 +330,7 @@ func TestEventsAreSentInPieces(t *testing.T) {
 					stop()
 				}
 				for range tt.changes {
-					edit(t, s, "put site/"+long)
+					treetest.Edit(t, s, "put site/"+long)
 					synctest.Wait()
 				}
 				c.blocked.Store(nil)
@@ -385,7 +356,7 @@ func TestEventsAreSentInPieces(t *testing.T) {
 func TestHeartbeat(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := memtree.New(memtree.Options{})
-		edit(t, s, "mkcol site")
+		treetest.Edit(t, s, "mkcol site")
 		h := events.New(events.Options{Store: s, Feed: s})
 		c := &client{seesAll: true}
 		stop := listen(t, h, c, "site", "")
@@ -394,7 +365,7 @@ func TestHeartbeat(t *testing.T) {
 		c.want(t, "too early")
 		time.Sleep(17 * time.Second)
 		c.want(t, "heartbeats", "(heartbeat)", "(heartbeat)")
-		edit(t, s, "put elsewhere")
+		treetest.Edit(t, s, "put elsewhere")
 		c.want(t, "elsewhere")
 		time.Sleep(15 * time.Second)
 		id := c.lastID()
@@ -402,7 +373,7 @@ func TestHeartbeat(t *testing.T) {
 		time.Sleep(15 * time.Second)
 		c.want(t, "a heartbeat again", "(heartbeat)")
 		stop()
-		edit(t, s, "put site/f")
+		treetest.Edit(t, s, "put site/f")
 		defer listen(t, h, c, "site", id)()
 		c.want(t, "from there", "change /site/f")
 	})
@@ -414,7 +385,7 @@ func TestStreamEnds(t *testing.T) {
 	for _, how := range []string{"before an event", "at a heartbeat", "with the server"} {
 		synctest.Test(t, func(t *testing.T) {
 			s := memtree.New(memtree.Options{})
-			edit(t, s, "mkcol site")
+			treetest.Edit(t, s, "mkcol site")
 			ending := make(chan struct{})
 			h := events.New(events.Options{Store: s, Feed: s, Ending: ending})
 			c, ended := &client{seesAll: true, header: http.Header{}}, make(chan error, 1)
@@ -423,7 +394,7 @@ func TestStreamEnds(t *testing.T) {
 			switch how {
 			case "before an event":
 				c.dead.Store(true)
-				edit(t, s, "put site/secret")
+				treetest.Edit(t, s, "put site/secret")
 			case "at a heartbeat":
 				c.dead.Store(true)
 				time.Sleep(15 * time.Second)
@@ -450,7 +421,7 @@ func TestStreamEnds(t *testing.T) {
 func TestListenersAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := memtree.New(memtree.Options{})
-		edit(t, s, "mkcol site")
+		treetest.Edit(t, s, "mkcol site")
 		h := events.New(events.Options{Store: s, Feed: s, Most: 3})
 		var stops []func()
 		for range 3 {
@@ -492,7 +463,7 @@ func (b *breaking) Changes(ctx context.Context, since, until tree.Cursor) iter.S
 func TestLostChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &breaking{Store: memtree.New(memtree.Options{}), breaks: make(chan struct{})}
-		edit(t, s.Store, "mkcol site")
+		treetest.Edit(t, s.Store, "mkcol site")
 		h := events.New(events.Options{Store: s, Feed: s})
 		clients := []*client{{seesAll: true}, {seesAll: true}}
 		for _, c := range clients {
@@ -502,7 +473,7 @@ func TestLostChanges(t *testing.T) {
 		if n := s.reads.Load(); n != 1 {
 			t.Errorf("%d readers for two clients", n)
 		}
-		edit(t, s.Store, "put site/lost")
+		treetest.Edit(t, s.Store, "put site/lost")
 		close(s.breaks)
 		time.Sleep(time.Minute)
 		for _, c := range clients {
@@ -511,7 +482,7 @@ func TestLostChanges(t *testing.T) {
 				t.Errorf("told %q", got)
 			}
 		}
-		edit(t, s.Store, "put site/f")
+		treetest.Edit(t, s.Store, "put site/f")
 		for _, c := range clients {
 			c.want(t, "and then", "change /site/f")
 		}

@@ -3,36 +3,13 @@ package synccollection_test
 import (
 	"errors"
 	"slices"
-	"strings"
 	"testing"
 
 	"ifmatch/handler/synccollection"
 	"ifmatch/tree"
 	"ifmatch/tree/memtree"
+	"ifmatch/tree/treetest"
 )
-
-// edit changes a tree: "put NAME", "mkcol NAME", "rm NAME", "mv FROM TO", "cp FROM TO".
-func edit(t *testing.T, s *memtree.Store, steps ...string) {
-	t.Helper()
-	for _, step := range steps {
-		words, err := strings.Fields(step), error(nil)
-		switch words[0] {
-		case "put":
-			_, _, err = s.Put(t.Context(), words[1], strings.NewReader(step), tree.PutOptions{Length: -1}, tree.Condition{})
-		case "mkcol":
-			_, err = s.Mkdir(t.Context(), words[1], tree.MkdirOptions{}, tree.Condition{})
-		case "rm":
-			err = s.Remove(t.Context(), words[1], tree.Condition{})
-		case "mv":
-			_, _, err = s.Move(t.Context(), words[1], words[2], tree.CopyOptions{}, tree.Condition{})
-		case "cp":
-			_, _, err = s.Copy(t.Context(), words[1], words[2], tree.CopyOptions{}, tree.Condition{})
-		}
-		if err != nil {
-			t.Fatalf("%s: %v", step, err)
-		}
-	}
-}
 
 func TestChanged(t *testing.T) {
 	for _, tt := range []struct {
@@ -42,6 +19,7 @@ func TestChanged(t *testing.T) {
 		limit   int    // 0: 100
 		hidden  string // a name that the client may not know of
 		way     string // a name of which the client may know as of a collection alone
+		blind   bool   // see [treetest.BlindFeed]
 		want    []string
 		partial bool
 		rest    []string // after a partial answer
@@ -59,6 +37,11 @@ func TestChanged(t *testing.T) {
 		{name: "and has been moved", steps: []string{"mv site/d site/e"}, way: "site/d",
 			want: []string{"site/d", "site/e", "site/e/g"}},
 		{name: "a hidden file on the way", steps: []string{"put site/f new", "rm site/f", "put site/f"}, way: "site/f"},
+		{name: "a file on the way of which no client was told", steps: []string{"put site/f new"}, way: "site/f", blind: true,
+			wantErr: synccollection.ErrList},
+		{name: "and is removed", steps: []string{"rm site/f"}, way: "site/f", blind: true, wantErr: synccollection.ErrList},
+		{name: "a collection on the way is known", steps: []string{"rm site/d"}, way: "site/d", blind: true,
+			want: []string{"site/d"}},
 		{name: "moved inside", steps: []string{"mv site/d site/e"}, want: []string{"site/d", "site/e", "site/e/g"}},
 		{name: "moved out", steps: []string{"mv site/d e"}, want: []string{"site/d"}},
 		{name: "moved in", steps: []string{"mkcol e", "put e/x", "mv e site/e"}, want: []string{"site/e", "site/e/x"}},
@@ -83,7 +66,7 @@ func TestChanged(t *testing.T) {
 		{name: "one change of more", steps: []string{"mv site/d site/e"}, limit: 2, wantErr: synccollection.ErrLimit},
 	} {
 		s := memtree.New(memtree.Options{})
-		edit(t, s, "mkcol site", "put site/f", "mkcol site/d", "put site/d/g")
+		treetest.Edit(t, s, "mkcol site", "put site/f", "mkcol site/d", "put site/d/g")
 		now := func() tree.Cursor {
 			c, err := s.Now(t.Context())
 			if err != nil {
@@ -92,12 +75,16 @@ func TestChanged(t *testing.T) {
 			return c
 		}
 		since := now()
-		edit(t, s, tt.steps...)
+		treetest.Edit(t, s, tt.steps...)
 		limit := tt.limit
 		if limit == 0 {
 			limit = 100
 		}
-		c := synccollection.Collection{Store: s, Feed: s, Name: "site", Infinite: !tt.shallow, Limit: limit,
+		feed := tree.Feed(s)
+		if tt.blind {
+			feed = treetest.BlindFeed{Feed: s}
+		}
+		c := synccollection.Collection{Store: s, Feed: feed, Name: "site", Infinite: !tt.shallow, Limit: limit,
 			Seen:   func(name string) bool { return name != tt.hidden },
 			Listed: func(name string) bool { return name != tt.way }}
 		end := now()

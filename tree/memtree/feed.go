@@ -48,7 +48,7 @@ func (s *Store) tell(ctx context.Context, cause, name, from string, was, is *nod
 		Principal: tree.PrincipalOf(ctx), Time: s.opts.Now(), Cursor: s.feed.cursor(len(s.feed.changes) + 1),
 	}
 	if was != nil {
-		c.Old, c.OldFile = was.tag, was.members == nil
+		c.Old, c.OldFile, c.OldCollection = was.tag, was.members == nil, was.members != nil
 	}
 	if is != nil {
 		c.State = tree.State{Name: name, Exists: true, Collection: is.members != nil, Tag: is.tag}

@@ -47,7 +47,7 @@ func (f *fixture) changes(since tree.Cursor) (all []tree.Change) {
 }
 
 // told describes a change in one line: "cause [from ->] name", a slash after a collection, and then "new" where
-// nothing was there, "gone" where nothing is, and the content of which the tags are.
+// nothing was there, "gone" where nothing is, whether a collection was there, and the content of which the tags are.
 func told(c tree.Change, contents map[tree.ETag]string) string {
 	line := c.Cause + " "
 	if c.From != "" {
@@ -62,6 +62,9 @@ func told(c tree.Change, contents map[tree.ETag]string) string {
 	}
 	if !c.State.Exists {
 		line += " gone"
+	}
+	if c.OldCollection {
+		line += " over a collection"
 	}
 	if c.Old != "" {
 		line += " from " + contents[c.Old]
@@ -112,7 +115,7 @@ func testFeedTells(t *testing.T, b Backend) {
 		{func() error { _, err := f.Mkdir(f.ctx, "c", tree.MkdirOptions{}, tree.Condition{}); return err },
 			tree.ErrExist, nil},
 		{func() error { _, _, err := f.Copy(f.ctx, "d", "c", tree.CopyOptions{}, tree.Condition{}); return err }, nil,
-			[]string{"COPY c/"}},
+			[]string{"COPY c/ over a collection"}},
 		{func() error { _, _, err := f.Copy(f.ctx, "n", "f2", tree.CopyOptions{}, tree.Condition{}); return err }, nil,
 			[]string{`COPY f2 new to "3"`}},
 		{func() error { _, _, err := f.Move(f.ctx, "d", "e", tree.CopyOptions{}, refused); return err }, errStale, nil},
@@ -121,7 +124,7 @@ func testFeedTells(t *testing.T, b Backend) {
 		{func() error { _, _, err := f.Move(f.ctx, "e/g", "f", tree.CopyOptions{}, tree.Condition{}); return err }, nil,
 			[]string{`MOVE e/g -> f from "3" to "2"`}},
 		{func() error { return f.Remove(user, "f", tree.Condition{}) }, nil, []string{`DELETE f gone from "2" by her`}},
-		{func() error { return f.Remove(f.ctx, "c", tree.Condition{}) }, nil, []string{"DELETE c gone"}},
+		{func() error { return f.Remove(f.ctx, "c", tree.Condition{}) }, nil, []string{"DELETE c gone over a collection"}},
 		{func() error { return f.Remove(f.ctx, "c", tree.Condition{}) }, tree.ErrNotExist, nil},
 		{func() error {
 			_, _, err := f.Lock(f.ctx, tree.LockRequest{Root: "l", Timeout: time.Minute}, tree.Condition{})
