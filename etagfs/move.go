@@ -28,7 +28,7 @@ func (t *transaction) quietlyNoted(note *fs.MoveNote, from string, source fs.Inf
 // leaves the tag out.
 func (s *Store) tagMoved(ctx context.Context, to string, info fs.Info, tag tree.ETag) (fs.Info, tree.ETag) {
 	if tag == "" && info.Kind == fs.Regular {
-		if now, known, err := s.hash(ctx, to, forAnswer); err == nil && now.SameFile(info) {
+		if now, known, err := s.hasher.Hash(ctx, to, ForAnswer); err == nil && now.SameFile(info) {
 			return now, known
 		}
 	}

@@ -75,13 +75,13 @@ func (s *Store) tagOfVersion(ctx context.Context, k fs.Kept) (tree.ETag, error) 
 		return "", err
 	}
 	defer f.Close()
-	end, err := s.turnToHash(ctx, info.Size, hashPatience)
+	end, err := s.hasher.Turn(ctx, info.Size, Patience)
 	if err != nil {
 		return "", err
 	}
 	defer end()
 	sum := sha256.New()
-	if _, err := copyBody(ctx, sum, io.NewSectionReader(readerAt{s.fs, f}, 0, info.Size)); err != nil {
+	if _, err := CopyBody(ctx, sum, io.NewSectionReader(ReaderOf(s.fs, f), 0, info.Size)); err != nil {
 		return "", err
 	}
 	return tree.TagOf([sha256.Size]byte(sum.Sum(nil))), nil
