@@ -65,9 +65,10 @@ var allowedImports = map[string][]string{
 	"fs/folding":           {}, // for tests
 	"watcher":              {"mounts"},
 	"watcher/hints":        {"admin", "watcher"},
-	"etagfs": {"tree", "limit", "fs", "etagfs/failure", "etagfs/index", "etagfs/journal", "etagfs/locktable",
+	"etagfs": {"tree", "limit", "fs", "etagfs/failure", "etagfs/hashing", "etagfs/index", "etagfs/journal", "etagfs/locktable",
 		"etagfs/undo"},
 	"etagfs/failure":    {"tree", "fs"},
+	"etagfs/hashing":    {"tree", "limit", "fs", "etagfs/failure", "etagfs/index"},
 	"etagfs/locktable":  {"tree", "fs", "etagfs/failure"},
 	"etagfs/reopening":  {"tree", "fs", "etagfs", "etagfs/failure"},
 	"etagfs/undo":       {"tree", "fs"},

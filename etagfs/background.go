@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"ifmatch/etagfs/hashing"
 	"ifmatch/etagfs/index"
 	"ifmatch/fs"
 	"ifmatch/tree"
@@ -355,11 +356,11 @@ func (s *Store) sumAhead(ctx context.Context, name string) {
 // hashFound hashes a file, or puts it off until its tag can be remembered. It returns the size of the file that it has
 // hashed, or -1 if it has hashed none. It returns an error if another try is of no use.
 func (s *Store) hashFound(ctx context.Context, next task) (size int64, err error) {
-	info, _, err := s.hasher.Hash(ctx, next.name, Ahead)
+	info, _, err := s.hasher.Hash(ctx, next.name, hashing.Ahead)
 	switch {
 	case err == nil:
 		return info.Size, nil
-	case errors.Is(err, ErrNotNow), errors.Is(err, tree.ErrBusy):
+	case errors.Is(err, hashing.ErrNotNow), errors.Is(err, tree.ErrBusy):
 		s.putOff(next, info, errors.Is(err, tree.ErrBusy))
 	case ctx.Err() == nil && !errors.Is(err, tree.ErrNotExist):
 		return -1, err

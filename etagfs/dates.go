@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"ifmatch/etagfs/hashing"
 	"ifmatch/etagfs/index"
 	"ifmatch/fs"
 	"ifmatch/tree"
@@ -20,7 +21,7 @@ func (s *Store) versionOf(info fs.Info, tag tree.ETag) index.Version {
 	v.Traced = s.fs.AbilitiesOf(info).ExchangeTimes
 	coarse := stampSlack
 	if able := s.fs.AbilitiesOf(info); !able.FineTimes && !able.Exclusive {
-		coarse = SettledCoarse
+		coarse = hashing.SettledCoarse
 		v.Vague = s.hasher.UntilSettled(info) > 0
 	}
 	if info.Changed != 0 {

@@ -55,6 +55,7 @@ import (
 
 	lru "github.com/hashicorp/golang-lru/v2"
 
+	"ifmatch/etagfs/hashing"
 	"ifmatch/etagfs/index"
 	"ifmatch/etagfs/locktable"
 	"ifmatch/fs"
@@ -127,7 +128,7 @@ type Store struct {
 	locks *locktable.Table
 	dates *index.Dates
 
-	hasher   *Hasher
+	hasher   *hashing.Hasher
 	reading  reading
 	inFlight int64 // see Options. It is negative if the kernel sends no bytes.
 	relayed  int64 // see Options
@@ -195,7 +196,7 @@ func New(below *fs.FS, opts Options) (*Store, error) {
 			Dir: opts.IndexDir, Device: root.Device, Heir: fs.Heir(root), Volume: volume, Boot: index.BootID(),
 			Sync: s.syncVolume, LazyTimes: below.LazyTimes, Report: opts.Report, Memory: opts.CacheMemory,
 		})
-		s.hasher = New_(Options_{
+		s.hasher = hashing.New(hashing.Options{
 			FS: below, Root: root, Index: s.index, Now: opts.Now, Turns: opts.Hashes, Open: s.open, Running: &s.running,
 		})
 		// A server that only reads leaves no trace of itself, and the dates that it has shown are forgotten.

@@ -6,6 +6,7 @@ import (
 	"maps"
 
 	"ifmatch/etagfs/failure"
+	"ifmatch/etagfs/hashing"
 	"ifmatch/fs"
 	"ifmatch/tree"
 )
@@ -16,10 +17,10 @@ func (s *Store) hashEach(ctx context.Context, exclusive bool, names []string, in
 		if exclusive && s.isLarge(name) {
 			return tree.ErrBusy // all other writers would wait for that
 		}
-		info, tag, err := s.hasher.Hash(ctx, name, Alone)
+		info, tag, err := s.hasher.Hash(ctx, name, hashing.Alone)
 		doubtful := errors.Is(err, failure.ErrWriter)
 		if doubtful {
-			info, tag, err = s.hasher.Hash(ctx, name, ForCheck)
+			info, tag, err = s.hasher.Hash(ctx, name, hashing.ForCheck)
 		}
 		if err == nil {
 			into.tags[seen{name, info.Fingerprint}] = tag

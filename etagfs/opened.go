@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"ifmatch/etagfs/failure"
+	"ifmatch/etagfs/hashing"
 	"ifmatch/fs"
 	"ifmatch/tree"
 )
@@ -28,7 +29,7 @@ type opened struct {
 
 	captured map[tree.Part][]byte // the parts that were read while the file was hashed
 	holds    int64                // the number of bytes in captured
-	counted  FileKey              // in Store.reading
+	counted  hashing.FileKey      // in Store.reading
 	closed   atomic.Bool
 }
 
@@ -89,16 +90,16 @@ func (c *opened) Parts(ctx context.Context, parts []tree.Part) (bool, error) {
 		return len(parts) == 1, nil
 	}
 	captured := map[tree.Part][]byte{}
-	how := ForAnswer
+	how := hashing.ForAnswer
 	for _, p := range parts {
 		if captured[p] == nil {
 			captured[p] = make([]byte, p.Length)
-			how.Capture = append(how.Capture, &Capture{Offset: p.Offset, Data: captured[p]})
+			how.Capture = append(how.Capture, &hashing.Capture{Offset: p.Offset, Data: captured[p]})
 		}
 	}
 	info, sum, err := c.s.hasher.HashOnce(ctx, c.file, c.info, how)
 	switch {
-	case errors.Is(err, ErrChanged) || err == nil && tree.TagOf(sum) != c.tag:
+	case errors.Is(err, hashing.ErrChanged) || err == nil && tree.TagOf(sum) != c.tag:
 		return false, tree.ErrChanged
 	case err != nil:
 		return false, failure.Of(err)
@@ -317,7 +318,7 @@ func (j *judge) look(ctx context.Context, offset int64) (anew bool, err error) {
 // hashAnew hashes the file, once for all clients to which it is being sent. It reports whether the file is the version,
 // and looks show changes of it.
 func (j *judge) hashAnew(ctx context.Context, look fs.Info) (bool, error) {
-	info, tag, err := j.s.hasher.HashFile(ctx, j.file, look, ForAnswer)
+	info, tag, err := j.s.hasher.HashFile(ctx, j.file, look, hashing.ForAnswer)
 	switch {
 	case errors.Is(err, tree.ErrBusy):
 		return false, nil
@@ -368,14 +369,14 @@ func (j *judge) end(ctx context.Context, sum hash.Hash, offset int64) error {
 
 // add adds the present bytes of the file between two offsets to a hash.
 func (j *judge) add(ctx context.Context, sum hash.Hash, from, to int64) error {
-	end, err := j.s.hasher.Turn(ctx, to-from, Patience)
+	end, err := j.s.hasher.Turn(ctx, to-from, hashing.Patience)
 	if err != nil {
 		return err
 	}
 	defer end()
-	n, err := CopyBody(ctx, sum, io.NewSectionReader(ReaderOf(j.s.fs, j.file), from, to-from))
+	n, err := hashing.CopyBody(ctx, sum, io.NewSectionReader(hashing.ReaderOf(j.s.fs, j.file), from, to-from))
 	if err == nil && n < to-from {
 		err = tree.ErrChanged
 	}
-	return failure.Of(OurFault(err))
+	return failure.Of(hashing.OurFault(err))
 }

@@ -12,6 +12,7 @@ import (
 	iofs "io/fs"
 
 	"ifmatch/etagfs/failure"
+	"ifmatch/etagfs/hashing"
 	"ifmatch/etagfs/index"
 	"ifmatch/fs"
 	"ifmatch/tree"
@@ -319,7 +320,7 @@ func stageBody(ctx context.Context, staged *fs.Staged, body io.Reader, length in
 	if length >= 0 {
 		body = io.LimitReader(body, length+1) // bytes beyond the announced length are not stored either
 	}
-	n, err := ReceiveBody(ctx, io.MultiWriter(everywhere...), body)
+	n, err := hashing.ReceiveBody(ctx, io.MultiWriter(everywhere...), body)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -359,7 +360,7 @@ func (s *Store) isThere(
 	}
 	if !known {
 		var err error
-		if info, have, err = s.hasher.Hash(ctx, name, How{Rounds: 1, Alone: true}); err != nil {
+		if info, have, err = s.hasher.Hash(ctx, name, hashing.How{Rounds: 1, Alone: true}); err != nil {
 			return fs.Fingerprint{}
 		}
 	}

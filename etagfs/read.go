@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"ifmatch/etagfs/failure"
+	"ifmatch/etagfs/hashing"
 	"ifmatch/etagfs/index"
 	"ifmatch/fs"
 	"ifmatch/limit"
@@ -114,7 +115,7 @@ func (s *Store) knownContent(info fs.Info, want tree.Want) (tag tree.ETag, enoug
 func (s *Store) findTag(ctx context.Context, name string, info fs.Info, deadline time.Time) (fs.Info, tree.ETag, error) {
 	patience, cancel := tree.Patience(ctx, deadline)
 	defer cancel()
-	found, tag, err := s.hasher.Hash(patience, name, ForAnswer)
+	found, tag, err := s.hasher.Hash(patience, name, hashing.ForAnswer)
 	if err != nil {
 		return info, "", s.goWithout(ctx, task{name: name}, err)
 	}
@@ -143,7 +144,7 @@ func (s *Store) goWithout(ctx context.Context, wanted task, err error) error {
 func (s *Store) Open(
 	ctx context.Context, name string, opts tree.ReadOptions, cond tree.Condition,
 ) (content tree.Content, state tree.State, err error) {
-	for range ForCheck.Rounds {
+	for range hashing.ForCheck.Rounds {
 		if content, state, err = s.openContent(ctx, name, opts, cond); !errors.Is(err, fs.ErrMoved) {
 			break
 		}
@@ -285,7 +286,7 @@ func (s *Store) opened(ctx context.Context, name string, f *fs.File, info fs.Inf
 		patience, cancel := tree.Patience(ctx, opts.TagDeadline)
 		defer cancel()
 		var err error
-		info, tag, err = s.hasher.HashFile(patience, f, info, ForAnswer)
+		info, tag, err = s.hasher.HashFile(patience, f, info, hashing.ForAnswer)
 		if errors.Is(err, fs.ErrMoved) {
 			return nil, tree.State{}, err
 		}

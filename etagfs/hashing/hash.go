@@ -1,4 +1,4 @@
-package etagfs
+package hashing
 
 import (
 	"cmp"
@@ -28,7 +28,7 @@ const (
 	SettledCoarse = 5 * time.Second // if time stamps are multiples of one second, or of two
 )
 
-// untilSettled returns how long a version must still be left unchanged before its tag may be remembered, if no lease
+// UntilSettled returns how long a version must still be left unchanged before its tag may be remembered, if no lease
 // shows that no program is writing to the file.
 func (h *Hasher) UntilSettled(info fs.Info) time.Duration {
 	if h.fs.AbilitiesOf(info).Exclusive {
@@ -45,7 +45,7 @@ func (h *Hasher) UntilSettled(info fs.Info) time.Duration {
 	return need - h.now().Sub(time.Unix(0, last))
 }
 
-// meet tells the index on which volume a file is.
+// Meet tells the index on which volume a file is.
 func (h *Hasher) Meet(f *fs.File, name string, info fs.Info) {
 	if info.Device != h.root.Device {
 		dir, _ := tree.Split(name)
@@ -53,7 +53,7 @@ func (h *Hasher) Meet(f *fs.File, name string, info fs.Info) {
 	}
 }
 
-// meetUnknown is meet for a file on a device that the index does not know, for example after the start.
+// MeetUnknown is Meet for a file on a device that the index does not know, for example after the start.
 func (h *Hasher) MeetUnknown(name string, info fs.Info) {
 	if info.Kind != fs.Regular || info.Device == h.root.Device || h.index.Knows(info.Device) {
 		return
@@ -64,7 +64,7 @@ func (h *Hasher) MeetUnknown(name string, info fs.Info) {
 	}
 }
 
-// hash returns the tag of the file with this name, and the look at the version that has this tag.
+// Hash returns the tag of the file with this name, and the look at the version that has this tag.
 func (h *Hasher) Hash(ctx context.Context, name string, how How) (info fs.Info, tag tree.ETag, err error) {
 	for range how.Rounds {
 		if info, tag, err = h.hashOpened(ctx, name, how); !errors.Is(err, fs.ErrMoved) {
@@ -119,7 +119,7 @@ const (
 	smallSize   = 64 << 10
 )
 
-// hashFile returns the tag of an open file, and the look at the file to which the tag belongs: info, or a later look.
+// HashFile returns the tag of an open file, and the look at the file to which the tag belongs: info, or a later look.
 // ErrBusy, with the last look, says that the file changed during each hash.
 func (h *Hasher) HashFile(ctx context.Context, f *fs.File, info fs.Info, how How) (fs.Info, tree.ETag, error) {
 	how.orKnown = true
@@ -144,13 +144,13 @@ func (h *Hasher) HashFile(ctx context.Context, f *fs.File, info fs.Info, how How
 }
 
 var (
-	// errChanged says that a program wrote to a file while the file was hashed.
+	// ErrChanged says that a program wrote to a file while the file was hashed.
 	ErrChanged = errors.New("the file has changed meanwhile")
-	// errNotNow says that a file was not hashed ahead of need, because its tag could not be remembered.
+	// ErrNotNow says that a file was not hashed ahead of need, because its tag could not be remembered.
 	ErrNotNow = errors.New("the file is being written, or was a moment ago")
 )
 
-// hashOnce hashes an open file and looks at it, or waits for a hash that another caller computes. With errChanged it
+// HashOnce hashes an open file and looks at it, or waits for a hash that another caller computes. With ErrChanged it
 // returns only the look.
 //
 // A hash under a lease that is held from the look until the end is of the version that the look has found, and is
@@ -252,7 +252,7 @@ func (h *Hasher) mayFly(ctx context.Context, f *fs.File, how How, one *flight, c
 // hashedUnasked is how many bytes are hashed without waiting for a turn. They take about a millisecond.
 const hashedUnasked = 1 << 20
 
-// hashPatience is how long a condition waits for its turn to hash a file. A caller that can do without the tag waits as
+// Patience is how long a condition waits for its turn to hash a file. A caller that can do without the tag waits as
 // long as its context allows.
 const Patience = 30 * time.Second
 
@@ -260,7 +260,7 @@ const Patience = 30 * time.Second
 // have a turn, begins the hash.
 const leadPatience = time.Second
 
-// turnToHash waits until the client may have a file of this size hashed, beside other hashes.
+// Turn waits until the client may have a file of this size hashed, beside other hashes.
 func (h *Hasher) Turn(ctx context.Context, size int64, patience time.Duration) (end func(), err error) {
 	if size <= hashedUnasked {
 		return func() {}, nil
@@ -306,7 +306,7 @@ func (h *Hasher) isWritten(f *fs.File, info fs.Info) bool {
 	return writer
 }
 
-// refresh looks at an open file again.
+// Refresh looks at an open file again.
 func (h *Hasher) Refresh(f *fs.File, info fs.Info) (fs.Info, error) {
 	again, err := h.fs.Refresh(f)
 	again.Name = info.Name
@@ -314,9 +314,11 @@ func (h *Hasher) Refresh(f *fs.File, info fs.Info) (fs.Info, error) {
 	return again, err
 }
 
-// sum hashes the first size bytes of an open file. It calls hold before each chunk, and fails with errChanged if hold
+// sum hashes the first size bytes of an open file. It calls hold before each chunk, and fails with ErrChanged if hold
 // returns false.
-func (h *Hasher) sum(ctx context.Context, f *fs.File, size int64, hold func() bool, wanted []*Capture) (sum [sha256.Size]byte, err error) {
+func (h *Hasher) sum(
+	ctx context.Context, f *fs.File, size int64, hold func() bool, wanted []*Capture,
+) (sum [sha256.Size]byte, err error) {
 	sum256 := sha256.New()
 	to := io.Writer(sum256)
 	if len(wanted) > 0 {

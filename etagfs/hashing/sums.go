@@ -1,4 +1,4 @@
-package etagfs
+package hashing
 
 import (
 	"context"
@@ -15,7 +15,7 @@ import (
 	"ifmatch/tree"
 )
 
-// keepSums adds to the record of a version the other hashes that were computed together with its tag.
+// KeepSums adds to the record of a version the other hashes that were computed together with its tag.
 func (h *Hasher) KeepSums(info fs.Info, sums tree.Sums) {
 	if sums[crypto.SHA1] == nil && sums[crypto.MD5] == nil {
 		return
@@ -54,7 +54,7 @@ func (h *Hasher) knownSums(info fs.Info, tag tree.ETag) (sums tree.Sums, enough 
 	return sums, sums[crypto.SHA1] != nil && sums[crypto.MD5] != nil
 }
 
-// sumsOf returns all hashes of a version that was looked at and whose tag is known. If hashes are missing, sumsOf reads
+// SumsOf returns all hashes of a version that was looked at and whose tag is known. If hashes are missing, SumsOf reads
 // the file once for all callers that wait for them, and the index remembers them.
 func (h *Hasher) SumsOf(ctx context.Context, name string, info fs.Info, tag tree.ETag) (tree.Sums, error) {
 	ctx, cancel := tree.HashContext(ctx)
@@ -64,7 +64,9 @@ func (h *Hasher) SumsOf(ctx context.Context, name string, info fs.Info, tag tree
 		if enough {
 			return sums, nil
 		}
-		found := h.summing.DoChan(fmt.Sprint(info.Fingerprint), func() (any, error) { return h.computeSums(ctx, name, info, tag) })
+		found := h.summing.DoChan(fmt.Sprint(info.Fingerprint), func() (any, error) {
+			return h.computeSums(ctx, name, info, tag)
+		})
 		select {
 		case <-ctx.Done():
 			h.running.Go(func() { <-found }) // Close waits for the computation

@@ -1,4 +1,6 @@
-package etagfs
+// Package hashing hashes the files of a directory, one file once at a time, however many callers ask. It has the index
+// remember a hash if a lease or the clock shows of which version it is.
+package hashing
 
 import (
 	"context"
@@ -13,8 +15,8 @@ import (
 	"ifmatch/limit"
 )
 
-// HasherOptions say what a hasher works with. All fields are needed.
-type Options_ struct {
+// Options say what a hasher works with. All fields are needed.
+type Options struct {
 	FS    *fs.FS
 	Root  fs.Info // a look at the root
 	Index *index.Index
@@ -43,8 +45,8 @@ type Hasher struct {
 	pace    atomic.Int64       // the highest pace of a hash so far, in bytes per second
 }
 
-// NewHasher returns a hasher.
-func New_(o Options_) *Hasher {
+// New returns a hasher.
+func New(o Options) *Hasher {
 	return &Hasher{
 		fs: o.FS, root: o.Root, index: o.Index, now: o.Now, hashes: o.Turns, open: o.Open, running: o.Running,
 	}

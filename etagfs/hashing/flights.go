@@ -1,4 +1,4 @@
-package etagfs
+package hashing
 
 import (
 	"context"
@@ -24,7 +24,7 @@ type flights struct {
 	next    map[FileKey]*flight // the one after that, if a caller waits for it
 }
 
-// A fileKey identifies a file, independently of its content.
+// A FileKey identifies a file, independently of its content.
 type FileKey struct {
 	Mount, Device, Inode uint64
 	Born                 int64
@@ -41,7 +41,7 @@ type flight struct {
 	done    chan struct{} // closed when the fields below are set
 
 	first      fs.Fingerprint // of the look from which on a lease was held, if the sum is remembered
-	info       fs.Info        // the look to which the sum belongs, or a later look with errChanged
+	info       fs.Info        // the look to which the sum belongs, or a later look with ErrChanged
 	sum        [sha256.Size]byte
 	err        error
 	remembered bool
@@ -178,8 +178,8 @@ func (f *flights) join(key FileKey, how How) (before, ours *flight, begin bool) 
 	return nil, ours, true
 }
 
-// letOthersBegin waits until another caller has begun the next hash of a file, if any waits for it, for leadPatience at most: that
-// caller can have ended too.
+// letOthersBegin waits until another caller has begun the next hash of a file, if any waits for it, for leadPatience at
+// most: that caller can have ended too.
 func (f *flights) letOthersBegin(ctx context.Context, key FileKey) {
 	f.mu.Lock()
 	next := f.next[key]
