@@ -55,11 +55,12 @@ var allowedImports = map[string][]string{
 	"quota/limits":         {"tree"},
 	"tree/memtree":         {"tree"}, // for tests
 	"tree/treetest":        {"tree"},
-	"fs":                   {"fs/vfs", "fs/vfs/aferosystem", "fs/volumes", "fs/posixacl"},
+	"fs":                   {"fs/vfs", "fs/vfs/aferosystem", "fs/volumes", "fs/posixacl", "fs/sharedsync"},
 	"fs/volumes":           {"fs/vfs", "fs/hold", "fs/posixacl", "mounts"},
 	"fs/posixacl":          {},
 	"fs/vfs/aferosystem":   {"fs/vfs"},
 	"fs/hold":              {"fs/vfs"},
+	"fs/sharedsync":        {},
 	"fs/vfs":               {"mounts"},
 	"mounts":               {},
 	"fs/folding":           {}, // for tests
@@ -92,7 +93,7 @@ var allowedImports = map[string][]string{
 	"links":                  {"tree", "auth", "internal/excerpt"},
 	"links/command":          {"auth", "links", "internal/usage"},
 	"handler/accesslog":      {"internal/excerpt", "wire"},
-	"handler/autoindex":      {},
+	"handler/autoindex":      {"web"},
 	"handler/byterange":      {"tree"},
 	"handler/deleteguard":    {"tree"},
 	"handler/digest":         {"tree", "internal/excerpt"},
@@ -132,7 +133,7 @@ var testImports = map[string][]string{
 	"quota":                  {"fs", "etagfs", "tree/memtree", "tree/treetest", "watcher"},
 	"shares":                 {"fs", "etagfs", "tree/treetest", "tree/memtree", "handler"},
 	"web":                    {"handler", "fs", "etagfs", "internal/servertest", "tree/memtree", "tree/treetest"},
-	"handler":                {"fs", "etagfs", "tree/treetest", "tree/memtree"},
+	"handler":                {"fs", "etagfs", "internal/servertest", "tree/treetest", "tree/memtree"},
 }
 
 const module = "ifmatch"

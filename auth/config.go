@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/BurntSushi/toml"
 )
@@ -141,7 +142,7 @@ func parseConfig(text string) (*Config, []string, error) {
 	for _, group := range slices.Sorted(maps.Keys(file.Groups)) {
 		found = append(found, checkGroup(group, file.Groups[group])...)
 	}
-	lines, line, counted := ruleLine.FindAllStringIndex(text, -1), 1, 0
+	lines, line, counted := ruleLine().FindAllStringIndex(text, -1), 1, 0
 	for i, r := range file.Rules {
 		rule, problems := r.rule()
 		for _, problem := range problems {
@@ -170,7 +171,9 @@ func checkGroup(group string, members []string) (found []string) {
 }
 
 // ruleLine matches the line on which a rule begins. Nothing else looks so, unless it is in a text of several lines.
-var ruleLine = regexp.MustCompile(`(?m)^[ \t]*\[\[[ \t]*rule[ \t]*\]\]`)
+var ruleLine = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?m)^[ \t]*\[\[[ \t]*rule[ \t]*\]\]`)
+})
 
 // rule reads one rule, and tells all that is wrong with it.
 func (r *ruleFile) rule() (rule Rule, problems []error) {

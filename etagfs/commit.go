@@ -29,6 +29,7 @@ type newVersion struct {
 	staged   *fs.Staged
 	kind     fs.Kind
 	tag      tree.ETag // of a file
+	body     []byte    // the content of a small file that was written from memory, or nil
 	cause    string    // for the history
 	modified time.Time // the time that a client wants and the staged file has, or zero if no client wants one
 	dated    bool      // it keeps the date that it has, even if no client wants one
@@ -90,7 +91,11 @@ func (t *transaction) commit(name string, over fs.Info, n newVersion) (fs.Info, 
 	defer end()
 	var info fs.Info
 	how.Settled = sync.OnceFunc(func() {
-		info, _ = t.carry(before, name, k, n.tag != "", func() bool { return lease == nil || lease.Held() }, change.done)
+		var same bool
+		info, same = t.carry(before, name, k, n.tag != "", func() bool { return lease == nil || lease.Held() }, change.done)
+		if same && lease != nil {
+			t.s.keepOwnBody(info, n.tag, n.body)
+		}
 		end()
 	})
 	if err := t.give(n.staged, name, over, how); err != nil {

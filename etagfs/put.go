@@ -24,7 +24,9 @@ type upload struct {
 	name   string
 	staged *fs.Staged
 	sums   tree.Sums
+	tag    tree.ETag // of sums
 	size   int64
+	kept   []byte // the body, if it may be kept in memory, or nil
 	opts   tree.PutOptions
 
 	// The state from which it was prepared: the file that is replaced, or the collection in which a new file is made.
@@ -134,9 +136,11 @@ func (u *upload) stage(ctx context.Context, body io.Reader, cond tree.Condition)
 	if err != nil {
 		return stagingFailed(err)
 	}
+	body, kept := s.keepWhileReading(body, opts.Length)
 	if u.sums, u.size, err = stageBody(ctx, u.staged, body, opts.Length, opts.Hashes...); err != nil {
 		return failure.Of(err)
 	}
+	u.tag, u.kept = u.sums.Tag(), kept()
 	if opts.Verify != nil {
 		if err := opts.Verify(u.sums); err != nil {
 			return err
@@ -178,7 +182,7 @@ func (u *upload) prepare(ctx context.Context, alone bool) error {
 
 // version returns the version that was staged.
 func (u *upload) version() newVersion {
-	return newVersion{staged: u.staged, kind: fs.Regular, tag: u.sums.Tag(), cause: "PUT", modified: u.opts.Modified}
+	return newVersion{staged: u.staged, kind: fs.Regular, tag: u.tag, body: u.kept, cause: "PUT", modified: u.opts.Modified}
 }
 
 // inherit looks at a place, and finds out which traits a new file inherits there: those of the file that it replaces,
@@ -186,7 +190,7 @@ func (u *upload) version() newVersion {
 func (u *upload) inherit(ctx context.Context, p fs.Place, alone bool) error {
 	over, err := p.Lstat() // the transaction looks again
 	if err == nil && !u.unlike {
-		u.same = u.s.isThere(ctx, u.name, over, u.sums.Tag(), u.size, alone)
+		u.same = u.s.isThere(ctx, u.name, over, u.tag, u.size, alone)
 	}
 	if u.same != (fs.Fingerprint{}) {
 		return nil
@@ -265,7 +269,7 @@ func (u *upload) leave(t *transaction, over fs.Info) (tree.State, error) {
 	if len(t.lacks) > 0 {
 		return tree.State{}, errWider
 	}
-	tag, modified := u.sums.Tag(), u.opts.Modified
+	tag, modified := u.tag, u.opts.Modified
 	if !modified.IsZero() {
 		change := dateChange{u.s.change(u.name, over, nil), index.AsIs}
 		err := t.tell(telling{cause: "PUT", name: u.name, over: over, kind: fs.Regular, old: tag, tag: tag})

@@ -183,6 +183,9 @@ func (s *Store) openContent(
 		return nil, tree.State{}, failure.Of(err)
 	}
 	if content.stamped && opts.Want&tree.WantTag != 0 {
+		if small, ok := s.bodyAt(content.info, content.tag); ok {
+			return small, state, f.Close()
+		}
 		if small, ok := s.keepBody(f, content.info, content.tag); ok {
 			return small, state, f.Close()
 		}

@@ -83,3 +83,21 @@ func (s *Store) keepBody(f *fs.File, info fs.Info, tag tree.ETag) (content small
 	s.index.KeepBody(info.Fingerprint, tag, data)
 	return smallContent{data}, true
 }
+
+// keepWhileReading returns a body that also keeps in memory what is read of it, if the body is announced to be small.
+// kept returns that after the body was read.
+func (s *Store) keepWhileReading(body io.Reader, length int64) (reading io.Reader, kept func() []byte) {
+	if length < 0 || length > maxBody || !s.index.KeepsBodies() {
+		return body, func() []byte { return nil }
+	}
+	k := bytes.NewBuffer(make([]byte, 0, length))
+	return io.TeeReader(body, k), k.Bytes
+}
+
+// keepOwnBody keeps in memory the content of a file that this process has written. The caller has had a lease on the
+// file since before the file had a name, has looked at it under that name, and has found the lease unbroken after that.
+func (s *Store) keepOwnBody(info fs.Info, tag tree.ETag, body []byte) {
+	if body != nil && int64(len(body)) == info.Size && s.mayKeep(info) {
+		s.index.KeepBody(info.Fingerprint, tag, body)
+	}
+}

@@ -40,6 +40,7 @@ import (
 
 	"github.com/spf13/afero"
 
+	"ifmatch/fs/sharedsync"
 	"ifmatch/fs/vfs"
 	"ifmatch/fs/vfs/aferosystem"
 	"ifmatch/fs/volumes"
@@ -54,6 +55,7 @@ type FS struct {
 	root    *volume
 	counter atomic.Uint64 // of the lines of notes in the history
 
+	syncs    sharedsync.Syncs[directoryID]
 	promised sync.Map // *promises, by the number of the device
 	uploads  uploads
 	reporter atomic.Pointer[func(error)]

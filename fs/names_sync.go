@@ -11,8 +11,14 @@ import (
 // list holds them open, so that it does not matter if a local program renames them.
 type Unsynced struct {
 	s    *FS
-	open []*File
+	open []unsynced
 	dirs map[string]bool // the directories of the changed names
+}
+
+// An unsynced file or directory is open. dir is the name of a directory, or empty for a file.
+type unsynced struct {
+	*File
+	dir string
 }
 
 // Unsynced returns an empty list for a commit.
@@ -29,7 +35,7 @@ func (u *Unsynced) Names(p Place) error {
 	if err != nil {
 		return err
 	}
-	u.dirs[dir], u.open = true, append(u.open, f)
+	u.dirs[dir], u.open = true, append(u.open, unsynced{f, dir})
 	return nil
 }
 
@@ -40,7 +46,7 @@ func (u *Unsynced) File(p Place) error {
 	}
 	f, err := p.OpenAny()
 	if err == nil {
-		u.open = append(u.open, f)
+		u.open = append(u.open, unsynced{File: f})
 	}
 	return err
 }
@@ -62,10 +68,27 @@ func (u *Unsynced) Sync() error {
 		}
 	}
 	for _, f := range u.open {
-		errs = append(errs, f.SyncDir()) // for a file, this syncs the content too
+		errs = append(errs, u.s.sync(f))
 	}
 	return errors.Join(errs...)
 }
+
+// sync puts a file or a directory on the disk. Commits that do so at the same time share the sync of a directory.
+func (s *FS) sync(f unsynced) error {
+	if f.dir == "" {
+		return f.SyncDir() // for a file, this syncs the content too
+	}
+	return s.syncs.Do(f.dir, func() (directoryID, error) {
+		info, err := f.Stat()
+		if err == nil && info.Inode == 0 {
+			err = errors.ErrUnsupported
+		}
+		return directoryID{info.Device, info.Inode}, err
+	}, f.SyncDir)
+}
+
+// A directoryID says which directory it is that has a name. A local program may rename directories at any time.
+type directoryID struct{ device, inode uint64 }
 
 // mayBeOn reports whether one of the changed names may be on a volume. The commit may have made the volume known.
 func (u *Unsynced) mayBeOn(v *volume) bool {

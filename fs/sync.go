@@ -19,13 +19,9 @@ func (v *volume) syncNotes() error {
 	h.mu.Unlock()
 	var errs []error
 	for dir, last := range noted {
-		f, err := v.calls.Open(dir + "/" + pathsName)
-		if err == nil {
-			err = errors.Join(f.Sync(), f.Close())
-		} else if errors.Is(err, iofs.ErrNotExist) {
-			err = nil // the directory has expired
-		}
-		errs = append(errs, err)
+		notes := dir + "/" + pathsName
+		one := func() (directoryID, error) { return directoryID{}, nil } // no program renames it
+		errs = append(errs, v.syncs.Do(notes, one, func() error { return v.syncFile(notes) }))
 		h.mu.Lock()
 		if h.noted[dir] == last { // a failure is reported once
 			delete(h.noted, dir)
@@ -33,6 +29,18 @@ func (v *volume) syncNotes() error {
 		h.mu.Unlock()
 	}
 	return errors.Join(errs...)
+}
+
+// syncFile puts a file on disk, if it is there.
+func (v *volume) syncFile(name string) error {
+	f, err := v.calls.Open(name)
+	if errors.Is(err, iofs.ErrNotExist) {
+		return nil // the directory has expired
+	}
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
 }
 
 // Sync puts a version on disk, as far as the durability asks for it, so that a commit has only the name left to write.

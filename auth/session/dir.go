@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"sync"
 	"time"
 )
 
@@ -57,7 +58,7 @@ type dir struct {
 var errUntrusted = errors.New("it holds no sessions that can be trusted")
 
 // keyForm matches the names of files that are sessions.
-var keyForm = regexp.MustCompile(`^[0-9a-f]{16}-[0-9a-f]{64}$`)
+var keyForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[0-9a-f]{16}-[0-9a-f]{64}$`) })
 
 // open opens the directory. Programs of other users must not be able to put a session there.
 func (d *dir) open() (*os.Root, error) {
@@ -213,7 +214,7 @@ func (d *dir) List(ctx context.Context, most int) (all []Used, err error) {
 		return nil, err
 	}
 	for _, name := range names {
-		if !keyForm.MatchString(name) {
+		if !keyForm().MatchString(name) {
 			continue
 		}
 		if err := ctx.Err(); err != nil {

@@ -126,6 +126,9 @@ func Of(err error) error {
 	if err == nil {
 		return nil
 	}
+	if isPlain(err) {
+		return ofPlain(err)
+	}
 	if member := new(tree.MemberError); errors.As(err, &member) {
 		return &tree.MemberError{Name: member.Name, Collection: member.Collection, Err: Of(member.Err)}
 	}
@@ -135,6 +138,27 @@ func Of(err error) error {
 	}
 	for _, m := range meanings {
 		if errors.Is(err, m.below) && !errors.Is(err, m.above) {
+			return fmt.Errorf("%w: %w", m.above, err)
+		}
+	}
+	return err
+}
+
+// isPlain reports whether an error is no other error than itself. Conditions fail with such errors, and so each 304 and
+// each 412 has one. To search that one for all errors of a disk would take longer than all else that the answer needs.
+func isPlain(err error) bool {
+	switch err.(type) {
+	case *tree.MemberError, *fs.MountedError, interface{ Unwrap() error }, interface{ Unwrap() []error },
+		interface{ Is(error) bool }, interface{ As(any) bool }:
+		return false
+	}
+	return true
+}
+
+// ofPlain is [Of] for an error that isPlain.
+func ofPlain(err error) error {
+	for _, m := range meanings {
+		if err == m.below && err != m.above {
 			return fmt.Errorf("%w: %w", m.above, err)
 		}
 	}
