@@ -55,7 +55,8 @@ var allowedImports = map[string][]string{
 	"quota/limits":         {"tree"},
 	"tree/memtree":         {"tree"}, // for tests
 	"tree/treetest":        {"tree"},
-	"fs":                   {"fs/vfs", "fs/vfs/aferosystem", "fs/hold", "fs/posixacl", "fs/sharedsync", "mounts"},
+	"fs":                   {"fs/vfs", "fs/vfs/aferosystem", "fs/volumes", "fs/posixacl", "fs/sharedsync"},
+	"fs/volumes":           {"fs/vfs", "fs/hold", "fs/posixacl", "mounts"},
 	"fs/posixacl":          {},
 	"fs/vfs/aferosystem":   {"fs/vfs"},
 	"fs/hold":              {"fs/vfs"},
@@ -65,9 +66,10 @@ var allowedImports = map[string][]string{
 	"fs/folding":           {}, // for tests
 	"watcher":              {"mounts"},
 	"watcher/hints":        {"admin", "watcher"},
-	"etagfs": {"tree", "limit", "fs", "etagfs/failure", "etagfs/index", "etagfs/journal", "etagfs/locktable",
+	"etagfs": {"tree", "limit", "fs", "etagfs/failure", "etagfs/hashing", "etagfs/index", "etagfs/journal", "etagfs/locktable",
 		"etagfs/undo"},
 	"etagfs/failure":    {"tree", "fs"},
+	"etagfs/hashing":    {"tree", "limit", "fs", "etagfs/failure", "etagfs/index"},
 	"etagfs/locktable":  {"tree", "fs", "etagfs/failure"},
 	"etagfs/reopening":  {"tree", "fs", "etagfs", "etagfs/failure"},
 	"etagfs/undo":       {"tree", "fs"},

@@ -12,6 +12,7 @@ import (
 	iofs "io/fs"
 
 	"ifmatch/etagfs/failure"
+	"ifmatch/etagfs/hashing"
 	"ifmatch/etagfs/index"
 	"ifmatch/fs"
 	"ifmatch/tree"
@@ -279,7 +280,7 @@ func (u *upload) commit(t *transaction, over fs.Info) (tree.State, error) {
 	if err != nil {
 		return tree.State{}, err
 	}
-	u.s.keepSums(info, u.sums)
+	u.s.hasher.KeepSums(info, u.sums)
 	return u.s.stateOf(u.name, info, n.tag, shownFor(u.opts.Modified)), nil
 }
 
@@ -308,7 +309,7 @@ func (u *upload) leave(t *transaction, over fs.Info) (tree.State, error) {
 		}
 		t.made(u.name, over, false)
 	}
-	u.s.keepSums(over, u.sums)
+	u.s.hasher.KeepSums(over, u.sums)
 	// A local program may have written the file and never synced it.
 	return u.s.stateOf(u.name, over, tag, shownFor(modified)), t.file(u.name)
 }
@@ -350,7 +351,7 @@ func stageBody(ctx context.Context, staged *fs.Staged, body io.Reader, length in
 	if length >= 0 {
 		body = io.LimitReader(body, length+1) // bytes beyond the announced length are not stored either
 	}
-	n, err := receiveBody(ctx, io.MultiWriter(everywhere...), body)
+	n, err := hashing.ReceiveBody(ctx, io.MultiWriter(everywhere...), body)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -390,7 +391,7 @@ func (s *Store) isThere(
 	}
 	if !known {
 		var err error
-		if info, have, err = s.hash(ctx, name, hashing{rounds: 1, alone: true}); err != nil {
+		if info, have, err = s.hasher.Hash(ctx, name, hashing.How{Rounds: 1, Alone: true}); err != nil {
 			return fs.Fingerprint{}
 		}
 	}

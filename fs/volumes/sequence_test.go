@@ -1,4 +1,4 @@
-package fs
+package volumes
 
 import (
 	"context"
@@ -7,17 +7,42 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"ifmatch/fs/vfs"
 )
 
-// withVolumes returns a file system with volumes at these names, of which nothing but the sequence numbers is used.
-func withVolumes(tops ...string) (s *FS, at map[string]*volume) {
-	s = &FS{}
-	s.lock = s.newLock(1, lockName)
-	s.root = s.newVolume(".", mountDevice{1, 1})
-	at = map[string]*volume{".": s.root}
-	var below []*volume
+// alone is a layer without anything above.
+type alone struct{}
+
+func (alone) NewVolume(*Volume) Above        { return alone{} }
+func (alone) FinishMarked(*CommitLock) error { return nil }
+func (alone) Probe() (Abilities, error)      { return Abilities{}, nil }
+func (alone) CloseSession() error            { return nil }
+
+// openTree opens a directory.
+func openTree(t *testing.T, dir string) *Tree {
+	t.Helper()
+	calls, err := vfs.Open(dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := New(calls, Options{Durability: None, Now: time.Now}, alone{})
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+// withVolumes returns a tree with volumes at these names, of which nothing but the sequence numbers is used.
+func withVolumes(tops ...string) (s *Tree, at map[string]*Volume) {
+	s = New(nil, Options{}, alone{})
+	s.RootLock = s.newLock(1, lockName)
+	s.root = s.newVolume(".", MountDevice{1, 1})
+	at = map[string]*Volume{".": s.root}
+	var below []*Volume
 	for i, top := range tops {
-		at[top] = s.newVolume(top, mountDevice{uint64(i + 2), uint64(i + 2)})
+		at[top] = s.newVolume(top, MountDevice{uint64(i + 2), uint64(i + 2)})
 		below = append(below, at[top])
 	}
 	s.below.Store(&below)
@@ -45,7 +70,7 @@ func TestChangesAreSeenWhereReadersLook(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			for kind, begin := range map[string]func(Place) func(){
-				"a rename":             func(p Place) func() { return p.changing() },
+				"a rename":             func(p Place) func() { return p.Changing() },
 				"a change of metadata": Place.touching,
 			} {
 				want := tt.entry
@@ -58,7 +83,7 @@ func TestChangesAreSeenWhereReadersLook(t *testing.T) {
 					t.Fatal(err)
 				}
 				reader.pass(tt.name)
-				end := begin(Place{s: s, name: tt.name})
+				end := begin(Place{s: s, Name: tt.name})
 				var moved []string
 				for top, v := range at {
 					if v.names.number.Load()%2 != 0 {

@@ -1,4 +1,4 @@
-package fs
+package volumes
 
 import (
 	"context"
@@ -92,64 +92,64 @@ func (q *sequence) end() <-chan struct{} {
 	return q.ended
 }
 
-// committing begins a commit on a volume. Readers see the commit as one step, from the first change of a user's name
+// Committing begins a commit on a volume. Readers see the commit as one step, from the first change of a user's name
 // until end is called. A commit may be inside another one.
-func (v *volume) committing() (end func()) { return v.names.commit() }
+func (v *Volume) Committing() (end func()) { return v.names.commit() }
 
 // renaming is called before names change. Names in the state directory do not count, since readers do not see them.
-func (v *volume) renaming(names ...string) (end func()) {
+func (v *Volume) renaming(names ...string) (end func()) {
 	for _, name := range names {
-		if !v.isOurs(name) {
+		if !v.IsInState(name) {
 			return v.names.rename()
 		}
 	}
 	return func() {}
 }
 
-// rename, renameNew and exchange are the methods of [FS] with these names, as a part of the open commit.
-func (v *volume) rename(from, to string) error {
+// Rename, RenameNew and Exchange are the methods of [Place] for names, as a part of the open commit.
+func (v *Volume) Rename(from, to string) error {
 	defer v.renaming(from, to)()
-	return v.FS.rename(from, to)
+	return v.t.rename(from, to)
 }
 
-func (v *volume) renameNew(from, to string) error {
+func (v *Volume) RenameNew(from, to string) error {
 	defer v.renaming(from, to)()
-	return v.FS.renameNew(from, to)
+	return v.t.renameNew(from, to)
 }
 
-func (v *volume) exchange(a, b string) error {
+func (v *Volume) Exchange(a, b string) error {
 	defer v.renaming(a, b)()
-	return v.FS.exchange(a, b)
+	return v.t.exchange(a, b)
 }
 
 // OneStep makes readers see all changes at a name, and the changes that go with them, as one step, from the first
-// change of a name until end is called. It must be called under [FS.Lock].
-func (s *FS) OneStep(name string) (end func()) {
-	return together(append(s.mayHold(local(name)), s.mayHaveEntry(local(name))...), (*sequence).commit)
+// change of a name until end is called. It must be called under [Tree.Lock].
+func (s *Tree) OneStep(name string) (end func()) {
+	return together(append(s.MayHold(Local(name)), s.mayHaveEntry(Local(name))...), (*sequence).commit)
 }
 
 // Changing makes readers see all changes at a name, and the changes that go with them, as one step, until end is
-// called. It must be called under [FS.Lock].
-func (s *FS) Changing(name string) (end func()) {
-	return together(s.mayHold(local(name)), (*sequence).rename)
+// called. It must be called under [Tree.Lock].
+func (s *Tree) Changing(name string) (end func()) {
+	return together(s.MayHold(Local(name)), (*sequence).rename)
 }
 
 // IsChanging reports whether a commit is under way on a volume on which a name may be, so that readers of the name wait.
-func (s *FS) IsChanging(name string) bool {
-	return slices.ContainsFunc(s.mayHold(local(name)), func(v *volume) bool { return v.names.number.Load()%2 != 0 })
+func (s *Tree) IsChanging(name string) bool {
+	return slices.ContainsFunc(s.MayHold(Local(name)), func(v *Volume) bool { return v.names.number.Load()%2 != 0 })
 }
 
 // together begins a change of some volumes, and ends it for all of them.
-func together(volumes []*volume, begin func(*sequence) func()) (end func()) {
+func together(volumes []*Volume, begin func(*sequence) func()) (end func()) {
 	if len(volumes) > 0 {
 		first := volumes[0].names
-		if !slices.ContainsFunc(volumes[1:], func(v *volume) bool { return v.names != first }) {
+		if !slices.ContainsFunc(volumes[1:], func(v *Volume) bool { return v.names != first }) {
 			return begin(first)
 		}
 	}
 	var ends []func()
 	for i, v := range volumes {
-		if !slices.ContainsFunc(volumes[:i], func(w *volume) bool { return w.names == v.names }) {
+		if !slices.ContainsFunc(volumes[:i], func(w *Volume) bool { return w.names == v.names }) {
 			ends = append(ends, begin(v.names))
 		}
 	}
@@ -160,25 +160,25 @@ func together(volumes []*volume, begin func(*sequence) func()) (end func()) {
 	}
 }
 
-// mayHold returns the volumes on which the file or directory with a name may be: the lowest volume that the name is in
+// MayHold returns the volumes on which the file or directory with a name may be: the lowest volume that the name is in
 // as it is spelled, and each volume further down that some file system may take the name to be in. It goes by the name
 // alone. A file system above may take "M" for its directory "m", where the volume is, or may have another directory
 // "M" beside it. A reader of such a name compares the numbers of all these volumes, see Snapshot.pass, but a reader of
 // the directory above compares that of the volume above alone.
-func (s *FS) mayHold(name string) []*volume {
+func (s *Tree) MayHold(name string) []*Volume {
 	all := *s.below.Load()
 	if len(all) == 0 {
 		return s.root.itself[:1:1]
 	}
 	lowest := s.root
 	for _, v := range all {
-		if isIn(name, v.top) && (lowest == s.root || len(v.top) > len(lowest.top)) {
+		if IsIn(name, v.Top) && (lowest == s.root || len(v.Top) > len(lowest.Top)) {
 			lowest = v
 		}
 	}
-	volumes := []*volume{lowest}
+	volumes := []*Volume{lowest}
 	for _, v := range all {
-		if v != lowest && !isIn(name, v.top) && mayBeIn(name, v.top) {
+		if v != lowest && !IsIn(name, v.Top) && MayBeIn(name, v.Top) {
 			volumes = append(volumes, v)
 		}
 	}
@@ -186,4 +186,4 @@ func (s *FS) mayHold(name string) []*volume {
 }
 
 // mayHaveEntry returns the volumes on which the directory entry of a name may be.
-func (s *FS) mayHaveEntry(name string) []*volume { return s.mayHold(path.Dir(name)) }
+func (s *Tree) mayHaveEntry(name string) []*Volume { return s.MayHold(path.Dir(name)) }

@@ -1,4 +1,4 @@
-package fs
+package volumes
 
 import (
 	"errors"
@@ -6,11 +6,11 @@ import (
 )
 
 // ReadState returns the content of a small file of the state directory.
-func (s *FS) ReadState(name string) ([]byte, error) { return s.readFile(stateDir + "/" + name) }
+func (s *Tree) ReadState(name string) ([]byte, error) { return s.ReadFile(OwnDir + "/" + name) }
 
 // ReadStateFrom returns the rest of the content of a small file of the state directory, from an offset on.
-func (s *FS) ReadStateFrom(name string, offset int64) ([]byte, error) {
-	f, err := s.inState(name).open()
+func (s *Tree) ReadStateFrom(name string, offset int64) ([]byte, error) {
+	f, err := s.inState(name).OpenAny()
 	if err != nil {
 		return nil, err
 	}
@@ -21,17 +21,17 @@ func (s *FS) ReadStateFrom(name string, offset int64) ([]byte, error) {
 	}
 	data := make([]byte, info.Size-offset)
 	n, err := f.ReadAt(data, offset)
-	if isEOF(err) {
+	if IsEOF(err) {
 		err = nil
 	}
 	return data[:n], err
 }
 
 // AppendState appends to a small file of the state directory, and makes the file if there is none. It must be called
-// under [FS.Lock]. If it fails, the file may have some of the data.
-func (s *FS) AppendState(name string, data []byte) error {
+// under [Tree.Lock]. If it fails, the file may have some of the data.
+func (s *Tree) AppendState(name string, data []byte) error {
 	p := s.inState(name)
-	f, err := p.dir.Append(p.base)
+	f, err := p.In.Append(p.Base)
 	if err != nil {
 		return err
 	}
@@ -42,11 +42,11 @@ func (s *FS) AppendState(name string, data []byte) error {
 
 // SyncStateFile puts a small file of the state directory on disk, as far as the durability asks for it. It is called
 // after the commit, as [Unsynced.Sync] is.
-func (s *FS) SyncStateFile(name string) error {
+func (s *Tree) SyncStateFile(name string) error {
 	if s.opts.Durability == None {
 		return nil
 	}
-	f, err := s.inState(name).open()
+	f, err := s.inState(name).OpenAny()
 	if errors.Is(err, iofs.ErrNotExist) {
 		return nil
 	}
@@ -58,7 +58,7 @@ func (s *FS) SyncStateFile(name string) error {
 }
 
 // StatState looks at a small file of the state directory. If there is none, the kind in the look is Nothing.
-func (s *FS) StatState(name string) (Info, error) {
+func (s *Tree) StatState(name string) (Info, error) {
 	info, err := s.inState(name).Lstat()
 	if errors.Is(err, iofs.ErrNotExist) {
 		return Info{}, nil
@@ -66,26 +66,27 @@ func (s *FS) StatState(name string) (Info, error) {
 	return info, err
 }
 
-// WriteState replaces a small file of the state directory in one step. It must be called under [FS.Lock].
-func (s *FS) WriteState(name string, data []byte) error {
-	name = stateDir + "/" + name
+// WriteState replaces a small file of the state directory in one step. It must be called under [Tree.Lock].
+func (s *Tree) WriteState(name string, data []byte) error {
+	name = OwnDir + "/" + name
 	staged := name + ".new"
 	if err := s.calls.Remove(staged); err != nil && !errors.Is(err, iofs.ErrNotExist) {
 		return err
 	}
-	if err := s.writeFile(staged, data); err != nil {
+	if err := s.WriteFile(staged, data); err != nil {
 		return err
 	}
 	return s.calls.Rename(staged, name)
 }
 
-func (s *FS) writeFile(name string, data []byte) error {
+// WriteFile writes a new file of a state directory, and syncs it if the durability asks for it.
+func (s *Tree) WriteFile(name string, data []byte) error {
 	f, err := s.calls.Create(name)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	s.giveToOwner(f, name)
+	s.GiveToOwner(f, name)
 	if _, err := f.Write(data); err != nil {
 		return err
 	}
@@ -95,7 +96,8 @@ func (s *FS) writeFile(name string, data []byte) error {
 	return f.Sync()
 }
 
-func (s *FS) readFile(name string) ([]byte, error) {
+// ReadFile returns the content of a file of a state directory.
+func (s *Tree) ReadFile(name string) ([]byte, error) {
 	f, err := s.calls.Open(name)
 	if err != nil {
 		return nil, err
@@ -108,11 +110,33 @@ func (s *FS) readFile(name string) ([]byte, error) {
 	return s.readAll(f, info.Size)
 }
 
-func (s *FS) readAll(f *File, size int64) ([]byte, error) {
+func (s *Tree) readAll(f *File, size int64) ([]byte, error) {
 	data := make([]byte, size)
 	n, err := f.ReadAt(data, 0)
-	if isEOF(err) {
+	if IsEOF(err) {
 		err = nil
 	}
 	return data[:n], err
+}
+
+// SyncState puts the names of the state directory on disk, as far as the durability asks for it. It is called after the
+// commit, as [Unsynced.Sync] is.
+func (s *Tree) SyncState() error {
+	if s.opts.Durability != Full {
+		return nil
+	}
+	return s.SyncDir(OwnDir)
+}
+
+// SyncDir puts the names in a directory on disk. A directory that is gone is no error.
+func (s *Tree) SyncDir(name string) error {
+	f, err := s.calls.Open(name)
+	if errors.Is(err, iofs.ErrNotExist) {
+		return nil // a commit has moved or removed the directory since, and syncs it itself
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return f.SyncDir()
 }

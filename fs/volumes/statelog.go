@@ -1,4 +1,4 @@
-package fs
+package volumes
 
 import (
 	"errors"
@@ -8,15 +8,15 @@ import (
 )
 
 // A StateDir is an open directory in the state directory, so that a file in it can be opened by one system call. Its
-// methods must be called under [FS.Lock].
+// methods must be called under [Tree.Lock].
 type StateDir struct {
-	s    *FS
+	s    *Tree
 	name string
 	dir  *vfs.Dir // nil: it is not open yet
 }
 
 // StateDir returns a directory in the state directory. It is made and opened when it is needed.
-func (s *FS) StateDir(name string) *StateDir { return &StateDir{s: s, name: stateDir + "/" + name} }
+func (s *Tree) StateDir(name string) *StateDir { return &StateDir{s: s, name: OwnDir + "/" + name} }
 
 // Append opens a file to write at its end. It makes the file if there is none.
 func (d *StateDir) Append(base string) (*File, error) {
@@ -26,7 +26,7 @@ func (d *StateDir) Append(base string) (*File, error) {
 		f, err = d.tryAppend(base)
 	}
 	if err == nil {
-		d.s.giveToOwner(f, d.name+"/"+base)
+		d.s.GiveToOwner(f, d.name+"/"+base)
 	}
 	return f, err
 }
@@ -50,7 +50,7 @@ func (d *StateDir) open() (err error) {
 	if d.dir != nil {
 		return nil
 	}
-	if err = d.s.makeDir(d.name); err == nil {
+	if err = d.s.MakeDir(d.name); err == nil {
 		d.dir, err = d.s.calls.OpenDir(d.name)
 	}
 	return err
@@ -65,29 +65,29 @@ func (d *StateDir) Close() {
 }
 
 // IsInMemory reports whether nothing is on a disk of the operating system.
-func (s *FS) IsInMemory() bool { return s.calls.IsInMemory() }
+func (s *Tree) IsInMemory() bool { return s.calls.IsInMemory() }
 
 // MakeStateDir makes a directory in the state directory, unless there is one, and returns its path in the operating
 // system.
-func (s *FS) MakeStateDir(name string) (string, error) {
-	if err := s.makeDir(stateDir + "/" + name); err != nil {
+func (s *Tree) MakeStateDir(name string) (string, error) {
+	if err := s.MakeDir(OwnDir + "/" + name); err != nil {
 		return "", err
 	}
-	return s.calls.HostPath(stateDir + "/" + name), nil
+	return s.calls.HostPath(OwnDir + "/" + name), nil
 }
 
 // OpenStateFile opens a file of the state directory to read it.
-func (s *FS) OpenStateFile(name string) (*File, error) { return s.inState(name).open() }
+func (s *Tree) OpenStateFile(name string) (*File, error) { return s.inState(name).OpenAny() }
 
-// RemoveStateFile removes a file of the state directory. It must be called under [FS.Lock].
-func (s *FS) RemoveStateFile(name string) error {
+// RemoveStateFile removes a file of the state directory. It must be called under [Tree.Lock].
+func (s *Tree) RemoveStateFile(name string) error {
 	p := s.inState(name)
-	return p.dir.Remove(p.base)
+	return p.In.Remove(p.Base)
 }
 
 // StateFiles returns the names in a directory of the state directory, and none if there is no such directory.
-func (s *FS) StateFiles(dir string) ([]string, error) {
-	f, err := s.inState(dir).open()
+func (s *Tree) StateFiles(dir string) ([]string, error) {
+	f, err := s.inState(dir).OpenAny()
 	if errors.Is(err, iofs.ErrNotExist) {
 		return nil, nil
 	}

@@ -1,4 +1,4 @@
-package fs
+package volumes
 
 import (
 	"maps"
@@ -18,11 +18,11 @@ import (
 //
 // If the kernel has an inode of its own for each spelling, it looks at an open file by the spelling with which the file
 // was opened. As soon as that spelling stands for another file, a look at the open file shows the other file. See
-// [FS.Open] and [FS.Refresh].
+// [Tree.Open] and [Tree.Refresh].
 
 // A renewal describes a volume whose names are renewed.
 type renewal struct {
-	device mountDevice
+	device MountDevice
 	// apart says that the kernel shows two spellings of a name as two inodes, so that an inode does not tell whether a
 	// file is another one.
 	apart bool
@@ -30,10 +30,10 @@ type renewal struct {
 
 // renewBelow has the names on a volume renewed, if the kernel may remember which files they stand for. The caller has
 // found that the volume takes name and other for one name.
-func (v *volume) renewBelow(name, other string) {
-	f, err := v.calls.Open(v.top)
+func (v *Volume) renewBelow(name, other string) {
+	f, err := v.t.calls.Open(v.Top)
 	if err != nil {
-		f, err = v.calls.Open(v.statePath("")) // the server's user may have no permission to list the top
+		f, err = v.t.calls.Open(v.StatePath("")) // the server's user may have no permission to list the top
 	}
 	if err != nil {
 		return
@@ -42,19 +42,19 @@ func (v *volume) renewBelow(name, other string) {
 	if !f.Volume().Recalled {
 		return
 	}
-	a, failed := v.calls.Lstat(name)
-	b, err := v.calls.Lstat(other)
-	r := renewal{v.device, failed != nil || err != nil || !a.SameFile(b)}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.renewed[v.top] != r {
-		v.setRenewed(v.top, r)
+	a, failed := v.t.calls.Lstat(name)
+	b, err := v.t.calls.Lstat(other)
+	r := renewal{v.Device, failed != nil || err != nil || !a.SameFile(b)}
+	v.t.mu.Lock()
+	defer v.t.mu.Unlock()
+	if v.t.renewed[v.Top] != r {
+		v.t.setRenewed(v.Top, r)
 	}
 }
 
 // setRenewed sets how names below a top are renewed. The zero value says that they are not renewed. The caller holds
 // mu.
-func (s *FS) setRenewed(top string, r renewal) {
+func (s *Tree) setRenewed(top string, r renewal) {
 	tops := maps.Clone(s.renewed)
 	if tops == nil {
 		tops = map[string]renewal{}
@@ -68,14 +68,14 @@ func (s *FS) setRenewed(top string, r renewal) {
 			return "", false
 		}
 		first, _, _ := strings.Cut(strings.TrimPrefix(name, in+"/"), "/")
-		return in, first != stateDir // the server uses one spelling for each name in there
+		return in, first != OwnDir // the server uses one spelling for each name in there
 	})
 }
 
 // topOf returns the lowest of some tops that a name is below, or equal to.
 func topOf(name string, tops map[string]renewal) (in string, ok bool) {
 	for top := range tops {
-		if isIn(name, top) && (!ok || isIn(top, in)) {
+		if IsIn(name, top) && (!ok || IsIn(top, in)) {
 			in, ok = top, true
 		}
 	}
@@ -93,7 +93,7 @@ func (r renewal) isOther(opened, now Info) bool {
 // pin makes later looks at an open file fail with ErrMoved if they show another file, in case the name of the file is
 // renewed. The file was opened between the looks before and after. If pin itself fails with ErrMoved, the open file may
 // be one that had the name only between the two looks.
-func (s *FS) pin(f *File, before, after Info) error {
+func (s *Tree) pin(f *File, before, after Info) error {
 	tops := s.renewedTops()
 	if len(tops) == 0 {
 		return nil
@@ -116,19 +116,19 @@ func (s *FS) pin(f *File, before, after Info) error {
 }
 
 // renewedTops returns the tops below which names are renewed.
-func (s *FS) renewedTops() map[string]renewal {
+func (s *Tree) renewedTops() map[string]renewal {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.renewed
 }
 
 // forgetRenewed drops the renewals of tops that are not mounted any more. It looks only at tops that answer.
-func (s *FS) forgetRenewed(answers map[string]bool) {
+func (s *Tree) forgetRenewed(answers map[string]bool) {
 	for top, r := range s.renewedTops() {
 		if top != "." && !answers[top] {
 			continue
 		}
-		if info, err := s.calls.Lstat(top); err == nil && deviceOf(info) != r.device {
+		if info, err := s.calls.Lstat(top); err == nil && DeviceOf(info) != r.device {
 			s.mu.Lock()
 			s.setRenewed(top, renewal{})
 			s.mu.Unlock()
@@ -136,12 +136,12 @@ func (s *FS) forgetRenewed(answers map[string]bool) {
 	}
 }
 
-// probeSpellings has the names on a volume renewed if the volume takes several spellings for one name. The name of the
+// ProbeSpellings has the names on a volume renewed if the volume takes several spellings for one name. The name of the
 // state directory may not show this. stale reports that renewal does not help, since the kernel does not ask the file
 // system again. The volume must be one whose names the kernel remembers.
-func (v *volume) probeSpellings() (stale bool) {
-	name := v.unique(v.session, newPrefix) + "\u00fc"
-	f, err := v.calls.Create(name)
+func (v *Volume) ProbeSpellings() (stale bool) {
+	name := v.t.Unique(v.Session, NewPrefix) + "\u00fc"
+	f, err := v.t.calls.Create(name)
 	if err != nil {
 		return false
 	}
@@ -149,18 +149,18 @@ func (v *volume) probeSpellings() (stale bool) {
 	dir, base := path.Split(name)
 	spellings := []string{strings.ToUpper(base), norm.NFD.String(base), base + ".", base + "\u00ad"}
 	i := slices.IndexFunc(spellings, func(other string) bool {
-		_, err := v.calls.Lstat(dir + other)
+		_, err := v.t.calls.Lstat(dir + other)
 		return err == nil
 	})
 	if i >= 0 {
 		v.renewBelow(name, dir+spellings[i])
-		if v.calls.Rename(name, name+"-") == nil {
+		if v.t.calls.Rename(name, name+"-") == nil {
 			name += "-"
-			v.calls.System().Renew(vfs.At{}, v.session, spellings[i])
-			_, err := v.calls.Lstat(dir + spellings[i])
+			v.t.calls.System().Renew(vfs.At{}, v.Session, spellings[i])
+			_, err := v.t.calls.Lstat(dir + spellings[i])
 			stale = err == nil
 		}
 	}
-	_ = v.calls.Remove(name) // if this fails, the file is removed with the session
+	_ = v.t.calls.Remove(name) // if this fails, the file is removed with the session
 	return stale
 }

@@ -1,9 +1,10 @@
-package fs
+package volumes
 
 import (
 	"errors"
 	"fmt"
 	iofs "io/fs"
+	"path"
 	"syscall"
 	"time"
 
@@ -18,21 +19,21 @@ var ErrTime = errors.New("the disk keeps no such time")
 // only the day. FAT keeps only even seconds.
 const Nearly = 2 * time.Second
 
-// isNoTime reports whether an error says that the system cannot set this time, or cannot set any time.
-func isNoTime(err error) bool {
+// IsNoTime reports whether an error says that the system cannot set this time, or cannot set any time.
+func IsNoTime(err error) bool {
 	return errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ERANGE) || errors.Is(err, syscall.EOVERFLOW) ||
 		errors.Is(err, errors.ErrUnsupported)
 }
 
 // SetModified sets the modification time of a file or directory, and before is the last look at it. SetModified returns
 // a look that finds the time set: to the same second, or to a time that differs by less than off. If the disk does not
-// keep the time, SetModified restores the time of before and fails with [ErrTime]. It must be called under [FS.Lock].
+// keep the time, SetModified restores the time of before and fails with [ErrTime]. It must be called under [Tree.Lock].
 func (p Place) SetModified(before Info, t time.Time, off time.Duration) (after Info, err error) {
 	defer p.touching()()
 	noTime := func(cause error) error {
-		return &iofs.PathError{Op: "chtimes", Path: p.name, Err: fmt.Errorf("%w: %w", ErrTime, cause)}
+		return &iofs.PathError{Op: "chtimes", Path: p.Name, Err: fmt.Errorf("%w: %w", ErrTime, cause)}
 	}
-	if err := p.dir.Chtimes(p.base, t); isNoTime(err) {
+	if err := p.In.Chtimes(p.Base, t); IsNoTime(err) {
 		return before, noTime(err)
 	} else if err != nil {
 		return before, err
@@ -48,35 +49,16 @@ func (p Place) SetModified(before Info, t time.Time, off time.Duration) (after I
 	case after.ModTime().Unix() == t.Unix(), after.ModTime().Sub(t).Abs() < off:
 		return after, nil
 	}
-	if err := p.dir.Chtimes(p.base, before.ModTime()); err != nil {
+	if err := p.In.Chtimes(p.Base, before.ModTime()); err != nil {
 		return before, err
 	}
 	return before, noTime(fmt.Errorf("of %v it makes %v", t.UTC(), after.ModTime().UTC()))
 }
 
-// TrySetModified sets the modification time of a version, or a time within [Nearly] of it, and returns the time that
-// the version has. If the disk does not keep the time, the version keeps the time that it had, and TrySetModified
-// returns the zero time. It also returns the zero time if t is the zero time.
-func (st *Staged) TrySetModified(t time.Time) (time.Time, error) {
-	if t.IsZero() {
-		return t, nil
-	}
-	before, err := st.Info()
-	if err != nil {
-		return time.Time{}, err
-	}
-	st.seen = Info{}
-	after, err := st.at.SetModified(before, t, Nearly)
-	if errors.Is(err, ErrTime) {
-		return time.Time{}, nil
-	}
-	return after.ModTime(), err
-}
-
-// SetMode sets the permission bits of a file or directory. It must be called under [FS.Lock].
+// SetMode sets the permission bits of a file or directory. It must be called under [Tree.Lock].
 func (p Place) SetMode(mode iofs.FileMode) error {
 	defer p.touching()()
-	f, err := p.open()
+	f, err := p.OpenAny()
 	if err != nil {
 		return err
 	}
@@ -85,10 +67,10 @@ func (p Place) SetMode(mode iofs.FileMode) error {
 }
 
 // Mkdir makes a directory at a free name. If a modification time is given and the disk keeps that time, the directory
-// gets it. Mkdir must be called under [FS.Lock].
+// gets it. Mkdir must be called under [Tree.Lock].
 func (p Place) Mkdir(modified time.Time) error {
-	defer p.changing()()
-	if err := p.dir.Mkdir(p.base, 0o777); err != nil {
+	defer p.Changing()()
+	if err := p.In.Mkdir(p.Base, 0o777); err != nil {
 		return err
 	}
 	err := p.setDirMode()
@@ -96,7 +78,7 @@ func (p Place) Mkdir(modified time.Time) error {
 		err = p.setNewTime(modified)
 	}
 	if err != nil {
-		_ = p.dir.Remove(p.base) // the directory is new, and empty
+		_ = p.In.Remove(p.Base) // the directory is new, and empty
 	}
 	return err
 }
@@ -117,7 +99,7 @@ func (p Place) setDirMode() error {
 	if mode == 0 {
 		return nil
 	}
-	f, err := p.open()
+	f, err := p.OpenAny()
 	if err != nil {
 		return err
 	}
@@ -137,20 +119,20 @@ func (p Place) setDirMode() error {
 }
 
 // Attributes returns the value that [Place.SetAttributes] or a commit has stored with a file or directory, or nil if
-// there is none. See [FS.Value].
+// there is none. See fs.FS.Value.
 func (p Place) Attributes() ([]byte, error) {
-	f, err := p.open()
+	f, err := p.OpenAny()
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	return f.GetAttr(propertiesAttr)
+	return f.GetAttr(PropertiesAttr)
 }
 
-// SetAttributes stores value, or the reference that [FS.KeepBeside] has made of it, with a file or directory. The next
-// look at the file or directory finds a new Changed time. SetAttributes must be called under [FS.Lock].
+// SetAttributes stores value, or the reference that fs.FS.KeepBeside has made of it, with a file or directory. The next
+// look at the file or directory finds a new Changed time. SetAttributes must be called under [Tree.Lock].
 func (p Place) SetAttributes(value []byte) error {
-	f, err := p.open()
+	f, err := p.OpenAny()
 	if err != nil {
 		return err
 	}
@@ -159,11 +141,11 @@ func (p Place) SetAttributes(value []byte) error {
 		value = nil // no attribute, instead of an empty one
 	}
 	defer p.touching()()
-	return f.SetAttr(propertiesAttr, value)
+	return f.SetAttr(PropertiesAttr, value)
 }
 
 // SetExecutable permits the owner of a file, and the users who may read the file, to execute it, or permits no user to
-// do so. It must be called under [FS.Lock].
+// do so. It must be called under [Tree.Lock].
 func (p Place) SetExecutable(yes bool) error {
 	info, err := p.Lstat()
 	if err != nil {
@@ -177,4 +159,33 @@ func (p Place) SetExecutable(yes bool) error {
 		return nil
 	}
 	return p.SetMode(mode)
+}
+
+// PropertiesAttr is the extended attribute that carries the data that belongs to a file and is not part of its content.
+// The kernel moves the attribute with the file, also if a local program renames the file with mv.
+const (
+	OwnAttrs       = "user.ifmatch."
+	PropertiesAttr = OwnAttrs + "props"
+)
+
+// plain makes a directory of the server pass on no group and no ACL to its members. The destination of a staged version
+// determines its group and its ACL.
+func (s *Tree) plain(dir string) error {
+	f, err := s.calls.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err == nil && info.Mode&iofs.ModeSetgid != 0 {
+		err = f.Chmod(info.Mode.Perm())
+	}
+	if err != nil {
+		return &iofs.PathError{Op: "open", Path: path.Base(dir), Err: err}
+	}
+	inherited, err := f.GetAttr(posixacl.Default)
+	if err == nil && inherited != nil {
+		err = f.SetAttr(posixacl.Default, nil)
+	}
+	return err
 }

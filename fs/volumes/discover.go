@@ -1,4 +1,4 @@
-package fs
+package volumes
 
 import (
 	"errors"
@@ -17,11 +17,11 @@ import (
 )
 
 // knownVolume returns the known volume for the members of a directory, or nil if there is none.
-func (s *FS) knownVolume(dir string, device mountDevice) *volume {
+func (s *Tree) knownVolume(dir string, device MountDevice) *Volume {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, v := range s.mounted {
-		if v.device == device && isIn(dir, v.top) {
+		if v.Device == device && IsIn(dir, v.Top) {
 			return v
 		}
 	}
@@ -29,14 +29,14 @@ func (s *FS) knownVolume(dir string, device mountDevice) *volume {
 }
 
 // findVolume looks upwards from a directory for the top of its file system.
-func (s *FS) findVolume(dir string, device mountDevice) (*volume, error) {
+func (s *Tree) findVolume(dir string, device MountDevice) (*Volume, error) {
 	at := dir
 	for at != "." {
 		above, err := s.calls.Lstat(path.Dir(at))
 		if err != nil {
 			return nil, err
 		}
-		if deviceOf(above) != device {
+		if DeviceOf(above) != device {
 			return s.addVolume(at, device), nil
 		}
 		at = path.Dir(at)
@@ -45,50 +45,50 @@ func (s *FS) findVolume(dir string, device mountDevice) (*volume, error) {
 }
 
 // addVolume makes a volume known. It replaces the volume of another file system that was mounted at the same name.
-func (s *FS) addVolume(at string, device mountDevice) *volume {
+func (s *Tree) addVolume(at string, device MountDevice) *Volume {
 	v := s.newVolume(at, device)
-	v.probeAliases() // another process may have made a state directory there
+	v.ProbeAliases() // another process may have made a state directory there
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, v := range s.mounted {
-		if v.device == device && v.top == at {
+		if v.Device == device && v.Top == at {
 			return v
 		}
 	}
-	for _, other := range append([]*volume{s.root}, s.mounted...) {
-		if other.device.device == device.device {
+	for _, other := range append([]*Volume{s.root}, s.mounted...) {
+		if other.Device.Device == device.Device {
 			v.names = other.names // a rename in one of the places is a rename in the other one
 		}
 	}
-	s.mounted = slices.DeleteFunc(s.mounted, func(v *volume) bool { return v.top == at })
+	s.mounted = slices.DeleteFunc(s.mounted, func(v *Volume) bool { return v.Top == at })
 	s.mounted, s.found = append(s.mounted, v), true
 	s.publish()
 	return v
 }
 
 // publish makes readers see which volumes are known. The caller holds mu.
-func (s *FS) publish() {
+func (s *Tree) publish() {
 	below := slices.Clone(s.mounted)
 	s.below.Store(&below)
 }
 
-// dropVolume forgets a volume that is not mounted there any more.
-func (s *FS) dropVolume(gone *volume) {
+// DropVolume forgets a volume that is not mounted there any more.
+func (s *Tree) DropVolume(gone *Volume) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.mounted = slices.DeleteFunc(s.mounted, func(v *volume) bool { return v == gone })
+	s.mounted = slices.DeleteFunc(s.mounted, func(v *Volume) bool { return v == gone })
 	s.publish()
 }
 
-// moveVolumes gives new names to the subvolumes in a directory that was moved.
-func (s *FS) moveVolumes(from, to string) {
+// MoveVolumes gives new names to the subvolumes in a directory that was moved.
+func (s *Tree) MoveVolumes(from, to string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	changed := false
 	for i, v := range s.mounted {
-		if isIn(v.top, from) {
-			moved := s.newVolume(to+strings.TrimPrefix(v.top, from), v.device)
-			moved.hasAliases.Store(v.hasAliases.Load())
+		if IsIn(v.Top, from) {
+			moved := s.newVolume(to+strings.TrimPrefix(v.Top, from), v.Device)
+			moved.HasAliases.Store(v.HasAliases.Load())
 			moved.names = v.names
 			s.mounted[i], s.found, changed = moved, true, true
 		}
@@ -115,7 +115,7 @@ func decodeVolumes(data []byte) (at []string) {
 // a part of it. If dir is no part of another directory, PartOf returns dir.
 func PartOf(dir string) string {
 	for above := filepath.Dir(dir); ; above = filepath.Dir(above) {
-		noted, _ := readNoWait(filepath.Join(above, stateDir, volumesName))
+		noted, _ := readNoWait(filepath.Join(above, OwnDir, volumesName))
 		at, err := filepath.Rel(above, dir)
 		if err == nil && slices.Contains(decodeVolumes(noted), filepath.ToSlash(at)) {
 			return above
@@ -137,55 +137,55 @@ func readNoWait(name string) ([]byte, error) {
 }
 
 // remember notes the top of a volume for later processes.
-func (v *volume) remember() error {
-	data, err := v.ReadState(volumesName)
-	if err != nil && !errors.Is(err, iofs.ErrNotExist) || slices.Contains(decodeVolumes(data), v.top) {
+func (v *Volume) remember() error {
+	data, err := v.t.ReadState(volumesName)
+	if err != nil && !errors.Is(err, iofs.ErrNotExist) || slices.Contains(decodeVolumes(data), v.Top) {
 		return err
 	}
-	f, err := v.calls.Append(stateDir + "/" + volumesName)
+	f, err := v.t.calls.Append(OwnDir + "/" + volumesName)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	v.giveToOwner(f, stateDir+"/"+volumesName)
+	v.t.GiveToOwner(f, OwnDir+"/"+volumesName)
 	// The data begins with a newline, in case the power failed in the middle of the line before.
-	if _, err := f.Write(fmt.Appendf(nil, "\n%q\n", v.top)); err != nil {
+	if _, err := f.Write(fmt.Appendf(nil, "\n%q\n", v.Top)); err != nil {
 		return err
 	}
-	if v.opts.Durability != Full {
+	if v.t.opts.Durability != Full {
 		return nil
 	}
-	return errors.Join(f.Sync(), v.SyncState())
+	return errors.Join(f.Sync(), v.t.SyncState())
 }
 
 // Discover looks for volumes that other processes have made, and forgets volumes that are not mounted any more. It
 // reports whether any volumes were found since the last call. These volumes may need recovery. Discover leaves a volume
 // that does not answer as it is.
-func (s *FS) Discover() bool {
+func (s *Tree) Discover() bool {
 	noted, _ := s.ReadState(volumesName)
 	at, _ := s.calls.Mounts(".")
 	s.mountedAt.Store(&at)
 	mounted := append(decodeVolumes(noted), at...)
-	known := s.volumes()[1:]
+	known := s.Volumes()[1:]
 	dirs := append(slices.Collect(maps.Keys(s.renewedTops())), mounted...)
 	for _, v := range known {
-		dirs = append(dirs, v.top)
+		dirs = append(dirs, v.Top)
 	}
-	answers := s.answer(dirs)
+	answers := s.Answer(dirs)
 	s.forgetRenewed(answers)
 	for _, v := range known {
-		if !answers[v.top] {
+		if !answers[v.Top] {
 			continue
 		}
-		info, err := s.calls.Lstat(v.top)
-		there := err == nil && deviceOf(info) == v.device
-		if there && v.opened.Load() { // otherwise our session may be about to be made
+		info, err := s.calls.Lstat(v.Top)
+		there := err == nil && DeviceOf(info) == v.Device
+		if there && v.Opened.Load() { // otherwise our session may be about to be made
 			// The kernel gives the numbers of an unmounted file system to the file system that is mounted next.
-			alive, err := s.calls.Lstat(v.session + "/" + aliveName)
-			there = err == nil && alive.SameFile(v.staged)
+			alive, err := s.calls.Lstat(v.Session + "/" + AliveName)
+			there = err == nil && alive.SameFile(v.Made)
 		}
 		if !there {
-			s.dropVolume(v)
+			s.DropVolume(v)
 		}
 	}
 	for _, at := range mounted {
@@ -193,19 +193,19 @@ func (s *FS) Discover() bool {
 			continue
 		}
 		info, err := s.calls.Lstat(at)
-		if err != nil || deviceOf(info) == s.root.device || s.knownVolume(at, deviceOf(info)) != nil {
+		if err != nil || DeviceOf(info) == s.root.Device || s.knownVolume(at, DeviceOf(info)) != nil {
 			continue
 		}
-		v := s.newVolume(at, deviceOf(info))
+		v := s.newVolume(at, DeviceOf(info))
 		formatted, err := v.checkFormat()
 		if err != nil {
 			continue
 		}
 		if formatted {
-			v.probeAliases() // even if other users can write to the state directory
+			v.ProbeAliases() // even if other users can write to the state directory
 		}
-		if stage, err := s.calls.Lstat(v.statePath(stagePart)); err == nil && stage.Kind == Directory && v.isHeld() {
-			s.addVolume(at, deviceOf(info))
+		if stage, err := s.calls.Lstat(v.StatePath(StagePart)); err == nil && stage.Kind == Directory && v.isHeld() {
+			s.addVolume(at, DeviceOf(info))
 		}
 	}
 	s.forgetLocks()

@@ -1,4 +1,4 @@
-package fs
+package volumes
 
 import (
 	"context"
@@ -16,7 +16,7 @@ type Turn struct{ held *hold.Held }
 
 // Turn waits until no other writer of this process commits on the volumes of a scope, and keeps others from doing so.
 // It waits ten seconds at most.
-func (s *FS) Turn(ctx context.Context, scope Scope) (*Turn, error) {
+func (s *Tree) Turn(ctx context.Context, scope Scope) (*Turn, error) {
 	var turns []hold.Lock
 	for _, l := range s.locksOf(scope) {
 		turns = append(turns, writersTurn{l, allWriters})
@@ -37,7 +37,7 @@ func (t *Turn) Release() {
 
 // A writersTurn is a share of the turns of writers on one file system.
 type writersTurn struct {
-	*commitLock
+	*CommitLock
 	weight int64
 }
 
@@ -59,15 +59,15 @@ func (t writersTurn) Take(ctx context.Context, patience time.Duration) error {
 func (t writersTurn) Release() { t.writers.Release(t.weight) }
 
 // A sharedLock is the lock of a file system, together with one of the turns there.
-type sharedLock struct{ *commitLock }
+type sharedLock struct{ *CommitLock }
 
 // Take implements [hold.Lock].
 func (l sharedLock) Take(ctx context.Context, patience time.Duration) error {
-	turn := writersTurn{l.commitLock, 1}
+	turn := writersTurn{l.CommitLock, 1}
 	if err := turn.Take(ctx, patience); err != nil {
 		return err
 	}
-	err := l.commitLock.Take(ctx, patience)
+	err := l.CommitLock.Take(ctx, patience)
 	if err != nil {
 		turn.Release()
 	}
@@ -76,12 +76,12 @@ func (l sharedLock) Take(ctx context.Context, patience time.Duration) error {
 
 // Release implements [hold.Lock].
 func (l sharedLock) Release() {
-	l.commitLock.Release()
+	l.CommitLock.Release()
 	l.writers.Release(1)
 }
 
 // withTurns returns the locks, each with a turn unless the caller has the turn of all writers there.
-func withTurns(locks []*commitLock, turn *Turn) []hold.Lock {
+func withTurns(locks []*CommitLock, turn *Turn) []hold.Lock {
 	all := make([]hold.Lock, 0, len(locks))
 	for _, l := range locks {
 		if turn != nil && turn.held.Has(l.Order()) {

@@ -1,4 +1,4 @@
-package etagfs
+package hashing
 
 import (
 	"context"
@@ -15,12 +15,12 @@ import (
 	"ifmatch/tree"
 )
 
-// keepSums adds to the record of a version the other hashes that were computed together with its tag.
-func (s *Store) keepSums(info fs.Info, sums tree.Sums) {
+// KeepSums adds to the record of a version the other hashes that were computed together with its tag.
+func (h *Hasher) KeepSums(info fs.Info, sums tree.Sums) {
 	if sums[crypto.SHA1] == nil && sums[crypto.MD5] == nil {
 		return
 	}
-	s.index.Extend(info.Fingerprint, func(k *index.Record) bool {
+	h.index.Extend(info.Fingerprint, func(k *index.Record) bool {
 		if k.Tag() != sums.Tag() {
 			return false
 		}
@@ -37,13 +37,13 @@ func (s *Store) keepSums(info fs.Info, sums tree.Sums) {
 
 // knownSums returns the hashes that the index has of the version with this tag, and reports whether they are all that
 // can be found out.
-func (s *Store) knownSums(info fs.Info, tag tree.ETag) (sums tree.Sums, enough bool) {
+func (h *Hasher) knownSums(info fs.Info, tag tree.ETag) (sums tree.Sums, enough bool) {
 	sum, ok := tree.SumOf(tag)
 	if !ok {
 		return nil, true
 	}
 	sums = tree.Sums{crypto.SHA256: sum}
-	if k, ok := s.index.Lookup(info.Fingerprint); ok && k.Tag() == tag {
+	if k, ok := h.index.Lookup(info.Fingerprint); ok && k.Tag() == tag {
 		if k.Has&index.HasSHA1 != 0 {
 			sums[crypto.SHA1] = k.SHA1[:]
 		}
@@ -54,20 +54,22 @@ func (s *Store) knownSums(info fs.Info, tag tree.ETag) (sums tree.Sums, enough b
 	return sums, sums[crypto.SHA1] != nil && sums[crypto.MD5] != nil
 }
 
-// sumsOf returns all hashes of a version that was looked at and whose tag is known. If hashes are missing, sumsOf reads
+// SumsOf returns all hashes of a version that was looked at and whose tag is known. If hashes are missing, SumsOf reads
 // the file once for all callers that wait for them, and the index remembers them.
-func (s *Store) sumsOf(ctx context.Context, name string, info fs.Info, tag tree.ETag) (tree.Sums, error) {
+func (h *Hasher) SumsOf(ctx context.Context, name string, info fs.Info, tag tree.ETag) (tree.Sums, error) {
 	ctx, cancel := tree.HashContext(ctx)
 	defer cancel()
 	for {
-		sums, enough := s.knownSums(info, tag)
+		sums, enough := h.knownSums(info, tag)
 		if enough {
 			return sums, nil
 		}
-		found := s.summing.DoChan(fmt.Sprint(info.Fingerprint), func() (any, error) { return s.computeSums(ctx, name, info, tag) })
+		found := h.summing.DoChan(fmt.Sprint(info.Fingerprint), func() (any, error) {
+			return h.computeSums(ctx, name, info, tag)
+		})
 		select {
 		case <-ctx.Done():
-			s.running.Go(func() { <-found }) // Close waits for the computation
+			h.running.Go(func() { <-found }) // Close waits for the computation
 			return sums, ctx.Err()
 		case one := <-found:
 			if isGivenUp(one.Err) && ctx.Err() == nil {
@@ -81,26 +83,26 @@ func (s *Store) sumsOf(ctx context.Context, name string, info fs.Info, tag tree.
 // computeSums reads a file and computes its hashes. The file may have changed meanwhile. The SHA-256, which is computed
 // together with the others, shows whether the hashes belong to the version that was looked at. If they do not,
 // computeSums returns only the hashes that were known before.
-func (s *Store) computeSums(ctx context.Context, name string, info fs.Info, tag tree.ETag) (tree.Sums, error) {
-	sums, enough := s.knownSums(info, tag)
+func (h *Hasher) computeSums(ctx context.Context, name string, info fs.Info, tag tree.ETag) (tree.Sums, error) {
+	sums, enough := h.knownSums(info, tag)
 	if enough {
 		return sums, nil // another call has just computed them
 	}
-	f, now, err := s.open(ctx, name)
+	f, now, err := h.open(ctx, name)
 	if err != nil || f == nil {
 		return sums, err
 	}
 	defer f.Close()
-	end, err := s.turnToHash(ctx, now.Size, hashPatience)
+	end, err := h.Turn(ctx, now.Size, Patience)
 	if err != nil {
 		return sums, err
 	}
 	defer end()
 	hashes := map[crypto.Hash]hash.Hash{crypto.SHA256: sha256.New(), crypto.SHA1: sha1.New(), crypto.MD5: md5.New()}
-	_, err = copyBody(ctx, io.MultiWriter(hashes[crypto.SHA256], hashes[crypto.SHA1], hashes[crypto.MD5]),
-		io.NewSectionReader(readerAt{s.fs, f}, 0, now.Size))
+	_, err = CopyBody(ctx, io.MultiWriter(hashes[crypto.SHA256], hashes[crypto.SHA1], hashes[crypto.MD5]),
+		io.NewSectionReader(ReaderOf(h.fs, f), 0, now.Size))
 	if err != nil {
-		return sums, ourFault(err)
+		return sums, OurFault(err)
 	}
 	found := tree.Sums{}
 	for name, h := range hashes {
@@ -109,6 +111,6 @@ func (s *Store) computeSums(ctx context.Context, name string, info fs.Info, tag 
 	if found.Tag() != tag {
 		return sums, nil
 	}
-	s.keepSums(info, found)
+	h.KeepSums(info, found)
 	return found, nil
 }

@@ -1,4 +1,4 @@
-package fs
+package volumes
 
 import (
 	"strings"
@@ -55,7 +55,7 @@ func FuzzFold(f *testing.F) {
 				t.Fatalf("%q -> %q, and %q -> %q", s, folded, other, again)
 			}
 		}
-		if isReserved(s) && !strings.Contains(s, ":") && folded != stateDir {
+		if IsReserved(s) && !strings.Contains(s, ":") && folded != OwnDir {
 			t.Fatalf("%q is reserved, and becomes %q", s, folded)
 		}
 	})
@@ -67,14 +67,14 @@ func TestIsReserved(t *testing.T) {
 		".if\u00admatch", "\u200b.ifmatch", ".ifmatch\ufeff", ".\ufe0fifmatch", ".ifmatch\U000e0001", ".ifmatch\u3164",
 		".\u0131fmatch", ".\u0130FMATCH", "\uff0eifmatch", "\u2024ifmatch", ".\uff49\uff46\uff4d\uff41\uff54\uff43\uff48", ".ifmatch\uf029", ".ifmatch\uf028\uf029",
 	} {
-		if !isReserved(segment) {
+		if !IsReserved(segment) {
 			t.Errorf("%q is not", segment)
 		}
 	}
 	for _, segment := range []string{
 		"", ".", "..", "ifmatch", ".ifmatch2", ".ifmatc", ".ifmatch~", ".ifmatch.bak", "a.ifmatch", " .ifmatch", ".if match", ".ifm\u00e4tch", ".iffmatch", "\u2025ifmatch", "\xff.ifmatch", "\u4e00",
 	} {
-		if isReserved(segment) {
+		if IsReserved(segment) {
 			t.Errorf("%q is", segment)
 		}
 	}
@@ -84,6 +84,19 @@ func TestIsReserved(t *testing.T) {
 	} {
 		if got := isShort(segment); got != want {
 			t.Errorf("isShort(%q) = %v", segment, got)
+		}
+	}
+}
+
+func TestIsRespelled(t *testing.T) {
+	for segment, want := range map[string]bool{
+		"": false, ".": false, "..": false, "f": false, "f.txt": false, "~": false, "a~1": false, ".hidden": false,
+		"if": false, "iffy~backup": false,
+		".ifmatch.": true, ".ifmatch ": true, ".ifmatch. .": true, "d\\.ifmatch": true, "f:stream": true,
+		".ifmatch::$INDEX_ALLOCATION": true, "IFMATC~1": true, "ifmatc~2": true, "IF3F2A~1": true, "...": true,
+	} {
+		if got := isRespelled(segment); got != want {
+			t.Errorf("isRespelled(%q) = %v", segment, got)
 		}
 	}
 }

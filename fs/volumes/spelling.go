@@ -1,4 +1,4 @@
-package fs
+package volumes
 
 import (
 	"errors"
@@ -17,7 +17,7 @@ import (
 // name. Spellings may differ in the case, in the Unicode normal form, in characters that are not seen, in the dots and
 // spaces at the end that FAT drops, and in the name of a stream on NTFS. No single file system takes all of these for
 // one name. So two segments with different forms are two names, except for the short names of FAT. Two segments with
-// the same form may be one name. See [FS.SameName].
+// the same form may be one name. See [Tree.SameName].
 func Fold(segment string) string {
 	if !isASCII(segment) {
 		segment = foldUnicode(segment)
@@ -107,8 +107,8 @@ func IsShortened(segment string) bool {
 }
 
 // MayShorten reports whether the members of a directory may have short names.
-func (s *FS) MayShorten(dir string) bool {
-	canonical, _, err := s.resolve(dir, nil)
+func (s *Tree) MayShorten(dir string) bool {
+	canonical, _, err := s.Follow(dir, nil)
 	if err != nil {
 		return true
 	}
@@ -123,7 +123,7 @@ func (s *FS) MayShorten(dir string) bool {
 // maxListed bounds how many members of a directory are read to find the spelling of a name there.
 const maxListed = 10_000
 
-// MayBeOne reports whether two looks may have seen one file by two spellings of its name. If not, [FS.SameName] of two
+// MayBeOne reports whether two looks may have seen one file by two spellings of its name. If not, [Tree.SameName] of two
 // different names asks the file system nothing.
 func MayBeOne(a, b Info) bool {
 	return a.Exists() && a.Kind == b.Kind && (a.SameFile(b) || a.Size == b.Size && a.Modified == b.Modified)
@@ -132,7 +132,7 @@ func MayBeOne(a, b Info) bool {
 // SameName reports whether two names are spellings of one name. The caller has just seen a file or directory at each of
 // them. Without this check, a file that has two names looks the same as a file that has two spellings of one name. The
 // directory itself decides, and not the abilities that were probed elsewhere, since each directory can be different.
-func (s *FS) SameName(a string, seenA Info, b string, seenB Info) bool {
+func (s *Tree) SameName(a string, seenA Info, b string, seenB Info) bool {
 	switch {
 	case a == b:
 		return true
@@ -194,7 +194,7 @@ func nearest(name string, members []string) string {
 }
 
 // namesIn returns the names in an open directory that match, and whether it has looked at all names there.
-func (s *FS) namesIn(dir *File, match func(name string) bool) (found []string, all bool) {
+func (s *Tree) namesIn(dir *File, match func(name string) bool) (found []string, all bool) {
 	const atOnce = 1000
 	for read := 0; read < maxListed; {
 		names, err := dir.Names(atOnce)
@@ -203,7 +203,7 @@ func (s *FS) namesIn(dir *File, match func(name string) bool) (found []string, a
 				found = append(found, name)
 			}
 		}
-		if isEOF(err) || err == nil && len(names) == 0 {
+		if IsEOF(err) || err == nil && len(names) == 0 {
 			return found, true
 		}
 		if err != nil {
@@ -214,8 +214,8 @@ func (s *FS) namesIn(dir *File, match func(name string) bool) (found []string, a
 	return found, false
 }
 
-// isListed reports whether a directory lists a name in exactly this spelling, among the members that namesIn reads.
-func (s *FS) isListed(name string) bool {
+// IsListed reports whether a directory lists a name in exactly this spelling, among the members that namesIn reads.
+func (s *Tree) IsListed(name string) bool {
 	f, err := s.calls.Open(path.Dir(name))
 	if err != nil {
 		return false
@@ -225,9 +225,9 @@ func (s *FS) isListed(name string) bool {
 	return len(found) > 0
 }
 
-// spelledLike returns a path with the spelling of a name, as far as both go. If a segment of the path cannot be a
+// SpelledLike returns a path with the spelling of a name, as far as both go. If a segment of the path cannot be a
 // spelling of the same segment of the name, it returns the path as it is.
-func spelledLike(name, path string) string {
+func SpelledLike(name, path string) string {
 	ours, theirs := strings.Split(name, "/"), strings.Split(path, "/")
 	n := min(len(ours), len(theirs))
 	for i := range n {
@@ -241,8 +241,8 @@ func spelledLike(name, path string) string {
 // Composed returns the member of a directory whose name is the same as the given one except for the Unicode normal
 // form. Either name may mix normal forms. It returns "" if there is no such member, or more than one, or if the
 // directory has more members than namesIn reads.
-func (s *FS) Composed(dir, base string) (member string, err error) {
-	canonical, info, err := s.resolve(dir, nil)
+func (s *Tree) Composed(dir, base string) (member string, err error) {
+	canonical, info, err := s.Follow(dir, nil)
 	if err != nil || info.Kind != Directory {
 		return "", err
 	}
@@ -256,7 +256,7 @@ func (s *FS) Composed(dir, base string) (member string, err error) {
 	defer f.Close()
 	base = norm.NFC.String(base)
 	found, all := s.namesIn(f, func(name string) bool {
-		return !isASCII(name) && norm.NFC.String(name) == base && !isReserved(name)
+		return !isASCII(name) && norm.NFC.String(name) == base && !IsReserved(name)
 	})
 	if !all || len(found) != 1 {
 		return "", nil

@@ -1,4 +1,4 @@
-package fs
+package volumes
 
 import (
 	"errors"
@@ -8,8 +8,8 @@ import (
 )
 
 // Stat looks at the file or directory that a name stands for. It follows symbolic links that stay inside the tree.
-func (s *FS) Stat(name string) (Info, error) {
-	_, info, err := s.resolve(name, nil)
+func (s *Tree) Stat(name string) (Info, error) {
+	_, info, err := s.Follow(name, nil)
 	if err == nil {
 		info.Name = path.Base(name)
 	}
@@ -18,12 +18,12 @@ func (s *FS) Stat(name string) (Info, error) {
 
 // Lstat looks at the name itself, for callers that want to change it. It fails with ErrLink if a symbolic link is on
 // the way to the name.
-func (s *FS) Lstat(name string) (Info, error) {
-	if err := s.checkReserved(name); err != nil {
+func (s *Tree) Lstat(name string) (Info, error) {
+	if err := s.CheckReserved(name); err != nil {
 		return Info{}, err
 	}
-	info, err := s.calls.Lstat(local(name))
-	if isNotDir(err) {
+	info, err := s.calls.Lstat(Local(name))
+	if IsNotDir(err) {
 		err = &iofs.PathError{Op: "lstat", Path: name, Err: iofs.ErrNotExist}
 	}
 	return info, err
@@ -31,19 +31,19 @@ func (s *FS) Lstat(name string) (Info, error) {
 
 // Open opens a file for reading. It does not wait for a pipe, or for a program that has a lease. The returned file is
 // nil if the name stands for a directory. The Info describes the file or directory that was opened.
-func (s *FS) Open(name string) (*File, Info, error) {
+func (s *Tree) Open(name string) (*File, Info, error) {
 	return s.OpenIf(name, nil)
 }
 
-// OpenIf is [FS.Open] for a file that decide may refuse. decide gets a look at the name before the file is opened. If
+// OpenIf is [Tree.Open] for a file that decide may refuse. decide gets a look at the name before the file is opened. If
 // enough is true, OpenIf does not look at the opened file again, and the Info is that of the first look. A local
 // program may have given the name to another file in between. So the caller must compare the Info with a look at the
-// open file ([FS.Refresh]) before it trusts the content that it has read.
-func (s *FS) OpenIf(name string, decide func(look Info) (enough bool, err error)) (*File, Info, error) {
+// open file ([Tree.Refresh]) before it trusts the content that it has read.
+func (s *Tree) OpenIf(name string, decide func(look Info) (enough bool, err error)) (*File, Info, error) {
 	return s.openIf(name, decide, nil)
 }
 
-func (s *FS) openIf(name string, decide func(Info) (bool, error), n *Snapshot) (*File, Info, error) {
+func (s *Tree) openIf(name string, decide func(Info) (bool, error), n *Snapshot) (*File, Info, error) {
 	for again := maxReopened; ; again-- {
 		f, info, err := s.openOnce(name, decide, n)
 		if again == 0 || !errors.Is(err, ErrMoved) {
@@ -52,8 +52,8 @@ func (s *FS) openIf(name string, decide func(Info) (bool, error), n *Snapshot) (
 	}
 }
 
-func (s *FS) openOnce(name string, decide func(Info) (bool, error), n *Snapshot) (*File, Info, error) {
-	canonical, info, err := s.resolve(name, n)
+func (s *Tree) openOnce(name string, decide func(Info) (bool, error), n *Snapshot) (*File, Info, error) {
+	canonical, info, err := s.Follow(name, n)
 	if err != nil {
 		return nil, Info{}, err
 	}
@@ -90,17 +90,17 @@ func (s *FS) openOnce(name string, decide func(Info) (bool, error), n *Snapshot)
 }
 
 // Refresh looks at an open file again.
-func (s *FS) Refresh(f *File) (Info, error) { return f.Stat() }
+func (s *Tree) Refresh(f *File) (Info, error) { return f.Stat() }
 
 // ReadAt reads an open file without moving its offset, through the table of system calls.
-func (s *FS) ReadAt(f *File, p []byte, offset int64) (int, error) {
+func (s *Tree) ReadAt(f *File, p []byte, offset int64) (int, error) {
 	return f.ReadAt(p, offset)
 }
 
 // Send writes n bytes of an open file to w, starting at an offset, or fewer if the file ends before. If w has a
 // ReadFrom that can use the kernel for this, such as that of a TCP connection, the kernel sends the bytes. Only one
 // Send may run on a file at a time.
-func (s *FS) Send(f *File, w io.Writer, offset, n int64) (int64, error) {
+func (s *Tree) Send(f *File, w io.Writer, offset, n int64) (int64, error) {
 	return f.SendTo(w, offset, n)
 }
 
@@ -109,7 +109,7 @@ type DirOptions struct {
 	// Follow: the listing describes the target of a link instead of the link, and leaves out a link without a target.
 	// Without Follow, links are listed as links.
 	Follow bool
-	// Attributes: the listing includes the value that [FS.Attributes] returns. The value is empty for a file that may
+	// Attributes: the listing includes the value that [Tree.Attributes] returns. The value is empty for a file that may
 	// not be read.
 	Attributes bool
 	// KindsOnly: the listing contains only names and kinds. Most directories supply these without a look at each
@@ -119,7 +119,7 @@ type DirOptions struct {
 
 // A Dir is a directory that is being listed.
 type Dir struct {
-	fs   *FS
+	fs   *Tree
 	file *File
 	name string // canonical
 	opts DirOptions
@@ -145,7 +145,7 @@ type Member struct {
 }
 
 // OpenDir opens a directory for listing. Special files and the state directory are left out.
-func (s *FS) OpenDir(name string, opts DirOptions) (*Dir, error) {
+func (s *Tree) OpenDir(name string, opts DirOptions) (*Dir, error) {
 	return s.Snapshot().OpenDir(name, opts)
 }
 
@@ -191,7 +191,7 @@ func (d *Dir) kinds() ([]Member, error) {
 			if m, ok, _ := d.member(info.Name, nil); ok {
 				members = append(members, m)
 			}
-		} else if info.Kind != Special && !isReserved(info.Name) {
+		} else if info.Kind != Special && !IsReserved(info.Name) {
 			members = append(members, Member{Info: d.lookedAt(info, info.Name)})
 		}
 	}
@@ -203,7 +203,7 @@ func (d *Dir) Close() error { return d.file.Close() }
 
 // member looks at one name. ok is false if the name is not to be shown, or is gone.
 func (d *Dir) member(base string, n *Snapshot) (m Member, ok, gone bool) {
-	if isReserved(base) {
+	if IsReserved(base) {
 		return Member{}, false, false
 	}
 	info, err := d.file.LstatIn(base)
@@ -211,7 +211,7 @@ func (d *Dir) member(base string, n *Snapshot) (m Member, ok, gone bool) {
 		return Member{}, false, true // the member was removed since the names were read
 	}
 	if err == nil && info.Kind == Link && d.opts.Follow {
-		_, info, err = d.fs.resolve(path.Join(d.name, base), n)
+		_, info, err = d.fs.Follow(path.Join(d.name, base), n)
 		if IsDeadEnd(err) {
 			return Member{}, false, false
 		}
@@ -240,26 +240,26 @@ func (d *Dir) attributes(base string, info Info, n *Snapshot) ([]byte, error) {
 	case info.Linked:
 		return d.fs.attributes(path.Join(d.name, base), n)
 	}
-	return d.file.GetAttrIn(base, propertiesAttr)
+	return d.file.GetAttrIn(base, PropertiesAttr)
 }
 
 // Readlink returns the target of a link.
-func (s *FS) Readlink(name string) (string, error) {
-	if err := s.checkReserved(name); err != nil {
+func (s *Tree) Readlink(name string) (string, error) {
+	if err := s.CheckReserved(name); err != nil {
 		return "", err
 	}
-	return s.calls.Readlink(local(name))
+	return s.calls.Readlink(Local(name))
 }
 
-// AttributesOf returns the value of [FS.Attributes] for an open file.
-func (s *FS) AttributesOf(f *File) ([]byte, error) { return f.GetAttr(propertiesAttr) }
+// AttributesOf returns the value of [Tree.Attributes] for an open file.
+func (s *Tree) AttributesOf(f *File) ([]byte, error) { return f.GetAttr(PropertiesAttr) }
 
 // Attributes returns the value that [Place.SetAttributes] or a commit has stored with a file or directory, or nil if
-// there is none. See [FS.Value].
-func (s *FS) Attributes(name string) ([]byte, error) { return s.attributes(name, nil) }
+// there is none. See fs.FS.Value.
+func (s *Tree) Attributes(name string) ([]byte, error) { return s.attributes(name, nil) }
 
-func (s *FS) attributes(name string, n *Snapshot) ([]byte, error) {
-	canonical, info, err := s.resolve(name, n)
+func (s *Tree) attributes(name string, n *Snapshot) ([]byte, error) {
+	canonical, info, err := s.Follow(name, n)
 	if err != nil || info.Kind == Link {
 		return nil, err
 	}
@@ -268,15 +268,29 @@ func (s *FS) attributes(name string, n *Snapshot) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	return f.GetAttr(propertiesAttr)
+	return f.GetAttr(PropertiesAttr)
 }
 
-// entries returns the names in a directory of the state directory.
-func (s *FS) entries(dir string) ([]string, error) {
+// Entries returns the names in a directory of the state directory.
+func (s *Tree) Entries(dir string) ([]string, error) {
 	f, err := s.calls.Open(dir)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
 	return f.Names(-1)
+}
+
+// IsEmpty reports whether a directory has no members at all, not even any that are not served.
+func (s *Tree) IsEmpty(name string) (bool, error) {
+	dir, err := s.OpenDir(name, DirOptions{})
+	if err != nil {
+		return false, err
+	}
+	defer dir.Close()
+	names, err := dir.names(1)
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return len(names) == 0, err
 }

@@ -1,4 +1,4 @@
-package fs
+package volumes
 
 import (
 	"sync"
@@ -10,15 +10,15 @@ import (
 const answerPatience = 2 * time.Second
 
 // questions are the questions to mounted file systems that are not answered yet, by the name of a directory. A question
-// may stay open for as long as a disk does not answer. FS does not ask the question again until then, so there is one
+// may stay open for as long as a disk does not answer. A tree does not ask the question again until then, so there is one
 // for each directory.
 type questions struct {
 	mu   sync.Mutex
 	open map[string]chan struct{} // closed with the answer
 }
 
-// answer returns the directories whose file systems answer. It waits for all of them at once.
-func (s *FS) answer(dirs []string) map[string]bool {
+// Answer returns the directories whose file systems answer. It waits for all of them at once.
+func (s *Tree) Answer(dirs []string) map[string]bool {
 	if len(dirs) == 0 {
 		return nil
 	}
@@ -49,7 +49,7 @@ func (s *FS) answer(dirs []string) map[string]bool {
 
 // ask asks the file system of a directory for its size. A file system on another machine does not answer this question
 // from memory.
-func (s *FS) ask(dir string) (answered chan struct{}) {
+func (s *Tree) ask(dir string) (answered chan struct{}) {
 	q := &s.questions
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -71,18 +71,18 @@ func (s *FS) ask(dir string) (answered chan struct{}) {
 	return answered
 }
 
-// answering returns the volumes that answer, the volume of the root first. It is for background work, which sees to the
+// Answering returns the volumes that answer, the volume of the root first. It is for background work, which sees to the
 // other volumes when they answer.
-func (s *FS) answering() []*volume {
-	all := s.volumes()
+func (s *Tree) Answering() []*Volume {
+	all := s.Volumes()
 	dirs := make([]string, 0, len(all))
 	for _, v := range all[1:] {
-		dirs = append(dirs, v.top)
+		dirs = append(dirs, v.Top)
 	}
-	answers := s.answer(dirs)
+	answers := s.Answer(dirs)
 	some := all[:1]
 	for _, v := range all[1:] {
-		if answers[v.top] {
+		if answers[v.Top] {
 			some = append(some, v)
 		}
 	}

@@ -1,4 +1,4 @@
-package etagfs
+package hashing
 
 import (
 	"context"
@@ -10,13 +10,16 @@ import (
 	"ifmatch/tree"
 )
 
-// ourFault removes the blame that copyBody puts on a client, if the read that failed was of our own disk.
-func ourFault(err error) error {
+// OurFault removes the blame that CopyBody puts on a client, if the read that failed was of our own disk.
+func OurFault(err error) error {
 	if body := new(tree.BodyError); errors.As(err, &body) {
 		return body.Err
 	}
 	return err
 }
+
+// ReaderOf returns a reader of an open file.
+func ReaderOf(below *fs.FS, f *fs.File) io.ReaderAt { return readerAt{below, f} }
 
 // readerAt reads a file through the table of system calls.
 type readerAt struct {
@@ -34,13 +37,13 @@ type heldReader struct {
 
 func (r heldReader) ReadAt(p []byte, offset int64) (int, error) {
 	if !r.hold() {
-		return 0, errChanged
+		return 0, ErrChanged
 	}
 	return r.readerAt.ReadAt(p, offset)
 }
 
-// copyBody copies until the end of src, or until ctx is done. An error from src comes back as a [tree.BodyError].
-func copyBody(ctx context.Context, dst io.Writer, src io.Reader) (int64, error) {
+// CopyBody copies until the end of src, or until ctx is done. An error from src comes back as a [tree.BodyError].
+func CopyBody(ctx context.Context, dst io.Writer, src io.Reader) (int64, error) {
 	buffer := buffers.Get().(*[]byte)
 	defer buffers.Put(buffer)
 	return copyWith(ctx, dst, src, *buffer, func(int) []byte { return *buffer })
@@ -49,9 +52,9 @@ func copyBody(ctx context.Context, dst io.Writer, src io.Reader) (int64, error) 
 // smallBuffers are for reads that wait for a client.
 var smallBuffers = sync.Pool{New: func() any { b := make([]byte, 16<<10); return &b }}
 
-// receiveBody is copyBody for the body that a client sends. It has a large buffer as long as the client sends enough to
+// ReceiveBody is CopyBody for the body that a client sends. It has a large buffer as long as the client sends enough to
 // fill the buffer. For a client that sends little at a time, or nothing, it holds a small one.
-func receiveBody(ctx context.Context, dst io.Writer, src io.Reader) (int64, error) {
+func ReceiveBody(ctx context.Context, dst io.Writer, src io.Reader) (int64, error) {
 	small := smallBuffers.Get().(*[]byte)
 	defer smallBuffers.Put(small)
 	var large *[]byte
@@ -77,7 +80,9 @@ func receiveBody(ctx context.Context, dst io.Writer, src io.Reader) (int64, erro
 }
 
 // copyWith copies with a buffer, and calls next after each read for the buffer of the next one.
-func copyWith(ctx context.Context, dst io.Writer, src io.Reader, buffer []byte, next func(n int) []byte) (written int64, err error) {
+func copyWith(
+	ctx context.Context, dst io.Writer, src io.Reader, buffer []byte, next func(n int) []byte,
+) (written int64, err error) {
 	for {
 		if err := ctx.Err(); err != nil {
 			return written, err

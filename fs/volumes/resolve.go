@@ -1,4 +1,4 @@
-package fs
+package volumes
 
 import (
 	"errors"
@@ -14,22 +14,22 @@ import (
 	"unicode/utf8"
 )
 
-// local returns a name in the form that the system calls of package vfs take.
-func local(name string) string {
+// Local returns a name in the form that the system calls of package vfs take.
+func Local(name string) string {
 	if name == "" {
 		return "."
 	}
 	return name
 }
 
-// isReserved reports whether any file system takes a segment for the name of the state directory, as far as the segment
+// IsReserved reports whether any file system takes a segment for the name of the state directory, as far as the segment
 // alone tells. The segment may differ in its case, in its end, and in characters that are not seen. See also isShort.
-func isReserved(segment string) bool {
+func IsReserved(segment string) bool {
 	if !beginsWithDot(segment) {
 		return false
 	}
 	file, _, _ := strings.Cut(segment, ":") // the part behind the colon names a stream of the file on NTFS
-	return Fold(file) == stateDir
+	return Fold(file) == OwnDir
 }
 
 // beginsWithDot reports whether a segment begins with a character that Fold makes a dot of. For nearly every name no
@@ -106,12 +106,12 @@ func isShort(segment string) bool {
 // look.
 const maxShort = 8
 
-// checkReserved refuses every name that leads to the state directory, or that has a segment for it at any depth. A
+// CheckReserved refuses every name that leads to the state directory, or that has a segment for it at any depth. A
 // directory that is served as part of another one today may be served alone tomorrow.
-func (s *FS) checkReserved(name string) error {
+func (s *Tree) CheckReserved(name string) error {
 	at, short := 0, 0
 	for segment := range strings.SplitSeq(name, "/") {
-		if isReserved(segment) || runtime.GOOS == "windows" && isRespelled(segment) {
+		if IsReserved(segment) || runtime.GOOS == "windows" && isRespelled(segment) {
 			return reserved(name)
 		}
 		if isShort(segment) {
@@ -129,12 +129,12 @@ func (s *FS) checkReserved(name string) error {
 	}
 	// The state directory may have another name that does not look like it. So compare the directories, and not the
 	// names.
-	for _, v := range s.volumes() {
-		if !v.hasAliases.Load() || !isIn(name, v.top) || name == v.top {
+	for _, v := range s.Volumes() {
+		if !v.HasAliases.Load() || !IsIn(name, v.Top) || name == v.Top {
 			continue
 		}
-		first, _, _ := strings.Cut(v.relative(name), "/")
-		if err := s.checkAlias(v.top, path.Join(v.top, local(first))); err != nil {
+		first, _, _ := strings.Cut(v.Relative(name), "/")
+		if err := s.checkAlias(v.Top, path.Join(v.Top, Local(first))); err != nil {
 			return err
 		}
 	}
@@ -146,10 +146,10 @@ func reserved(name string) error {
 }
 
 // checkAlias refuses a name if it is another name of the state directory in dir.
-func (s *FS) checkAlias(dir, name string) error {
-	own := path.Join(dir, stateDir)
+func (s *Tree) checkAlias(dir, name string) error {
+	own := path.Join(dir, OwnDir)
 	state, err := s.calls.Lstat(own)
-	if errors.Is(err, iofs.ErrNotExist) || isNotDir(err) {
+	if errors.Is(err, iofs.ErrNotExist) || IsNotDir(err) {
 		return nil // the tree was opened read-only, or dir is not the top of a volume
 	}
 	if err != nil {
@@ -157,7 +157,7 @@ func (s *FS) checkAlias(dir, name string) error {
 	}
 	info, err := s.calls.Lstat(name)
 	if err == nil && info.Kind == state.Kind &&
-		(info.SameFile(state) || isShort(path.Base(name)) && !s.isListed(name)) {
+		(info.SameFile(state) || isShort(path.Base(name)) && !s.IsListed(name)) {
 		return reserved(name)
 	}
 	return nil
@@ -166,15 +166,15 @@ func (s *FS) checkAlias(dir, name string) error {
 // maxLinks is how many links are followed before they count as a loop, as in the kernel.
 const maxLinks = 40
 
-// resolve follows the links in a name, and returns the name without links to which it leads. It succeeds for a regular
-// file or a directory, and fails for all other kinds. The snapshot notes the names that resolve passes. The snapshot
+// Follow follows the links in a name, and returns the name without links to which it leads. It succeeds for a regular
+// file or a directory, and fails for all other kinds. The snapshot notes the names that Follow passes. The snapshot
 // may be nil.
-func (s *FS) resolve(name string, n *Snapshot) (canonical string, info Info, err error) {
-	canonical = local(name)
+func (s *Tree) Follow(name string, n *Snapshot) (canonical string, info Info, err error) {
+	canonical = Local(name)
 	if err := n.enter(canonical); err != nil {
 		return "", Info{}, err
 	}
-	if err := s.checkReserved(canonical); err != nil {
+	if err := s.CheckReserved(canonical); err != nil {
 		return "", Info{}, err
 	}
 	info, err = s.calls.Lstat(canonical)
@@ -188,7 +188,7 @@ func (s *FS) resolve(name string, n *Snapshot) (canonical string, info Info, err
 		}
 	}
 	switch {
-	case isNotDir(err):
+	case IsNotDir(err):
 		err = &iofs.PathError{Op: "resolve", Path: name, Err: iofs.ErrNotExist}
 	case err == nil && info.Kind == Special:
 		err = &iofs.PathError{Op: "resolve", Path: name, Err: ErrSpecial}
@@ -202,7 +202,7 @@ func (s *FS) resolve(name string, n *Snapshot) (canonical string, info Info, err
 
 // walk goes along a name and puts the target of each link in the place of the link. linked reports whether the name
 // itself is a link, and not only a segment on the way to it.
-func (s *FS) walk(name string, n *Snapshot) (dir string, linked bool, err error) {
+func (s *Tree) walk(name string, n *Snapshot) (dir string, linked bool, err error) {
 	dir = "."
 	rest, links := strings.Split(name, "/"), 0
 	for len(rest) > 0 {
@@ -244,7 +244,7 @@ func (s *FS) walk(name string, n *Snapshot) (dir string, linked bool, err error)
 // returns the segments that are left. One look at the whole path tells whether it has a link, and a few looks tell at
 // which segment. If toLink looked at each segment by its path, the number of looks would grow with the length of the
 // name, and so would the time of each look.
-func (s *FS) toLink(
+func (s *Tree) toLink(
 	dir string, rest []string, n *Snapshot,
 ) (at string, left []string, isLink bool, err error) {
 	plain := slices.IndexFunc(rest, func(segment string) bool {
@@ -262,7 +262,7 @@ func (s *FS) toLink(
 		}
 		return info.Kind == Link, err
 	}
-	if err := s.checkReserved(along(plain)); err != nil {
+	if err := s.CheckReserved(along(plain)); err != nil {
 		return "", nil, false, err
 	}
 	if err := n.enter(along(plain)); err != nil {
@@ -286,5 +286,8 @@ func IsDeadEnd(err error) bool {
 		errors.Is(err, ErrSpecial) || errors.Is(err, syscall.ELOOP)
 }
 
-func isNotDir(err error) bool { return errors.Is(err, syscall.ENOTDIR) }
-func isEOF(err error) bool    { return errors.Is(err, io.EOF) }
+// IsNotDir reports whether an error says that a name on the way is no directory.
+func IsNotDir(err error) bool { return errors.Is(err, syscall.ENOTDIR) }
+
+// IsEOF reports whether an error says that a file or a directory has no more.
+func IsEOF(err error) bool { return errors.Is(err, io.EOF) }

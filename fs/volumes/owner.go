@@ -1,4 +1,4 @@
-package fs
+package volumes
 
 import (
 	"errors"
@@ -34,7 +34,7 @@ func (e *StrangerError) Error() string {
 		mend = "chown " + nameOf(self()) + " "
 	}
 	which := e.Path
-	if path.Base(filepath.ToSlash(which)) == stateDir {
+	if path.Base(filepath.ToSlash(which)) == OwnDir {
 		which += " " + e.Path + "/*" // but nothing further down, which has owners and modes of its own
 	}
 	return e.Path + " " + found + ", and who can write to it decides what the server takes a file for: " +
@@ -127,13 +127,13 @@ func OwnerOf(found iofs.FileInfo) (user, group ID) {
 }
 
 // hostPath returns the path of a name in the operating system, for messages.
-func (s *FS) hostPath(name string) string {
+func (s *Tree) hostPath(name string) string {
 	return s.calls.HostPath(name)
 }
 
 // checkState fails with a [StrangerError] if another user can write to the state directory of a volume. private is
 // false if the file system has no modes that could keep other users out. The server uses such a directory nevertheless.
-func (v *volume) checkState() (private bool, err error) {
+func (v *Volume) checkState() (private bool, err error) {
 	err = v.findStranger(true)
 	if !errors.As(err, new(*StrangerError)) {
 		return true, err
@@ -151,30 +151,30 @@ func (v *volume) checkState() (private bool, err error) {
 // findStranger checks whether another user can write to a state directory, or to one of its members. findStranger does
 // not look further down: another user could have reached the files there only while that user could write to the state
 // directory or to a member.
-func (v *volume) findStranger(modes bool, owners ...ID) error {
-	dir := path.Join(v.top, stateDir)
-	state, err := v.calls.Lstat(dir)
+func (v *Volume) findStranger(modes bool, owners ...ID) error {
+	dir := path.Join(v.Top, OwnDir)
+	state, err := v.t.calls.Lstat(dir)
 	if err != nil {
 		return err
 	}
-	if above, err := v.calls.Lstat(v.top); err == nil {
+	if above, err := v.t.calls.Lstat(v.Top); err == nil {
 		owners = append(owners, Heir(above))
 	}
-	if err := stranger(v.hostPath(dir), state, modes, owners...); err != nil {
+	if err := stranger(v.t.hostPath(dir), state, modes, owners...); err != nil {
 		return err
 	}
-	members, err := v.entries(dir)
+	members, err := v.t.Entries(dir)
 	if err != nil {
 		return err
 	}
 	for _, name := range members {
 		name = dir + "/" + name
-		member, err := v.calls.Lstat(name)
+		member, err := v.t.calls.Lstat(name)
 		if errors.Is(err, iofs.ErrNotExist) {
 			continue
 		}
 		if err == nil {
-			err = stranger(v.hostPath(name), member, modes && isPassable(state), owners...)
+			err = stranger(v.t.hostPath(name), member, modes && isPassable(state), owners...)
 		}
 		if err != nil {
 			return err
@@ -185,30 +185,30 @@ func (v *volume) findStranger(modes bool, owners ...ID) error {
 
 // lookAtNew makes a directory that no other user may use, and returns the look at it. The look shows how the file
 // system keeps owners and modes.
-func (v *volume) lookAtNew() (made Info, err error) {
-	name := v.unique(path.Join(v.top, stateDir), "probe-")
-	if err := v.calls.Mkdir(name, 0o777); err != nil {
+func (v *Volume) lookAtNew() (made Info, err error) {
+	name := v.t.Unique(path.Join(v.Top, OwnDir), "probe-")
+	if err := v.t.calls.Mkdir(name, 0o777); err != nil {
 		return Info{}, err
 	}
-	f, err := v.calls.Open(name)
+	f, err := v.t.calls.Open(name)
 	if err == nil {
 		_ = f.Chmod(0o700) // the look shows the result
 		made, err = f.Stat()
 		f.Close()
 	}
-	if failed := v.calls.Remove(name); err == nil {
+	if failed := v.t.calls.Remove(name); err == nil {
 		err = failed
 	}
 	return made, err
 }
 
 // isHeld reports whether no other user can write to a state directory. isHeld changes nothing.
-func (v *volume) isHeld() bool {
+func (v *Volume) isHeld() bool {
 	err := v.findStranger(true)
 	if !errors.As(err, new(*StrangerError)) {
 		return err == nil
 	}
-	f, err := v.calls.Open(v.top)
+	f, err := v.t.calls.Open(v.Top)
 	if err != nil {
 		return false
 	}
@@ -216,9 +216,9 @@ func (v *volume) isHeld() bool {
 	return f.Volume().Modeless
 }
 
-// giveToOwner gives a file that root has made to the owner of the directory that contains it. If that fails, the file
+// GiveToOwner gives a file that root has made to the owner of the directory that contains it. If that fails, the file
 // stays with root.
-func (s *FS) giveToOwner(f *File, name string) {
+func (s *Tree) GiveToOwner(f *File, name string) {
 	if !s.gives {
 		return
 	}
@@ -227,12 +227,12 @@ func (s *FS) giveToOwner(f *File, name string) {
 	}
 }
 
-func (s *FS) giveDir(name string) {
+func (s *Tree) giveDir(name string) {
 	if !s.gives {
 		return
 	}
 	if f, err := s.calls.Open(name); err == nil {
-		s.giveToOwner(f, name)
+		s.GiveToOwner(f, name)
 		f.Close()
 	}
 }

@@ -1,4 +1,4 @@
-package fs
+package volumes
 
 import (
 	"context"
@@ -16,7 +16,7 @@ type Scope struct {
 	Changed []string // the names that it changes
 	Seen    []string // the names at which it looks
 	Below   []string // the names below which it changes or decides by any name
-	Shared  bool     // it decides by the state that all volumes share, see [FS.Lock]
+	Shared  bool     // it decides by the state that all volumes share, see [Tree.Lock]
 
 	found []uint64 // the devices on which looks have found its names, where the names alone do not tell that
 }
@@ -29,7 +29,7 @@ type Scope struct {
 // that another commit came between its decision and its end. If it has changed nothing, all its locks are let go, and
 // it does not stand any more.
 type Hold struct {
-	s    *FS
+	s    *Tree
 	held *hold.Held
 	at   Snapshot // see Hold.Snapshot
 }
@@ -38,7 +38,7 @@ type Hold struct {
 var ErrLetGo = hold.ErrLetGo
 
 // A NotHeldError says that a commit needs the lock of the volume that a name is on, or may be on. It has changed
-// nothing, and can begin again when the scope has that name and it was [FS.Learn]ed.
+// nothing, and can begin again when the scope has that name and it was [Tree.Learn]ed.
 type NotHeldError struct {
 	Name   string
 	Below  bool // of the volumes below the name, too
@@ -69,12 +69,12 @@ func (sc *Scope) Add(e *NotHeldError) {
 	}
 }
 
-// Hold takes the locks of the volumes that a commit is about. It waits ten seconds at most, as [FS.Lock] does. Volumes
+// Hold takes the locks of the volumes that a commit is about. It waits ten seconds at most, as [Tree.Lock] does. Volumes
 // that the commit is the first to use are made ready before. turn, if not nil, is the turn that the caller has taken.
-func (s *FS) Hold(ctx context.Context, scope Scope, turn *Turn) (*Hold, error) {
+func (s *Tree) Hold(ctx context.Context, scope Scope, turn *Turn) (*Hold, error) {
 	late := time.Now().Add(lockPatience)
 	if turn == nil && len(*s.below.Load()) == 0 && len(s.unknown()) == 0 { // nearly always
-		held, err := hold.Take(ctx, s.lock.alone, lockPatience)
+		held, err := hold.Take(ctx, s.RootLock.alone, lockPatience)
 		if err != nil {
 			return nil, err
 		}
@@ -101,30 +101,30 @@ func (s *FS) Hold(ctx context.Context, scope Scope, turn *Turn) (*Hold, error) {
 }
 
 // locksOf returns the locks of the volumes that a scope is about, each once.
-func (s *FS) locksOf(scope Scope) (locks []*commitLock) {
+func (s *Tree) locksOf(scope Scope) (locks []*CommitLock) {
 	if len(*s.below.Load()) == 0 {
-		return []*commitLock{s.lock} // nearly always
+		return []*CommitLock{s.RootLock} // nearly always
 	}
-	add := func(volumes []*volume) {
+	add := func(volumes []*Volume) {
 		for _, v := range volumes {
-			if !slices.Contains(locks, v.lock) {
-				locks = append(locks, v.lock)
+			if !slices.Contains(locks, v.CommitLock) {
+				locks = append(locks, v.CommitLock)
 			}
 		}
 	}
 	for _, name := range scope.Changed {
-		add(s.mayHold(local(name)))
-		add(s.mayHaveEntry(local(name)))
+		add(s.MayHold(Local(name)))
+		add(s.mayHaveEntry(Local(name)))
 	}
 	for _, name := range scope.Seen {
-		add(s.mayHold(local(name)))
+		add(s.MayHold(Local(name)))
 	}
 	for _, name := range scope.Below {
-		add(s.mayHold(local(name)))
-		add(s.mayBeBelow(local(name)))
+		add(s.MayHold(Local(name)))
+		add(s.mayBeBelow(Local(name)))
 	}
 	if scope.Shared || len(locks) == 0 {
-		add([]*volume{s.root})
+		add([]*Volume{s.root})
 	}
 	for _, device := range scope.found {
 		if lock := s.lockFor(device); !slices.Contains(locks, lock) {
@@ -135,9 +135,9 @@ func (s *FS) locksOf(scope Scope) (locks []*commitLock) {
 }
 
 // mayBeBelow returns the volumes whose top some file system may take to be below a name.
-func (s *FS) mayBeBelow(name string) (volumes []*volume) {
+func (s *Tree) mayBeBelow(name string) (volumes []*Volume) {
 	for _, v := range *s.below.Load() {
-		if mayBeIn(v.top, name) {
+		if MayBeIn(v.Top, name) {
 			volumes = append(volumes, v)
 		}
 	}
@@ -147,7 +147,7 @@ func (s *FS) mayBeBelow(name string) (volumes []*volume) {
 // Check fails with a [NotHeldError] unless the locks of all volumes are held on which a name may be. It makes no call
 // to the system.
 func (h *Hold) Check(name string) error {
-	if h.needs(h.s.mayHold, name) {
+	if h.needs(h.s.MayHold, name) {
 		return &NotHeldError{Name: name}
 	}
 	return nil
@@ -155,7 +155,7 @@ func (h *Hold) Check(name string) error {
 
 // CheckBelow is Check for a name and all names below it.
 func (h *Hold) CheckBelow(name string) error {
-	if h.needs(h.s.mayHold, name) || h.needs(h.s.mayBeBelow, name) {
+	if h.needs(h.s.MayHold, name) || h.needs(h.s.mayBeBelow, name) {
 		return &NotHeldError{Name: name, Below: true}
 	}
 	return nil
@@ -170,11 +170,11 @@ func (h *Hold) CheckShared() error {
 }
 
 // needs reports whether the lock of one of some volumes is not held.
-func (h *Hold) needs(volumes func(name string) []*volume, name string) bool {
+func (h *Hold) needs(volumes func(name string) []*Volume, name string) bool {
 	if len(*h.s.below.Load()) == 0 {
 		return !h.held.Has(math.MaxUint64) // nearly always
 	}
-	return slices.ContainsFunc(volumes(local(name)), func(v *volume) bool { return !h.held.Has(v.lock.Order()) })
+	return slices.ContainsFunc(volumes(Local(name)), func(v *Volume) bool { return !h.held.Has(v.CommitLock.Order()) })
 }
 
 // Found fails with a [NotHeldError] if a look at a name has found a file or directory on a volume whose lock is not
@@ -185,7 +185,7 @@ func (h *Hold) Found(name string, info Info) error {
 	}
 	if info.Kind != Directory {
 		// The files of an overlay have other device numbers than its directories.
-		dir, err := h.s.calls.Lstat(path.Dir(local(name)))
+		dir, err := h.s.calls.Lstat(path.Dir(Local(name)))
 		if err == nil && dir.Mount == info.Mount {
 			if h.holds(dir) {
 				return nil
@@ -198,7 +198,7 @@ func (h *Hold) Found(name string, info Info) error {
 
 // holds reports whether the lock of the file system is held on which a look has found a file or directory.
 func (h *Hold) holds(info Info) bool {
-	if info.Device == h.s.lock.device {
+	if info.Device == h.s.RootLock.device {
 		return h.held.Has(math.MaxUint64)
 	}
 	return h.held.Has(info.Device)
@@ -206,14 +206,14 @@ func (h *Hold) holds(info Info) bool {
 
 // Learn makes the volume known that a name is on. It must not be called by the holder of a lock, since it waits for the
 // file system.
-func (s *FS) Learn(name string) error {
-	for _, at := range []string{path.Dir(local(name)), local(name)} {
+func (s *Tree) Learn(name string) error {
+	for _, at := range []string{path.Dir(Local(name)), Local(name)} {
 		info, err := s.calls.Lstat(at)
-		if err != nil || info.Kind != Directory || deviceOf(info) == s.root.device {
+		if err != nil || info.Kind != Directory || DeviceOf(info) == s.root.Device {
 			continue // whoever uses the name gets the error
 		}
-		if s.knownVolume(at, deviceOf(info)) == nil {
-			if _, err := s.findVolume(at, deviceOf(info)); err != nil {
+		if s.knownVolume(at, DeviceOf(info)) == nil {
+			if _, err := s.findVolume(at, DeviceOf(info)); err != nil {
 				return err
 			}
 		}
@@ -223,20 +223,20 @@ func (s *FS) Learn(name string) error {
 
 // ready makes the volumes known that a scope is about, and makes those ready on which the commit changes names. Where
 // such a volume does not answer, the caller waits here, and holds no lock.
-func (s *FS) ready(scope Scope) error {
+func (s *Tree) ready(scope Scope) error {
 	for _, top := range s.unknown() {
 		for _, name := range slices.Concat(scope.Changed, scope.Seen) {
-			if mayBeIn(local(name), top) {
+			if MayBeIn(Local(name), top) {
 				if err := s.Learn(name); err != nil {
 					return err
 				}
 			}
 		}
 		for _, name := range scope.Below {
-			if !mayBeIn(top, local(name)) {
+			if !MayBeIn(top, Local(name)) {
 				continue
 			}
-			if !s.answer([]string{top})[top] {
+			if !s.Answer([]string{top})[top] {
 				return fmt.Errorf("%w: the file system at %q does not answer", ErrBusy, top)
 			}
 			if err := s.Learn(top); err != nil {
@@ -248,22 +248,22 @@ func (s *FS) ready(scope Scope) error {
 		return nil
 	}
 	for _, name := range scope.Changed {
-		if v := s.mayHold(local(name))[0]; !v.opened.Load() {
-			_ = v.prepare() // the commit says why the volume cannot be used
+		if v := s.MayHold(Local(name))[0]; !v.Opened.Load() {
+			_ = v.Prepare() // the commit says why the volume cannot be used
 		}
 	}
 	return nil
 }
 
-// unknown returns the file systems that are mounted in the tree, as [FS.Discover] has found them, and on which no
+// unknown returns the file systems that are mounted in the tree, as [Tree.Discover] has found them, and on which no
 // volume is known.
-func (s *FS) unknown() (tops []string) {
+func (s *Tree) unknown() (tops []string) {
 	mounted := s.mountedAt.Load()
 	if mounted == nil {
 		return nil
 	}
 	for _, top := range *mounted {
-		if !slices.ContainsFunc(*s.below.Load(), func(v *volume) bool { return v.top == top }) {
+		if !slices.ContainsFunc(*s.below.Load(), func(v *Volume) bool { return v.Top == top }) {
 			tops = append(tops, top)
 		}
 	}
@@ -277,20 +277,20 @@ func (h *Hold) Change(names ...string) error {
 	if len(*h.s.below.Load()) == 0 {
 		return h.held.Keep(rootOrder, nil) // nothing else is held
 	}
-	var volumes []*volume
+	var volumes []*Volume
 	for _, name := range names {
-		name = local(name)
-		volumes = append(volumes, h.s.mayHold(name)...)
+		name = Local(name)
+		volumes = append(volumes, h.s.MayHold(name)...)
 		volumes = append(volumes, h.s.mayHaveEntry(name)...)
 		for _, v := range h.s.mayBeBelow(name) {
-			if h.held.Has(v.lock.Order()) {
+			if h.held.Has(v.CommitLock.Order()) {
 				volumes = append(volumes, v)
 			}
 		}
 	}
 	orders := make([]uint64, 0, len(volumes))
 	for _, v := range volumes {
-		orders = append(orders, v.lock.Order())
+		orders = append(orders, v.CommitLock.Order())
 	}
 	return h.held.Keep(orders, func() (end func()) { return together(volumes, (*sequence).rename) })
 }
@@ -299,7 +299,7 @@ func (h *Hold) Change(names ...string) error {
 var rootOrder = []uint64{math.MaxUint64}
 
 // WithShared calls do under the lock of the state that all volumes share. If the commit does not hold it, WithShared
-// takes it for the time of the call, as [FS.Lock] does. do must make no call on another file system than the root's.
+// takes it for the time of the call, as [Tree.Lock] does. do must make no call on another file system than the root's.
 // through says that the commit holds it from its beginning to its end, since it cannot be let go.
 func (h *Hold) WithShared(ctx context.Context, do func(through bool) error) error {
 	if h.held.Pin(math.MaxUint64) {

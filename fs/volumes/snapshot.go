@@ -1,4 +1,4 @@
-package fs
+package volumes
 
 import (
 	"context"
@@ -22,8 +22,8 @@ type Snapshot struct {
 	// It gets that name, without links, or the error of the look. Its error becomes the error of the look.
 	Follow func(at string, err error) error
 
-	fs    *FS
-	below *[]*volume // the volumes below the root when the snapshot began
+	fs    *Tree
+	below *[]*Volume // the volumes below the root when the snapshot began
 	root  uint64
 	on    []passage // one for each volume in below
 
@@ -38,32 +38,32 @@ type Snapshot struct {
 
 // A passage is a volume that a look may pass.
 type passage struct {
-	*volume
+	*Volume
 	number uint64
 	passed bool
 }
 
 // Snapshot returns a snapshot that has not begun yet.
-func (s *FS) Snapshot() *Snapshot { return &Snapshot{fs: s} }
+func (s *Tree) Snapshot() *Snapshot { return &Snapshot{fs: s} }
 
 // Begin begins a snapshot. If looks were taken before, it begins the snapshot anew. It waits until no names change at
 // the root and on the other volumes that these looks have passed. When all calls of Begin have waited for ten seconds,
 // it fails with ErrBusy.
 func (n *Snapshot) Begin(ctx context.Context) (err error) {
-	wait := func(v *volume) (number uint64, err error) {
+	wait := func(v *Volume) (number uint64, err error) {
 		if number = v.names.number.Load(); number%2 == 0 {
 			return number, nil
 		}
 		late := time.NewTimer(n.patience())
 		defer late.Stop()
 		if number, err = v.names.even(ctx, late.C); err != nil {
-			err = &iofs.PathError{Op: "look", Path: v.top, Err: err}
+			err = &iofs.PathError{Op: "look", Path: v.Top, Err: err}
 		}
 		return number, err
 	}
 	for _, p := range n.on {
 		if p.passed {
-			if _, err := wait(p.volume); err != nil {
+			if _, err := wait(p.Volume); err != nil {
 				return err
 			}
 		}
@@ -95,10 +95,10 @@ func (n *Snapshot) patience() time.Duration {
 // commit changes names there until unlock is called. Lock waits for as long as the snapshot may still wait. As for a
 // commit, the locks are let go if a look hangs ([Hold]).
 func (n *Snapshot) Lock(ctx context.Context) (unlock func(), err error) {
-	locks := []hold.Lock{n.fs.lock}
+	locks := []hold.Lock{n.fs.RootLock}
 	for _, p := range n.on {
 		if p.passed {
-			locks = append(locks, p.lock)
+			locks = append(locks, p.CommitLock)
 		}
 	}
 	held, err := hold.Take(ctx, locks, n.patience())
@@ -135,7 +135,7 @@ func (n *Snapshot) Valid() bool {
 	}
 	for i := range n.on {
 		p := &n.on[i]
-		if !p.passed || stands && n.hold.held.Has(p.lock.Order()) {
+		if !p.passed || stands && n.hold.held.Has(p.CommitLock.Order()) {
 			continue
 		}
 		if p.number%2 != 0 || p.names.number.Load() != p.number {
@@ -163,26 +163,26 @@ func (n *Snapshot) pass(name string) {
 	}
 	for i := range n.on {
 		if p := &n.on[i]; !p.passed {
-			p.passed = mayBeIn(name, p.top)
+			p.passed = MayBeIn(name, p.Top)
 		}
 	}
 }
 
 // found notes the volume of the file that a look has found. The receiver may be nil.
 func (n *Snapshot) found(info Info) {
-	if n == nil || info.Device == n.fs.root.device.device {
+	if n == nil || info.Device == n.fs.root.Device.Device {
 		return
 	}
 	for i := range n.on {
-		if p := &n.on[i]; p.device.device == info.Device {
+		if p := &n.on[i]; p.Device.Device == info.Device {
 			p.passed = true
 		}
 	}
 }
 
-// mayBeIn reports whether some file system may take a name for the name of a directory, or for a name below it.
-func mayBeIn(name, dir string) bool {
-	if isIn(name, dir) {
+// MayBeIn reports whether some file system may take a name for the name of a directory, or for a name below it.
+func MayBeIn(name, dir string) bool {
+	if IsIn(name, dir) {
 		return true
 	}
 	for name, dir := name, dir; dir != ""; {
@@ -199,9 +199,9 @@ func mayBeIn(name, dir string) bool {
 	return true
 }
 
-// Stat is [FS.Stat].
+// Stat is [Tree.Stat].
 func (n *Snapshot) Stat(name string) (Info, error) {
-	canonical, info, err := n.fs.resolve(name, n)
+	canonical, info, err := n.fs.Follow(name, n)
 	if err == nil {
 		info.Name = path.Base(name)
 		err = n.checkFound(canonical, info)
@@ -209,9 +209,9 @@ func (n *Snapshot) Stat(name string) (Info, error) {
 	return info, err
 }
 
-// Lstat is [FS.Lstat].
+// Lstat is [Tree.Lstat].
 func (n *Snapshot) Lstat(name string) (Info, error) {
-	if err := n.enter(local(name)); err != nil {
+	if err := n.enter(Local(name)); err != nil {
 		return Info{}, err
 	}
 	info, err := n.fs.Lstat(name)
@@ -230,17 +230,17 @@ func (n *Snapshot) checkFound(name string, info Info) error {
 	return n.hold.Found(name, info)
 }
 
-// OpenIf is [FS.OpenIf].
+// OpenIf is [Tree.OpenIf].
 func (n *Snapshot) OpenIf(name string, decide func(look Info) (enough bool, err error)) (*File, Info, error) {
 	return n.fs.openIf(name, decide, n)
 }
 
-// Attributes is [FS.Attributes].
+// Attributes is [Tree.Attributes].
 func (n *Snapshot) Attributes(name string) ([]byte, error) { return n.fs.attributes(name, n) }
 
-// OpenDir is [FS.OpenDir].
+// OpenDir is [Tree.OpenDir].
 func (n *Snapshot) OpenDir(name string, opts DirOptions) (*Dir, error) {
-	canonical, info, err := n.fs.resolve(name, n)
+	canonical, info, err := n.fs.Follow(name, n)
 	if err != nil {
 		return nil, err
 	}

@@ -1,4 +1,4 @@
-package etagfs
+package hashing
 
 import (
 	"context"
@@ -20,28 +20,28 @@ import (
 // the caller waits for the next hash, which is for all callers that have come before it begins.
 type flights struct {
 	mu      sync.Mutex
-	running map[fileKey]*flight // the one that is being computed
-	next    map[fileKey]*flight // the one after that, if a caller waits for it
+	running map[FileKey]*flight // the one that is being computed
+	next    map[FileKey]*flight // the one after that, if a caller waits for it
 }
 
-// A fileKey identifies a file, independently of its content.
-type fileKey struct {
-	mount, device, inode uint64
-	born                 int64
+// A FileKey identifies a file, independently of its content.
+type FileKey struct {
+	Mount, Device, Inode uint64
+	Born                 int64
 }
 
-func keyOf(i fs.Info) fileKey { return fileKey{i.Mount, i.Device, i.Inode, i.Born} }
+func KeyOf(i fs.Info) FileKey { return FileKey{i.Mount, i.Device, i.Inode, i.Born} }
 
 type flight struct {
 	wanted  atomic.Bool   // a caller that is not in the background waits for it
 	waiting int           // how many callers wait for it to begin
 	late    bool          // some callers have come after the look of the caller that begins it
 	begun   chan struct{} // closed when it begins, if a caller gives way to that
-	capture []*capture    // the parts of the content that the callers want, too
+	capture []*Capture    // the parts of the content that the callers want, too
 	done    chan struct{} // closed when the fields below are set
 
 	first      fs.Fingerprint // of the look from which on a lease was held, if the sum is remembered
-	info       fs.Info        // the look to which the sum belongs, or a later look with errChanged
+	info       fs.Info        // the look to which the sum belongs, or a later look with ErrChanged
 	sum        [sha256.Size]byte
 	err        error
 	remembered bool
@@ -50,26 +50,26 @@ type flight struct {
 
 // together returns a hash of an open file. Either this caller or another one begins the hash now, or the hash was begun
 // before and is as good.
-func (s *Store) together(ctx context.Context, f *fs.File, info fs.Info, how hashing) *flight {
+func (h *Hasher) together(ctx context.Context, f *fs.File, info fs.Info, how How) *flight {
 	if info.Inode == 0 { // no inode number tells files apart
-		return s.flyApart(ctx, f, info, how)
+		return h.flyApart(ctx, f, info, how)
 	}
-	key := keyOf(info)
-	last, hadNoTurn := time.Now().Add(hashPatience), false
+	key := KeyOf(info)
+	last, hadNoTurn := time.Now().Add(Patience), false
 	lead := func(ours *flight) (again bool) {
-		defer s.flights.end(key, ours)
-		s.fly(ctx, f, info, how, ours)
+		defer h.flights.end(key, ours)
+		h.fly(ctx, f, info, how, ours)
 		hadNoTurn = errors.As(ours.err, new(*limit.Error)) && time.Now().Before(last)
 		return hadNoTurn
 	}
 	for {
 		if hadNoTurn { // the callers that wait for the next hash begin it first: they may have a turn
-			s.flights.letOthersBegin(ctx, key)
+			h.flights.letOthersBegin(ctx, key)
 		}
-		before, ours, begin := s.flights.join(key, how)
+		before, ours, begin := h.flights.join(key, how)
 		if begin {
 			// The hash before this one can have ended since the caller has asked the index.
-			if known := s.knownBy(info, how); known != nil && s.flights.cancel(key, ours) {
+			if known := h.knownBy(info, how); known != nil && h.flights.cancel(key, ours) {
 				return known
 			}
 			if !lead(ours) {
@@ -77,26 +77,26 @@ func (s *Store) together(ctx context.Context, f *fs.File, info fs.Info, how hash
 			}
 			continue
 		}
-		if how.alone && s.isWritten(f, info) {
-			s.flights.leave(key, ours)
+		if how.Alone && h.isWritten(f, info) {
+			h.flights.leave(key, ours)
 			return &flight{info: info, err: failure.ErrWriter}
 		}
 		// The next hash does not begin until the hash before it has ended.
 		select {
 		case <-before.done:
-			if before.isOf(info) && how.capture == nil {
-				s.flights.leave(key, ours)
+			if before.isOf(info) && how.Capture == nil {
+				h.flights.leave(key, ours)
 				return before
 			}
-			if known := s.knownBy(info, how); known != nil {
-				s.flights.leave(key, ours)
+			if known := h.knownBy(info, how); known != nil {
+				h.flights.leave(key, ours)
 				return known
 			}
 		case <-ctx.Done():
-			s.flights.leave(key, ours)
+			h.flights.leave(key, ours)
 			return &flight{info: info, err: ctx.Err()}
 		}
-		if s.flights.begin(key, ours) {
+		if h.flights.begin(key, ours) {
 			if !lead(ours) {
 				return ours
 			}
@@ -115,20 +115,20 @@ func (s *Store) together(ctx context.Context, f *fs.File, info fs.Info, how hash
 }
 
 // flyApart returns a hash of an open file that no other caller waits for.
-func (s *Store) flyApart(ctx context.Context, f *fs.File, info fs.Info, how hashing) *flight {
-	one := &flight{done: make(chan struct{}), capture: how.capture}
+func (h *Hasher) flyApart(ctx context.Context, f *fs.File, info fs.Info, how How) *flight {
+	one := &flight{done: make(chan struct{}), capture: how.Capture}
 	one.wanted.Store(!how.background)
-	s.fly(ctx, f, info, how, one)
+	h.fly(ctx, f, info, how, one)
 	return one
 }
 
 // knownBy returns the hash of the version that a look has found as a flight, if the index has it by now and the caller
 // may do with that. Otherwise it returns nil.
-func (s *Store) knownBy(look fs.Info, how hashing) *flight {
-	if !how.orKnown || how.capture != nil {
+func (h *Hasher) knownBy(look fs.Info, how How) *flight {
+	if !how.orKnown || how.Capture != nil {
 		return nil
 	}
-	r, ok := s.index.Lookup(look.Fingerprint)
+	r, ok := h.index.Lookup(look.Fingerprint)
 	if !ok {
 		return nil
 	}
@@ -141,18 +141,18 @@ func (one *flight) isOf(look fs.Info) bool {
 }
 
 // gaveUp reports whether a flight has failed for a reason that does not concern a caller that waits for it.
-func (one *flight) gaveUp(how hashing) bool {
+func (one *flight) gaveUp(how How) bool {
 	return isGivenUp(one.err) || errors.As(one.err, new(*limit.Error)) ||
-		!how.background && errors.Is(one.err, errNotNow) || !how.alone && errors.Is(one.err, failure.ErrWriter)
+		!how.background && errors.Is(one.err, ErrNotNow) || !how.Alone && errors.Is(one.err, failure.ErrWriter)
 }
 
 // join returns the flight of a file in which the caller takes part. Either the caller begins it now, or it comes next
 // after the flight that is running.
-func (f *flights) join(key fileKey, how hashing) (before, ours *flight, begin bool) {
+func (f *flights) join(key FileKey, how How) (before, ours *flight, begin bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.running == nil {
-		f.running, f.next = map[fileKey]*flight{}, map[fileKey]*flight{}
+		f.running, f.next = map[FileKey]*flight{}, map[FileKey]*flight{}
 	}
 	before, ours = f.running[key], f.next[key]
 	if ours == nil {
@@ -161,7 +161,7 @@ func (f *flights) join(key fileKey, how hashing) (before, ours *flight, begin bo
 			f.next[key] = ours
 		}
 	}
-	ours.capture = append(ours.capture, how.capture...)
+	ours.capture = append(ours.capture, how.Capture...)
 	if !how.background {
 		ours.wanted.Store(true)
 		if before != nil {
@@ -178,9 +178,9 @@ func (f *flights) join(key fileKey, how hashing) (before, ours *flight, begin bo
 	return nil, ours, true
 }
 
-// letOthersBegin waits until another caller has begun the next hash of a file, if any waits for it, for leadPatience at most: that
-// caller can have ended too.
-func (f *flights) letOthersBegin(ctx context.Context, key fileKey) {
+// letOthersBegin waits until another caller has begun the next hash of a file, if any waits for it, for leadPatience at
+// most: that caller can have ended too.
+func (f *flights) letOthersBegin(ctx context.Context, key FileKey) {
 	f.mu.Lock()
 	next := f.next[key]
 	if next == nil || next.waiting == 0 {
@@ -201,7 +201,7 @@ func (f *flights) letOthersBegin(ctx context.Context, key fileKey) {
 
 // begin reports whether the caller is to begin a flight: the flight before it has ended, and no other caller has begun
 // this one.
-func (f *flights) begin(key fileKey, ours *flight) bool {
+func (f *flights) begin(key FileKey, ours *flight) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.next[key] != ours || f.running[key] != nil {
@@ -220,7 +220,7 @@ func (one *flight) hasBegun() {
 }
 
 // leave ends the wait for a flight. A flight for which no caller waits is forgotten.
-func (f *flights) leave(key fileKey, ours *flight) {
+func (f *flights) leave(key FileKey, ours *flight) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if ours.waiting--; ours.waiting == 0 && f.next[key] == ours {
@@ -229,7 +229,7 @@ func (f *flights) leave(key fileKey, ours *flight) {
 }
 
 // cancel ends a flight that has hashed nothing, unless another caller waits for its result. It reports whether it did.
-func (f *flights) cancel(key fileKey, one *flight) bool {
+func (f *flights) cancel(key FileKey, one *flight) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if one.waiting > 0 {
@@ -240,7 +240,7 @@ func (f *flights) cancel(key fileKey, one *flight) bool {
 	return true
 }
 
-func (f *flights) end(key fileKey, one *flight) {
+func (f *flights) end(key FileKey, one *flight) {
 	f.mu.Lock()
 	delete(f.running, key)
 	f.mu.Unlock()
@@ -248,8 +248,8 @@ func (f *flights) end(key fileKey, one *flight) {
 }
 
 // giveWay holds up a hash for which no request waits, as long as there are hashes for which requests wait.
-func (s *Store) giveWay(ctx context.Context, one *flight, hold func() bool) {
-	for !one.wanted.Load() && s.asked.Load() > 0 && hold() {
+func (h *Hasher) giveWay(ctx context.Context, one *flight, hold func() bool) {
+	for !one.wanted.Load() && h.asked.Load() > 0 && hold() {
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
