@@ -6,6 +6,8 @@ import (
 	"errors"
 	"io"
 
+	"golang.org/x/net/webdav"
+
 	"ifmatch/tree"
 )
 
@@ -62,14 +64,18 @@ func (s *Store) putStaged(
 		if err := t.ask(); err != nil {
 			return err
 		}
+		props, err := content.described(over.props, opts.Describe)
+		if err != nil {
+			return err
+		}
 		created, used = !over.there, true
-		if !created && bytes.Equal(over.sum, content.sum) {
+		if !created && bytes.Equal(over.sum, content.sum) && bytes.Equal(over.props, props) {
 			used = false
 			state = t.sameContent(name, *over, opts)
 			return nil
 		}
 		n := *over
-		n.dates = t.come(name, over)
+		n.dates, n.props = t.come(name, over), props
 		t.dated(&n.dates, opts.Modified)
 		t.place(&n, content)
 		if created {
@@ -78,16 +84,36 @@ func (s *Store) putStaged(
 		} else {
 			t.archive(name, over, "PUT", true)
 			t.replace(name, &n)
+			if opts.Describe != nil {
+				t.do("update ifmatch.node set props = $3 where parent = $1 and name = $2", n.parent, baseOf(name), props)
+			}
 		}
 		t.tell("PUT", name, "", over, &n)
 		state = n.state(name, t.view.now)
 		return nil
 	}
-	err = s.update(ctx, write{names: []string{name}, cond: cond, step: step})
+	err = s.update(ctx, write{names: []string{name}, cond: cond, props: opts.Describe != nil, step: step})
 	if code(err) == codeDivision {
 		err = errGivenUp
 	}
 	return state, created && err == nil, used && err == nil, err
+}
+
+// described returns the properties of a file with a change that is about its content. Where there is no room for that, they
+// stay as they are.
+func (c *staged) described(props []byte, describe func(tree.ETag) []webdav.Proppatch) ([]byte, error) {
+	if describe == nil {
+		return props, nil
+	}
+	all, err := decodeProperties(props)
+	if err != nil {
+		return nil, err
+	}
+	changed, err := encodeProperties(patched(all, describe(tree.TagOf([32]byte(c.sum)))))
+	if errors.Is(err, tree.ErrNoSpace) {
+		return props, nil
+	}
+	return changed, err
 }
 
 // sameContent makes no version. It may set the date of the one that is there.

@@ -103,6 +103,7 @@ func Run(t *testing.T, b Backend) {
 		{"CopyMove", testCopyMove},
 		{"Content", testContent},
 		{"Properties", testProperties},
+		{"Described", testDescribed},
 		{"Kept", testKept},
 		{"Locks", testLocks},
 		{"History", testHistory},
