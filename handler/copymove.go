@@ -156,15 +156,7 @@ func (s *server) versionsAddress(w http.ResponseWriter, r *request, rest string)
 	case method == "PROPFIND":
 		return a.listVersions(asked, sent)
 	case method == "COPY":
-		v, _, err := a.version(asked)
-		if err != nil {
-			return err
-		}
-		replace, err := overwrite(sent)
-		if err != nil {
-			return err
-		}
-		return a.restore(v, tree.RestoreOptions{NoOverwrite: !replace})
+		return a.copyVersion(asked, sent)
 	case asked.ID != "":
 		return a.sendVersion(asked, sent)
 	}
@@ -177,6 +169,19 @@ func (s *server) versionsAddress(w http.ResponseWriter, r *request, rest string)
 		return nil
 	}
 	return versions.WriteJSON(to, latest, all, s.href)
+}
+
+// copyVersion copies an old version to the name that it had.
+func (a *asking) copyVersion(asked versions.Asked, sent http.Header) error {
+	v, _, err := a.version(asked)
+	if err != nil {
+		return err
+	}
+	replace, err := overwrite(sent)
+	if err != nil {
+		return err
+	}
+	return a.restore(v, tree.RestoreOptions{NoOverwrite: !replace})
 }
 
 // checkCopyOfVersion refuses a COPY to another name, and one whose condition is not about the Destination: fields such
