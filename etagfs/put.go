@@ -166,7 +166,11 @@ func (u *upload) prepare(ctx context.Context, alone bool) error {
 	if err != nil || u.same != (fs.Fingerprint{}) {
 		return err
 	}
-	if err := u.staged.Annotate(fs.Meta{Modified: u.opts.Modified, Traits: u.traits}); err != nil {
+	traits := u.traits
+	if properties := u.describe(traits.Properties()); properties != nil {
+		traits = traits.WithProperties(properties)
+	}
+	if err := u.staged.Annotate(fs.Meta{Modified: u.opts.Modified, Traits: traits}); err != nil {
 		return stagingFailed(err)
 	}
 	if alone && u.size > copyAlone && !u.synced {
@@ -192,6 +196,11 @@ func (u *upload) inherit(ctx context.Context, p fs.Place, alone bool) error {
 	if err == nil && !u.unlike {
 		u.same = u.s.isThere(ctx, u.name, over, u.tag, u.size, alone)
 	}
+	if u.same != (fs.Fingerprint{}) && u.opts.Describe != nil {
+		if has, err := p.Attributes(); err != nil || u.describe(has) != nil {
+			u.same = fs.Fingerprint{}
+		}
+	}
 	if u.same != (fs.Fingerprint{}) {
 		return nil
 	}
@@ -207,6 +216,24 @@ func (u *upload) inherit(ctx context.Context, p fs.Place, alone bool) error {
 		err = nil // the transaction decides whether that is an error, as above
 	}
 	return err
+}
+
+// describe returns the properties that the file gets with the body, as they are kept with it. Nil: those that it has, since
+// they are the same, or since there is no room for others.
+func (u *upload) describe(has []byte) []byte {
+	if u.opts.Describe == nil || !u.staged.Abilities().Attributes {
+		return nil
+	}
+	properties, err := u.s.decodeProperties(u.name, has)
+	if err != nil {
+		return nil
+	}
+	before, _ := encodeProperties(properties)
+	now, err := encodeProperties(applyPatch(properties, u.opts.Describe(u.sums.Tag())))
+	if err != nil || len(now) > maxInAttribute || bytes.Equal(now, before) {
+		return nil
+	}
+	return now
 }
 
 // forget releases the results of prepare.

@@ -32,6 +32,19 @@ func (t Traits) Equal(other Traits) bool {
 		maps.EqualFunc(t.attributes, other.attributes, bytes.Equal)
 }
 
+// Properties returns the data that belongs to the file, as it is kept with it. See [FS.Value].
+func (t Traits) Properties() []byte { return t.attributes[volumes.PropertiesAttr] }
+
+// WithProperties returns the traits with other data that belongs to the file.
+func (t Traits) WithProperties(value []byte) Traits {
+	t.attributes = maps.Clone(t.attributes)
+	if t.attributes == nil {
+		t.attributes = map[string][]byte{}
+	}
+	t.attributes[volumes.PropertiesAttr] = value
+	return t
+}
+
 // isPreserved reports whether a new version or a copy gets an extended attribute. It does not get an attribute that the
 // system derives from the content. Nor does it get an attribute that would give privileges to content that another user
 // has sent: security.capability, which a write(2) removes too.
