@@ -136,9 +136,47 @@ func putUser(c *cli.Context, there bool) error {
 			return err
 		}
 	}
+	if there {
+		err = carry(file, name, hash)
+	} else {
+		err = endAll(file, name)
+	}
+	if err != nil {
+		return err
+	}
 	return auth.EditUsers(file, func(lines []string) ([]string, error) {
 		return auth.SetUser(lines, name, hash), check(lines)
 	})
+}
+
+// carry keeps the app tokens and the share links of a user who is to get a new password.
+func carry(file, name, hash string) error {
+	users, _, err := readUsers(file)
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(links.File(file)); err == nil {
+		if err := links.Carry(file, users, name, hash, time.Now()); err != nil {
+			return err
+		}
+	}
+	if _, err := os.Stat(auth.TokensFile(file)); errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return auth.EditTokens(file, func(ts *auth.Tokens) error { ts.Carry(users, name, hash); return nil })
+}
+
+// endAll removes the app tokens and the share links of a user who is not there any more, or not yet.
+func endAll(file, name string) error {
+	if _, err := os.Stat(links.File(file)); err == nil {
+		if _, err := links.Revoke(file, name, "", time.Now()); err != nil {
+			return err
+		}
+	}
+	if _, err := os.Stat(auth.TokensFile(file)); errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return auth.EditTokens(file, func(ts *auth.Tokens) error { ts.Revoke(name, ""); return nil })
 }
 
 func noUser(file, name string) error { return fmt.Errorf("%s has no user %q", file, name) }
@@ -158,15 +196,7 @@ func removeUser(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := os.Stat(links.File(file)); err == nil { // else they would be back if a user gets that name again
-		if _, err := links.Revoke(file, name, "", time.Now()); err != nil {
-			return err
-		}
-	}
-	if _, err := os.Stat(auth.TokensFile(file)); errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	return auth.EditTokens(file, func(ts *auth.Tokens) error { ts.Revoke(name, ""); return nil })
+	return endAll(file, name)
 }
 
 // readUsers reads a users file, and the tokens file that belongs to it.
@@ -228,6 +258,7 @@ func addToken(c *cli.Context) error {
 	if err != nil {
 		return usagef("%v", err)
 	}
+	token.Account = users.Account(user)
 	if err := auth.EditTokens(file, func(ts *auth.Tokens) error { return ts.Add(token) }); err != nil {
 		return err
 	}

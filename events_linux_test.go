@@ -41,55 +41,10 @@ type followedServer struct {
 
 // followerRules are two sets of rules, between which the test changes. bob may not list all.
 var followerRules = [2]string{
-	`[[rule]]
-path = "/"
-who = ["ann"]
-effects = ["all"]
-[[rule]]
-path = "/"
-who = ["bob"]
-effects = ["list", "read"]
-[[rule]]
-path = "/x/a/b"
-who = ["ann"]
-effects = ["all"]
-[[rule]]
-path = "/x/a/b/c"
-who = ["ann"]
-effects = ["all"]
-[[rule]]
-path = "/x/a/b/c"
-who = ["bob"]
-effects = ["list", "read"]
-[[rule]]
-path = "/x/c/*"
-who = ["ann"]
-effects = ["all"]
-[[rule]]
-path = "/x/c/*"
-who = ["bob"]
-effects = ["list"]
-[[rule]]
-path = "/x/b/*/b"
-who = ["ann"]
-effects = ["all"]
-`, `[[rule]]
-path = "/"
-who = ["ann"]
-effects = ["all"]
-[[rule]]
-path = "/"
-who = ["bob"]
-effects = ["list", "read"]
-[[rule]]
-path = "/x/b"
-who = ["ann"]
-effects = ["all"]
-[[rule]]
-path = "/x/*/a"
-who = ["ann"]
-effects = ["all"]
-`}
+	servertest.Rules(
+		"/ ann all", "/ bob list,read", "/x/a/b ann all", "/x/a/b/c ann all", "/x/a/b/c bob list,read",
+		"/x/c/* ann all", "/x/c/* bob list", "/x/b/*/b ann all",
+	), servertest.Rules("/ ann all", "/ bob list,read", "/x/b ann all", "/x/*/a ann all")}
 
 func (s *followedServer) start() {
 	s.t.Helper()

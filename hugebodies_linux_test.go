@@ -123,7 +123,7 @@ var around = map[string]string{
 
 // bodies are requests with XML.
 func (m *measured) bodies(yield func(raw) bool) {
-	const parts = 3 // without -thorough, each place gets every third filling
+	const parts = 6 // without -thorough, each place gets every sixth filling
 	for i, where := range slices.Sorted(maps.Keys(spots)) {
 		p := spots[where]
 		send := func(what, before string, filling func(room int) string) bool {

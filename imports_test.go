@@ -91,7 +91,7 @@ var allowedImports = map[string][]string{
 	"links":                  {"tree", "auth", "internal/excerpt"},
 	"links/command":          {"auth", "links", "internal/usage"},
 	"handler/accesslog":      {"internal/excerpt", "wire"},
-	"handler/autoindex":      {},
+	"handler/autoindex":      {"web"},
 	"handler/byterange":      {"tree"},
 	"handler/deleteguard":    {"tree"},
 	"handler/digest":         {"tree", "internal/excerpt"},
@@ -131,7 +131,7 @@ var testImports = map[string][]string{
 	"quota":                  {"fs", "etagfs", "tree/memtree", "tree/treetest", "watcher"},
 	"shares":                 {"fs", "etagfs", "tree/treetest", "tree/memtree", "handler"},
 	"web":                    {"handler", "fs", "etagfs", "internal/servertest", "tree/memtree", "tree/treetest"},
-	"handler":                {"fs", "etagfs", "tree/treetest", "tree/memtree"},
+	"handler":                {"fs", "etagfs", "internal/servertest", "tree/treetest", "tree/memtree"},
 }
 
 const module = "ifmatch"

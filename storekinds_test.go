@@ -75,8 +75,8 @@ func loadOwn(t *testing.T) (tree *types.Package, all []loadedPackage) {
 			t.Fatal(err)
 		}
 		exports[one.ImportPath] = one.Export
-		path := strings.TrimPrefix(one.ImportPath, "ifmatch/")
-		if slices.Contains(one.Imports, "ifmatch/tree") && !slices.Contains(forTests, path) {
+		path := strings.TrimPrefix(one.ImportPath, module+"/")
+		if slices.Contains(one.Imports, module+"/tree") && !slices.Contains(forTests, path) {
 			ours = append(ours, one)
 		}
 	}
@@ -84,7 +84,7 @@ func loadOwn(t *testing.T) (tree *types.Package, all []loadedPackage) {
 	imports := importer.ForCompiler(files, "gc", func(path string) (io.ReadCloser, error) {
 		return os.Open(exports[path])
 	})
-	if tree, err = imports.Import("ifmatch/tree"); err != nil {
+	if tree, err = imports.Import(module + "/tree"); err != nil {
 		t.Fatal(err)
 	}
 	for _, one := range ours {
@@ -97,7 +97,7 @@ func loadOwn(t *testing.T) (tree *types.Package, all []loadedPackage) {
 			parsed = append(parsed, file)
 		}
 		p := loadedPackage{
-			path: strings.TrimPrefix(strings.TrimPrefix(one.ImportPath, "ifmatch"), "/"),
+			path: strings.TrimPrefix(strings.TrimPrefix(one.ImportPath, module), "/"),
 			info: &types.Info{Defs: map[*ast.Ident]types.Object{}, Types: map[ast.Expr]types.TypeAndValue{}},
 		}
 		if p.types, err = (&types.Config{Importer: imports}).Check(one.ImportPath, files, parsed, p.info); err != nil {

@@ -386,3 +386,66 @@ func TestPlainHTTPIsRefusedBeforeAPasswordIsChecked(t *testing.T) {
 		}
 	}
 }
+
+// TestTokenIsOfOneAccount: a user of the same name who is added later cannot be by the tokens of the earlier one, and a new
+// password that is told to the tokens ends none.
+func TestTokenIsOfOneAccount(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "users")
+	lineOf := func(password string) string { return "ann:" + bcryptOf(t, password) }
+	first, second := lineOf("one"), lineOf("one")
+	users := func(line string) *Users {
+		if err := os.WriteFile(file, []byte(line+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		u, err := ParseUsers(line, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return u
+	}
+	now := time.Now()
+	secret, token, err := NewToken("ann", "phone", now, now.Add(time.Hour), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	edit := func(fn func(*Tokens) error) {
+		if err := EditTokens(file, fn); err != nil {
+			t.Fatal(err)
+		}
+	}
+	token.Account = users(first).Account("ann")
+	edit(func(ts *Tokens) error { return ts.Add(token) })
+	a, err := Open(Options{Users: file})
+	if err != nil {
+		t.Fatal(err)
+	}
+	check := func(about string, want bool) {
+		t.Helper()
+		if err := a.Reload(); err != nil {
+			t.Fatal(err)
+		}
+		s := a.Now()
+		_, err := s.logins.check(t.Context(), netip.MustParseAddr("192.0.2.1"), "ann", secret)
+		if left := s.Access(Principal{Name: "ann", Token: "phone"}).who.Name != ""; (err == nil) != want || left != want {
+			t.Errorf("%s: %v, and a request that runs is of ann: %t", about, err, left)
+		}
+		if told := strings.Join(s.Doubts(), ""); strings.Contains(told, "1 app tokens in "+TokensFile(file)) == want {
+			t.Errorf("%s: the log says %q", about, told)
+		}
+	}
+	check("the user who has made it", true)
+	users(second)
+	check("another user of that name", false)
+	before := users(first)
+	_, hash, _ := strings.Cut(second, ":")
+	edit(func(ts *Tokens) error { ts.Carry(before, "ann", hash); return nil })
+	check("before the new password", true)
+	before = users(second)
+	check("after it", true)
+	users(lineOf("three"))
+	check("a third user", false)
+	_, hash, _ = strings.Cut(first, ":")
+	edit(func(ts *Tokens) error { ts.Carry(before, "ann", hash); return nil })
+	users(first)
+	check("after a password that was set twice", true)
+}

@@ -131,6 +131,9 @@ func edit(file string, mode os.FileMode, fn func(text string) (string, error)) e
 // lockWait is how long an edit waits for another one.
 const lockWait = 30 * time.Second
 
+// ErrEdited says that another program has a file locked.
+var ErrEdited = errors.New("is being edited by another program")
+
 // lockFile opens a file that is the one of its name while it is locked, and makes an empty one where there is none.
 func lockFile(file string) (*os.File, error) {
 	for deadline := time.Now().Add(lockWait); ; {
@@ -153,7 +156,7 @@ func lockFile(file string) (*os.File, error) {
 			return nil, err
 		}
 		if time.Now().After(deadline) {
-			return nil, fmt.Errorf("%s is being edited by another program", file)
+			return nil, fmt.Errorf("%s %w", file, ErrEdited)
 		}
 		time.Sleep(10 * time.Millisecond)
 	}

@@ -22,6 +22,8 @@ type Principal struct {
 	// Link is the id of the share link by which a request came, whose maker has the Name: "" for none. The principal
 	// then has no effects but on Root and below it.
 	Link, Root string
+	// Account is that of the maker of the link: see [Users.Holds].
+	Account string
 }
 
 // gone returns the principal that is left of one whose user, or whose app token, is not there any more: anonymous, who

@@ -31,6 +31,12 @@ func (s *Snapshot) HasFiles() bool { return s.usersFile != "" || s.opts.Config !
 // HasLogin reports whether a user is in the users file, so that a user who is removed is known to be gone.
 func (s *Snapshot) HasLogin(name string) bool { return s.logins.users.Has(name) }
 
+// Account returns the text of [Users.Account].
+func (s *Snapshot) Account(name string) string { return s.logins.users.Account(name) }
+
+// Holds reports whether a user is in the users file, and is the one who has made a thing: see [Users.Holds].
+func (s *Snapshot) Holds(name, accounts string) bool { return s.logins.users.Holds(name, accounts) }
+
 // CountUsers returns how many users there are in the users file.
 func (s *Snapshot) CountUsers() int { return len(s.users) }
 
@@ -58,7 +64,7 @@ func (s *Snapshot) rules() []Rule {
 // named, is anonymous, and so is a user whose app token was revoked or has expired. By the share link of such a user nothing
 // may be done.
 func (s *Snapshot) Access(who Principal) Access {
-	if who.Link != "" && !s.HasLogin(who.Name) {
+	if who.Link != "" && !s.Holds(who.Name, who.Account) {
 		return s.Policies.Access(who.gone())
 	}
 	if who.Token != "" {
@@ -97,6 +103,10 @@ func (s *Snapshot) Open(who Principal) []ExplainedPath {
 // Doubts tells of rules that cannot be meant, and may be: each names a user or a group that is not there.
 func (s *Snapshot) Doubts() []string {
 	var doubts []string
+	if n := s.logins.tokens.former; n > 0 {
+		doubts = append(doubts, fmt.Sprintf("%d app tokens in %s are not taken: their users were removed by hand, or have a new "+
+			"password that ifmatch user passwd has not set", n, TokensFile(s.usersFile)))
+	}
 	for _, rule := range s.rules() {
 		for _, name := range rule.Who.Users {
 			if !s.Knows(name) && s.opts.Proxy.NewGroup == "" {

@@ -23,6 +23,9 @@ type Token struct {
 	Expires time.Time `json:"expires"`
 	// Effects restricts the token to some of the effects of its user. nil stands for all of them.
 	Effects []string `json:"effects,omitzero"`
+	// Account is the account that has made it, as [Users.Holds] takes it, so that it ends with a user who is removed by
+	// hand. "" is in files of earlier versions: it is of each user of that name.
+	Account string `json:"account,omitempty"`
 
 	without Effects
 }
@@ -62,6 +65,9 @@ func (t *Token) check() error {
 	if t.Expires.IsZero() {
 		return errors.New("it has no expiry")
 	}
+	if err := CheckAccounts(t.Account); err != nil {
+		return err
+	}
 	t.without = None
 	if t.Effects != nil {
 		granted, err := ParseEffects(t.Effects)
@@ -78,6 +84,7 @@ type Tokens struct {
 	list   []Token
 	bySum  map[string]*Token
 	byName map[[2]string]*Token // by user and name
+	former int                  // how many are of an earlier user of a name
 }
 
 // ParseTokens reads a tokens file: a JSON object a line. The error tells all lines that cannot be read.
@@ -158,6 +165,26 @@ func (ts *Tokens) Revoke(user, name string) int {
 	n := len(ts.list) - len(kept)
 	ts.list = kept
 	return n
+}
+
+// Carry keeps the tokens of a user when the hash of the password becomes another one.
+func (ts *Tokens) Carry(u *Users, user, hash string) {
+	for i := range ts.list {
+		if t := &ts.list[i]; t.User == user {
+			t.Account = u.Carried(user, t.Account, hash)
+		}
+	}
+}
+
+// leave lets the tokens that are of an earlier user of a name be of no use.
+func (ts *Tokens) leave(u *Users) {
+	for _, t := range ts.list {
+		if u.Has(t.User) && !u.Holds(t.User, t.Account) {
+			delete(ts.bySum, t.SHA256)
+			delete(ts.byName, [2]string{t.User, t.Name})
+			ts.former++
+		}
+	}
 }
 
 // find returns the token that was sent as the password of a user, if it is one and has not expired.

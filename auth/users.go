@@ -1,9 +1,12 @@
 package auth
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"slices"
 	"strings"
 )
 
@@ -68,6 +71,49 @@ func (u *Users) Names() []string { return u.names }
 
 // Has reports whether there is a user of this name.
 func (u *Users) Has(name string) bool { _, ok := u.hashes[name]; return ok }
+
+// Account returns a text for the account of a user: another one when the user is removed and added again. It is that of
+// the line of the file, so a new password is another account, too. "" is for no such user.
+func (u *Users) Account(name string) string {
+	h, ok := u.hashes[name]
+	if !ok {
+		return ""
+	}
+	return accountOf(name, h.text)
+}
+
+func accountOf(name, hash string) string {
+	sum := sha256.Sum256([]byte("account\x00" + name + "\x00" + hash))
+	return hex.EncodeToString(sum[:8])
+}
+
+// Holds reports whether a user is there, and what was made with some accounts is of that user. These are texts of
+// [Users.Account] with spaces between them. "" is of each user of that name.
+func (u *Users) Holds(name, accounts string) bool {
+	now := u.Account(name)
+	return now != "" && (accounts == "" || slices.Contains(strings.Fields(accounts), now))
+}
+
+// Carried returns the accounts of a thing that stays with its user when the hash of the password becomes another one. A
+// server may not have read the users file yet, so the account before stays with it. What is of an earlier user of that
+// name is left alone.
+func (u *Users) Carried(name, accounts, hash string) string {
+	if !u.Holds(name, accounts) {
+		return accounts
+	}
+	return u.Account(name) + " " + accountOf(name, hash)
+}
+
+// CheckAccounts returns nil for a text that [Users.Holds] takes.
+func CheckAccounts(text string) error {
+	if len(text) > maxAccounts || strings.Trim(text, "0123456789abcdef ") != "" {
+		return errors.New("the account is malformed")
+	}
+	return nil
+}
+
+// maxAccounts bounds the text of accounts, in bytes.
+const maxAccounts = 64
 
 // HasPassword reports whether a user can log in otherwise than by an app token.
 func (u *Users) HasPassword(name string) bool {

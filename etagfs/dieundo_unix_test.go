@@ -4,6 +4,7 @@ package etagfs_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -13,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"ifmatch/etagfs"
 	"ifmatch/fs"
 	"ifmatch/tree"
 )
@@ -40,6 +42,12 @@ func accidentsToUndo() []accident {
 		}},
 		{"moved", func(s tree.Store) error { return errors.Join(move(s, "d/f", "d/x"), move(s, "d/e", "d/y")) }},
 		{"moved over", func(s tree.Store) error { return move(s, "d/f", "d/g") }},
+		{"exchanged", func(s tree.Store) error {
+			return errors.Join(move(s, "d/f", "d/x"), move(s, "d/g", "d/f"), move(s, "d/x", "d/g"))
+		}},
+		{"folders exchanged", func(s tree.Store) error {
+			return errors.Join(lay("d/y/", "d/y/z=new")(s), move(s, "d/e", "d/x"), move(s, "d/y", "d/e"), move(s, "d/x", "d/y"))
+		}},
 	}
 }
 
@@ -62,76 +70,115 @@ func undoKinds() []kind {
 			if err != nil {
 				return err
 			}
-			result, err := s.(tree.Undoer).RestoreAt(ctx, "d", at, tree.RestoreAtOptions{})
-			if err == nil && result.Left != nil {
-				err = fmt.Errorf("it leaves %+v", result.Left)
-			}
-			return err
+			return restoreD(s, at)
 		},
 	}}
 }
 
+// restoreD restores d as of a time. It fails if anything is left as it is.
+func restoreD(s tree.Store, at time.Time) error {
+	result, err := s.(tree.Undoer).RestoreAt(ctx, "d", at, tree.RestoreAtOptions{})
+	if err == nil && result.Left != nil {
+		err = fmt.Errorf("it leaves %+v", result.Left)
+	}
+	return err
+}
+
 // TestDieInARestoreAsOfATime kills a process at every system call of a restore as of a time. Another one makes the tree
-// what it was then: it takes nothing that the first one has done for a change by a program on the disk.
+// what it was then: it takes nothing that the first one has done for a change by a program on the disk. It is taken back,
+// and done once more, also across what the first one has written to the journal and has not done.
 func TestDieInARestoreAsOfATime(t *testing.T) {
-	restore := undoKinds()[0]
 	for _, a := range accidentsToUndo() {
 		for _, beside := range []string{"nothing", "a server that watches", "a server that starts", "an index that was lost"} {
 			t.Run(a.name+"/"+beside, func(t *testing.T) {
 				t.Parallel()
-				// A server tells of the changes, too. One that starts does not know which it has told of.
-				watched, starts := beside == "a server that watches", beside == "a server that starts"
-				for n := 1; ; n++ {
-					dir := quickDir(t)
-					s := openQuietly(t, dir, fs.Options{})
-					if err := lay("d/", "d/f=old", "d/g=old too", "d/e/", "d/e/h=old")(s); err != nil {
-						t.Fatal(err)
-					}
-					before := contentsOf(t, filepath.Join(dir, "d"))
-					at := tick(t)
-					err := errors.Join(put(s, "at", at.Format(time.RFC3339Nano), tree.Condition{}), a.do(s))
-					if err == nil && !watched {
-						err = s.Close()
-					}
-					if err != nil {
-						t.Fatal(err)
-					}
-					if beside == "an index that was lost" { // so the ETag of what gives way is not known
-						if err := os.RemoveAll(filepath.Join(dir, ".ifmatch", "index")); err != nil {
-							t.Fatal(err)
-						}
-					}
-					names := contentsOf(t, dir)
-					died, call := dieIn(t, dir, restore, n, 0)
-					if starts {
-						s = openQuietly(t, dir, fs.Options{})
-					}
-					if watched || starts {
-						maps.Copy(names, contentsOf(t, dir))
-						for name := range names {
-							s.Changed(name)
-						}
-						s.Now(ctx)
-						if err := s.Close(); err != nil {
-							t.Error(err)
-						}
-					}
-					again := openQuietly(t, dir, fs.Options{})
-					if err := restore.do(again); err != nil {
-						t.Errorf("death at %d, %s: the restore after it: %v", n, call, err)
-					}
-					if left := different(contentsOf(t, filepath.Join(dir, "d")), before); left != nil {
-						t.Errorf("death at %d, %s: different from before:\n%s", n, call, strings.Join(left, "\n"))
-					}
-					if err := again.Close(); err != nil {
-						t.Error(err)
-					}
-					os.RemoveAll(dir)
-					if !died {
-						return
-					}
+				for n := 1; dieInARestoreAt(t, a, beside, n); n++ {
 				}
 			})
 		}
 	}
+}
+
+func dieInARestoreAt(t *testing.T, a accident, beside string, n int) (died bool) {
+	t.Helper()
+	// A server tells of the changes, too. One that starts does not know which it has told of.
+	watched, starts := beside == "a server that watches", beside == "a server that starts"
+	dir := quickDir(t)
+	defer os.RemoveAll(dir)
+	s := openQuietly(t, dir, fs.Options{})
+	names := map[string]string{}
+	tells := func() {
+		maps.Copy(names, contentsOf(t, dir))
+		for name := range names {
+			s.Changed(name)
+			s.Removed(name)
+		}
+		if watched || starts {
+			s.Watched(func(context.Context) error { return nil }) // so that Now waits for what is told
+			s.Now(ctx)
+		}
+	}
+	if err := lay("d/", "d/f=old", "d/g=old too", "d/e/", "d/e/h=old")(s); err != nil {
+		t.Fatal(err)
+	}
+	tells()
+	before := contentsOf(t, filepath.Join(dir, "d"))
+	at := tick(t)
+	if err := errors.Join(put(s, "at", at.Format(time.RFC3339Nano), tree.Condition{}), a.do(s)); err != nil {
+		t.Fatal(err)
+	}
+	tells()
+	after := contentsOf(t, filepath.Join(dir, "d"))
+	if !watched {
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if beside == "an index that was lost" { // so the ETag of what gives way is not known
+		if err := os.RemoveAll(filepath.Join(dir, ".ifmatch", "index")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	middle := tick(t)
+	restore := undoKinds()[0]
+	died, call := dieIn(t, dir, restore, n, 0)
+	if starts {
+		s = openQuietly(t, dir, fs.Options{})
+	}
+	if watched || starts {
+		tells()
+	}
+	for i, as := range []struct {
+		at   time.Time
+		want map[string]string
+	}{{at, before}, {middle, after}, {at, before}} {
+		if err := restoreAlone(dir, as.at); err != nil {
+			t.Errorf("death at %d, %s: restore %d after it: %v", n, call, i, err)
+		}
+		if left := different(contentsOf(t, filepath.Join(dir, "d")), as.want); left != nil {
+			t.Errorf("death at %d, %s: different after restore %d:\n%s", n, call, i, strings.Join(left, "\n"))
+		}
+		if watched || starts {
+			tells()
+		}
+	}
+	if watched || starts {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	return died
+}
+
+// restoreAlone restores d as of a time, as a process of its own does.
+func restoreAlone(dir string, at time.Time) error {
+	below, err := fs.Open(dir, fs.Options{History: true})
+	if err != nil {
+		return err
+	}
+	s, err := etagfs.New(below, etagfs.Options{Journal: true})
+	if err != nil {
+		return err
+	}
+	return errors.Join(restoreD(s, at), s.Close())
 }

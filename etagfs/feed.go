@@ -311,6 +311,18 @@ func (s *Store) Now(ctx context.Context) (tree.Cursor, error) {
 	return s.feed.Now()
 }
 
+// Latest implements [tree.Feed].
+func (s *Store) Latest(ctx context.Context, name string) (tree.Change, error) {
+	if s.feed == nil {
+		return tree.Change{}, errNoFeed
+	}
+	if err := s.adopt(ctx); err != nil {
+		return tree.Change{}, err
+	}
+	c, err := s.feed.Latest(ctx, name)
+	return c, failure.Of(err)
+}
+
 // adoptEvery is how often a follower looks for changes of other processes.
 const adoptEvery = time.Second
 

@@ -113,8 +113,9 @@ func (t *toldNames) addSeen(c sighting) {
 	}
 	before, known := t.names.Peek(c.Name)
 	fresh := c.removed || !c.State.Collection || known && before.inode == 0
-	// A change that is told as one of a file may be hidden from followers who know of a collection there.
-	t.put(c.Name, toldChange{foundThing: found, fresh: fresh && !c.OldFile})
+	// A change that is told as one of a file may be hidden from followers who know of a collection there. Followers who
+	// list a collection again find all below it that had changed before the look.
+	t.put(c.Name, toldChange{foundThing: found, deep: c.before != nil && c.Again, fresh: fresh && !c.OldFile})
 }
 
 func (t *toldNames) put(name string, c toldChange) {

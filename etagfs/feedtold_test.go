@@ -99,3 +99,31 @@ func TestMemberOfAReplacedCollectionIsNoNews(t *testing.T) {
 	w.Removed("www/gone")
 	wantChanges(t, "what another program has removed", w, begin, "disk www/gone gone")
 }
+
+// TestMembersOfACollectionToListAgainAreNoNews: what a MOVE has replaced was not known, so the watcher's word of it lets
+// followers list the collection again. That tells of all members, and the watcher's words of these are no news after it.
+func TestMembersOfACollectionToListAgainAreNoNews(t *testing.T) {
+	dir := t.TempDir()
+	w := openWatched(t, dir)
+	if !w.below.Abilities().FineTimes {
+		t.Skip("NOT RUN: no time of change proves here that a file was not changed")
+	}
+	if err := lay("www/", "www/f=1", "next/", "next/f=2", "next/g=2", "next/d/", "next/d/h=2")(w); err != nil {
+		t.Fatal(err)
+	}
+	w.kill()
+	w = openWatched(t, dir)
+	begin := now(t, w)
+	if err := move("next", "www")(w); err != nil {
+		t.Fatal(err)
+	}
+	tick(t)
+	w.Removed("www", "next")
+	now(t, w)
+	w.Changed("www/f", "www/g", "www/d", "www/d/h")
+	wantChanges(t, "members", w, begin, "MOVE www", "disk www again")
+	begin = now(t, w)
+	w.write(t, "www/g", "theirs")
+	w.told("www/g")
+	wantChanges(t, "what a program has written", w, begin, "disk www/g")
+}

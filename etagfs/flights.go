@@ -36,6 +36,7 @@ type flight struct {
 	wanted  atomic.Bool   // a caller that is not in the background waits for it
 	waiting int           // how many callers wait for it to begin
 	late    bool          // some callers have come after the look of the caller that begins it
+	begun   chan struct{} // closed when it begins, if a caller gives way to that
 	capture []*capture    // the parts of the content that the callers want, too
 	done    chan struct{} // closed when the fields below are set
 
@@ -54,13 +55,17 @@ func (s *Store) together(ctx context.Context, f *fs.File, info fs.Info, how hash
 		return s.flyApart(ctx, f, info, how)
 	}
 	key := keyOf(info)
-	last := time.Now().Add(hashPatience)
+	last, hadNoTurn := time.Now().Add(hashPatience), false
 	lead := func(ours *flight) (again bool) {
 		defer s.flights.end(key, ours)
 		s.fly(ctx, f, info, how, ours)
-		return errors.As(ours.err, new(*limit.Error)) && time.Now().Before(last)
+		hadNoTurn = errors.As(ours.err, new(*limit.Error)) && time.Now().Before(last)
+		return hadNoTurn
 	}
 	for {
+		if hadNoTurn { // the callers that wait for the next hash begin it first: they may have a turn
+			s.flights.letOthersBegin(ctx, key)
+		}
 		before, ours, begin := s.flights.join(key, how)
 		if begin {
 			// The hash before this one can have ended since the caller has asked the index.
@@ -169,7 +174,29 @@ func (f *flights) join(key fileKey, how hashing) (before, ours *flight, begin bo
 	}
 	delete(f.next, key)
 	f.running[key] = ours
+	ours.hasBegun()
 	return nil, ours, true
+}
+
+// letOthersBegin waits until another caller has begun the next hash of a file, if any waits for it, for leadPatience at most: that
+// caller can have ended too.
+func (f *flights) letOthersBegin(ctx context.Context, key fileKey) {
+	f.mu.Lock()
+	next := f.next[key]
+	if next == nil || next.waiting == 0 {
+		f.mu.Unlock()
+		return
+	}
+	if next.begun == nil {
+		next.begun = make(chan struct{})
+	}
+	begun := next.begun
+	f.mu.Unlock()
+	select {
+	case <-begun:
+	case <-ctx.Done():
+	case <-time.After(leadPatience):
+	}
 }
 
 // begin reports whether the caller is to begin a flight: the flight before it has ended, and no other caller has begun
@@ -182,7 +209,14 @@ func (f *flights) begin(key fileKey, ours *flight) bool {
 	}
 	delete(f.next, key)
 	f.running[key], ours.late = ours, true
+	ours.hasBegun()
 	return true
+}
+
+func (one *flight) hasBegun() {
+	if one.begun != nil {
+		close(one.begun)
+	}
 }
 
 // leave ends the wait for a flight. A flight for which no caller waits is forgotten.

@@ -70,7 +70,7 @@ func (s *Store) knownSince(at time.Time) (known undo.Known, err error) {
 	for since := tree.Cursor(""); ; {
 		changes, err := s.feed.Read(since)
 		if errors.Is(err, tree.ErrNotExist) {
-			known.Begun, known.Changes = time.Time{}, nil // it was begun anew meanwhile
+			known.Begun, known.Changes, known.Before = time.Time{}, nil, undo.Census{} // it was begun anew meanwhile
 			break
 		}
 		if err != nil {
@@ -82,6 +82,9 @@ func (s *Store) knownSince(at time.Time) (known undo.Known, err error) {
 		for _, c := range changes {
 			if since = c.Cursor; c.Time.After(at.Add(-undo.EchoTime)) {
 				known.Changes = append(known.Changes, c)
+			}
+			if !c.Time.After(at) {
+				known.Before.Add(c)
 			}
 		}
 	}

@@ -309,6 +309,7 @@ func (u *partedUpload) Put(
 	}
 	up := &upload{s: u.s, name: name, opts: opts, staged: u.file.Staged(), size: u.rec.Length, synced: true,
 		sums: tree.Sums{crypto.SHA256: u.sum.Sum(nil)}}
+	up.tag = up.sums.Tag()
 	u.file.Ready(ctx, fs.Need{Name: name, Client: tree.ClientOf(ctx), Length: u.rec.Length, Arrived: true,
 		Ask: func() error { return u.s.Try(ctx, cond) }})
 	var err error
@@ -327,7 +328,7 @@ func (u *partedUpload) Put(
 	switch {
 	case err == nil:
 		// The commit is durable. Without the record, the next who asks finds no upload.
-		u.s.tellUpload(u.id, u.finish(up.sums.Tag()))
+		u.s.tellUpload(u.id, u.finish(up.tag))
 	case u.file.Committed():
 		// It has happened and may not last, or a local program has taken the bytes. There is nothing to try again with.
 		_ = u.Remove(ctx)

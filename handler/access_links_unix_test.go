@@ -15,43 +15,14 @@ import (
 
 	"ifmatch/etagfs"
 	"ifmatch/fs"
+	"ifmatch/internal/servertest"
 )
 
 // linkRules hide /h from all but ann. bob may read /mute without a list of it, and list /shut without reading it.
-const linkRules = `
-[[rule]]
-path = "/"
-who = ["authenticated"]
-effects = ["list"]
-[[rule]]
-path = "/"
-who = ["ann"]
-effects = ["all"]
-[[rule]]
-path = "/h"
-who = ["ann"]
-effects = ["all"]
-[[rule]]
-path = "/h/way/z"
-who = ["ann", "bob"]
-effects = ["list", "read"]
-[[rule]]
-path = "/open"
-who = ["anonymous"]
-effects = ["all"]
-[[rule]]
-path = "/mute"
-who = ["bob"]
-effects = ["read"]
-[[rule]]
-path = "/mute"
-who = ["ann"]
-effects = ["all"]
-[[rule]]
-path = "/shut"
-who = ["ann", "bob"]
-effects = ["list"]
-`
+var linkRules = servertest.Rules(
+	"/ authenticated list", "/ ann all", "/h ann all", "/h/way/z ann,bob list,read", "/open anonymous all",
+	"/mute bob read", "/mute ann all", "/shut ann,bob list",
+)
 
 // A linkWorld is a handler of a directory on the disk. The link open/l leads to what lead says.
 type linkWorld struct {
@@ -350,16 +321,9 @@ func TestMembersThroughLinksAreNotCounted(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	authority, _ := openAuthority(t, linkRules+`
-[[rule]]
-path = "/h/way/z/*"
-who = ["ann"]
-effects = ["list"]
-[[rule]]
-path = "/h/way/z/f"
-who = ["ann", "bob"]
-effects = ["list"]
-`)
+	authority, _ := openAuthority(t, linkRules+servertest.Rules(
+		"/h/way/z/* ann list", "/h/way/z/f ann,bob list",
+	))
 	store := storeOn(t, w.dir, fs.Options{Durability: fs.None}, etagfs.Options{})
 	h := newTestHandler(t, Config{Store: store, Auth: authority, MaxInfinite: 4})
 	for user, want := range map[string]int{"ann": http.StatusForbidden, "bob": http.StatusMultiStatus} {

@@ -17,6 +17,7 @@ import (
 	"ifmatch/etagfs"
 	"ifmatch/fs"
 	"ifmatch/handler/proxy"
+	"ifmatch/internal/servertest"
 	"ifmatch/tree"
 )
 
@@ -116,20 +117,9 @@ func reload(t *testing.T, authority *auth.Authority, config, text string) {
 
 // TestLinksNeedBothNames: through a link nothing is had that its target does not grant.
 func TestLinksNeedBothNames(t *testing.T) {
-	authority, _ := openAuthority(t, `
-[[rule]]
-path = "/pub"
-who = ["anonymous"]
-effects = ["all"]
-[[rule]]
-path = "/secret"
-who = ["ann"]
-effects = ["all"]
-[[rule]]
-path = "/secret/pub"
-who = ["anonymous"]
-effects = ["list", "read"]
-`)
+	authority, _ := openAuthority(t, servertest.Rules(
+		"/pub anonymous all", "/secret ann all", "/secret/pub anonymous list,read",
+	))
 	dir := t.TempDir()
 	for _, d := range []string{"pub", "secret/pub", "secret/d"} {
 		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
@@ -193,16 +183,9 @@ effects = ["list", "read"]
 
 // TestValidatorsNeedRead: a write tells the tag and the date of the new version to principals that may read it.
 func TestValidatorsNeedRead(t *testing.T) {
-	authority, _ := openAuthority(t, `
-[[rule]]
-path = "/"
-who = ["ann"]
-effects = ["all"]
-[[rule]]
-path = "/"
-who = ["bob"]
-effects = ["list", "create", "replace", "remove", "lock", "props"]
-`)
+	authority, _ := openAuthority(t, servertest.Rules(
+		"/ ann all", "/ bob list,create,replace,remove,lock,props",
+	))
 	h := newTestHandler(t, Config{Store: storeInMemory(t, "d/"), Auth: authority})
 	for _, user := range []string{"ann", "bob"} {
 		for _, method := range []string{"PUT", "PUT", "MKCOL"} {

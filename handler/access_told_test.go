@@ -12,40 +12,15 @@ import (
 
 	"ifmatch/auth"
 	"ifmatch/fs"
+	"ifmatch/internal/servertest"
 	"ifmatch/tree"
 )
 
 // toldRules hide /h from all but ann, and of /h/way/z and /seen tell bob something.
-const toldRules = `
-[[rule]]
-path = "/"
-who = ["anonymous"]
-effects = []
-[[rule]]
-path = "/h"
-who = ["ann"]
-effects = ["all"]
-[[rule]]
-path = "/h/way/z"
-who = ["cy"]
-effects = ["list", "read", "create"]
-[[rule]]
-path = "/open"
-who = ["anonymous"]
-effects = ["all"]
-[[rule]]
-path = "/seen"
-who = ["ann"]
-effects = ["all"]
-[[rule]]
-path = "/seen"
-who = ["bob"]
-effects = ["list", "replace", "remove", "props", "lock"]
-[[rule]]
-path = "/seen"
-who = ["cy"]
-effects = ["list"]
-`
+var toldRules = servertest.Rules(
+	"/ anonymous -", "/h ann all", "/h/way/z cy list,read,create", "/open anonymous all", "/seen ann all",
+	"/seen bob list,replace,remove,props,lock", "/seen cy list",
+)
 
 var accessAll = flag.Bool("access-all", false, "have the tests of what is told ask all, for anonymous too")
 

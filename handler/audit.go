@@ -105,7 +105,7 @@ func (s *server) linksAddress(w http.ResponseWriter, r *request, id string) erro
 	if r.Method == http.MethodPost {
 		return s.makeLink(w, r)
 	}
-	list, err := s.linksOf(maker)
+	list, err := s.linksOf(r.who.rules, maker)
 	switch {
 	case err != nil:
 		return err
@@ -125,14 +125,14 @@ func (s *server) linksAddress(w http.ResponseWriter, r *request, id string) erro
 	return s.tellLinks(w, http.StatusOK, links.Answer(list, s.Now(), s.href))
 }
 
-// linksOf returns the links that a client may list and revoke: all of the user, or, with an app token that has not all
+// linksOf returns the links that a client may list and revoke: all of the user, and none of an earlier user of that name, or, with an app token that has not all
 // rights of the user, those that were made with it.
-func (s *server) linksOf(who auth.Principal) ([]links.Link, error) {
+func (s *server) linksOf(rules *auth.Snapshot, who auth.Principal) ([]links.Link, error) {
 	list, err := s.links.List()
 	if err != nil {
 		return nil, err
 	}
-	all := list.Of(who.Name)
+	all := slices.DeleteFunc(list.Of(who.Name), func(l links.Link) bool { return !rules.Holds(l.Maker, l.Account) })
 	if who.Without != auth.None {
 		all = slices.DeleteFunc(all, func(l links.Link) bool { return l.Token != who.Token })
 	}
@@ -162,6 +162,7 @@ func (s *server) makeLink(w http.ResponseWriter, r *request) error {
 	}
 	maker := r.who.Principal()
 	asked.Maker, asked.Token, asked.Name = maker.Name, maker.Token, state.Name
+	asked.Account = r.who.rules.Account(maker.Name)
 	link, token, err := links.New(asked.Wish, s.Now())
 	if err != nil {
 		return &statusError{status: http.StatusBadRequest, detail: err.Error()}

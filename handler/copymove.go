@@ -220,6 +220,22 @@ func (a *asking) version(asked versions.Asked) (v tree.Version, hashed bool, err
 	return v, hashed, err
 }
 
+// Latest returns the change that made the version that is there, under the rights that the versions before it need. One
+// that moved a collection above tells nothing of who has made its members.
+func (a *asking) Latest() (tree.Change, error) {
+	if a.s.feed == nil {
+		return tree.Change{}, tree.ErrUnsupported
+	}
+	if !a.r.may(a.r.name, auth.History|auth.Read) {
+		return tree.Change{}, tree.ErrNotExist
+	}
+	c, err := a.s.feed.Latest(a.Context(), a.r.name)
+	if err == nil && (c.Name != a.r.name || c.Again || !c.State.Exists || !a.mayHave(&tree.Version{State: c.State})) {
+		err = tree.ErrNotExist
+	}
+	return c, err
+}
+
 // sendVersion answers with the content of a version, as a download: it was never meant to be shown as a page of this
 // server. The ETag is that of the content that was opened, which fails if it changes while it is sent. So a version
 // that had to be hashed is sent without one.

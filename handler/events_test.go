@@ -20,6 +20,7 @@ import (
 	"ifmatch/auth"
 	"ifmatch/etagfs"
 	"ifmatch/fs"
+	"ifmatch/internal/servertest"
 )
 
 // A following is a stream of events that a test reads.
@@ -139,28 +140,9 @@ func (f *following) want(lines ...string) {
 	}
 }
 
-const followRules = `
-[[rule]]
-path = "/"
-who = ["ann"]
-effects = ["all"]
-[[rule]]
-path = "/"
-who = ["bob"]
-effects = ["list", "read"]
-[[rule]]
-path = "/secret"
-who = ["ann"]
-effects = ["all"]
-[[rule]]
-path = "/names"
-who = ["ann"]
-effects = ["all"]
-[[rule]]
-path = "/names"
-who = ["bob"]
-effects = ["list"]
-`
+var followRules = servertest.Rules(
+	"/ ann all", "/ bob list,read", "/secret ann all", "/names ann all", "/names bob list",
+)
 
 // TestEventsByRules: each listener is told what it may list. A MOVE out of sight is a removal, and one into sight a
 // creation.
@@ -211,24 +193,7 @@ func TestEventsByRules(t *testing.T) {
 // TestRemovalsOnTheDiskTellNoName: bob may know of /way only if it is a collection, because of a name below it. Another
 // program removes what is there, and bob is told the same of a file and of a collection.
 func TestRemovalsOnTheDiskTellNoName(t *testing.T) {
-	const rules = `
-[[rule]]
-path = "/"
-who = ["ann"]
-effects = ["all"]
-[[rule]]
-path = "/"
-who = ["bob"]
-effects = ["list", "read"]
-[[rule]]
-path = "/way"
-who = ["ann"]
-effects = ["all"]
-[[rule]]
-path = "/way/to"
-who = ["ann", "bob"]
-effects = ["list", "read"]
-`
+	rules := servertest.Rules("/ ann all", "/ bob list,read", "/way ann all", "/way/to ann,bob list,read")
 	for name, layout := range map[string][]string{
 		"a file":                     {"way=1"},
 		"a collection":               {"way/"},

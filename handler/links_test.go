@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"ifmatch/auth"
+	"ifmatch/internal/servertest"
 	"ifmatch/links"
 	"ifmatch/tree"
 	"ifmatch/web"
@@ -35,27 +36,9 @@ type linked struct {
 }
 
 // sharedRules let ann do everything below docs, and bob read it.
-const sharedRules = `
-[[rule]]
-path = "/"
-who = ["ann"]
-effects = ["all"]
-
-[[rule]]
-path = "/docs"
-who = ["ann"]
-effects = ["all"]
-
-[[rule]]
-path = "/docs"
-who = ["bob"]
-effects = ["list", "read"]
-
-[[rule]]
-path = "/docs/secret"
-who = ["bob"]
-effects = ["all"]
-`
+var sharedRules = servertest.Rules(
+	"/ ann all", "/docs ann all", "/docs bob list,read", "/docs/secret bob all",
+)
 
 func openLinked(t *testing.T, rules string, config Config) *linked {
 	t.Helper()
@@ -736,4 +719,47 @@ func TestDropOnAReadOnlyServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.want(403, "PUT", "/.ifmatch/link/"+token+"/x", "x")
+}
+
+// TestLinkIsOfOneAccount: a user of the same name who is added later has no links of the earlier one, and sees none. A new
+// password that is told to the links ends none.
+func TestLinkIsOfOneAccount(t *testing.T) {
+	l := openLinked(t, sharedRules, Config{})
+	hash := func() string {
+		h, err := auth.NewHash("password")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return h
+	}
+	first, second, third := "ann:"+hash()+"\nbob:*\n", "ann:"+hash()+"\nbob:*\n", hash()
+	l.write("users", first)
+	href, id := l.make("ann", "/docs/a.txt")
+	l.want(200, "GET", href, "")
+	l.users("bob")
+	l.want(404, "GET", href, "")
+	l.write("users", second)
+	l.want(404, "GET", href, "")
+	list := askAs(t, l, "ann", "GET", "/.ifmatch/links", "").Body.String()
+	if w := askAs(t, l, "ann", "DELETE", "/.ifmatch/links/"+id, ""); w.Code != 404 || strings.Contains(list, id) {
+		t.Errorf("the second ann sees the link of the first one: %d, %s", w.Code, list)
+	}
+	l.write("users", first) // of a backup
+	l.want(200, "GET", href, "")
+
+	before, err := auth.ParseUsers(first, false)
+	if err == nil {
+		err = links.Carry(filepath.Join(l.dir, "users"), before, "ann", third, l.now)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.want(200, "GET", href, "") // the server has not read the users yet
+	l.write("users", "ann:"+third+"\nbob:*\n")
+	l.want(200, "GET", href, "")
+	l.write("users", second)
+	l.want(404, "GET", href, "")
+	l.make("ann", "/docs/a.txt")
+	l.write("users", first)
+	l.want(404, "GET", href, "") // the link of another ann has taken its place
 }

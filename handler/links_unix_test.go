@@ -35,3 +35,33 @@ func TestSymbolicLinksLeadOutOfNoShareLink(t *testing.T) {
 		}
 	}
 }
+
+// TestDropIntoALinkOnTheDisk: where the folder has become a symbolic link, nothing is there, whatever the name.
+func TestDropIntoALinkOnTheDisk(t *testing.T) {
+	dir := t.TempDir()
+	store := storeOn(t, dir, fs.Options{Durability: fs.None}, etagfs.Options{})
+	lay(t, store, "docs/", "docs/d/", "docs/e/", "docs/e/taken=x", "docs/up/", "docs/up/d/")
+	l := openLinked(t, sharedRules, Config{Store: store})
+	folder, _ := l.make("ann", "/docs/d/", "access", "drop")
+	below, _ := l.make("ann", "/docs/up/d/", "access", "drop")
+	l.want(201, "PUT", folder+"/f", "f")
+	l.want(201, "PUT", below+"/f", "f")
+	l.want(412, "PUT", below+"/f", "f")
+	for name, target := range map[string]string{"d": "e", "up": "."} {
+		name = filepath.Join(dir, "docs", name)
+		if err := os.RemoveAll(name); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(target, name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, href := range []string{folder, below} {
+		l.want(404, "PUT", href+"/new", "x")
+		l.want(404, "PUT", href+"/taken", "x")
+		l.want(404, "GET", href, "")
+	}
+	if members, err := os.ReadDir(filepath.Join(dir, "docs", "e")); err != nil || len(members) != 1 {
+		t.Errorf("behind the link are %v, %v", members, err)
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"ifmatch/fs"
 
 	"golang.org/x/net/webdav"
+	"ifmatch/internal/servertest"
 )
 
 const lockBody = `<lockinfo xmlns="DAV:"><lockscope><exclusive/></lockscope><locktype><write/></locktype></lockinfo>`
@@ -97,32 +98,10 @@ func TestLocksAreSharedOutAmongClients(t *testing.T) {
 // TestUnlockAsksForTheLogin: a client that sends its password only when asked ends its lock, too. The answer is the
 // same for each token and each name, but for an anonymous lock that is older than the rules.
 func TestUnlockAsksForTheLogin(t *testing.T) {
-	authority, _ := openAuthority(t, `
-[[rule]]
-path = "/"
-who = ["ann"]
-effects = ["list", "read", "lock", "create"]
-
-[[rule]]
-path = "/"
-who = ["anonymous"]
-effects = ["list", "read"]
-
-[[rule]]
-path = "/hidden"
-who = ["ann"]
-effects = ["all"]
-
-[[rule]]
-path = "/closed"
-who = ["authenticated"]
-effects = ["list", "read"]
-
-[[rule]]
-path = "/open"
-who = ["anonymous", "ann"]
-effects = ["list", "read", "lock", "create"]
-`)
+	authority, _ := openAuthority(t, servertest.Rules(
+		"/ ann list,read,lock,create", "/ anonymous list,read", "/hidden ann all",
+		"/closed authenticated list,read", "/open anonymous,ann list,read,lock,create",
+	))
 	layout := []string{"f=f", "hidden/", "hidden/f=f", "closed/", "closed/f=f", "open/", "open/f=f"}
 	h := newTestHandler(t, Config{Store: storeInMemory(t, layout...), Auth: authority})
 	const unknown = "<urn:uuid:11111111-1111-1111-1111-111111111111>"

@@ -189,6 +189,10 @@ func (s *server) readByLink(w http.ResponseWriter, r *request, below string) err
 
 // dropByLink answers a request to a link for dropping files: PUT creates a file, and a page has a form for browsers.
 func (s *server) dropByLink(w http.ResponseWriter, r *request, below string) error {
+	state, err := s.Store.Stat(r.Context(), r.link.Name(), r.reading(0))
+	if err != nil || !state.Collection || state.Link || state.Through {
+		return cmp.Or(err, tree.ErrNotExist) // else a name in a folder that is not there would be told to be taken
+	}
 	if r.Method == http.MethodPut {
 		if below == "" || r.slash || strings.Contains(below, "/") {
 			return &statusError{status: http.StatusForbidden, detail: "send a file with a name right below the link"}
@@ -206,10 +210,6 @@ func (s *server) dropByLink(w http.ResponseWriter, r *request, below string) err
 		return tree.ErrNotExist // nothing is read back
 	}
 	page := bylink.DropPage{Label: r.link.Label, Here: s.linkHref(r, "", true)}
-	state, err := s.Store.Stat(r.Context(), r.link.Name(), r.reading(0))
-	if err != nil || !state.Collection || state.Link || state.Through {
-		return cmp.Or(err, tree.ErrNotExist)
-	}
 	status := http.StatusOK
 	if r.Method == http.MethodPost {
 		if status, err = s.dropForm(w, r, &page); err != nil {

@@ -13,6 +13,7 @@ import (
 
 	"ifmatch/etagfs"
 	"ifmatch/fs"
+	"ifmatch/internal/servertest"
 )
 
 // An ownRoutes is a handler with all addresses of the program, and an upload that is under way.
@@ -203,24 +204,9 @@ func answerOf(w *httptest.ResponseRecorder) (int, string) {
 
 // TestUploadsAreRefusedAsAPut: who may not write a name learns the same of a PUT and of the creation of an upload.
 func TestUploadsAreRefusedAsAPut(t *testing.T) {
-	config := `
-[[rule]]
-path = "/"
-who = ["ann"]
-effects = ["all"]
-[[rule]]
-path = "/read"
-who = ["bob", "anonymous"]
-effects = ["list", "read"]
-[[rule]]
-path = "/drop"
-who = ["bob"]
-effects = ["create"]
-[[rule]]
-path = "/change"
-who = ["bob"]
-effects = ["list", "read", "replace"]
-`
+	config := servertest.Rules(
+		"/ ann all", "/read bob,anonymous list,read", "/drop bob create", "/change bob list,read,replace",
+	)
 	names := []string{"new", "f", "read/f", "read/new", "drop/f", "drop/new", "change/f", "change/new", "hidden/f",
 		"hidden/new", "none/new", "read", "link", "away", "through/f", "through/new", "dangling", "f/below",
 		".ifmatch/format", "hidden/.ifmatch/x"}

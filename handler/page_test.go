@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"ifmatch/fs"
+	"ifmatch/internal/servertest"
 	"ifmatch/tree"
 	"ifmatch/web"
 )
@@ -62,7 +63,7 @@ func TestPageIsForBrowsers(t *testing.T) {
 
 // Without the page, its addresses are reserved names, as all like them.
 func TestAddressesOfThePageAreThoseOfThePageAlone(t *testing.T) {
-	own := []string{"/.ifmatch/list?path=/", "/.ifmatch/zip?path=/", "/.ifmatch/search?path=/&q=f", "/.ifmatch/history?path=/f",
+	own := []string{"/.ifmatch/list?path=/", "/.ifmatch/zip?path=/", "/.ifmatch/search?path=/&q=f", "/.ifmatch/history?path=/f", "/.ifmatch/latest?path=/f",
 		"/.ifmatch/" + web.AssetDir() + "page.js"}
 	for _, target := range own {
 		for _, mode := range []web.Mode{web.List, web.Off} {
@@ -122,20 +123,10 @@ func (l listed) names() (names []string) {
 	return names
 }
 
-const someHidden = `
-[[rule]]
-path = "/"
-who = ["ann", "bob"]
-effects = ["list", "read", "create", "replace", "remove", "history"]
-[[rule]]
-path = "/open/secret"
-who = ["ann"]
-effects = ["list", "read", "history", "create", "replace", "remove"]
-[[rule]]
-path = "/open/shown"
-who = ["ann", "bob"]
-effects = ["list"]
-`
+var someHidden = servertest.Rules(
+	"/ ann,bob list,read,create,replace,remove,history",
+	"/open/secret ann list,read,history,create,replace,remove", "/open/shown ann,bob list",
+)
 
 // TestPageTellsOnlyWhatItsAskerMayKnow: as a listing does, in each of its answers.
 func TestPageTellsOnlyWhatItsAskerMayKnow(t *testing.T) {
@@ -170,12 +161,47 @@ func TestPageTellsOnlyWhatItsAskerMayKnow(t *testing.T) {
 			t.Errorf("%s has the archive %v", user, inside)
 		}
 	}
-	for _, address := range []string{"list", "zip", "history", "search"} {
+	for _, address := range []string{"list", "zip", "history", "latest", "search"} {
 		if w := askAs(t, h, "bob", "GET", "/.ifmatch/"+address+"?q=a&path=/open/secret/", ""); w.Code != 404 {
 			t.Errorf("%s of what bob may not see: %d, %s", address, w.Code, w.Body)
 		}
 		if w := ask(t, h, "GET", "/.ifmatch/"+address+"?q=a&path=/open/", ""); w.Code != 401 {
 			t.Errorf("%s by nobody: %d", address, w.Code)
+		}
+	}
+}
+
+// The latest change tells who has made the version that is there, to those who may know the history.
+func TestTheMakerOfAVersionIsToldToThoseWhoMayKnow(t *testing.T) {
+	authority, _ := openAuthority(t, someHidden)
+	h := newTestHandler(t, Config{Page: web.Full, Auth: authority,
+		Store: storeInMemory(t, "open/", "open/secret/", "open/secret/a=2", "open/shown=3", "open/d/")})
+	do := func(user, method, target, body string, headers ...string) string {
+		t.Helper()
+		w := askAs(t, h, user, method, target, body, headers...)
+		if w.Code >= 300 {
+			t.Fatalf("%s by %s: %d, %s", target, user, w.Code, w.Body)
+		}
+		return w.Body.String()
+	}
+	latest := func(user, path string) string { return do(user, "GET", "/.ifmatch/latest?path="+path, "") }
+	do("ann", "PUT", "/open/new", "1")
+	do("bob", "PUT", "/open/new", "2")
+	do("ann", "MOVE", "/open/secret/a", "", "Destination:/open/out")
+	do("ann", "PUT", "/open/d/f", "1")
+	do("bob", "MOVE", "/open/d/", "", "Destination:/open/e/")
+	for _, test := range []struct{ user, path, has, hasNot string }{
+		{"ann", "/open/new", `"cause":"PUT","by":"bob"`, ""},
+		{"bob", "/open/new", `"etag":"\"`, "ann"},
+		{"bob", "/open/shown", "{}", "ann"},                         // what cannot be read has no history
+		{"bob", "/open/out", `"cause":"MOVE","by":"ann"`, "secret"}, // and not from where
+		{"ann", "/open/e/f", "{}", "bob"},                           // the folder was moved, and not written
+		{"ann", "/open/e/", `"cause":"MOVE","by":"bob"`, `"d"`},
+		{"ann", "/open/", "", "bob"},
+	} {
+		if got := latest(test.user, test.path); !strings.Contains(got, test.has) ||
+			test.hasNot != "" && strings.Contains(got, test.hasNot) {
+			t.Errorf("%s asks about %s: %s", test.user, test.path, got)
 		}
 	}
 }

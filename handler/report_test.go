@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/net/webdav"
 
+	"ifmatch/internal/servertest"
 	"ifmatch/tree"
 	"ifmatch/tree/memtree"
 )
@@ -289,15 +290,7 @@ func TestFollowerByReports(t *testing.T) {
 // TestReportsShowWhatTheRulesShow: a member that goes out of sight is gone, and one that comes into sight is new. A
 // token is of one user, and of the rules.
 func TestReportsShowWhatTheRulesShow(t *testing.T) {
-	const rules = `[[rule]]
-path = "/"
-who = ["authenticated"]
-effects = ["all"]
-[[rule]]
-path = "/c/secret"
-who = ["ann"]
-effects = ["all"]
-`
+	rules := servertest.Rules("/ authenticated all", "/c/secret ann all")
 	authority, file := openAuthority(t, rules)
 	h := newTestHandler(t, Config{Store: storeInMemory(t, "c/", "c/f=1", "c/secret/", "c/secret/s=2"), Auth: authority})
 	sync := func(user, token string) synced {
@@ -380,15 +373,7 @@ func TestSyncTokensInIf(t *testing.T) {
 
 // TestSyncTokensInIfOfWhatIsHidden: who may not list all below a collection is not told whether something has changed.
 func TestSyncTokensInIfOfWhatIsHidden(t *testing.T) {
-	authority, _ := openAuthority(t, `[[rule]]
-path = "/"
-who = ["authenticated"]
-effects = ["all"]
-[[rule]]
-path = "/c/secret"
-who = ["ann"]
-effects = ["all"]
-`)
+	authority, _ := openAuthority(t, servertest.Rules("/ authenticated all", "/c/secret ann all"))
 	h := newTestHandler(t, Config{Store: storeInMemory(t, "c/", "c/f=1", "c/d/", "c/secret/"), Auth: authority})
 	for _, test := range []struct {
 		user, name string

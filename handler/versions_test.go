@@ -12,6 +12,7 @@ import (
 
 	"ifmatch/etagfs"
 	"ifmatch/fs"
+	"ifmatch/internal/servertest"
 	"ifmatch/tree"
 )
 
@@ -201,24 +202,10 @@ func TestFolderComesBack(t *testing.T) {
 
 // Versions need history and read, on the name that they had and on the name that is asked about.
 func TestVersionsAskRules(t *testing.T) {
-	authority, _ := openAuthority(t, `
-[[rule]]
-path = "/"
-who = ["ann"]
-effects = ["list", "read", "history", "create", "replace", "remove"]
-[[rule]]
-path = "/"
-who = ["bob"]
-effects = ["list", "read", "create", "replace", "remove"]
-[[rule]]
-path = "/d"
-who = ["ann"]
-effects = ["list", "history"]
-[[rule]]
-path = "/d/f"
-who = ["ann", "bob"]
-effects = ["list", "read", "history"]
-`)
+	authority, _ := openAuthority(t, servertest.Rules(
+		"/ ann list,read,history,create,replace,remove", "/ bob list,read,create,replace,remove",
+		"/d ann list,history", "/d/f ann,bob list,read,history",
+	))
 	h := newTestHandler(t, Config{Store: withVersions(t), Auth: authority})
 	const at = "/.ifmatch/versions/"
 	for _, test := range []struct {

@@ -6,11 +6,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	iofs "io/fs"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"ifmatch/auth"
+	"ifmatch/tree"
 )
 
 // File returns the name of the file with the links that belongs to a users file.
@@ -102,7 +107,7 @@ var ErrTooMany = errors.New("there are as many links as there may be: revoke one
 
 // change edits the list of the file of some users. Expired links are dropped with each change.
 func change(users string, now time.Time, fn func(*List) error) error {
-	return auth.EditFile(users, File(users), func(text string) (string, error) {
+	return inWords(auth.EditFile(users, File(users), func(text string) (string, error) {
 		l, err := Parse(text)
 		if err != nil {
 			return "", fmt.Errorf("%s cannot be read: %w", File(users), err)
@@ -112,16 +117,79 @@ func change(users string, now time.Time, fn func(*List) error) error {
 			return "", err
 		}
 		return l.String(), nil
-	})
+	}))
+}
+
+// patience is when a client may try again to make a link where somebody who runs the server has to help first.
+const patience = time.Minute
+
+// inWords returns the error of a change as one of the contract, with the sentence that a client gets.
+func inWords(err error) error {
+	switch {
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return &tree.StorageError{Kind: tree.ErrNoSpace, Err: err, Hint: "there is no room for the file of share links; " +
+			"nothing has changed; whoever runs the server can make room"}
+	case errors.Is(err, iofs.ErrPermission), errors.Is(err, syscall.EROFS):
+		return &tree.StorageError{Kind: tree.ErrUnavailable, Err: err, RetryAfter: patience, Hint: "the server may not write its " +
+			"file of share links; nothing has changed; whoever runs the server can let it write beside the users file"}
+	case errors.Is(err, auth.ErrEdited):
+		return &tree.StorageError{Kind: tree.ErrBusy, Err: err, Hint: "another program is changing the share links; nothing has " +
+			"been done, try again"}
+	}
+	return err
+}
+
+// CheckKept returns why links cannot be kept beside some users, or nil. It changes nothing.
+func CheckKept(users string) error {
+	if _, err := ReadList(users); err != nil {
+		return err
+	}
+	name := File(users)
+	if target, err := filepath.EvalSymlinks(name); err == nil {
+		name = target
+	}
+	f, err := os.OpenFile(name, os.O_RDWR, 0)
+	if err == nil {
+		err = f.Close()
+	}
+	if err != nil && !errors.Is(err, iofs.ErrNotExist) {
+		return err
+	}
+	// A change replaces the file, and makes it beside the old one.
+	if f, err = os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*"); err != nil {
+		return err
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
 }
 
 // Add adds a link to the file of some users. It is on the disk when Add returns.
 func Add(users string, link Link, now time.Time) error {
 	return change(users, now, func(l *List) error {
+		l.all = slices.DeleteFunc(l.all, func(old *Link) bool { return link.replaces(old) })
 		if len(l.all) >= MaxLinks || len(l.Of(link.Maker)) >= MaxOfMaker {
 			return ErrTooMany
 		}
 		l.add(&link)
+		return nil
+	})
+}
+
+// replaces reports whether another link is of an earlier user with the name of the maker of this one.
+func (l *Link) replaces(old *Link) bool {
+	if old.Maker != l.Maker || old.Account == "" || l.Account == "" {
+		return false
+	}
+	return !slices.Contains(strings.Fields(old.Account), l.Account)
+}
+
+// Carry keeps the links of a maker when the hash of the password becomes another one: see [auth.Users.Carried].
+func Carry(users string, before *auth.Users, maker, hash string, now time.Time) error {
+	return change(users, now, func(l *List) error {
+		for _, link := range l.all {
+			if link.Maker == maker {
+				link.Account = before.Carried(maker, link.Account, hash)
+			}
+		}
 		return nil
 	})
 }

@@ -76,12 +76,15 @@ type Link struct {
 	ID    string `json:"id"` // tells links apart, and is no secret
 	Maker string `json:"maker"`
 	// Token is the app token with which it was made, which it ends with: "" for the password of the maker.
-	Token  string `json:"token,omitempty"`
-	Path   string `json:"path"` // the name, escaped as in a URL, with a slash before it: names are any bytes
-	Access Access `json:"access"`
-	Label  string `json:"label,omitempty"`
-	SHA256 string `json:"sha256"`             // of the token of the link, in hex
-	Hash   string `json:"password,omitempty"` // of the password: "" for none
+	Token string `json:"token,omitempty"`
+	// Account is that of the maker, as [auth.Users.Holds] takes it, so that the link ends with a maker who is removed by
+	// hand. "" is in files of earlier versions: it is of each user of that name.
+	Account string `json:"account,omitempty"`
+	Path    string `json:"path"` // the name, escaped as in a URL, with a slash before it: names are any bytes
+	Access  Access `json:"access"`
+	Label   string `json:"label,omitempty"`
+	SHA256  string `json:"sha256"`             // of the token of the link, in hex
+	Hash    string `json:"password,omitempty"` // of the password: "" for none
 	// Created and Expires have whole seconds.
 	Created time.Time `json:"created"`
 	Expires time.Time `json:"expires"`
@@ -92,6 +95,7 @@ type Link struct {
 // A Wish is what a maker says of a new link.
 type Wish struct {
 	Maker, Token string
+	Account      string // of the maker: see [auth.Users.Account]
 	Name         string // in the tree
 	Access       Access
 	Label        string
@@ -109,7 +113,7 @@ func New(w Wish, now time.Time) (l Link, token string, err error) {
 	token = excerpt.LinkToken + base64.RawURLEncoding.EncodeToString(random[:32])
 	l = Link{
 		ID:    strings.ToLower(base32.StdEncoding.EncodeToString(random[32:])),
-		Maker: w.Maker, Token: w.Token, Path: escaped(w.Name), Access: w.Access, Label: w.Label, SHA256: sumOf(token),
+		Maker: w.Maker, Token: w.Token, Account: w.Account, Path: escaped(w.Name), Access: w.Access, Label: w.Label, SHA256: sumOf(token),
 		Created: now.UTC().Truncate(time.Second), Expires: w.Expires.UTC().Truncate(time.Second),
 	}
 	switch {
@@ -161,6 +165,9 @@ func (l *Link) check() error {
 	}
 	if l.Expires.IsZero() {
 		return errors.New("it has no expiry")
+	}
+	if err := auth.CheckAccounts(l.Account); err != nil {
+		return err
 	}
 	if l.Hash != "" {
 		if err := auth.CheckHash(l.Hash); err != nil {
@@ -222,5 +229,6 @@ func (l *Link) Title() string {
 // Principal returns who asks by the link: its maker, without all but the effects of the link, and without those on other
 // names.
 func (l *Link) Principal() auth.Principal {
-	return auth.Principal{Name: l.Maker, Token: l.Token, Without: auth.All &^ l.Access.Effects(), Link: l.ID, Root: l.name}
+	return auth.Principal{Name: l.Maker, Token: l.Token, Without: auth.All &^ l.Access.Effects(), Link: l.ID, Root: l.name,
+		Account: l.Account}
 }

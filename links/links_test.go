@@ -7,10 +7,12 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
 	"ifmatch/auth"
+	"ifmatch/tree"
 )
 
 var now = time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
@@ -229,5 +231,43 @@ func TestPrincipalOfALink(t *testing.T) {
 		if gone.Effects("a/b") != auth.None || gone.Seen("a/b") {
 			t.Errorf("a maker who is no user has %v", gone.Effects("a/b"))
 		}
+	}
+}
+
+// TestFailuresOfTheFile: a client is told whose turn it is, and the cause is for the log.
+func TestFailuresOfTheFile(t *testing.T) {
+	for cause, kind := range map[error]error{
+		syscall.EACCES: tree.ErrUnavailable, syscall.EPERM: tree.ErrUnavailable, syscall.EROFS: tree.ErrUnavailable,
+		syscall.ENOSPC: tree.ErrNoSpace, syscall.EDQUOT: tree.ErrNoSpace, auth.ErrEdited: tree.ErrBusy,
+	} {
+		err := inWords(fmt.Errorf("users.links: %w", cause))
+		told := new(tree.StorageError)
+		if !errors.Is(err, kind) || !errors.Is(err, cause) || !errors.As(err, &told) || !strings.Contains(told.Hint, "nothing has") {
+			t.Errorf("%v becomes %v", cause, err)
+		}
+	}
+	if err := inWords(os.ErrInvalid); err != os.ErrInvalid {
+		t.Errorf("another error becomes %v", err)
+	}
+}
+
+// TestCheckKept: it finds what a change would fail of, and leaves nothing.
+func TestCheckKept(t *testing.T) {
+	dir := t.TempDir()
+	users := filepath.Join(dir, "users")
+	if err := CheckKept(users); err != nil {
+		t.Error(err)
+	}
+	if err := CheckKept(filepath.Join(dir, "none", "users")); err == nil {
+		t.Error("links are kept in a directory that is not there")
+	}
+	if err := os.WriteFile(File(users), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := CheckKept(users); err == nil {
+		t.Error("links are kept in a file that cannot be read")
+	}
+	if members, err := os.ReadDir(dir); err != nil || len(members) != 1 {
+		t.Errorf("it leaves %v, %v", members, err)
 	}
 }

@@ -194,34 +194,6 @@ func (s *sender) send(ctx context.Context) (tag string, err error) {
 	}
 }
 
-// endPatience is how long the end of an upload that has failed is waited for: a server that still reads the last part
-// from a broken line takes up to ten seconds to leave it, and one that starts again takes its time too.
-const endPatience = 20 * time.Second
-
-// Left is the message about an upload that could not be ended.
-const Left = "the server could not be asked to end the upload: what has been sent stays there until it expires"
-
-// end ends an upload that has failed, so that its bytes do not lie on the server until they expire.
-func (s *sender) end(ctx context.Context) {
-	if s.upload == nil {
-		return
-	}
-	s.failed = nil // it is not about this
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), min(endPatience, s.patience))
-	defer cancel()
-	for ctx.Err() == nil {
-		_, err := s.ask(ctx, http.MethodDelete, s.upload, nil, 0, nil)
-		if passing := new(passingError); !errors.As(err, passing) {
-			return
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(s.pause):
-		}
-	}
-	s.meter.Printf(Left)
-}
-
 // step creates the upload or, if there is one, asks how far it is and sends the rest. It returns how far that is, and the
 // ETag of the new version if the file has come.
 func (s *sender) step(ctx context.Context) (offset int64, tag string, err error) {

@@ -237,6 +237,21 @@ func (b below) Restore(
 
 func (b below) Now(ctx context.Context) (tree.Cursor, error) { return b.Store.(tree.Feed).Now(ctx) }
 
+func (b below) Latest(ctx context.Context, name string) (tree.Change, error) {
+	c, err := b.Store.(tree.Feed).Latest(ctx, b.in(name))
+	if err == nil && c.Name != b.at && !tree.Below(c.Name, b.at) {
+		err = tree.ErrNotExist
+	}
+	if err != nil {
+		return tree.Change{}, err
+	}
+	c.Name, c.State.Name = b.out(c.Name), b.out(c.State.Name)
+	if c.From != "" {
+		c.From = b.out(c.From)
+	}
+	return c, nil
+}
+
 func (b below) Changes(ctx context.Context, since, until tree.Cursor) iter.Seq2[tree.Change, error] {
 	return func(yield func(tree.Change, error) bool) {
 		for c, err := range b.Store.(tree.Feed).Changes(ctx, since, until) {

@@ -122,6 +122,27 @@ func (sh *share) change(c tree.Change) (told tree.Change, ok bool) {
 	return c, true
 }
 
+// Latest implements [tree.Feed]. A collection above shares never came: it is there because of them.
+func (s *Store) Latest(ctx context.Context, name string) (tree.Change, error) {
+	p := s.place(name)
+	if p.share == nil {
+		return tree.Change{}, tree.ErrNotExist
+	}
+	feed, ok := p.share.Store.(tree.Feed)
+	if !ok {
+		return tree.Change{}, errNoFeed
+	}
+	c, err := feed.Latest(ctx, p.inner)
+	if err != nil {
+		return tree.Change{}, p.share.told(err)
+	}
+	if c, ok = p.share.change(c); !ok {
+		return tree.Change{}, tree.ErrNotExist
+	}
+	c.Cursor = "" // of one share alone
+	return c, nil
+}
+
 // Changes implements [tree.Feed].
 func (s *Store) Changes(ctx context.Context, since, until tree.Cursor) iter.Seq2[tree.Change, error] {
 	return func(yield func(tree.Change, error) bool) {

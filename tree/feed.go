@@ -50,6 +50,18 @@ func (c Change) Deep() bool {
 // OverCollection reports whether a collection can have been at Name before the change.
 func (c Change) OverCollection() bool { return !c.Created && !c.OldFile && c.Old == "" }
 
+// Brought reports whether a change can have brought to a name the resource that is there after it, or have taken one away
+// from there: a change of that name, or of a collection above. A change of properties is none.
+func (c Change) Brought(name string) bool {
+	switch {
+	case c.Cause == "PROPPATCH":
+		return false
+	case name == c.Name, c.From != "" && name == c.From:
+		return true
+	}
+	return c.Deep() && (Below(name, c.Name) || c.From != "" && Below(name, c.From))
+}
+
 // Unsure reports whether it is not known that a collection was at Name before the change, nor that none was. A client that
 // may know of Name only if a collection is there must not be told the name.
 func (c Change) Unsure() bool {
@@ -130,6 +142,11 @@ type Feed interface {
 	// crash the last change may be one that has not taken place. [ErrNotExist] means that the store has forgotten
 	// changes after the cursor, or never had that cursor, so that the tree has to be listed again.
 	Changes(ctx context.Context, since, until Cursor) iter.Seq2[Change, error]
+
+	// Latest returns the latest change by which the resource at a name came there, or went from there: see
+	// [Change.Brought]. It looks through the changes that are kept, and waits for none. [ErrNotExist] means that there
+	// is none among them.
+	Latest(ctx context.Context, name string) (Change, error)
 }
 
 // A FeedView is a [View] of a store that is a [Feed].

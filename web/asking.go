@@ -40,6 +40,9 @@ type Asking interface {
 	Open(name string) (tree.Content, tree.State, error)
 	// Versions yields what the history keeps of the name and of all names below, as far as the principal may know it.
 	Versions() iter.Seq2[tree.Version, error]
+	// Latest returns the change that made the version that is there, if that is known and the principal may know of it.
+	// The error is [tree.ErrNotExist] if not.
+	Latest() (tree.Change, error)
 	// OpenVersion opens one of these versions, if it is a file.
 	OpenVersion(id string) (tree.Content, tree.Version, error)
 	// Restore makes one of these versions the current one, under the condition of the request, and answers.
@@ -63,6 +66,7 @@ var Addresses = map[string]Address{
 	"list":    {Method: http.MethodGet, As: "PROPFIND", Serve: list},
 	"search":  {Method: http.MethodGet, As: "PROPFIND", Serve: search},
 	"zip":     {Method: http.MethodGet, As: "PROPFIND", Plain: true, Serve: archive},
+	"latest":  {Method: http.MethodGet, As: "PROPFIND", Serve: latest},
 	"history": {Method: http.MethodGet, As: "PROPFIND", Serve: history},
 	"version": {Method: http.MethodGet, As: "PROPFIND", Plain: true, Serve: oldVersion},
 	"restore": {Method: http.MethodPost, As: "restore", Plain: true, Serve: restore},
@@ -282,6 +286,25 @@ func history(a Asking) error {
 	return s.end(err, struct {
 		Complete bool `json:"complete"`
 	}{complete})
+}
+
+// latest answers with the change that made the version that is there, and with an empty object if it is not known.
+func latest(a Asking) error {
+	c, err := a.Latest()
+	if err != nil && !errors.Is(err, tree.ErrNotExist) && !errors.Is(err, tree.ErrUnsupported) {
+		return err
+	}
+	var known struct {
+		Cause string     `json:"cause,omitempty"`
+		By    string     `json:"by,omitempty"`
+		Time  *time.Time `json:"time,omitempty"`
+		ETag  tree.ETag  `json:"etag,omitempty"` // of the version, if it was known
+	}
+	if err == nil {
+		at := c.Time.UTC()
+		known.Cause, known.By, known.Time, known.ETag = c.Cause, string(c.Principal), &at, c.State.Tag
+	}
+	return json.NewEncoder(a.Begin("application/json")).Encode(known)
 }
 
 // restore makes the version with the parameter id the current one.

@@ -25,8 +25,8 @@ func (v LoginView) Assets() string { return v.Own + AssetDir() }
 func WriteLogin(w io.Writer, v LoginView) error { return loginPage().Execute(w, v) }
 
 var loginPage = sync.OnceValue(func() *template.Template {
-	return template.Must(template.New("login").Parse(`<!doctype html>
-<html lang="en">
+	return template.Must(template.New("login").Funcs(Funcs).Parse(`<!doctype html>
+<html lang="{{t "lang"}}">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -34,7 +34,7 @@ var loginPage = sync.OnceValue(func() *template.Template {
 <meta name="robots" content="noindex">
 {{- if .Again}}
 <meta http-equiv="refresh" content="0">{{end}}
-<title>Log in</title>
+<title>{{t "login"}}</title>
 <link rel="stylesheet" href="{{.Assets}}style.css">
 <link rel="stylesheet" href="{{.Assets}}login.css">
 <link rel="icon" href="{{.Assets}}icon.svg">
@@ -44,23 +44,23 @@ var loginPage = sync.OnceValue(func() *template.Template {
 <body class="login">
 <main>
 {{- if .Again}}
-<p><a href="{{.To}}">Continue</a></p>
+<p><a href="{{.To}}">{{t "login.go"}}</a></p>
 {{- else if .NoForm}}
-<h1>No login here</h1>
+<h1>{{t "login.none"}}</h1>
 <p>{{.NoForm}}</p>
 {{- else}}
-<h1>Log in</h1>
+<h1>{{t "login"}}</h1>
 <form method="post" action="{{.Own}}login">
 <input type="hidden" name="to" value="{{.To}}">
-<label for="name">Name</label>
+<label for="name">{{t "name"}}</label>
 <input id="name" name="name" value="{{.Name}}" autocomplete="username" autocapitalize="none" spellcheck="false" required
 {{- if not .Name}} autofocus{{end}}>
-<label for="password">Password</label>
+<label for="password">{{t "password"}}</label>
 <input id="password" name="password" type="password" autocomplete="current-password" required
 {{- if .Name}} autofocus{{end}}>
 {{- with .Problem}}
 <p class="problem" role="alert">{{.}}</p>{{end}}
-<button class="main">Log in</button>
+<button class="main">{{t "login"}}</button>
 </form>
 {{- end}}
 </main>

@@ -187,8 +187,8 @@ func collectionsFirst(base string, collection bool) string {
 }
 
 var page = sync.OnceValue(func() *template.Template {
-	return template.Must(template.New("page").Parse(`<!doctype html>
-<html lang="en">
+	return template.Must(template.New("page").Funcs(Funcs).Parse(`<!doctype html>
+<html lang="{{t "lang"}}">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -204,15 +204,15 @@ var page = sync.OnceValue(func() *template.Template {
 </head>
 <body data-own="{{.Own}}" data-assets="{{.Assets}}" data-path="{{.Here}}" {{if .Links}}data-links="true" {{end}}data-total="{{.Total}}" data-before="{{.Before}}">
 <header>
-<nav aria-label="Path"><ol class="crumbs">
+<nav aria-label="{{t "path"}}"><ol class="crumbs">
 {{- range $i, $c := .Crumbs}}<li><a href="{{$c.Href}}"><bdi>{{$c.Name}}</bdi></a></li>{{end -}}
 </ol></nav>
 {{- with .Login}}
 {{- if .User}}
-<form class="who" method="post" action="{{$.Own}}logout"><bdi title="Logged in">{{.User}}</bdi>
-{{- if .Out}}<input type="hidden" name="to" value="{{$.Here}}"><button>Log out</button>{{end}}</form>
+<form class="who" method="post" action="{{$.Own}}logout"><bdi title="{{t "login.as"}}">{{.User}}</bdi>
+{{- if .Out}}<input type="hidden" name="to" value="{{$.Here}}"><button>{{t "logout"}}</button>{{end}}</form>
 {{- else if .In}}
-<p class="who"><a class="button" href="{{$.Own}}login?to={{$.Here}}">Log in</a></p>
+<p class="who"><a class="button" href="{{$.Own}}login?to={{$.Here}}">{{t "login"}}</a></p>
 {{- end}}
 {{- end}}
 <div id="status"></div>
@@ -221,15 +221,16 @@ var page = sync.OnceValue(func() *template.Template {
 <h1 class="hidden">{{(index .Crumbs (len (slice .Crumbs 1))).Name}}</h1>
 <div id="tools"></div>
 <table id="files">
-<thead><tr><th scope="col">Name</th><th scope="col">Size</th><th scope="col">Changed</th></tr></thead>
+<thead><tr><th scope="col">{{t "name"}}</th><th scope="col">{{t "size"}}</th><th scope="col">{{t "changed"}}</th></tr></thead>
 <tbody>
 {{range .Rows}}<tr><td><a href="{{.Href}}"{{if .Collection}} class="dir"{{end}}><bdi>{{.Name}}</bdi></a></td>
 {{- ""}}<td{{if .Bytes}} data-n="{{.Bytes}}"{{end}}>{{.Size}}</td><td>{{if .Date}}<time datetime="{{.Date}}">{{.When}}</time>{{end}}</td></tr>
 {{end}}</tbody>
 </table>
 <p id="more">
-{{- if not .Rows}}Nothing is here.{{else if .Next}}{{.First}} to {{.Last}} of {{.Total}}. <a href="{{.Next}}" rel="next">Next</a>
-{{- else if .Before}}{{.First}} to {{.Last}} of {{.Total}}. <a href="{{.Here}}">First</a>{{end}}</p>
+{{- if not .Rows}}{{t "empty"}}
+{{- else if .Next}}{{t "page.rows" .First .Last .Total}} <a href="{{.Next}}" rel="next">{{t "page.next"}}</a>
+{{- else if .Before}}{{t "page.rows" .First .Last .Total}} <a href="{{.Here}}">{{t "page.first"}}</a>{{end}}</p>
 </main>
 </body>
 </html>
@@ -238,6 +239,6 @@ var page = sync.OnceValue(func() *template.Template {
 
 // Modules are the scripts that the page needs at once, so that the browser asks for all of them at once.
 func (View) Modules() []string {
-	return []string{"dom.js", "strings.js", "requests.js", "client.js", "table.js", "actions.js", "dialog.js",
+	return []string{"dom.js", "strings.js", "english.js", "requests.js", "client.js", "table.js", "actions.js", "dialog.js",
 		"login.js"}
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"path"
 	"regexp"
 	"slices"
@@ -145,28 +146,69 @@ func TestScriptsAreWhole(t *testing.T) {
 	}
 }
 
-// The words that scripts ask for are in the table, and none is there in vain.
-func TestEachWordOfThePageIsInTheTable(t *testing.T) {
+// htmlFiles have the HTML that the server writes for people.
+var htmlFiles = []string{"page.go", "login.go", "../handler/bylink/drop.go", "../handler/autoindex/autoindex.go"}
+
+// The texts that scripts and templates ask for are in the table, and none is there in vain.
+func TestEachTextOfThePageIsInTheTable(t *testing.T) {
 	files, _ := all()
-	table := string(files["strings.js"].content)
-	words := map[string]bool{}
-	for _, m := range regexp.MustCompile(`"([a-zA-Z.]+)":\s+"`).FindAllStringSubmatch(table, -1) {
-		used := false
-		words[m[1]] = true
-		for name, a := range files {
-			if name != "strings.js" && path.Ext(name) == ".js" && strings.Contains(string(a.content), `"`+m[1]+`"`) {
-				used = true
-			}
-		}
-		if prefix, _, _ := strings.Cut(m[1], "."); !used && prefix != "merge" && prefix != "history" {
-			t.Errorf("the word %q is never used", m[1])
+	used := map[string]bool{}
+	ask := regexp.MustCompile(`\b(?:t|Text)(?:\(| )"([^"]+)"`)
+	any := regexp.MustCompile(`"([a-zA-Z.]+)"`)
+	sources := map[string]string{}
+	for name, a := range files {
+		if path.Ext(name) == ".js" && !slices.Contains([]string{"editor.js", "merge-worker.js", "english.js"}, name) {
+			sources[name] = string(a.content)
 		}
 	}
-	for name, a := range files {
-		for _, m := range regexp.MustCompile(`\bt\("([^"]+)"`).FindAllStringSubmatch(string(a.content), -1) {
-			if name != "editor.js" && !words[m[1]] {
-				t.Errorf("%s asks for the word %q, which is not there", name, m[1])
+	for _, name := range htmlFiles {
+		content, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sources[name] = string(content)
+	}
+	for name, source := range sources {
+		for _, m := range any.FindAllStringSubmatch(source, -1) {
+			used[m[1]] = true
+		}
+		for _, m := range ask.FindAllStringSubmatch(source, -1) {
+			if texts()[m[1]] == "" {
+				t.Errorf("%s asks for the text %q, which is not there", name, m[1])
 			}
+		}
+	}
+	for key := range texts() {
+		if prefix, _, _ := strings.Cut(key, "."); !used[key] && prefix != "merge" && prefix != "history" {
+			t.Errorf("the text %q is never used", key)
+		}
+	}
+	if len(texts()) < 150 || !used["login"] || Text("page.rows", "{1}", 2, 3) != "{1} to 2 of 3." {
+		t.Errorf("%d texts, and %q", len(texts()), Text("page.rows", "{1}", 2, 3))
+	}
+}
+
+// What people read in the HTML of the server comes from the same table.
+func TestHTMLHasNoTextOfItsOwn(t *testing.T) {
+	literal := regexp.MustCompile("(?s)`([^`]*<[^`]*)`")
+	bare := regexp.MustCompile(`(?s)\{\{.*?\}\}|<style>.*?</style>|<[^>]*>|%(\[\d\])?[a-z]`)
+	label := regexp.MustCompile(`\b(?:title|alt|aria-label|placeholder)="[^"{][^"]*"`)
+	for _, name := range htmlFiles {
+		content, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := literal.FindAllStringSubmatch(string(content), -1)
+		for _, m := range found {
+			if text := regexp.MustCompile(`[a-zA-Z]{2,}.*`).FindString(bare.ReplaceAllString(m[1], "")); text != "" {
+				t.Errorf("%s has the text %q", name, text)
+			}
+			if text := label.FindString(m[1]); text != "" {
+				t.Errorf("%s has %s", name, text)
+			}
+		}
+		if len(found) == 0 {
+			t.Errorf("%s has no HTML", name)
 		}
 	}
 }

@@ -221,7 +221,7 @@ func TestADiskKeepsSessionsForTheNextProcessAndKeepsNoID(t *testing.T) {
 	}
 	kept := filepath.Join(dir, stateName, "sessions")
 	files, err := os.ReadDir(kept)
-	if err != nil || len(files) != 1 || !keyForm.MatchString(files[0].Name()) {
+	if err != nil || len(files) != 1 || !keyForm().MatchString(files[0].Name()) {
 		t.Fatalf("%v, %v", files, err)
 	}
 	text, err := os.ReadFile(filepath.Join(kept, files[0].Name()))

@@ -288,6 +288,11 @@ func (r *Store) Now(ctx context.Context) (tree.Cursor, error) {
 	return call(r, forReading, func(s *etagfs.Store) (tree.Cursor, error) { return s.Now(ctx) })
 }
 
+// Latest implements [tree.Feed].
+func (r *Store) Latest(ctx context.Context, name string) (tree.Change, error) {
+	return call(r, forReading, func(s *etagfs.Store) (tree.Change, error) { return s.Latest(ctx, name) })
+}
+
 // Changes implements [tree.Feed]. It ends with [tree.ErrUnavailable] when the directory is replaced.
 func (r *Store) Changes(ctx context.Context, since, until tree.Cursor) iter.Seq2[tree.Change, error] {
 	return func(yield func(tree.Change, error) bool) {

@@ -41,17 +41,20 @@ func (r *replay) latest(name string, i int, to ref, info fs.Info) (e event, ok b
 	return e, ok, err
 }
 
-// wasNeverMade reports whether a name is still what it was before a change. info is what a look at the name has found.
+// wasNeverMade reports whether a name is still what it was before a change: on the disk, or in the version that has given
+// way later. info is what a look at the name has found.
 func (r *replay) wasNeverMade(e event, name string, to ref, info fs.Info) (bool, error) {
 	switch {
-	case to.kind != live, e.kept != nil:
+	case e.kept != nil:
+		return false, nil
+	case e.From != "":
+		return r.wasNeverMoved(e)
+	case to.kind == kept:
+		return r.wasKeptBefore(e, to)
+	case to.kind != live:
 		return false, nil
 	case !info.Exists():
-		return e.Created && e.From == "", nil
-	case e.From == name:
-		_, moved := r.model.at(e.Name)
-		there, err := r.is(moved)
-		return !there, err
+		return e.Created, nil
 	case !e.State.Exists:
 		return info.Changed <= e.Time.UnixNano(), nil
 	case e.Created, e.Old == "":
@@ -63,6 +66,73 @@ func (r *replay) wasNeverMade(e event, name string, to ref, info fs.Info) (bool,
 	was := e.Change
 	was.State.Tag = e.Old
 	return r.matches(to.name, info, was)
+}
+
+// wasKeptBefore is wasNeverMade for a name that stands for a version in the history.
+func (r *replay) wasKeptBefore(e event, to ref) (bool, error) {
+	k, there, err := r.version(to)
+	switch {
+	case err != nil:
+		return false, err
+	case !there:
+		return e.Created, nil
+	case e.Created, e.isSame():
+		return false, nil
+	case e.Old != "" && k.Kind == fs.Regular:
+		tag, err := r.disk.TagKept(r.ctx, k)
+		return tag == e.Old, err
+	}
+	return !e.State.Exists && wasBornBefore(k.Info, e), nil
+}
+
+// wasNeverMoved is wasNeverMade for a MOVE. Its source is there, unless the rename was made. After a rename something else
+// can only be there if a program has made it, because changes of ours after the MOVE are undone before it.
+func (r *replay) wasNeverMoved(e event) (bool, error) {
+	_, to := r.model.at(e.Name)
+	_, from := r.model.at(e.From)
+	there, err := r.is(to)
+	if err != nil {
+		return false, err
+	}
+	before, err := r.is(from)
+	if err != nil || !before || !there {
+		return before, err
+	}
+	source, err := r.info(from)
+	switch {
+	case err != nil:
+		return false, err
+	case e.Created, e.kept != nil:
+		return false, nil
+	case e.State.Tag == "" || source.Kind != fs.Regular:
+		return wasBornBefore(source, e), nil
+	case from.kind == kept:
+		k, _, err := r.version(from)
+		if err != nil {
+			return false, err
+		}
+		tag, err := r.disk.TagKept(r.ctx, k)
+		return tag == e.State.Tag, err
+	}
+	tag, err := r.disk.Tag(r.ctx, from.name, source)
+	return tag == e.State.Tag, err
+}
+
+// info returns what a name of the model stands for, on the disk or in the history.
+func (r *replay) info(of ref) (fs.Info, error) {
+	if of.kind != kept {
+		return r.look(of)
+	}
+	k, there, err := r.version(of)
+	if err != nil || !there {
+		return fs.Info{}, err
+	}
+	return k.Info, nil
+}
+
+// wasBornBefore reports whether a resource was made before a change. False: that is not known.
+func wasBornBefore(info fs.Info, e event) bool {
+	return info.Born != 0 && info.Born <= e.Time.UnixNano()
 }
 
 // cameWith reports whether what the watcher has seen at a name has come there with a collection above it, at a time. A

@@ -67,6 +67,9 @@ func (p *planner) make(name string) error {
 	if err := p.walkWaiting(); err != nil {
 		return err
 	}
+	if err := p.findGone(name); err != nil {
+		return err
+	}
 	p.plan.Steps = slices.Concat(p.steps, p.removals)
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 const (
 	byProgram     = "a program has changed it on the disk"
 	goneOnDisk    = "a program has removed it on the disk"
+	goneUnseen    = "it is gone, and it is not known what has removed it"
 	inTheWay      = "a program has put something there"
 	unknownAge    = "it is not known what has made or changed it since then"
 	notKept       = "the version of then is not kept any more"
@@ -251,16 +252,12 @@ func (r *replay) removal(e event) error {
 func (r *replay) move(e event) error {
 	_, to := r.model.at(e.Name)
 	_, from := r.model.at(e.From)
-	there, err := r.is(to)
-	if err != nil {
-		return err
-	}
 	before, err := r.is(from)
 	if err != nil {
 		return err
 	}
-	if !there && before {
-		return nil // the process has died before the rename
+	if never, err := r.wasNeverMoved(e); err != nil || never {
+		return err // the process has died before the rename
 	}
 	n := r.model.detach(e.Name)
 	n.explained = true
@@ -297,6 +294,9 @@ func (r *replay) write(e event) error {
 	var left string
 	switch ours := false; {
 	case to.kind != live:
+		if never, err := r.wasNeverMade(e, e.Name, to, info); err != nil || never {
+			return err
+		}
 	case !info.Exists():
 		if left = goneOnDisk; e.Created {
 			left = "" // it is as it was

@@ -41,6 +41,7 @@ type Known struct {
 	Begun   time.Time     // since when the journal has all changes of the server. Zero: it has none
 	Changes []tree.Change // all changes of the journal since EchoTime before At, the oldest first
 	Kept    []fs.Kept     // the versions that have given way after At
+	Before  Census        // of At
 }
 
 // Complete reports whether all changes of the server since the time are known.

@@ -12,13 +12,15 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"ifmatch/web"
 )
 
 // The parts of a page. Its links are absolute paths, so that they are right whether or not the URL of the page ends
 // with a slash.
 const (
 	pageBegin = `<!doctype html>
-<html lang="en">
+<html lang="%[2]s">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
 <title>%[1]s</title>
@@ -29,7 +31,7 @@ const (
 	pageUp  = `<tr><td><a href="%s">..</a></td></tr>` + "\n"
 	pageRow = `<tr><td><a href="%s">%s</a></td><td>%s</td><td>%s</td></tr>` + "\n"
 	pageEnd = "</table>\n"
-	pageZip = `<p><a href="%s">All files (zip)</a></p>` + "\n"
+	pageZip = `<p><a href="%s">%s</a></p>` + "\n"
 )
 
 // MaxSorted bounds the members of a page that is sorted, because they stay in memory as long as the client reads. A
@@ -97,7 +99,7 @@ func (p *Page) Write(w io.Writer, members iter.Seq2[Member, error]) error {
 
 // write writes the first members, and then the rest.
 func (p *Page) write(w *bufio.Writer, first []Member, next func() (Member, error, bool)) error {
-	fmt.Fprintf(w, pageBegin, html.EscapeString(p.Title))
+	fmt.Fprintf(w, pageBegin, html.EscapeString(p.Title), web.Text("lang"))
 	if p.Up != "" {
 		fmt.Fprintf(w, pageUp, html.EscapeString(inPage(p.Up)))
 	}
@@ -120,7 +122,7 @@ func (p *Page) write(w *bufio.Writer, first []Member, next func() (Member, error
 	}
 	_, err := w.WriteString(pageEnd)
 	if p.Archive != "" && err == nil {
-		_, err = fmt.Fprintf(w, pageZip, html.EscapeString(p.Archive))
+		_, err = fmt.Fprintf(w, pageZip, html.EscapeString(p.Archive), html.EscapeString(web.Text("list.zip")))
 	}
 	return err
 }

@@ -33,22 +33,22 @@ const Policy = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self
 func (p *DropPage) Write(w io.Writer) error { return dropPage().Execute(w, p) }
 
 var dropPage = sync.OnceValue(func() *template.Template {
-	return template.Must(template.New("drop").Parse(`<!doctype html>
-<html lang="en">
+	return template.Must(template.New("drop").Funcs(web.Funcs).Parse(`<!doctype html>
+<html lang="{{t "lang"}}">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
-<title>{{with .Label}}{{.}}{{else}}Send files{{end}}</title>
+<title>{{with .Label}}{{.}}{{else}}{{t "drop.title"}}{{end}}</title>
 <style>body{font-family:sans-serif;margin:2em;max-width:40em}input,button{font:inherit;margin:.5em 0}li{margin:.3em 0}</style>
-<h1>{{with .Label}}{{.}}{{else}}Send files{{end}}</h1>
+<h1>{{with .Label}}{{.}}{{else}}{{t "drop.title"}}{{end}}</h1>
 {{with .Files}}<ul>
-{{range .}}<li><bdi>{{.Name}}</bdi>: {{with .Why}}<strong>not stored</strong>: {{.}}{{else}}stored{{end}}</li>
+{{range .}}<li><bdi>{{.Name}}</bdi>: {{with .Why}}<strong>{{t "drop.refused"}}</strong>: {{.}}{{else}}{{t "drop.stored"}}{{end}}</li>
 {{end}}</ul>
 {{end}}<form method="post" enctype="multipart/form-data" action="{{.Here}}">
-<p><label>Files to send<br><input type="file" name="file" multiple required></label></p>
-<p><button>Send</button></p>
+<p><label>{{t "drop.files"}}<br><input type="file" name="file" multiple required></label></p>
+<p><button>{{t "drop.send"}}</button></p>
 </form>
-<p>A file is added under a name that is free. Nothing is replaced, and the files that are there are not shown.</p>
+<p>{{t "drop.text"}}</p>
 </html>
 `))
 })

@@ -90,7 +90,8 @@ func check(c *cli.Context, args string) error {
 func (n Needs) create(c *cli.Context) error {
 	users, now := c.Path("users"), time.Now()
 	maker := auth.NormalName(c.Args().Get(0))
-	if err := checkMaker(users, maker); err != nil {
+	account, err := accountOf(users, maker)
+	if err != nil {
 		return err
 	}
 	access, err := links.ParseAccess(c.String("access"))
@@ -101,7 +102,7 @@ func (n Needs) create(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	wish := links.Wish{Maker: maker, Name: strings.TrimPrefix(path.Clean("/"+c.Args().Get(1)), "/"), Access: access,
+	wish := links.Wish{Maker: maker, Account: account, Name: strings.TrimPrefix(path.Clean("/"+c.Args().Get(1)), "/"), Access: access,
 		Label: c.String("label"), Expires: now.Add(c.Duration("expires"))}
 	if c.Bool("password") {
 		if wish.Password, err = n.Ask(c.Context, c.App.ErrWriter, "the link"); err != nil {
@@ -139,20 +140,20 @@ func baseOf(text string) (string, error) {
 	return strings.TrimSuffix(u.String(), "/"), nil
 }
 
-// checkMaker fails if a user is not in the users file.
-func checkMaker(file, maker string) error {
+// accountOf returns the account of a user, and fails if the user is not in the users file.
+func accountOf(file, maker string) (string, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
-		return err
+		return "", err
 	}
 	users, err := auth.ParseUsers(string(text), true)
 	if err != nil {
-		return &auth.FileError{File: file, Err: err}
+		return "", &auth.FileError{File: file, Err: err}
 	}
 	if !users.Has(maker) {
-		return fmt.Errorf("%s has no user %q", file, maker)
+		return "", fmt.Errorf("%s has no user %q", file, maker)
 	}
-	return nil
+	return users.Account(maker), nil
 }
 
 func list(c *cli.Context) error {

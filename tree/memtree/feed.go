@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"iter"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -101,6 +102,18 @@ func (s *Store) Changes(ctx context.Context, since, until tree.Cursor) iter.Seq2
 		}
 		yield(tree.Change{}, err)
 	}
+}
+
+// Latest implements [tree.Feed].
+func (s *Store) Latest(_ context.Context, name string) (tree.Change, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range slices.Backward(s.feed.changes) {
+		if c.Brought(name) {
+			return c, nil
+		}
+	}
+	return tree.Change{}, tree.ErrNotExist
 }
 
 // Since implements [tree.FeedView].

@@ -80,6 +80,7 @@ func told(c tree.Change, contents map[tree.ETag]string) string {
 
 func testFeed(t *testing.T, b Backend) {
 	t.Run("each change is told", func(t *testing.T) { testFeedTells(t, b) })
+	t.Run("the latest change of a name is known", func(t *testing.T) { testFeedLatest(t, b) })
 	t.Run("a follower waits for changes", func(t *testing.T) { testFeedWaits(t, b) })
 	t.Run("a cursor outlives the store", func(t *testing.T) { testFeedReopens(t, b) })
 	t.Run("a condition names a cursor", func(t *testing.T) { testFeedCondition(t, b) })
@@ -156,6 +157,58 @@ func testFeedTells(t *testing.T, b Backend) {
 	if all := f.changes(""); len(all) < 10 || all[0].Name != "f" {
 		t.Errorf("from the beginning, told %+v", all)
 	}
+}
+
+func testFeedLatest(t *testing.T, b Backend) {
+	f := open(t, b, "d/", "d/g=2")
+	contents := map[tree.ETag]string{TagOf("1"): "1", TagOf("2"): "2", TagOf("3"): "3"}
+	want := func(name, want string) {
+		t.Helper()
+		c, err := f.feed().Latest(f.ctx, name)
+		if want == "" && errors.Is(err, tree.ErrNotExist) {
+			return
+		}
+		if got := told(c, contents); err != nil || got != want {
+			t.Errorf("the latest change of %q is %q, error %v; want %q", name, got, err, want)
+		}
+	}
+	put := func(by, name, content string) {
+		t.Helper()
+		opts := tree.PutOptions{Length: int64(len(content))}
+		user := tree.WithPrincipal(f.ctx, tree.Principal(by))
+		if _, _, err := f.Put(user, name, strings.NewReader(content), opts, tree.Condition{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want("n", "")
+	put("her", "n", "1")
+	for i := range 20 {
+		f.put(fmt.Sprint("n", i), "2") // others, whose names begin alike
+	}
+	want("n", "PUT n new to 1 by her")
+	if b.NoProperties == "" {
+		f.patch("n", set("a", "1"))
+		want("n", "PUT n new to 1 by her")
+	}
+	put("him", "n", "3")
+	put("her", "n", "3") // has these bytes
+	want("n", "PUT n from 1 to 3 by him")
+	put("her", "d/x", "1")
+	want("d", "MKCOL d/ new") // a member changes nothing of it
+	f.move("n", "m")
+	want("m", "MOVE n -> m new to 3")
+	want("n", "MOVE n -> m new to 3")
+	f.move("d", "e")
+	for _, name := range []string{"e", "e/x", "d/x"} {
+		want(name, "MOVE d -> e/ new")
+	}
+	put("him", "e/x", "2")
+	want("e/x", "PUT e/x from 1 to 2 by him")
+	want("e/g", "MOVE d -> e/ new")
+	f.wantErr("remove", f.Remove(f.ctx, "e", tree.Condition{}), nil)
+	want("e/x", "DELETE e gone")
+	put("her", "e\t\n\"é", "1")
+	want("e\t\n\"é", "PUT e\t\n\"é new to 1 by her")
 }
 
 func testFeedWaits(t *testing.T, b Backend) {

@@ -243,7 +243,7 @@ export class Actions {
 }
 
 /** Returns a path as people write it. Segments that are no UTF-8 stay as they are in a URL. */
-function pathText(href) {
+export function pathText(href) {
   const text = (segment) => {
     try {
       return decodeURIComponent(segment);
@@ -265,17 +265,24 @@ export function otherName(href) {
   return parent + (counted ? `${counted[1]}%20%28${Number(counted[2]) + 1}%29` : `${stem}%20%282%29`) + end + slash;
 }
 
-const historyPatience = 10_000; // milliseconds that a question waits for a name that it can do without
+const patience = 10_000; // milliseconds that a question waits for a name that it can do without
+const written = ["PUT", "COPY", "restore"];
 
 /**
- * Returns the latest version that the history has of a name, if a user has replaced it, or null. The history does not know
- * of what other programs have written since, so the question shows when that was.
+ * Returns who has made the version that is there, and when, or null. The latest change tells of this version, if it is
+ * kept still, and else the history of the one before. The history does not know of what other programs have written
+ * since, so the question shows when that was.
  */
-async function lastReplaced(there) {
+async function author(there) {
   try {
-    const { versions } = await requests.history(there.href, AbortSignal.timeout(historyPatience));
-    const last = versions.find((v) => v.href === there.href); // the latest is the first
-    return last?.by && ["PUT", "COPY", "restore"].includes(last.cause) ? last : null;
+    const signal = AbortSignal.timeout(patience);
+    const last = await requests.latest(there.href, signal);
+    if (last.etag && last.etag === there.etag) {
+      return last.by && written.includes(last.cause) ? { by: last.by, time: last.time } : null;
+    }
+    const { versions } = await requests.history(there.href, signal);
+    const before = versions.find((v) => v.href === there.href); // the latest is the first
+    return before?.by && written.includes(before.cause) ? { by: before.by, time: before.gone } : null;
   } catch {
     return null;
   }
@@ -289,7 +296,7 @@ async function lastReplaced(there) {
  * @returns {Promise<{value: "replace"|"both"|"skip", all: boolean}|null>}
  */
 export async function askTaken(mine, theirs, { again = false, many = false, replace = true, same, told = false } = {}) {
-  if (told && !theirs.collection) theirs = { ...theirs, last: await lastReplaced(theirs) };
+  if (told && !theirs.collection) theirs = { ...theirs, last: await author(theirs) };
   const facts = (label, v) =>
     h(
       "div",
@@ -297,7 +304,7 @@ export async function askTaken(mine, theirs, { again = false, many = false, repl
       h("h3", {}, label),
       h("p", {}, v.collection ? "" : size(v.size)),
       h("p", {}, date(v.modified)),
-      v.last && h("p", {}, t("taken.by", v.last.by, date(v.last.gone))),
+      v.last && h("p", {}, t("taken.by", v.last.by, date(v.last.time))),
     );
   const all = h("input", { type: "checkbox", id: "for-all" });
   const value = await ask(

@@ -2,6 +2,7 @@
 import { ConflictError, create, HTTPError, read, save } from "./client.js";
 import { ask, fail, tell } from "./dialog.js";
 import { baseOf, h, shown } from "./dom.js";
+import * as drafts from "./drafts.js";
 import { watch } from "./live.js";
 import { reader } from "./login.js";
 import { asLines, merge, resolve } from "./merge.js";
@@ -12,9 +13,6 @@ import { otherName } from "./actions.js";
 import { t } from "./strings.js";
 
 const { Editor } = await import(requests.assets + "editor.js");
-/** Where a draft is kept. A browser may have several readers, and a draft is of one of them. */
-const draftOf = (href) => `ifmatch draft ${reader() ? `of ${encodeURIComponent(reader())} ` : ""}${href}`;
-const largestDraft = 1 << 20; // characters; browsers keep a few megabytes in all
 
 /** Opens a text file until the reader closes it. */
 export async function edit(row, page) {
@@ -25,7 +23,7 @@ export async function edit(row, page) {
 class Editing {
   constructor(href, page) {
     Object.assign(this, { href, page, name: shown(baseOf(href)) });
-    this.draft = draftOf(href); // once: a reader who logs in to save has begun it before
+    this.draft = drafts.keyOf(reader(), href); // once: a reader who logs in to save has begun it before
   }
 
   async open() {
@@ -65,11 +63,18 @@ class Editing {
     const leave = (e) => {
       if (this.dirty) e.preventDefault();
     };
+    const out = () => {
+      clearTimeout(this.timer);
+      this.editor.onchange = () => {};
+      removeEventListener("beforeunload", leave);
+    };
     addEventListener("beforeunload", leave);
+    addEventListener("loggedout", out);
     await this.#offerDraft();
     this.editor.focus();
     await this.pane.closed;
     removeEventListener("beforeunload", leave);
+    removeEventListener("loggedout", out);
     unwatch();
     this.editor.destroy();
   }
@@ -91,35 +96,17 @@ class Editing {
   // ---- the draft
 
   #keepDraft() {
-    try {
-      if (!this.dirty) localStorage.removeItem(this.draft);
-      else if (this.editor.text.length + this.base.text.length < largestDraft) {
-        localStorage.setItem(
-          this.draft,
-          JSON.stringify({ text: this.editor.text, etag: this.base.etag, base: this.base.text }),
-        );
-      }
-    } catch {
-      /* there is no room, or the browser keeps nothing: the text is still in the editor */
-    }
+    if (!this.dirty) drafts.drop(this.draft);
+    else drafts.keep(this.draft, { text: this.editor.text, etag: this.base.etag, base: this.base.text });
   }
 
   #dropDraft() {
     clearTimeout(this.timer);
-    try {
-      localStorage.removeItem(this.draft);
-    } catch {
-      /* nothing is kept */
-    }
+    drafts.drop(this.draft);
   }
 
   async #offerDraft() {
-    let draft = null;
-    try {
-      draft = JSON.parse(localStorage.getItem(this.draft));
-    } catch {
-      /* none */
-    }
+    const draft = drafts.read(this.draft);
     if (!draft || draft.text === this.base.text) return this.#dropDraft();
     const use = await ask(
       t("edit.draft", this.name),

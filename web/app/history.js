@@ -21,7 +21,9 @@ export async function showHistory(row, page) {
     const own = versions.filter((v) => bare(v.href) === bare(row.href));
     const now = await requests.look(row.href).catch(() => null);
     const files = own.filter((v) => !v.collection);
-    const list = [now && !now.collection && { ...now, id: "", gone: null }, ...own].filter(Boolean);
+    const last = now && !now.collection && (await requests.latest(row.href).catch(() => ({})));
+    const by = last && last.etag === now.etag ? last.by : "";
+    const list = [now && !now.collection && { ...now, by, id: "", gone: null }, ...own].filter(Boolean);
     const rows = list.map((v) => ({
       v,
       pick: h("input", { type: "checkbox", "aria-label": t("select", v.gone ? date(v.gone) : t("history.now")) }),

@@ -29,6 +29,14 @@ export async function logIn() {
 /** Returns the name of the user who reads the page, or "". */
 export const reader = () => document.querySelector(".who bdi")?.textContent ?? "";
 
+/** The other tabs with pages of this server. A tab tells them of a user who has logged out. */
+export const others = new BroadcastChannel(`ifmatch ${own}`);
+others.onmessage = ({ data: user }) => {
+  if (user !== reader()) return;
+  dispatchEvent(new Event("loggedout")); // nothing of what is open is kept
+  location.reload();
+};
+
 async function question() {
   const known = reader();
   const name = h("input", {

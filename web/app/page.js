@@ -265,4 +265,10 @@ addEventListener("loggedin", () => load().catch(fail)); // more may be seen and 
 addEventListener("hashchange", () => {
   if (!document.querySelector("dialog[open]")) openNamed();
 });
+const who = document.querySelector("form.who");
+who?.addEventListener("submit", async (e) => {
+  e.preventDefault();
+  (await import("./logout.js")).logOut(who).catch(fail);
+});
+import("./drafts.js").then((drafts) => drafts.age()).catch(() => {}); // the next page does it
 if (baseOf(folder)) document.title = shown(baseOf(folder));

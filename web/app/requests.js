@@ -26,6 +26,7 @@ async function json(name, query, signal) {
 export const list = (folder, signal) => json("list", { path: folder }, signal);
 export const search = (folder, q, signal) => json("search", { path: folder, q }, signal);
 export const history = (href, signal) => json("history", { path: href }, signal);
+export const latest = (href, signal) => json("latest", { path: href }, signal);
 export const versionURL = (href, id) => address("version", { path: href, id });
 
 export function zipURL(folder, rows = []) {

@@ -89,7 +89,12 @@ class Batch {
   async run() {
     document.body.append(this.box);
     const leave = (e) => e.preventDefault();
+    const out = () => {
+      removeEventListener("beforeunload", leave);
+      this.#stop.abort();
+    };
     addEventListener("beforeunload", leave);
+    addEventListener("loggedout", out);
     const queue = this.items.map((item) => ({ item, href: this.folder + item.path.map(segmentOf).join("/") }));
     const outcomes = { done: 0, failed: 0 };
     try {
@@ -107,6 +112,7 @@ class Batch {
       await fail(error);
     }
     removeEventListener("beforeunload", leave);
+    removeEventListener("loggedout", out);
     await this.page.reload().catch(fail);
     tell(t("upload.done", outcomes.done, this.items.length));
     this.cancel.replaceWith(h("button", { onclick: () => this.box.remove() }, t("close")));

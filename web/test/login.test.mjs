@@ -1,20 +1,20 @@
 // The login by the form, as people and their browsers go through it.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { readFile, rm } from "node:fs/promises";
+import { readFile, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test, { after } from "node:test";
-import { edit, logIn, open, press, row, said, saved, serve, type, visit } from "./harness.mjs";
+import { act, edit, logIn, open, press, row, said, saved, serve, type, until, visit } from "./harness.mjs";
 
 const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const shots = process.env.PAGE_SHOTS;
 const users = join(tmpdir(), `ifmatch-login-users-${process.pid}`);
-const ifmatch = (...args) => execFileSync(process.env.IFMATCH, args, { input: "a long secret\n" }).toString();
-ifmatch("user", "add", "--users", users, "ann");
-ifmatch("user", "add", "--users", users, "bob");
+const ifmatch = (...args) => execFileSync(process.env.IFMATCH, args).toString();
+for (const name of ["ann", "bob"])
+  execFileSync(process.env.IFMATCH, ["user", "add", "--users", users, name], { input: "a long secret\n" });
 after(() => rm(users, { force: true }));
 const server = await serve("--users", users);
 server.headers = { Authorization: `Basic ${btoa("ann:a long secret")}` };
@@ -64,48 +64,96 @@ test("a link to a file leads there over the login, also after a wrong password",
   await page.context().close();
 });
 
+const begun = (page, text) =>
+  page.waitForFunction((text) => Object.values(localStorage).some((draft) => draft.includes(text)), text);
+const kept = (page) => page.evaluate(() => Object.keys(localStorage));
+
 test("a draft is of the user who has typed it", async () => {
   await server.send("PUT", "/docs/draft.txt", "one\n");
   const page = await visit(server.url + "/docs/", { login: ann });
   await edit(page, "draft.txt");
   await type(page, "Control+End", "of ann");
-  await page.waitForFunction(() => Object.values(localStorage).some((text) => text.includes("of ann")));
-  const change = async (from, to) => {
+  await begun(page, "of ann");
+  const change = async (name, to) => {
+    ifmatch("sessions", "end", server.dir, name); // nobody is asked, so the draft stays
     await page.goto("about:blank"); // and so out of the editor
     await page.goto(server.url + "/docs/");
-    if (from) await press(page, "Log out");
-    if (from) await logIn(page, ...to);
+    await logIn(page, ...to);
   };
-  await change(ann, bob);
+  await change("ann", bob);
   await edit(page, "draft.txt");
   assert.equal(await page.locator(".cm-content").textContent(), "one");
   assert.equal(await page.getByRole("dialog").filter({ hasText: "Go on with the draft" }).count(), 0);
-  await change(bob, ann);
+  await change("bob", ann);
   await page.getByRole("link", { name: "draft.txt", exact: true }).click();
   await press(page, "Go on with the draft");
   await page.locator(".cm-content", { hasText: "of ann" }).waitFor();
+  ifmatch("sessions", "end", server.dir, "ann");
   page.clean();
   await page.context().close();
 });
 
-test("a question about a name says who has replaced the file last, where the history knows", async () => {
-  await server.send("PUT", "/docs/new.txt", "one\n");
-  await server.send("PUT", "/docs/who.txt", "one\n");
-  await server.send("PUT", "/docs/who.txt", "two\n", { Authorization: `Basic ${btoa(bob.join(":"))}` });
+test("nothing that was typed is left in the browser after a logout, and no tab shows more of it", async () => {
+  await server.send("PUT", "/docs/left%20%C3%A9.txt", "one\n");
   const page = await visit(server.url + "/docs/", { login: ann });
-  const choose = async (name) => {
+  await page.evaluate(() => {
+    const month = 31 * 86_400_000;
+    localStorage.setItem("ifmatch draft of ann /docs/old.txt", `{"text":"a","base":"b","typed":${Date.now() - month}}`);
+    localStorage.setItem("ifmatch draft of bob /docs/draft.txt", `{"text":"of bob","base":"b"}`);
+    localStorage.setItem("ifmatch draft /docs/before.txt", `{"text":"a","base":"b"}`);
+    localStorage.setItem("other", "x");
+  });
+  const other = await open(page.context(), server.url + "/docs/");
+  await until("an old draft has gone", async () => !(await kept(page)).some((key) => key.endsWith("/docs/old.txt")));
+  await edit(other, "left é.txt");
+  await type(other, "Control+End", "of ann");
+  await begun(other, "of ann");
+  await press(page, "Log out");
+  await said(page, "/docs/left é.txt");
+  await said(page, "/docs/before.txt");
+  await check(page, "drafts");
+  await press(page, "Stay logged in");
+  assert.equal((await kept(page)).length, 4);
+  await page.locator(".who", { hasText: "ann" }).waitFor();
+  await press(page, "Log out");
+  await press(page, "Discard it and log out");
+  for (const tab of [page, other]) await tab.getByLabel("Password").waitFor();
+  assert.deepEqual((await kept(page)).sort(), ["ifmatch draft of bob /docs/draft.txt", "other"]);
+  assert.equal(ifmatch("sessions", "list", server.dir), "");
+  assert.equal(await server.text("/docs/left%20%C3%A9.txt"), "one\n");
+  page.clean();
+  await page.context().close();
+});
+
+test("a question about a name, and the history, say who has saved the file last, where that is known", async () => {
+  const ofBob = { Authorization: `Basic ${btoa(bob.join(":"))}` };
+  await server.send("PUT", "/docs/new.txt", "one\n", ofBob);
+  await server.send("PUT", "/docs/who.txt", "one\n");
+  await server.send("PUT", "/docs/who.txt", "two\n", ofBob);
+  await server.send("PUT", "/docs/disk.txt", "one\n", ofBob);
+  await server.send("PUT", "/docs/disk.txt", "two\n", ofBob);
+  await server.send("PUT", "/docs/moved.txt", "one\n", ofBob);
+  await server.send("MOVE", "/docs/moved.txt", null, { Destination: `${server.url}/docs/here.txt` });
+  const page = await visit(server.url + "/docs/", { login: ann });
+  const choose = async (name, says) => {
     await page
       .locator("input[type=file]:not([webkitdirectory])")
       .setInputFiles({ name, mimeType: "text/plain", buffer: Buffer.from("x") });
     await said(page, `${name} is there already`);
+    if (says) await said(page, /^Saved last by bob, /);
+    else assert.equal(await page.getByText(/Saved last/).count(), 0, name);
+    if (name === "who.txt") await check(page, "taken");
+    await press(page, "Skip");
   };
-  await choose("who.txt");
-  await said(page, /^Replaced last by bob, /);
-  await check(page, "taken");
-  await press(page, "Skip");
-  await choose("new.txt"); // of this, the history has nothing
-  assert.equal(await page.getByText(/Replaced last/).count(), 0);
-  await press(page, "Skip");
+  await choose("who.txt", true);
+  await choose("new.txt", true); // it was never replaced
+  await choose("here.txt", false);
+  await writeFile(join(server.dir, "docs/disk.txt"), "a program");
+  await until("the page shows the file of the program", () => row(page, "disk.txt").getByText("9 B").count());
+  await choose("disk.txt", false);
+  await act(page, "new.txt", "History");
+  await said(page, "by bob");
+  await press(page, "Close");
   page.clean();
   await page.context().close();
 });
