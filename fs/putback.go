@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	iofs "io/fs"
-	"path"
 	"slices"
 	"sync"
 	"syscall"
@@ -143,7 +142,7 @@ func (a pendingUndo) had() string {
 }
 
 // isOurs reports whether a name is in the state directory of the volume.
-func (v *volume) isOurs(name string) bool { return isIn(name, path.Join(v.top, stateDir)) }
+func (v *volume) isOurs(name string) bool { return isIn(name, v.stateAt) }
 
 // PutBack tries again the undos that failed, see ErrAway, and reports whether some of them are still pending. It may be
 // called at any time except under [FS.Lock], which it takes if there are any.

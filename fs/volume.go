@@ -38,6 +38,7 @@ type volume struct {
 	lock   *commitLock // as names
 	itself []*volume   // the volume alone, for lists that must not be changed
 
+	stateAt      string   // its state directory
 	session      string   // our session in the staging directory
 	sessionDir   *vfs.Dir // the session, resolved (nil: not at the root)
 	history      history
@@ -70,7 +71,7 @@ func (s *FS) newVolume(at string, device mountDevice) *volume {
 	session := path.Join(at, stateDir, stagePart, s.id)
 	v := &volume{
 		FS: s, top: at, device: device, names: &sequence{}, lock: s.lockFor(device.device),
-		session: session, trash: trash{turn: make(chan struct{}, 1)},
+		stateAt: path.Join(at, stateDir), session: session, trash: trash{turn: make(chan struct{}, 1)},
 	}
 	v.itself = []*volume{v}
 	return v
