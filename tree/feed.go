@@ -62,6 +62,27 @@ func (c Change) Brought(name string) bool {
 	return c.Deep() && (Below(name, c.Name) || c.From != "" && Below(name, c.From))
 }
 
+// A Maker finds the change that made what is at a name now, or took it away. It is given the changes of a store, the
+// latest first.
+type Maker struct {
+	Name  string
+	Found Change // if Known
+	Known bool
+}
+
+// Take takes the next older change. It reports whether no older one is needed. A change on the disk that left the content
+// as it was made no version: it may also be an echo of a write of the store.
+func (m *Maker) Take(c Change) (enough bool) {
+	if !c.Brought(m.Name) {
+		return false
+	}
+	if m.Known && (c.Name != m.Name || !c.State.Exists || c.State.Tag != m.Found.State.Tag) {
+		return true
+	}
+	m.Found, m.Known = c, true
+	return c.Cause != CauseDisk || !c.State.Exists || c.State.Tag == ""
+}
+
 // Unsure reports whether it is not known that a collection was at Name before the change, nor that none was. A client that
 // may know of Name only if a collection is there must not be told the name.
 func (c Change) Unsure() bool {
@@ -144,8 +165,8 @@ type Feed interface {
 	Changes(ctx context.Context, since, until Cursor) iter.Seq2[Change, error]
 
 	// Latest returns the latest change by which the resource at a name came there, or went from there: see
-	// [Change.Brought]. It looks through the changes that are kept, and waits for none. [ErrNotExist] means that there
-	// is none among them.
+	// [Maker]. It looks through the changes that are kept, and waits for none. [ErrNotExist] means that there is none
+	// among them.
 	Latest(ctx context.Context, name string) (Change, error)
 }
 

@@ -42,3 +42,42 @@ func TestWhatAChangeCanBeOf(t *testing.T) {
 		}
 	}
 }
+
+// The maker of a version is looked for behind changes on the disk that left the content as it was.
+func TestMaker(t *testing.T) {
+	change := func(cause, name, tag string, by tree.Principal) tree.Change {
+		return tree.Change{Name: name, Cause: cause, Principal: by, Created: true,
+			State: tree.State{Name: name, Exists: tag != "gone", Tag: tree.ETag(tag)}}
+	}
+	for _, test := range []struct {
+		what    string
+		changes []tree.Change // the latest first
+		cause   string        // "": none is known
+		by      tree.Principal
+	}{
+		{"nothing", nil, "", ""},
+		{"another name", []tree.Change{change("PUT", "f2", "1", "ann")}, "", ""},
+		{"a write", []tree.Change{change("PUT", "f", "2", "ann"), change("PUT", "f", "1", "bob")}, "PUT", "ann"},
+		{"an echo", []tree.Change{change(tree.CauseDisk, "f", "2", ""), change(tree.CauseDisk, "f", "2", ""), change("PUT", "f", "2", "ann")},
+			"PUT", "ann"},
+		{"a program", []tree.Change{change(tree.CauseDisk, "f", "2", ""), change("PUT", "f", "1", "ann")}, tree.CauseDisk, ""},
+		{"a program, and nothing before", []tree.Change{change(tree.CauseDisk, "f", "2", "")}, tree.CauseDisk, ""},
+		{"a content that is not known", []tree.Change{change(tree.CauseDisk, "f", "", ""), change("PUT", "f", "", "ann")}, tree.CauseDisk, ""},
+		{"a removal", []tree.Change{change(tree.CauseDisk, "f", "gone", ""), change("PUT", "f", "1", "ann")}, tree.CauseDisk, ""},
+		{"properties", []tree.Change{change("PROPPATCH", "f", "1", "bob"), change("PUT", "f", "1", "ann")}, "PUT", "ann"},
+		{"the collection above", []tree.Change{{Name: "", Again: true, Cause: tree.CauseDisk}, change("PUT", "f", "1", "ann")},
+			tree.CauseDisk, ""},
+		{"an echo behind a gap", []tree.Change{change(tree.CauseDisk, "f", "1", ""), {Name: "", Again: true, Cause: "x"},
+			change("PUT", "f", "1", "ann")}, tree.CauseDisk, ""},
+	} {
+		m := tree.Maker{Name: "f"}
+		for _, c := range test.changes {
+			if m.Take(c) {
+				break
+			}
+		}
+		if m.Known != (test.cause != "") || m.Found.Cause != test.cause || m.Found.Principal != test.by {
+			t.Errorf("%s: found %+v", test.what, m.Found)
+		}
+	}
+}

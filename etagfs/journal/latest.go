@@ -12,9 +12,9 @@ import (
 	"ifmatch/tree"
 )
 
-// Latest returns the latest change that is shown and has brought to a name the resource that is there, or has taken it
-// away ([tree.Change.Brought]). It reads the files from their end, all of them at the most. It fails with
-// [tree.ErrNotExist] if none of the changes is one of that name.
+// Latest returns the change that made what is at a name now, or took it away, by the changes that are shown: see
+// [tree.Maker]. It reads the files from their end, all of them at the most. It fails with [tree.ErrNotExist] if none of
+// the changes is one of that name.
 func (j *Journal) Latest(ctx context.Context, name string) (tree.Change, error) {
 	j.mu.Lock()
 	id, end := j.id, j.end
@@ -24,58 +24,70 @@ func (j *Journal) Latest(ctx context.Context, name string) (tree.Change, error) 
 		return tree.Change{}, err
 	}
 	found = slices.DeleteFunc(found, func(s segment) bool { return s.id != id || s.base > end })
-	wanted := namesAbove(name)
+	maker, wanted := tree.Maker{Name: name}, namesAbove(name)
 	for _, s := range slices.Backward(found) {
 		for end > s.base {
 			if err := ctx.Err(); err != nil {
 				return tree.Change{}, err
 			}
-			from := max(s.base, end-chunk)
-			data, err := readRange(j.files, s.name(), from-s.base, end-s.base)
-			if errors.Is(err, iofs.ErrNotExist) {
-				err = fmt.Errorf("older changes are forgotten: %w", tree.ErrNotExist)
+			lines, from, err := j.linesBefore(s, end)
+			if errors.Is(err, tree.ErrNotExist) && maker.Known {
+				return maker.Found, nil
 			}
 			if err != nil {
 				return tree.Change{}, err
 			}
-			if from > s.base { // it begins within a line
-				cut := bytes.IndexByte(data, '\n') + 1
-				data, from = data[cut:], from+int64(cut)
-			}
-			if from == end {
-				return tree.Change{}, fmt.Errorf("the journal is damaged: %w", tree.ErrNotExist)
-			}
-			if c, ok := j.lastOf(data, end, wanted, name); ok {
-				return c, nil
+			if j.takeAll(&maker, lines, end, wanted) {
+				return maker.Found, nil
 			}
 			end = from
 		}
 	}
-	return tree.Change{}, fmt.Errorf("no change of this name is kept: %w", tree.ErrNotExist)
+	if !maker.Known {
+		return tree.Change{}, fmt.Errorf("no change of this name is kept: %w", tree.ErrNotExist)
+	}
+	return maker.Found, nil
 }
 
-// lastOf returns the last change of lines that end at a position which has brought the resource of a name. A damaged
-// line tells nothing.
-func (j *Journal) lastOf(lines []byte, end int64, wanted map[string]bool, name string) (c tree.Change, ok bool) {
-	for len(lines) > 0 {
+// linesBefore reads the last lines of a segment before a position, and returns where they begin.
+func (j *Journal) linesBefore(s segment, end int64) (lines []byte, from int64, err error) {
+	from = max(s.base, end-chunk)
+	lines, err = readRange(j.files, s.name(), from-s.base, end-s.base)
+	if errors.Is(err, iofs.ErrNotExist) {
+		err = fmt.Errorf("older changes are forgotten: %w", tree.ErrNotExist)
+	}
+	if err != nil {
+		return nil, 0, err
+	}
+	if from > s.base { // it begins within a line
+		cut := bytes.IndexByte(lines, '\n') + 1
+		lines, from = lines[cut:], from+int64(cut)
+	}
+	if len(lines) == 0 || lines[len(lines)-1] != '\n' {
+		return nil, 0, fmt.Errorf("the journal is damaged: %w", tree.ErrNotExist)
+	}
+	return lines, from, nil
+}
+
+// takeAll gives a maker the changes of lines that end at a position, the last first. It reports whether they are enough.
+// A damaged line tells nothing.
+func (j *Journal) takeAll(maker *tree.Maker, lines []byte, end int64, wanted map[string]bool) (enough bool) {
+	for len(lines) > 0 && !enough {
 		begin := bytes.LastIndexByte(lines[:len(lines)-1], '\n') + 1
 		line := lines[begin:]
 		lines = lines[:begin]
 		if isAbout(line, wanted) {
-			fields, whole := decode(line[:len(line)-1])
-			if whole {
-				c, ok = decodeChange(fields)
-			}
-			if ok && c.Brought(name) {
+			fields, _ := decode(line[:len(line)-1])
+			if c, ok := decodeChange(fields); ok {
 				j.mu.Lock()
-				defer j.mu.Unlock()
 				c.Cursor = j.cursor(end, sumOf(line))
-				return c, true
+				j.mu.Unlock()
+				enough = maker.Take(c)
 			}
 		}
 		end -= int64(len(line))
 	}
-	return tree.Change{}, false
+	return enough
 }
 
 // namesAbove returns a name, and the names of all collections above it, as they are written in a line.

@@ -23,8 +23,11 @@ const (
 <html lang="%[2]s">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
+<meta name="color-scheme" content="light dark">
 <title>%[1]s</title>
-<style>body{font-family:sans-serif;margin:2em}td{padding:0 1em 0 0}td+td{text-align:right;color:#555}</style>
+<style>body{font-family:sans-serif;margin:2em;background:Canvas;color:CanvasText}
+td{padding:0 1em 0 0}td+td{text-align:right;opacity:.75}</style>
+<main>
 <h1>%[1]s</h1>
 <table>
 `

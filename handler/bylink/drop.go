@@ -40,6 +40,7 @@ var dropPage = sync.OnceValue(func() *template.Template {
 <meta name="color-scheme" content="light dark">
 <title>{{with .Label}}{{.}}{{else}}{{t "drop.title"}}{{end}}</title>
 <style>body{font-family:sans-serif;margin:2em;max-width:40em}input,button{font:inherit;margin:.5em 0}li{margin:.3em 0}</style>
+<main>
 <h1>{{with .Label}}{{.}}{{else}}{{t "drop.title"}}{{end}}</h1>
 {{with .Files}}<ul>
 {{range .}}<li><bdi>{{.Name}}</bdi>: {{with .Why}}<strong>{{t "drop.refused"}}</strong>: {{.}}{{else}}{{t "drop.stored"}}{{end}}</li>
@@ -49,6 +50,7 @@ var dropPage = sync.OnceValue(func() *template.Template {
 <p><button>{{t "drop.send"}}</button></p>
 </form>
 <p>{{t "drop.text"}}</p>
+</main>
 </html>
 `))
 })

@@ -108,12 +108,16 @@ func (s *Store) Changes(ctx context.Context, since, until tree.Cursor) iter.Seq2
 func (s *Store) Latest(_ context.Context, name string) (tree.Change, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	maker := tree.Maker{Name: name}
 	for _, c := range slices.Backward(s.feed.changes) {
-		if c.Brought(name) {
-			return c, nil
+		if maker.Take(c) {
+			break
 		}
 	}
-	return tree.Change{}, tree.ErrNotExist
+	if !maker.Known {
+		return tree.Change{}, tree.ErrNotExist
+	}
+	return maker.Found, nil
 }
 
 // Since implements [tree.FeedView].

@@ -115,7 +115,7 @@ export class Actions {
           (await askTaken(
             row,
             { ...there, name: shown(baseOf(to)) },
-            { again, many, replace: !row.collection && !there.collection, told: this.page.may("history") },
+            { again, many, replace: !row.collection && !there.collection },
           ));
         if (answer?.all) all = { ...answer };
         if (answer?.value === "replace") over = there;
@@ -277,8 +277,9 @@ async function author(there) {
   try {
     const signal = AbortSignal.timeout(patience);
     const last = await requests.latest(there.href, signal);
-    if (last.etag && last.etag === there.etag) {
-      return last.by && written.includes(last.cause) ? { by: last.by, time: last.time } : null;
+    if (last.cause) {
+      const made = last.by && last.etag === there.etag && written.includes(last.cause);
+      return made ? { by: last.by, time: last.time } : null;
     }
     const { versions } = await requests.history(there.href, signal);
     const before = versions.find((v) => v.href === there.href); // the latest is the first
@@ -292,11 +293,11 @@ async function author(there) {
  * Asks what to do where something has the name.
  * @param {{name: string, size: number, modified?: string, collection?: boolean}} mine
  * @param {{name: string, size: number, modified?: string, collection?: boolean, href: string}} theirs
- * @param {{again?: boolean, many?: boolean, replace?: boolean, same?: boolean, told?: boolean}} how told: the reader may see the history
+ * @param {{again?: boolean, many?: boolean, replace?: boolean, same?: boolean}} how
  * @returns {Promise<{value: "replace"|"both"|"skip", all: boolean}|null>}
  */
-export async function askTaken(mine, theirs, { again = false, many = false, replace = true, same, told = false } = {}) {
-  if (told && !theirs.collection) theirs = { ...theirs, last: await author(theirs) };
+export async function askTaken(mine, theirs, { again = false, many = false, replace = true, same } = {}) {
+  if (!theirs.collection) theirs = { ...theirs, last: await author(theirs) };
   const facts = (label, v) =>
     h(
       "div",

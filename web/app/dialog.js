@@ -17,8 +17,7 @@ export function ask(title, body, buttons, { wide = false, kind = "" } = {}) {
       const why = button?.check?.() || "";
       problem.textContent = why;
       if (why) return;
-      dialog.close();
-      dialog.remove();
+      takeAway(dialog);
       resolve(button ? button.value : null);
     };
     const main = buttons.find((b) => b.kind === "main");
@@ -67,7 +66,7 @@ export function ask(title, body, buttons, { wide = false, kind = "" } = {}) {
     );
     document.body.append(dialog);
     dialog.showModal();
-    (dialog.querySelector("[autofocus]") ?? dialog.querySelector("input, textarea, button"))?.focus();
+    (dialog.querySelector("[autofocus]") ?? dialog.querySelector("input, select, textarea, button"))?.focus();
   });
 }
 
@@ -90,7 +89,15 @@ export async function askText(title, label, value, valid) {
 }
 
 const status = document.getElementById("status");
+const place = status.parentElement;
 status.setAttribute("role", "status");
+
+/** Closes a dialog. What is told in it goes on to be told outside. */
+export function takeAway(dialog) {
+  dialog.close();
+  if (dialog.contains(status)) place.append(status);
+  dialog.remove();
+}
 
 /** Tells something in passing. action is {label, run}. */
 export function tell(text, action) {
@@ -109,8 +116,11 @@ export function tell(text, action) {
         },
         action.label,
       ),
-    h("button", { class: "quiet", "aria-label": t("close"), onclick: () => note.remove() }, "×"),
+    h("button", { class: "quiet", "aria-label": t("dismiss"), onclick: () => note.remove() }, "×"),
   );
+  // What is behind a dialog cannot be pressed, and no screen reader tells it.
+  const over = [...document.querySelectorAll("dialog[open]")].pop() ?? place;
+  if (status.parentElement !== over) over.append(status);
   while (status.children.length > 2) status.firstChild.remove();
   status.append(note);
   setTimeout(

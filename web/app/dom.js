@@ -44,9 +44,22 @@ export function baseOf(href) {
   }
 }
 
+const plain = /[A-Za-z0-9\-._~$&+=@]/; // of a segment, as the server writes it
+
 /** Returns a segment as the server writes it in a path. */
 export function segmentOf(text) {
-  return encodeURIComponent(text).replace(/[!'()*]/g, (c) => "%" + c.charCodeAt(0).toString(16).toUpperCase());
+  return encodeURIComponent(text)
+    .replace(/[!'()*]/g, (c) => "%" + c.charCodeAt(0).toString(16).toUpperCase())
+    .replace(/%(24|26|2B|3D|40)/g, decodeURIComponent);
+}
+
+/** Returns a path as the server writes it: people and programs write the same bytes of a link in other ways. */
+export function canonical(href) {
+  return href.replace(/%(?![0-9a-f]{2})/gi, "%25").replace(/%[0-9a-f]{2}|[^%]/giu, (c) => {
+    if (c.length < 3) return c === "/" || plain.test(c) ? c : segmentOf(c);
+    const char = String.fromCharCode(parseInt(c.slice(1), 16));
+    return plain.test(char) ? char : c.toUpperCase();
+  });
 }
 
 /** Returns the collection of a path, with its slash at the end. */

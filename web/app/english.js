@@ -3,6 +3,7 @@
 export default {
   "cancel": "Cancel",
   "close": "Close",
+  "dismiss": "Dismiss",
   "save": "Save",
   "undo": "Undo",
   "ok": "OK",
@@ -53,6 +54,7 @@ export default {
   "copy.etag": "Copy ETag",
   "copy.curl": "Copy curl command",
   "copied": "Copied",
+  "link.none": "{0} is not here.",
   "no.etag": "The server does not know the ETag of this file yet. Try again in a moment.",
   "folder.of": "Folder to move or copy to",
   "new.name": "New name",
@@ -166,6 +168,7 @@ export default {
   "share.read": "read",
   "share.drop": "add files, and see nothing",
   "share.expires": "It ends in",
+  "share.day": "1 day",
   "share.days": "{0} days",
   "share.label": "Label, which those see who have the link",
   "share.password": "Password, if they are to need one",

@@ -81,7 +81,8 @@ export async function showHistory(row, page) {
     await ask(
       t("history.title", shown(baseOf(row.href))),
       [
-        own.length ? table : h("p", {}, t("history.none")),
+        list.length > 0 && table,
+        !own.length && h("p", {}, t("history.none")),
         !complete && h("p", {}, t("history.more")),
         files.length > 0 && h("button", { type: "button", onclick: compare }, t("history.compare")),
       ],

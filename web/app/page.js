@@ -2,7 +2,7 @@
 import "./login.js";
 import { Actions } from "./actions.js";
 import { ask, askText, fail, tell } from "./dialog.js";
-import { baseOf, h, parentOf, segmentOf, shown } from "./dom.js";
+import { baseOf, canonical, h, parentOf, segmentOf, shown } from "./dom.js";
 import { follow } from "./live.js";
 import * as requests from "./requests.js";
 import { t } from "./strings.js";
@@ -241,12 +241,18 @@ addEventListener("keydown", (e) => {
   } else if (e.key === "Escape") table.selectAll(false);
 });
 
-/** Opens the file that the fragment of the address names: a link to a file in the page. */
+/**
+ * Opens the file that the fragment of the address names: a link to a file in the page. The bytes of its name decide. Where
+ * no name has them, the one that reads the same in Unicode is meant, if there is one alone, as for the server.
+ */
 async function openNamed() {
-  const href = location.hash.slice(1);
-  if (!href.startsWith(folder) || parentOf(href) !== folder) return;
-  const row = table.row(href);
-  if (row && !row.collection) await open(row);
+  const href = canonical(location.hash.slice(1));
+  if (!href || parentOf(href) !== folder) return;
+  const name = baseOf(href).normalize();
+  const alike = name.includes("\ufffd") ? [] : table.rows.filter((row) => baseOf(row.href).normalize() === name);
+  const row = table.row(href) ?? (alike.length === 1 ? alike[0] : null);
+  if (!row) tell(t("link.none", shown(baseOf(href))));
+  else if (!row.collection) await open(row);
 }
 
 document.getElementById("tools").append(always, some);

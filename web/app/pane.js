@@ -1,4 +1,5 @@
 // A pane over the page, for one file.
+import { takeAway } from "./dialog.js";
 import { h } from "./dom.js";
 
 let count = 0;
@@ -25,8 +26,7 @@ export function openPane(title, leave = async () => true) {
   const closed = new Promise((resolve) => dialog.addEventListener("close", resolve, { once: true }));
   async function close(force = false) {
     if (!dialog.open || (!force && !(await leave()))) return;
-    dialog.close();
-    dialog.remove();
+    takeAway(dialog);
   }
   document.body.append(dialog);
   dialog.showModal();

@@ -28,7 +28,8 @@ async function tried(what) {
   }
 }
 
-function line(link) {
+/** A row of a link. ended is called when the reader has ended it. */
+function line(link, ended) {
   const facts = [t(`share.${link.access}`), t("share.until", date(link.expires))];
   if (link.password) facts.push(t("share.protected"));
   const tr = h(
@@ -53,6 +54,7 @@ function line(link) {
               await send("DELETE", link.id);
               tr.remove();
               tell(t("share.revoked"));
+              ended();
             }),
         },
         t("share.revoke"),
@@ -66,17 +68,17 @@ function line(link) {
 export async function showLinks(row, page) {
   await tried(async () => {
     const { links } = await send("GET");
-    const rows = h(
-      "tbody",
-      {},
-      links.filter((link) => !row || bare(link.path) === bare(row.href)).map(line),
-    );
-    const none = h("p", {}, t("share.none"));
-    none.hidden = rows.rows.length > 0;
+    const rows = h("tbody");
+    const none = h("p", { tabindex: "-1" }, t("share.none"));
+    const ended = () => {
+      none.hidden = rows.rows.length > 0;
+      (rows.querySelector("button") ?? none).focus(); // what had the focus is not there any more
+    };
     const made = (link) => {
       none.hidden = true;
-      rows.append(line(link));
+      rows.append(line(link, ended));
     };
+    links.filter((link) => !row || bare(link.path) === bare(row.href)).forEach(made);
     await ask(
       row ? t("share.title", shown(baseOf(row.href))) : t("share.all"),
       [row && maker(row, page, made), none, h("table", { class: "log" }, rows)],
@@ -92,7 +94,7 @@ let count = 0;
 function maker(row, page, made) {
   const field = (label, input) => {
     input.id = `share-${++count}`;
-    return h("p", {}, h("label", { for: input.id }, label), " ", input);
+    return h("p", { class: "field" }, h("label", { for: input.id }, label), input);
   };
   const access = h(
     "select",
@@ -103,7 +105,7 @@ function maker(row, page, made) {
   const days = h(
     "select",
     {},
-    [1, 7, 30, 365].map((n) => h("option", { value: String(n), selected: n === 30 }, t("share.days", n))),
+    [1, 7, 30, 365].map((n) => h("option", { value: String(n), selected: n === 30 }, n === 1 ? t("share.day") : t("share.days", n))),
   );
   const label = h("input", { maxlength: "60", autocomplete: "off" });
   const password = h("input", { type: "password", autocomplete: "new-password" });
@@ -121,7 +123,7 @@ function maker(row, page, made) {
       const shownURL = h("input", { "value": url, "readOnly": true, "aria-label": t("share.url") });
       const copy = () => tried(async () => (await copyText(url), tell(t("copied"))));
       const button = h("button", { type: "button", onclick: copy }, t("share.copy"));
-      result.replaceChildren(t("share.once"), " ", shownURL, " ", button);
+      result.replaceChildren(t("share.once"), h("span", { class: "url" }, shownURL, button));
       made(link);
       shownURL.select();
     });

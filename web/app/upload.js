@@ -236,7 +236,7 @@ class Batch {
       const choice = await askTaken(
         mine,
         { ...there, name: item.path.join("/") },
-        { again, many: this.items.length > 1, replace: !there.collection, same, told: this.page.may("history") },
+        { again, many: this.items.length > 1, replace: !there.collection, same },
       );
       if (choice?.all) this.#all = choice;
       return choice;

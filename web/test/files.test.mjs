@@ -292,3 +292,36 @@ test("a link to a file opens it in the page", async () => {
   await other.locator(".cm-content", { hasText: "linked" }).waitFor();
   await done(page);
 });
+
+test("a link to a file means the bytes of its name, however it is written", async () => {
+  const { path, page, dir } = await folder({ "a&b (1)'!.txt": "plain" }, encodeURIComponent);
+  const bytes = (...parts) => Buffer.concat([Buffer.from(dir), ...parts.map((p) => Buffer.from(p))]);
+  await writeFile(bytes([0xff, 0xe9], ".txt"), "no UTF-8");
+  await writeFile(bytes("e\u0301.txt"), "decomposed");
+  await writeFile(bytes("\u00e9.txt"), "composed");
+  await writeFile(bytes("o\u0308.txt"), "alone");
+  await row(page, "o\u0308.txt").waitFor();
+  for (const [link, content] of [
+    ["%ff%E9.txt", "no UTF-8"],
+    ["e%cc%81.txt", "decomposed"],
+    ["\u00e9.txt", "composed"],
+    ["%C3%B6.txt", "alone"],
+    ["a%26b%20%281%29%27!.txt", "plain"],
+    ["a&b (1)'!.txt", "plain"],
+  ]) {
+    await page.evaluate((hash) => (location.hash = hash), path + link);
+    await page.locator(".cm-content", { hasText: content }).waitFor();
+    await press(page, "Close");
+    await page.locator(".cm-content").waitFor({ state: "detached" });
+  }
+  await page.evaluate((hash) => (location.hash = hash), `${path}%fe.txt`); // its name is shown as that of no other
+  await said(page, "is not here");
+
+  // What was made has the address that the server gives it, so that the page finds it.
+  await press(page, "New folder");
+  await page.getByLabel("Name", { exact: true }).last().fill("$ & + = @ : ' (ü)");
+  await press(page, "OK");
+  await said(page, "was made");
+  assert.equal(await page.evaluate(() => document.activeElement?.textContent), "$ & + = @ : ' (ü)/");
+  await done(page);
+});

@@ -2,7 +2,8 @@
 import { chromium } from "playwright-core";
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after } from "node:test";
@@ -155,5 +156,37 @@ export async function until(what, condition) {
     if (await condition()) return;
     assert.ok(Date.now() < end, `it did not come about that ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+const shots = process.env.PAGE_SHOTS;
+
+/**
+ * Fails for what axe finds, or if something is wider than the window. PAGE_SHOTS names a directory for pictures. axe looks
+ * into the shadow root of the editor too.
+ */
+export async function check(page, what) {
+  if (shots) await page.screenshot({ path: join(shots, `${what}.png`) });
+  // The page's policy forbids what axe would add to it. What runs from here is not bound by it.
+  const violations =
+    await page.evaluate(`${axe}; axe.run(document, { resultTypes: ["violations"] }).then((r) => r.violations.map((v) =>
+    [v.id, v.nodes.map((n) => [n.html.slice(0, 200), n.failureSummary]).slice(0, 3)]))`);
+  assert.deepEqual(violations, [], what);
+  const wide = await page.evaluate(() => document.documentElement.scrollWidth > innerWidth);
+  assert.equal(wide, false, `${what} is wider than the window`);
+}
+
+/** The four looks: two of them are enough each time, and PAGE_LONG asks for all. */
+export function looks(run) {
+  for (const [width, height] of [
+    [1280, 800],
+    [390, 844],
+  ]) {
+    for (const colorScheme of ["light", "dark"]) {
+      const often = (width === 1280) === (colorScheme === "light");
+      const skip = !often && !process.env.PAGE_LONG && "in .ci/long";
+      run(`${width}-${colorScheme}`, { width, height, colorScheme, reducedMotion: "reduce" }, { skip });
+    }
   }
 }

@@ -1,15 +1,13 @@
 // The login by the form, as people and their browsers go through it.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { readFile, rm, writeFile } from "node:fs/promises";
+import { rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
-import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test, { after } from "node:test";
-import { act, edit, logIn, open, press, row, said, saved, serve, type, until, visit } from "./harness.mjs";
+import { act, check as checked, edit, logIn, open, press, row, said, saved, serve, type, until, visit } from "./harness.mjs";
 
-const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const shots = process.env.PAGE_SHOTS;
 const users = join(tmpdir(), `ifmatch-login-users-${process.pid}`);
 const ifmatch = (...args) => execFileSync(process.env.IFMATCH, args).toString();
@@ -23,14 +21,7 @@ await server.send("PUT", "/docs/a%20%26%20b.txt", "one\n");
 const ann = ["ann", "a long secret"];
 const bob = ["bob", "a long secret"];
 
-/** Fails for what axe finds, or if something is wider than the window. */
-async function check(page, what) {
-  if (shots) await page.screenshot({ path: join(shots, `login-${what}.png`) });
-  const violations =
-    await page.evaluate(`${axe}; axe.run(document, { resultTypes: ["violations"] }).then((r) => r.violations.map((v) => v.id))`);
-  assert.deepEqual(violations, [], what);
-  assert.equal(await page.evaluate(() => document.documentElement.scrollWidth > innerWidth), false, what);
-}
+const check = (page, what) => checked(page, `login-${what}`);
 
 test("a person who opens a folder logs in by the form, gets there, and logs out", async () => {
   const page = await visit(server.url + "/docs/?after=x", { bare: true, colorScheme: "dark" });

@@ -1,6 +1,7 @@
 // Large folders.
 import assert from "node:assert/strict";
-import { mkdir, writeFile } from "node:fs/promises";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import http from "node:http";
 import { join } from "node:path";
 import test from "node:test";
 import { serve, until, visit } from "./harness.mjs";
@@ -67,4 +68,48 @@ test(`${many} names are sorted, filtered and walked through, and few of them are
   await page.getByText(`${many} selected`).waitFor();
   await page.keyboard.press("Escape");
   page.clean();
+});
+
+/** The time that the server has used, in milliseconds, and its memory in megabytes (Linux). */
+async function used() {
+  const of = (name) => readFile(`/proc/${server.process.pid}/${name}`, "utf8");
+  const [user, system] = (await of("stat")).split(") ")[1].split(" ").slice(11, 13).map(Number);
+  return { time: 10 * (user + system), memory: Number(/VmRSS:\s+(\d+)/.exec(await of("status"))[1]) / 1024 };
+}
+
+const seconds = 60;
+
+test("a hundred open pages cost a quiet server next to nothing", { skip: !process.env.PAGE_LONG && "in .ci/long" }, async () => {
+  await fill("quiet", 1000);
+  const open = [];
+  let told = 0;
+  const page = async () => {
+    await (await fetch(`${server.url}/quiet/`, { headers: { Accept: "text/html" } })).text();
+    const { token } = await (await fetch(`${server.url}/.ifmatch/list?path=/quiet/`)).json();
+    const url = `${server.url}/.ifmatch/events?${new URLSearchParams({ path: "/quiet/", since: token })}`;
+    await new Promise((done, failed) => {
+      const request = http.get(url, { agent: false }, (response) => {
+        assert.equal(response.statusCode, 200);
+        response.on("data", (data) => (told += /event: change/.test(data)));
+        response.on("error", () => {}); // at the end
+        done();
+      });
+      request.on("error", failed);
+      open.push(request);
+    });
+  };
+  const before = await used();
+  for (let i = 0; i < 100; i++) await page();
+  const opened = await used();
+  await new Promise((done) => setTimeout(done, 1000 * seconds)); // the time that is measured
+  const quiet = await used();
+  const perSecond = (quiet.time - opened.time) / seconds;
+  console.log(
+    `100 open pages: ${perSecond.toFixed(1)} ms of CPU in a second, and ${(quiet.memory - before.memory).toFixed(0)} MB more memory`,
+  );
+  assert.ok(perSecond < 20, `${perSecond} ms in a second`);
+  assert.ok(quiet.memory - before.memory < 100, `${quiet.memory} MB after ${before.memory} MB`);
+  await server.send("PUT", "/quiet/new.txt", "new");
+  await until("all have heard of a change", () => told === 100);
+  for (const request of open) request.destroy();
 });
