@@ -138,7 +138,7 @@ func (u *upload) stage(ctx context.Context, body io.Reader, cond tree.Condition)
 	if err != nil {
 		return stagingFailed(err)
 	}
-	body, kept := s.keepWhileReading(body, opts.Length)
+	body, kept := s.keepWhileReading(u.staged, body, opts.Length)
 	if u.sums, u.size, err = stageBody(ctx, u.staged, body, opts.Length, opts.Hashes...); err != nil {
 		return failure.Of(err)
 	}
