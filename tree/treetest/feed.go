@@ -206,7 +206,7 @@ func testFeedLatest(t *testing.T, b Backend) {
 	want("e/x", "PUT e/x from 1 to 2 by him")
 	want("e/g", "MOVE d -> e/ new")
 	f.wantErr("remove", f.Remove(f.ctx, "e", tree.Condition{}), nil)
-	want("e/x", "DELETE e gone")
+	want("e/x", "DELETE e gone over a collection")
 	put("her", "e\t\n\"é", "1")
 	want("e\t\n\"é", "PUT e\t\n\"é new to 1 by her")
 }
