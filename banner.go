@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"ifmatch/auth"
+	"ifmatch/links"
 	"ifmatch/listen"
 	"ifmatch/shares/layout"
 )
@@ -151,9 +152,24 @@ func guarantees(cfg Config, able capabilities) (disk, writes string) {
 	return able.String(), "durability " + cfg.Durability.String()
 }
 
+// linksNotKept tells why users can make no share links.
+func linksNotKept(cfg Config) []string {
+	users := cfg.Authority.Now().UsersFile()
+	if users == "" || cfg.NoLinks {
+		return nil
+	}
+	err := links.CheckKept(users)
+	if err == nil {
+		return nil
+	}
+	return []string{"users can make and revoke no share links, which are kept beside the users file: " + err.Error() + ": let the " +
+		"server write there, or start it with --no-links"}
+}
+
 func warnings(cfg Config, addr net.Addr, able capabilities) (all []string) {
 	if cfg.Authority != nil {
 		all = append(all, cfg.Authority.Now().Doubts()...)
+		all = append(all, linksNotKept(cfg)...)
 	}
 	const writes = auth.Create | auth.Replace | auth.Remove
 	open := cfg.Authority == nil || cfg.Authority.Now().AnonymousMay()&writes != 0

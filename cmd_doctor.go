@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"ifmatch/doctor"
+	"ifmatch/links"
 )
 
 // doctorPatience bounds a whole diagnosis.
@@ -21,10 +22,11 @@ func doctorCommand(misused cli.OnUsageErrorFunc) *cli.Command {
 		Usage:     "look for what keeps a directory, or a running server, from being served well, and say what to do",
 		ArgsUsage: "DIR|URL",
 		Description: "Of a directory: file system, permissions, watches, limits and clock, as they are for the user who " +
-			"runs this; a directory is made in it for a moment. Of a URL, such as https://USER:PASSWORD@files.example/: the " +
+			"runs this; a directory is made in it for a moment. With --users also whether share links can be kept. Of a URL, such as https://USER:PASSWORD@files.example/: the " +
 			"certificate, and whether a proxy on the way leaves ETags, methods and headers as they must be. Exit status 1: " +
 			"something is wrong.",
 		Flags: []cli.Flag{
+			usersFlag(),
 			&cli.StringFlag{Name: "user-header",
 				Usage: "`HEADER` in which a proxy names the user; a client that sends it must not be believed " +
 					"(default: those that are usual)"},
@@ -40,7 +42,11 @@ func doctorCommand(misused cli.OnUsageErrorFunc) *cli.Command {
 			if at := c.Args().First(); strings.HasPrefix(at, "http://") || strings.HasPrefix(at, "https://") {
 				d.URL(ctx, at, c.String("user-header"))
 			} else {
-				d.Dir(ctx, directoryOf(at))
+				dir := directoryOf(at)
+				if users := c.Path("users"); users != "" {
+					dir.Links = func() error { return links.CheckKept(users) }
+				}
+				d.Dir(ctx, dir)
 			}
 			if d.Wrong > 0 {
 				return &statusError{fmt.Errorf("%d of %d looks found something wrong", d.Wrong, d.Looks), statusChanged}

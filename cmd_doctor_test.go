@@ -56,6 +56,40 @@ func TestDoctorLooksAtADirectory(t *testing.T) {
 	}
 }
 
+// Whether users can make links is said by the doctor, and by a start.
+func TestLinksThatCannotBeKept(t *testing.T) {
+	users := filepath.Join(t.TempDir(), "users")
+	dir := t.TempDir()
+	if err := os.WriteFile(users, []byte("ann:*\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	start := func(args ...string) string {
+		server, err := servertest.Start(servertest.Command(append(append([]string{"--users", users}, args...), dir)...))
+		if err == nil {
+			err = server.Stop(false)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return server.Log.String()
+	}
+	if out, wrong := runDoctor(t, "--users", users, dir); wrong || !strings.Contains(out, "good   share links can be kept") {
+		t.Errorf("%s", out)
+	}
+	if err := os.Mkdir(users+".links", 0o700); err != nil { // also root cannot write that
+		t.Fatal(err)
+	}
+	if out, wrong := runDoctor(t, "--users", users, dir); wrong || !strings.Contains(out, "note   users can make and revoke no share links") {
+		t.Errorf("%s", out)
+	}
+	if out := start(); !strings.Contains(out, "users can make and revoke no share links") {
+		t.Errorf("the start says\n%s", out)
+	}
+	if out := start("--no-links"); strings.Contains(out, "share links") {
+		t.Errorf("without links the start says\n%s", out)
+	}
+}
+
 // proxyTo is a proxy that does something to requests and answers.
 func proxyTo(t *testing.T, to string, request func(*http.Request), answer func(*http.Response)) string {
 	t.Helper()

@@ -32,9 +32,9 @@ func EditUsers(file string, fn func(lines []string) ([]string, error)) error {
 	})
 }
 
-// EditTokens changes the tokens file that belongs to a users file. It is 0600 afterwards.
+// EditTokens changes the tokens file that belongs to a users file, as [EditFile] does.
 func EditTokens(users string, fn func(*Tokens) error) error {
-	return edit(TokensFile(users), 0o600, func(text string) (string, error) {
+	return EditFile(users, TokensFile(users), func(text string) (string, error) {
 		ts, err := ParseTokens(text)
 		if err != nil {
 			return "", fmt.Errorf("%s cannot be read: %w", TokensFile(users), err)
@@ -46,13 +46,17 @@ func EditTokens(users string, fn func(*Tokens) error) error {
 	})
 }
 
-// EditFile changes a file of another kind beside the users file, as EditTokens does. It is 0600 afterwards, and a new one
+// EditFile changes another file beside the users file. It is 0600 afterwards, and a new one
 // belongs to the owner of the users file, whoever makes it: the server must be able to read it.
 func EditFile(users, file string, fn func(text string) (string, error)) error {
 	if info, err := os.Stat(users); err == nil {
 		f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 		if err == nil {
-			err = errors.Join(copyOwner(f, info), f.Close())
+			owned := copyOwner(f, info)
+			if errors.Is(owned, iofs.ErrPermission) {
+				owned = nil // only root gives files away, and the file is of the server that makes it
+			}
+			err = errors.Join(owned, f.Close())
 		}
 		if err != nil && !errors.Is(err, iofs.ErrExist) {
 			return err

@@ -33,6 +33,8 @@ type Directory struct {
 	Doubts []string
 	// Try finds the abilities of the disk, with an empty directory in it.
 	Try func(ctx context.Context, dir string) (Disk, error)
+	// Links finds out why share links cannot be kept (nil: there are no users who could make any).
+	Links func() error
 }
 
 // A Disk is what was found about a file system.
@@ -62,6 +64,7 @@ func (d *Diagnosis) Dir(ctx context.Context, at Directory) {
 	}
 	d.disk(ctx, at)
 	d.members(ctx, at)
+	d.links(at)
 	if n := limit.System().Descriptors; n < fewDescriptors {
 		d.note(fmt.Sprintf("this process may have %d files open at once, so few clients are served at once", n),
 			"raise the limit: ulimit -n 65536, or LimitNOFILE=65536 in the unit")
@@ -69,6 +72,19 @@ func (d *Diagnosis) Dir(ctx context.Context, at Directory) {
 		d.good("%d files may be open at once", n)
 	}
 	d.clock()
+}
+
+// links tries whether users can make share links.
+func (d *Diagnosis) links(at Directory) {
+	if at.Links == nil {
+		return
+	}
+	if err := at.Links(); err != nil {
+		d.note("users can make and revoke no share links, which are kept beside the users file ("+err.Error()+")",
+			"let this user write there, or serve with --no-links")
+		return
+	}
+	d.good("share links can be kept beside the users file")
 }
 
 // disk tries the file system, in a directory of its own which is removed.

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"ifmatch/etagfs/hashing"
 	"ifmatch/etagfs/index"
 	"ifmatch/fs"
 	"ifmatch/tree"
@@ -346,7 +347,7 @@ func (s *Store) sumAhead(ctx context.Context, name string) {
 		return
 	}
 	if tag, ok := s.index.Tag(info.Fingerprint); ok {
-		if _, err := s.sumsOf(ctx, name, info, tag); err != nil && ctx.Err() == nil && !errors.Is(err, tree.ErrNotExist) {
+		if _, err := s.hasher.SumsOf(ctx, name, info, tag); err != nil && ctx.Err() == nil && !errors.Is(err, tree.ErrNotExist) {
 			s.report(err)
 		}
 	}
@@ -355,11 +356,11 @@ func (s *Store) sumAhead(ctx context.Context, name string) {
 // hashFound hashes a file, or puts it off until its tag can be remembered. It returns the size of the file that it has
 // hashed, or -1 if it has hashed none. It returns an error if another try is of no use.
 func (s *Store) hashFound(ctx context.Context, next task) (size int64, err error) {
-	info, _, err := s.hash(ctx, next.name, ahead)
+	info, _, err := s.hasher.Hash(ctx, next.name, hashing.Ahead)
 	switch {
 	case err == nil:
 		return info.Size, nil
-	case errors.Is(err, errNotNow), errors.Is(err, tree.ErrBusy):
+	case errors.Is(err, hashing.ErrNotNow), errors.Is(err, tree.ErrBusy):
 		s.putOff(next, info, errors.Is(err, tree.ErrBusy))
 	case ctx.Err() == nil && !errors.Is(err, tree.ErrNotExist):
 		return -1, err
@@ -370,7 +371,7 @@ func (s *Store) hashFound(ctx context.Context, next task) (size int64, err error
 // putOff schedules another try for a file. The wait grows with each try that fails. A file that was read in vain is not
 // tried before the end of the wait, even if a watcher reports the file again.
 func (s *Store) putOff(next task, info fs.Info, wasRead bool) {
-	wait := s.untilSettled(info)
+	wait := s.hasher.UntilSettled(info)
 	if wait <= 0 || next.tries > 0 {
 		wait = max(wait, min(busyWait<<min(next.tries, 10), longestWait))
 	}

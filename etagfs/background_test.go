@@ -230,13 +230,9 @@ func TestWantedHashDoesNotGiveWay(t *testing.T) {
 	lay(t, dir, "f=1")
 	s, _ := openStore(t, dir, Options{Now: rested().Now})
 	defer s.Close()
-	s.asked.Add(1) // one that never comes to an end
+	s.hasher.Ask() // one that never comes to an end
 	s.Changed("f")
-	eventually(t, "the hash in the background", func() bool {
-		s.flights.mu.Lock()
-		defer s.flights.mu.Unlock()
-		return len(s.flights.running) == 1
-	})
+	eventually(t, "the hash in the background", func() bool { return s.hasher.Running() == 1 })
 	if state, err := s.Stat(t.Context(), "f", tree.ReadOptions{Want: tree.WantTag}); err != nil || state.Tag != treetest.TagOf("1") {
 		t.Errorf("got %+v, error %v", state, err)
 	}

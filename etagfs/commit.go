@@ -74,7 +74,7 @@ func (t *transaction) commit(name string, over fs.Info, n newVersion) (fs.Info, 
 		return fs.Info{}, err
 	}
 	if opened != nil {
-		t.s.meet(opened, name, before)
+		t.s.hasher.Meet(opened, name, before)
 	}
 	how := t.how(n.cause, name, over)
 	how.Opened = n.opened

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"ifmatch/etagfs/failure"
+	"ifmatch/etagfs/hashing"
 	"ifmatch/fs"
 	"ifmatch/tree"
 )
@@ -323,13 +324,13 @@ func (c *copier) read(ctx context.Context, f *fs.File, size int64, staged *fs.St
 			if err := staged.Skip(from); err != nil {
 				return "", err
 			}
-			if _, err := copyBody(ctx, hash, io.LimitReader(zeros{}, from-at)); err != nil {
-				return "", ourFault(err)
+			if _, err := hashing.CopyBody(ctx, hash, io.LimitReader(zeros{}, from-at)); err != nil {
+				return "", hashing.OurFault(err)
 			}
 		}
-		n, err := copyBody(ctx, to, io.NewSectionReader(readerAt{c.s.fs, f}, from, end-from))
+		n, err := hashing.CopyBody(ctx, to, io.NewSectionReader(hashing.ReaderOf(c.s.fs, f), from, end-from))
 		if err != nil {
-			return "", ourFault(err)
+			return "", hashing.OurFault(err)
 		}
 		if n < end-from {
 			return "", errStale // it has become shorter
@@ -350,8 +351,8 @@ func (zeros) Read(p []byte) (int, error) {
 // hashStaged returns the tag of a staged file.
 func (s *Store) hashStaged(ctx context.Context, staged *fs.Staged, size int64) (tree.ETag, error) {
 	hash := sha256.New()
-	_, err := copyBody(ctx, hash, io.NewSectionReader(staged, 0, size))
-	return tree.TagOf([sha256.Size]byte(hash.Sum(nil))), ourFault(err)
+	_, err := hashing.CopyBody(ctx, hash, io.NewSectionReader(staged, 0, size))
+	return tree.TagOf([sha256.Size]byte(hash.Sum(nil))), hashing.OurFault(err)
 }
 
 // inherit gives a staged collection the traits of its source, and the modification time if the copy keeps times.

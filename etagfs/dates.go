@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"ifmatch/etagfs/hashing"
 	"ifmatch/etagfs/index"
 	"ifmatch/fs"
 	"ifmatch/tree"
@@ -20,8 +21,8 @@ func (s *Store) versionOf(info fs.Info, tag tree.ETag) index.Version {
 	v.Traced = s.fs.AbilitiesOf(info).ExchangeTimes
 	coarse := stampSlack
 	if able := s.fs.AbilitiesOf(info); !able.FineTimes && !able.Exclusive {
-		coarse = settledCoarse
-		v.Vague = s.untilSettled(info) > 0
+		coarse = hashing.SettledCoarse
+		v.Vague = s.hasher.UntilSettled(info) > 0
 	}
 	if info.Changed != 0 {
 		v.Changed = time.Unix(0, info.Changed).Add(coarse).Unix()
@@ -172,7 +173,7 @@ func (s *Store) around(name string) func() index.Around {
 func (s *Store) change(name string, over fs.Info, staged *fs.Staged) *index.Change {
 	var there *index.Version
 	if over.Kind == fs.Regular {
-		s.meetUnknown(name, over)
+		s.hasher.MeetUnknown(name, over)
 		v := s.versionOf(over, "")
 		if r, ok := s.index.Lookup(over.Fingerprint); ok {
 			v.Tag = r.Tag()

@@ -55,8 +55,7 @@ import (
 
 	lru "github.com/hashicorp/golang-lru/v2"
 
-	"golang.org/x/sync/singleflight"
-
+	"ifmatch/etagfs/hashing"
 	"ifmatch/etagfs/index"
 	"ifmatch/etagfs/locktable"
 	"ifmatch/fs"
@@ -129,16 +128,12 @@ type Store struct {
 	locks *locktable.Table
 	dates *index.Dates
 
-	flights  flights
+	hasher   *hashing.Hasher
 	reading  reading
 	inFlight int64 // see Options. It is negative if the kernel sends no bytes.
 	relayed  int64 // see Options
 	// captured is how many bytes of files the store holds that were captured while the files were hashed.
 	captured atomic.Int64
-	hashes   *limit.Pool
-	summing  singleflight.Group // of sums, by version
-	asked    atomic.Int32       // hashes that requests wait for
-	pace     atomic.Int64       // the highest pace of a hash so far, in bytes per second
 	queue    *queue
 	told     *lru.Cache[string, string] // why files could not be hashed ahead of need, by name
 	odd      *oddNames
@@ -181,7 +176,6 @@ func New(below *fs.FS, opts Options) (*Store, error) {
 		user:     os.Geteuid(), // Go makes a system call each time
 		inFlight: opts.InFlight,
 		relayed:  opts.Relayed,
-		hashes:   opts.Hashes,
 		fs:       below,
 		report:   opts.Report,
 		now:      opts.Now,
@@ -201,6 +195,9 @@ func New(below *fs.FS, opts Options) (*Store, error) {
 		s.index = index.Open(index.Options{
 			Dir: opts.IndexDir, Device: root.Device, Heir: fs.Heir(root), Volume: volume, Boot: index.BootID(),
 			Sync: s.syncVolume, LazyTimes: below.LazyTimes, Report: opts.Report, Memory: opts.CacheMemory,
+		})
+		s.hasher = hashing.New(hashing.Options{
+			FS: below, Root: root, Index: s.index, Now: opts.Now, Turns: opts.Hashes, Open: s.open, Running: &s.running,
 		})
 		// A server that only reads leaves no trace of itself, and the dates that it has shown are forgotten.
 		fresh := below.Fresh() || below.ReadOnly() && !s.index.OnDisk()

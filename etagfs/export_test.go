@@ -19,21 +19,10 @@ func (s *Store) LeaveAway() {
 func (s *Store) PutBack() (waits bool) { return s.fs.PutBack(context.Background()) }
 
 // WaitingToHash returns how many wait until a hash that is being computed is through.
-func (s *Store) WaitingToHash() (n int) {
-	s.flights.mu.Lock()
-	defer s.flights.mu.Unlock()
-	for _, one := range s.flights.next {
-		n += one.waiting
-	}
-	return n
-}
+func (s *Store) WaitingToHash() int { return s.hasher.Waiting() }
 
 // Hashing returns how many files are being hashed, or are about to be.
-func (s *Store) Hashing() int {
-	s.flights.mu.Lock()
-	defer s.flights.mu.Unlock()
-	return len(s.flights.running)
-}
+func (s *Store) Hashing() int { return s.hasher.Running() }
 
 // ActAs has the store take another user for that of its process.
 func (s *Store) ActAs(user int) { s.user = user }

@@ -14,7 +14,7 @@ type Figures struct {
 
 // Figures returns how much is going on. It neither reads the disk nor waits for a lock that is held during a read.
 func (s *Store) Figures() (f Figures) {
-	f.Hashing = int(s.asked.Load())
+	f.Hashing = s.hasher.Asked()
 	f.Queued = s.queue.count()
 	f.Locks = s.locks.Count()
 	f.Index = s.index.Lookups()

@@ -7,6 +7,7 @@ import (
 	"io"
 	"testing"
 
+	"ifmatch/etagfs/hashing"
 	"ifmatch/fs"
 	"ifmatch/tree"
 	"ifmatch/tree/treetest"
@@ -53,7 +54,7 @@ func TestSilentClientHoldsLittle(t *testing.T) {
 		t.Run(tt.about, func(t *testing.T) {
 			client := &scripted{pieces: tt.pieces, end: io.EOF}
 			var got bytes.Buffer
-			n, err := receiveBody(t.Context(), &got, client)
+			n, err := hashing.ReceiveBody(t.Context(), &got, client)
 			if err != nil || int(n) != client.sent || got.Len() != client.sent {
 				t.Errorf("%d bytes of %d, error %v", n, client.sent, err)
 			}
@@ -73,7 +74,7 @@ func TestSilentClientHoldsLittle(t *testing.T) {
 			}
 		})
 	}
-	if _, err := receiveBody(t.Context(), io.Discard, &scripted{pieces: []int{5}, end: io.ErrUnexpectedEOF}); !errors.As(err, new(*tree.BodyError)) {
+	if _, err := hashing.ReceiveBody(t.Context(), io.Discard, &scripted{pieces: []int{5}, end: io.ErrUnexpectedEOF}); !errors.As(err, new(*tree.BodyError)) {
 		t.Errorf("what breaks off: %v", err)
 	}
 }

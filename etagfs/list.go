@@ -274,7 +274,7 @@ func (l *listing) collection(self tree.State, first bool) (below []listed, more 
 // renamed looks for a member that was renamed in its collection since the collection was read. It returns "" if the
 // member is not there any more. An error says that the collection cannot be read.
 func (s *Store) renamed(ctx context.Context, dir string, id memberID) (name string, err error) {
-	if id.inode == 0 {
+	if id.Inode == 0 {
 		return "", nil
 	}
 	r := s.readMembers(dir, fs.DirOptions{})

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"ifmatch/etagfs/failure"
+	"ifmatch/etagfs/hashing"
 	"ifmatch/fs"
 	"ifmatch/tree"
 )
@@ -62,7 +63,7 @@ type readMember struct {
 
 // A memberID identifies a resource independently of its name.
 type memberID struct {
-	fileKey
+	hashing.FileKey
 	size, modified int64 // used if the file system has no inode numbers
 }
 
@@ -70,7 +71,7 @@ func memberIDOf(i fs.Info) memberID {
 	if i.Inode == 0 {
 		return memberID{size: i.Size, modified: i.Modified}
 	}
-	return memberID{fileKey: keyOf(i)}
+	return memberID{FileKey: hashing.KeyOf(i)}
 }
 
 func (s *Store) readMembers(name string, opts fs.DirOptions) *memberReader {

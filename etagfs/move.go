@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"ifmatch/etagfs/failure"
+	"ifmatch/etagfs/hashing"
 	"ifmatch/fs"
 	"ifmatch/tree"
 )
@@ -28,7 +29,7 @@ func (t *transaction) quietlyNoted(note *fs.MoveNote, from string, source fs.Inf
 // leaves the tag out.
 func (s *Store) tagMoved(ctx context.Context, to string, info fs.Info, tag tree.ETag) (fs.Info, tree.ETag) {
 	if tag == "" && info.Kind == fs.Regular {
-		if now, known, err := s.hash(ctx, to, forAnswer); err == nil && now.SameFile(info) {
+		if now, known, err := s.hasher.Hash(ctx, to, hashing.ForAnswer); err == nil && now.SameFile(info) {
 			return now, known
 		}
 	}

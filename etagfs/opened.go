@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"ifmatch/etagfs/failure"
+	"ifmatch/etagfs/hashing"
 	"ifmatch/fs"
 	"ifmatch/tree"
 )
@@ -28,7 +29,7 @@ type opened struct {
 
 	captured map[tree.Part][]byte // the parts that were read while the file was hashed
 	holds    int64                // the number of bytes in captured
-	counted  fileKey              // in Store.reading
+	counted  hashing.FileKey      // in Store.reading
 	closed   atomic.Bool
 }
 
@@ -89,16 +90,16 @@ func (c *opened) Parts(ctx context.Context, parts []tree.Part) (bool, error) {
 		return len(parts) == 1, nil
 	}
 	captured := map[tree.Part][]byte{}
-	how := forAnswer
+	how := hashing.ForAnswer
 	for _, p := range parts {
 		if captured[p] == nil {
 			captured[p] = make([]byte, p.Length)
-			how.capture = append(how.capture, &capture{p.Offset, captured[p]})
+			how.Capture = append(how.Capture, &hashing.Capture{Offset: p.Offset, Data: captured[p]})
 		}
 	}
-	info, sum, err := c.s.hashOnce(ctx, c.file, c.info, how)
+	info, sum, err := c.s.hasher.HashOnce(ctx, c.file, c.info, how)
 	switch {
-	case errors.Is(err, errChanged) || err == nil && tree.TagOf(sum) != c.tag:
+	case errors.Is(err, hashing.ErrChanged) || err == nil && tree.TagOf(sum) != c.tag:
 		return false, tree.ErrChanged
 	case err != nil:
 		return false, failure.Of(err)
@@ -259,7 +260,7 @@ func (c *opened) read(chunk []byte, offset int64) error {
 		return tree.ErrChanged
 	}
 	if err != nil { // the opened name may have stopped being a file, see Store.decideOn
-		if now, failed := c.s.refresh(c.file, c.info); failed == nil && !now.SameFile(c.info) {
+		if now, failed := c.s.hasher.Refresh(c.file, c.info); failed == nil && !now.SameFile(c.info) {
 			return tree.ErrChanged
 		}
 	}
@@ -282,7 +283,7 @@ func (j *judge) look(ctx context.Context, offset int64) (anew bool, err error) {
 	if j.sum != nil {
 		return false, nil
 	}
-	again, err := j.s.refresh(j.file, j.info)
+	again, err := j.s.hasher.Refresh(j.file, j.info)
 	if err != nil {
 		return false, failure.Of(err)
 	}
@@ -317,7 +318,7 @@ func (j *judge) look(ctx context.Context, offset int64) (anew bool, err error) {
 // hashAnew hashes the file, once for all clients to which it is being sent. It reports whether the file is the version,
 // and looks show changes of it.
 func (j *judge) hashAnew(ctx context.Context, look fs.Info) (bool, error) {
-	info, tag, err := j.s.hashFile(ctx, j.file, look, forAnswer)
+	info, tag, err := j.s.hasher.HashFile(ctx, j.file, look, hashing.ForAnswer)
 	switch {
 	case errors.Is(err, tree.ErrBusy):
 		return false, nil
@@ -368,14 +369,14 @@ func (j *judge) end(ctx context.Context, sum hash.Hash, offset int64) error {
 
 // add adds the present bytes of the file between two offsets to a hash.
 func (j *judge) add(ctx context.Context, sum hash.Hash, from, to int64) error {
-	end, err := j.s.turnToHash(ctx, to-from, hashPatience)
+	end, err := j.s.hasher.Turn(ctx, to-from, hashing.Patience)
 	if err != nil {
 		return err
 	}
 	defer end()
-	n, err := copyBody(ctx, sum, io.NewSectionReader(readerAt{j.s.fs, j.file}, from, to-from))
+	n, err := hashing.CopyBody(ctx, sum, io.NewSectionReader(hashing.ReaderOf(j.s.fs, j.file), from, to-from))
 	if err == nil && n < to-from {
 		err = tree.ErrChanged
 	}
-	return failure.Of(ourFault(err))
+	return failure.Of(hashing.OurFault(err))
 }

@@ -12,6 +12,7 @@ import (
 	iofs "io/fs"
 
 	"ifmatch/etagfs/failure"
+	"ifmatch/etagfs/hashing"
 	"ifmatch/etagfs/index"
 	"ifmatch/fs"
 	"ifmatch/tree"
@@ -165,7 +166,11 @@ func (u *upload) prepare(ctx context.Context, alone bool) error {
 	if err != nil || u.same != (fs.Fingerprint{}) {
 		return err
 	}
-	if err := u.staged.Annotate(fs.Meta{Modified: u.opts.Modified, Traits: u.traits}); err != nil {
+	traits := u.traits
+	if properties := u.describe(traits.Properties()); properties != nil {
+		traits = traits.WithProperties(properties)
+	}
+	if err := u.staged.Annotate(fs.Meta{Modified: u.opts.Modified, Traits: traits}); err != nil {
 		return stagingFailed(err)
 	}
 	if alone && u.size > copyAlone && !u.synced {
@@ -191,6 +196,11 @@ func (u *upload) inherit(ctx context.Context, p fs.Place, alone bool) error {
 	if err == nil && !u.unlike {
 		u.same = u.s.isThere(ctx, u.name, over, u.tag, u.size, alone)
 	}
+	if u.same != (fs.Fingerprint{}) && u.opts.Describe != nil {
+		if has, err := p.Attributes(); err != nil || u.describe(has) != nil {
+			u.same = fs.Fingerprint{}
+		}
+	}
 	if u.same != (fs.Fingerprint{}) {
 		return nil
 	}
@@ -206,6 +216,24 @@ func (u *upload) inherit(ctx context.Context, p fs.Place, alone bool) error {
 		err = nil // the transaction decides whether that is an error, as above
 	}
 	return err
+}
+
+// describe returns the properties that the file gets with the body, as they are kept with it. Nil: those that it has, since
+// they are the same, or since there is no room for others.
+func (u *upload) describe(has []byte) []byte {
+	if u.opts.Describe == nil || !u.staged.Abilities().Attributes {
+		return nil
+	}
+	properties, err := u.s.decodeProperties(u.name, has)
+	if err != nil {
+		return nil
+	}
+	before, _ := encodeProperties(properties)
+	now, err := encodeProperties(applyPatch(properties, u.opts.Describe(u.sums.Tag())))
+	if err != nil || len(now) > maxInAttribute || bytes.Equal(now, before) {
+		return nil
+	}
+	return now
 }
 
 // forget releases the results of prepare.
@@ -252,7 +280,7 @@ func (u *upload) commit(t *transaction, over fs.Info) (tree.State, error) {
 	if err != nil {
 		return tree.State{}, err
 	}
-	u.s.keepSums(info, u.sums)
+	u.s.hasher.KeepSums(info, u.sums)
 	return u.s.stateOf(u.name, info, n.tag, shownFor(u.opts.Modified)), nil
 }
 
@@ -281,7 +309,7 @@ func (u *upload) leave(t *transaction, over fs.Info) (tree.State, error) {
 		}
 		t.made(u.name, over, false)
 	}
-	u.s.keepSums(over, u.sums)
+	u.s.hasher.KeepSums(over, u.sums)
 	// A local program may have written the file and never synced it.
 	return u.s.stateOf(u.name, over, tag, shownFor(modified)), t.file(u.name)
 }
@@ -323,7 +351,7 @@ func stageBody(ctx context.Context, staged *fs.Staged, body io.Reader, length in
 	if length >= 0 {
 		body = io.LimitReader(body, length+1) // bytes beyond the announced length are not stored either
 	}
-	n, err := receiveBody(ctx, io.MultiWriter(everywhere...), body)
+	n, err := hashing.ReceiveBody(ctx, io.MultiWriter(everywhere...), body)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -363,7 +391,7 @@ func (s *Store) isThere(
 	}
 	if !known {
 		var err error
-		if info, have, err = s.hash(ctx, name, hashing{rounds: 1, alone: true}); err != nil {
+		if info, have, err = s.hasher.Hash(ctx, name, hashing.How{Rounds: 1, Alone: true}); err != nil {
 			return fs.Fingerprint{}
 		}
 	}

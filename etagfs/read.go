@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"ifmatch/etagfs/failure"
+	"ifmatch/etagfs/hashing"
 	"ifmatch/etagfs/index"
 	"ifmatch/fs"
 	"ifmatch/limit"
@@ -74,7 +75,7 @@ func (s *Store) attributesOf(f *fs.File, look fs.Info) ([]byte, error) {
 		return nil, nil
 	}
 	data, err := s.fs.AttributesOf(f)
-	if err == nil && data == nil && s.fs.AbilitiesOf(look).AttributeTimes && s.untilSettled(look) <= 0 {
+	if err == nil && data == nil && s.fs.AbilitiesOf(look).AttributeTimes && s.hasher.UntilSettled(look) <= 0 {
 		s.index.SetPlain(look.Fingerprint)
 	}
 	return data, err
@@ -93,7 +94,7 @@ func (s *Store) describeContent(ctx context.Context, name string, info fs.Info, 
 	if opts.Want&tree.WantSums != 0 {
 		patience, cancel := tree.Patience(ctx, opts.TagDeadline)
 		defer cancel()
-		state.Sums, err = s.sumsOf(patience, name, info, tag)
+		state.Sums, err = s.hasher.SumsOf(patience, name, info, tag)
 		err = s.goWithout(ctx, task{name: name, sums: true}, err)
 	}
 	return state, err
@@ -114,7 +115,7 @@ func (s *Store) knownContent(info fs.Info, want tree.Want) (tag tree.ETag, enoug
 func (s *Store) findTag(ctx context.Context, name string, info fs.Info, deadline time.Time) (fs.Info, tree.ETag, error) {
 	patience, cancel := tree.Patience(ctx, deadline)
 	defer cancel()
-	found, tag, err := s.hash(patience, name, forAnswer)
+	found, tag, err := s.hasher.Hash(patience, name, hashing.ForAnswer)
 	if err != nil {
 		return info, "", s.goWithout(ctx, task{name: name}, err)
 	}
@@ -143,7 +144,7 @@ func (s *Store) goWithout(ctx context.Context, wanted task, err error) error {
 func (s *Store) Open(
 	ctx context.Context, name string, opts tree.ReadOptions, cond tree.Condition,
 ) (content tree.Content, state tree.State, err error) {
-	for range forCheck.rounds {
+	for range hashing.ForCheck.Rounds {
 		if content, state, err = s.openContent(ctx, name, opts, cond); !errors.Is(err, fs.ErrMoved) {
 			break
 		}
@@ -288,7 +289,7 @@ func (s *Store) opened(ctx context.Context, name string, f *fs.File, info fs.Inf
 		patience, cancel := tree.Patience(ctx, opts.TagDeadline)
 		defer cancel()
 		var err error
-		info, tag, err = s.hashFile(patience, f, info, forAnswer)
+		info, tag, err = s.hasher.HashFile(patience, f, info, hashing.ForAnswer)
 		if errors.Is(err, fs.ErrMoved) {
 			return nil, tree.State{}, err
 		}

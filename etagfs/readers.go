@@ -119,7 +119,7 @@ func (s *Store) openIf(
 		return nil, fs.Info{}, err
 	}
 	if f != nil {
-		s.meet(f, name, info)
+		s.hasher.Meet(f, name, info)
 	}
 	return f, info, nil
 }

@@ -3,6 +3,7 @@ package etagfs
 import (
 	"sync"
 
+	"ifmatch/etagfs/hashing"
 	"ifmatch/fs"
 )
 
@@ -11,26 +12,26 @@ import (
 // Otherwise each download would have to read the whole file.
 type reading struct {
 	mu    sync.Mutex
-	files map[fileKey]int
+	files map[hashing.FileKey]int
 }
 
 // begin counts a download. end must be called once with the returned key when the download ends.
-func (r *reading) begin(info fs.Info) (key fileKey) {
+func (r *reading) begin(info fs.Info) (key hashing.FileKey) {
 	if info.Inode == 0 {
-		return fileKey{}
+		return hashing.FileKey{}
 	}
-	key = keyOf(info)
+	key = hashing.KeyOf(info)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.files == nil {
-		r.files = map[fileKey]int{}
+		r.files = map[hashing.FileKey]int{}
 	}
 	r.files[key]++
 	return key
 }
 
-func (r *reading) end(key fileKey) {
-	if key == (fileKey{}) {
+func (r *reading) end(key hashing.FileKey) {
+	if key == (hashing.FileKey{}) {
 		return
 	}
 	r.mu.Lock()
@@ -43,5 +44,5 @@ func (r *reading) end(key fileKey) {
 func (r *reading) of(info fs.Info) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.files[keyOf(info)] > 0
+	return r.files[hashing.KeyOf(info)] > 0
 }

@@ -69,7 +69,7 @@ func (s *Store) keepBody(f *fs.File, info fs.Info, tag tree.ETag) (content small
 		return smallContent{}, false
 	}
 	defer lease.Release()
-	now, err := s.refresh(f, info)
+	now, err := s.hasher.Refresh(f, info)
 	if err != nil || now.Fingerprint != info.Fingerprint {
 		return smallContent{}, false
 	}

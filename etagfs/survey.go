@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"ifmatch/etagfs/failure"
+	"ifmatch/etagfs/hashing"
 	"ifmatch/fs"
 	"ifmatch/tree"
 )
@@ -61,7 +62,7 @@ func (s *Store) Warm(ctx context.Context, atOnce int, each func(Reading)) error 
 		_, known := s.index.Tag(info.Fingerprint)
 		return !known
 	}, func(name string) Reading {
-		info, tag, err := s.hash(ctx, name, forAnswer)
+		info, tag, err := s.hasher.Hash(ctx, name, hashing.ForAnswer)
 		return Reading{Name: name, Size: info.Size, Is: tag, Err: err}
 	})
 }
@@ -113,12 +114,12 @@ func (s *Store) verify(ctx context.Context, name string) Reading {
 	}
 	defer f.Close()
 	r := Reading{Name: name, Size: info.Size}
-	for range forCheck.rounds {
+	for range hashing.ForCheck.Rounds {
 		was, known := s.index.Tag(info.Fingerprint)
 		s.fs.Uncache(f)
-		again, sum, err := s.hashOnce(ctx, f, info, forCheck)
+		again, sum, err := s.hasher.HashOnce(ctx, f, info, hashing.ForCheck)
 		switch {
-		case errors.Is(err, errChanged):
+		case errors.Is(err, hashing.ErrChanged):
 			info = again
 			continue
 		case err != nil:

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"ifmatch/etagfs/failure"
+	"ifmatch/etagfs/hashing"
 	"ifmatch/etagfs/undo"
 	"ifmatch/fs"
 	"ifmatch/tree"
@@ -147,7 +148,7 @@ func (d undoDisk) Tag(ctx context.Context, name string, info fs.Info) (tree.ETag
 	if tag, known := d.s.index.Tag(info.Fingerprint); known {
 		return tag, nil
 	}
-	_, tag, err := d.s.hash(ctx, name, hashing{rounds: 1})
+	_, tag, err := d.s.hasher.Hash(ctx, name, hashing.How{Rounds: 1})
 	if errors.Is(failure.Of(err), tree.ErrNotExist) || errors.Is(failure.Of(err), tree.ErrBusy) {
 		return "", nil // no change has made what is there
 	}

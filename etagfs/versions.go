@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"ifmatch/etagfs/failure"
+	"ifmatch/etagfs/hashing"
 	"ifmatch/fs"
 	"ifmatch/tree"
 )
@@ -75,13 +76,13 @@ func (s *Store) tagOfVersion(ctx context.Context, k fs.Kept) (tree.ETag, error) 
 		return "", err
 	}
 	defer f.Close()
-	end, err := s.turnToHash(ctx, info.Size, hashPatience)
+	end, err := s.hasher.Turn(ctx, info.Size, hashing.Patience)
 	if err != nil {
 		return "", err
 	}
 	defer end()
 	sum := sha256.New()
-	if _, err := copyBody(ctx, sum, io.NewSectionReader(readerAt{s.fs, f}, 0, info.Size)); err != nil {
+	if _, err := hashing.CopyBody(ctx, sum, io.NewSectionReader(hashing.ReaderOf(s.fs, f), 0, info.Size)); err != nil {
 		return "", err
 	}
 	return tree.TagOf([sha256.Size]byte(sum.Sum(nil))), nil

@@ -187,7 +187,7 @@ func (r *renaming) step(t *transaction) error {
 	if err != nil {
 		return err
 	}
-	r.s.meetUnknown(r.from, source)
+	r.s.hasher.MeetUnknown(r.from, source)
 	k, known := r.s.index.Lookup(source.Fingerprint)
 	change := dateChange{r.s.change(r.to, over, nil), shownFor(r.opts.Modified)}
 	if err := t.names(r.from, r.to); err != nil {

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"ifmatch/fs/volumes"
 )
 
 // A value that is too large for an extended attribute is kept beside the tree, in a file of the state directory. The
@@ -57,7 +59,7 @@ type fresh struct {
 
 // mostFresh returns the bound on these bytes.
 func (v *volume) mostFresh() int64 {
-	if space, err := v.calls.Space(v.top); err == nil && space.Size > 0 {
+	if space, err := v.calls.Space(v.Top); err == nil && space.Size > 0 {
 		return max(besideLeast, min(besideMost, space.Size/besideShare))
 	}
 	return besideMost
@@ -107,7 +109,7 @@ func (s *FS) KeepBeside(name string, value []byte) (stored []byte, err error) {
 	if err != nil {
 		return nil, err
 	}
-	dir := local(name)
+	dir := volumes.Local(name)
 	if info.Kind != Directory {
 		dir = path.Dir(dir)
 	}
@@ -125,12 +127,12 @@ func (v *volume) keepBeside(value []byte) (stored []byte, err error) {
 		return stored, err
 	}
 	if err := v.takeFresh(int64(len(value))); err != nil {
-		return nil, &iofs.PathError{Op: "keep", Path: v.statePath(besidePart), Err: err}
+		return nil, &iofs.PathError{Op: "keep", Path: v.StatePath(besidePart), Err: err}
 	}
-	staged := v.unique(v.session, newPrefix)
-	need := Need{Name: v.statePath(besidePart), Length: int64(len(value)), Arrived: true}
+	staged := v.Unique(v.Session, volumes.NewPrefix)
+	need := Need{Name: v.StatePath(besidePart), Length: int64(len(value)), Arrived: true}
 	err = v.retryMakingRoom(context.Background(), need, func() error {
-		err := v.writeFile(staged, value)
+		err := v.WriteFile(staged, value)
 		if err != nil {
 			_ = v.calls.RemoveAll(staged)
 		}
@@ -139,14 +141,14 @@ func (v *volume) keepBeside(value []byte) (stored []byte, err error) {
 	if err != nil {
 		return nil, err
 	}
-	at := v.statePath(besidePart) + "/" + name
-	err = v.renameNew(staged, at)
+	at := v.StatePath(besidePart) + "/" + name
+	err = v.RenameNew(staged, at)
 	if errors.Is(err, iofs.ErrNotExist) {
-		if err = v.makeDir(v.statePath(besidePart)); err == nil && v.opts.Durability == Full {
-			err = v.syncDir(path.Join(v.top, stateDir))
+		if err = v.MakeDir(v.StatePath(besidePart)); err == nil && v.opts.Durability == Full {
+			err = v.SyncDir(path.Join(v.Top, volumes.OwnDir))
 		}
 		if err == nil {
-			err = v.renameNew(staged, at)
+			err = v.RenameNew(staged, at)
 		}
 	}
 	if err != nil {
@@ -163,9 +165,9 @@ func (v *volume) keepBeside(value []byte) (stored []byte, err error) {
 // touchBeside notes that an attribute is about to refer to a value. It returns ErrNotExist if the volume does not have
 // the value. A value that touchBeside has touched stays: see sweepOne.
 func (v *volume) touchBeside(name string) error {
-	at, now := v.statePath(besidePart)+"/"+name, v.opts.Now()
+	at, now := v.StatePath(besidePart)+"/"+name, v.opts.Now()
 	err := v.calls.Chtimes(at, now)
-	if errors.Is(err, iofs.ErrNotExist) && v.renameNew(at+besideOld, at) == nil {
+	if errors.Is(err, iofs.ErrNotExist) && v.RenameNew(at+besideOld, at) == nil {
 		err = v.calls.Chtimes(at, now)
 	}
 	if errors.Is(err, iofs.ErrPermission) {
@@ -182,7 +184,7 @@ func (v *volume) syncBeside() error {
 	if v.opts.Durability != Full {
 		return nil
 	}
-	return v.syncDir(v.statePath(besidePart))
+	return v.SyncDir(v.StatePath(besidePart))
 }
 
 // haveBeside makes sure that a volume has the value to which an attribute refers, before that attribute is set there.
@@ -217,14 +219,14 @@ func (s *FS) Value(stored []byte) ([]byte, error) {
 func (s *FS) readBeside(name string) ([]byte, error) {
 	for _, v := range s.volumes() {
 		for _, suffix := range []string{"", besideOld} {
-			value, err := s.readFile(v.statePath(besidePart) + "/" + name + suffix)
+			value, err := s.ReadFile(v.StatePath(besidePart) + "/" + name + suffix)
 			switch {
 			case errors.Is(err, iofs.ErrNotExist):
 				continue
 			case err != nil:
 				return nil, err
 			case hex.EncodeToString(sum(value)) != name:
-				path := v.statePath(besidePart) + "/" + name
+				path := v.StatePath(besidePart) + "/" + name
 				return nil, &iofs.PathError{Op: "read", Path: path, Err: errors.New("it is damaged")}
 			}
 			if suffix != "" && !s.opts.ReadOnly {
@@ -255,12 +257,12 @@ func (s *FS) SweepBeside(ctx context.Context) error {
 		v.fresh.mu.Lock()
 		v.fresh.bytes = 0
 		v.fresh.mu.Unlock()
-		names, err := v.entries(v.statePath(besidePart))
+		names, err := v.Entries(v.StatePath(besidePart))
 		if err != nil && !errors.Is(err, iofs.ErrNotExist) {
 			return err
 		}
 		for _, name := range names {
-			info, err := v.calls.Lstat(v.statePath(besidePart) + "/" + name)
+			info, err := v.calls.Lstat(v.StatePath(besidePart) + "/" + name)
 			if err == nil && info.ModTime().Before(before[v]) {
 				old[v] = append(old[v], name)
 			}
@@ -287,10 +289,10 @@ func (s *FS) SweepBeside(ctx context.Context) error {
 // does not find the value, and makes it anew.
 func (v *volume) sweepOne(entry string, known map[string]bool, before time.Time) error {
 	name, isOld := strings.CutSuffix(entry, besideOld)
-	at := v.statePath(besidePart) + "/" + name
+	at := v.StatePath(besidePart) + "/" + name
 	switch {
 	case known[name] && isOld:
-		err := v.renameNew(at+besideOld, at)
+		err := v.RenameNew(at+besideOld, at)
 		if errors.Is(err, iofs.ErrExist) {
 			err = v.calls.Remove(at + besideOld)
 		}
@@ -304,7 +306,7 @@ func (v *volume) sweepOne(entry string, known map[string]bool, before time.Time)
 		return gone(err)
 	}
 	if info, err := v.calls.Lstat(at + besideOld); err != nil || !info.ModTime().Before(before) {
-		_ = v.renameNew(at+besideOld, at)
+		_ = v.RenameNew(at+besideOld, at)
 		return gone(err)
 	}
 	return v.calls.Chtimes(at+besideOld, v.opts.Now())
@@ -322,7 +324,7 @@ func (s *FS) references(ctx context.Context, dir string, known map[string]bool) 
 	if err != nil || !s.isOurs(info) {
 		return err
 	}
-	stored, err := f.GetAttr(propertiesAttr)
+	stored, err := f.GetAttr(volumes.PropertiesAttr)
 	if err != nil {
 		return err
 	}
@@ -342,7 +344,7 @@ func (s *FS) references(ctx context.Context, dir string, known map[string]bool) 
 				inside = append(inside, path.Join(dir, base))
 			}
 		}
-		if isEOF(end) || end == nil && len(names) == 0 {
+		if volumes.IsEOF(end) || end == nil && len(names) == 0 {
 			break
 		}
 		if end != nil {
@@ -360,14 +362,14 @@ func (s *FS) references(ctx context.Context, dir string, known map[string]bool) 
 
 // referencesOf is references for a member of a directory. If the member is a directory, the caller looks into it.
 func (s *FS) referencesOf(f *File, dir, base string, known map[string]bool) (isDir bool, err error) {
-	if path.Base(dir) == stateDir && (base == besidePart || base == "index") {
+	if path.Base(dir) == volumes.OwnDir && (base == besidePart || base == "index") {
 		return false, nil // no file there has attributes
 	}
 	info, err := f.LstatIn(base)
 	if err != nil || info.Kind != Regular {
 		return err == nil && info.Kind == Directory, gone(err)
 	}
-	stored, err := f.GetAttrIn(base, propertiesAttr)
+	stored, err := f.GetAttrIn(base, volumes.PropertiesAttr)
 	if err == nil {
 		refers(stored, known)
 	}
@@ -390,10 +392,5 @@ func gone(err error) error {
 
 // isOurs reports whether a look was taken on a file system that has a volume.
 func (s *FS) isOurs(i Info) bool {
-	for _, v := range s.volumes() {
-		if v.device == deviceOf(i) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(s.volumes(), func(v *volume) bool { return v.Device == volumes.DeviceOf(i) })
 }

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"ifmatch/fs/volumes"
 )
 
 // A besides is a tree in which files have large properties, at a time that the test sets.
@@ -44,7 +46,7 @@ func (b *besides) set(name, value string) {
 	b.t.Helper()
 	stored, err := b.KeepBeside(name, []byte(value))
 	if err == nil {
-		err = b.at(name).SetAttributes(stored)
+		err = b.At(name).SetAttributes(stored)
 	}
 	if err != nil {
 		b.t.Fatal(err)
@@ -70,7 +72,7 @@ func (b *besides) kept(values ...string) (all []string) {
 	for _, value := range values {
 		name, _ := referred(reference([]byte(value)))
 		for _, suffix := range []string{"", besideOld} {
-			if _, err := os.Lstat(filepath.Join(b.dir, stateDir, besidePart, name+suffix)); err == nil {
+			if _, err := os.Lstat(filepath.Join(b.dir, volumes.OwnDir, besidePart, name+suffix)); err == nil {
 				all = append(all, value+suffix)
 			}
 		}
@@ -181,7 +183,7 @@ func TestSweptByMistake(t *testing.T) {
 		b.write("f")
 		b.set("f", "file")
 		b.remove("f")
-		if err := os.RemoveAll(filepath.Join(b.dir, stateDir, historyPart)); err != nil {
+		if err := os.RemoveAll(filepath.Join(b.dir, volumes.OwnDir, volumes.HistoryPart)); err != nil {
 			t.Fatal(err)
 		}
 		b.write("g")
@@ -236,7 +238,7 @@ func TestTooManyLargeProperties(t *testing.T) {
 	for ; err == nil && n < 1000; n++ {
 		_, err = b.KeepBeside("f", fmt.Append(value, n))
 	}
-	if !IsAttributeFull(err) || IsFull(err) || n*(1<<20) > most+1<<20 || n == 1000 {
+	if !IsAttributeFull(err) || volumes.IsFull(err) || n*(1<<20) > most+1<<20 || n == 1000 {
 		t.Fatalf("after %d MB of %d: %v", n, most>>20, err)
 	}
 	if !b.SweepDue() {
@@ -249,7 +251,7 @@ func TestTooManyLargeProperties(t *testing.T) {
 	if b.SweepDue() {
 		t.Error("a sweep is still due")
 	}
-	all, err := os.ReadDir(filepath.Join(b.dir, stateDir, besidePart))
+	all, err := os.ReadDir(filepath.Join(b.dir, volumes.OwnDir, besidePart))
 	if err != nil || len(all) < int(n) || !strings.HasSuffix(all[0].Name(), besideOld) && !strings.HasSuffix(all[1].Name(), besideOld) {
 		t.Errorf("there are %d, the first is %v, error %v", len(all), all[0], err)
 	}
@@ -261,7 +263,7 @@ func TestValueThatIsNotThere(t *testing.T) {
 	b.write("f")
 	b.set("f", "file")
 	name, _ := referred(reference([]byte("file")))
-	at := filepath.Join(b.dir, stateDir, besidePart, name)
+	at := filepath.Join(b.dir, volumes.OwnDir, besidePart, name)
 	if err := os.WriteFile(at, []byte("something else"), 0o666); err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	iofs "io/fs"
 	"syscall"
+
+	"ifmatch/fs/volumes"
 )
 
 // How qualifies a commit.
@@ -40,8 +42,6 @@ func (e *MountedError) Error() string { return fmt.Sprintf("a file system is mou
 // The errors after which the caller of a commit looks again. Nothing has changed then. ErrWriter and ErrExist are such
 // errors too.
 var (
-	ErrMoved = errors.New("it is not what was seen a moment ago")
-
 	// ErrStands says that the new version has the name although the commit failed, since the exchange could not be
 	// undone. The version that it replaced is in the history.
 	ErrStands = errors.New("the new version could not be taken back")
@@ -56,8 +56,8 @@ var (
 // with ErrMoved if the version at the name is not the one that the caller has seen, and with ErrWriter if a program has
 // it open for writing. When Commit fails, the old version has its name.
 //
-//	free name:      renameNew(stage, name)
-//	else:           lease(name), compare it with the caller's look, into the history: renameNew(stage, entry),
+//	free name:      RenameNew(stage, name)
+//	else:           lease(name), compare it with the caller's look, into the history: RenameNew(stage, entry),
 //	                exchange(entry, name), compare the replaced version, exchange back if it differs
 //
 // The replaced version stays in the history. If names cannot be exchanged, Commit replaces a file by one rename and a
@@ -70,13 +70,13 @@ func (p Place) Commit(st *Staged, over Info, how How) error {
 	v := st.volume
 	var err error
 	if !over.Exists() {
-		end := p.changing()
-		err = st.at.dir.RenameNewTo(st.at.base, p.dir, p.base)
+		end := p.Changing()
+		err = st.at.In.RenameNewTo(st.at.Base, p.In, p.Base)
 		end()
-	} else if v.able().Exchange {
-		err = v.commitOver(st, p, over, how)
+	} else if v.Able().Exchange {
+		err = v.commitOver(st, p.Place, over, how)
 	} else {
-		err = v.replaceAt(st.at, p, st.dir, over, how)
+		err = v.replaceAt(st.at, p.Place, st.dir, over, how)
 	}
 	// A later try of the undo acts on the place at which it finds the new version. So the new version stays there.
 	if err == nil || errors.Is(err, ErrAway) || errors.Is(err, errStagedLost) || errors.Is(err, ErrStands) {
@@ -88,7 +88,7 @@ func (p Place) Commit(st *Staged, over Info, how How) error {
 	return err
 }
 
-func (v *volume) commitOver(st *Staged, p Place, over Info, how How) error {
+func (v *volume) commitOver(st *Staged, p volumes.Place, over Info, how How) error {
 	h, err := v.guardAt(p, over, how)
 	if err != nil {
 		return err
@@ -98,8 +98,8 @@ func (v *volume) commitOver(st *Staged, p Place, over Info, how How) error {
 	if err != nil {
 		return err
 	}
-	defer v.committing()()
-	n := note{path: p.name, cause: how.Cause, by: how.By, tag: how.Tag, seen: over}
+	defer v.Committing()()
+	n := note{path: p.Name, cause: how.Cause, by: how.By, tag: how.Tag, seen: over}
 	entry, err := v.archiveFrom(st.at, fmt.Sprintf("%s%d-", stagedPrefix, ours.Inode), n)
 	if err != nil {
 		return err
@@ -108,13 +108,13 @@ func (v *volume) commitOver(st *Staged, p Place, over Info, how How) error {
 	if seen, err := v.swap(entry, p, ours, h, n); err != nil {
 		return errors.Join(err, v.unstage(st.at, entry, ours, seen, n))
 	}
-	v.finishArchive(entry.name)
+	v.finishArchive(entry.Name)
 	return nil
 }
 
 // unstage moves the staged version of a failed commit from the history back to the staging directory. If programs could
 // see the version under its name, and a local program has written to it there, it becomes a history entry instead.
-func (v *volume) unstage(staged, entry Place, ours Info, seen bool, n note) error {
+func (v *volume) unstage(staged, entry volumes.Place, ours Info, seen bool, n note) error {
 	left, err := entry.Lstat()
 	if err == nil && !left.SameFile(ours) {
 		return nil // the entry is the version that a local program, or the new version, has replaced
@@ -126,24 +126,24 @@ func (v *volume) unstage(staged, entry Place, ours Info, seen bool, n note) erro
 	}
 	switch {
 	case err == nil && !touched:
-		if err = entry.renameNew(staged); err == nil {
+		if err = entry.RenameNew(staged); err == nil {
 			return nil
 		}
 	case err == nil:
-		err = v.archiveOrphan(entry.name, n)
+		err = v.archiveOrphan(entry.Name, n)
 	}
 	if err != nil && seen {
-		err = v.deferUndo(pendingUndo{at: entry.name, note: n, was: ours}, err)
+		err = v.deferUndo(pendingUndo{at: entry.Name, note: n, was: ours}, err)
 	} else if err != nil {
-		v.undeleted.add(entry.name) // no program can have written to it
+		v.undeleted.add(entry.Name) // no program can have written to it
 	}
 	return errors.Join(errStagedLost, err)
 }
 
 // isTouched reports whether a program has written, or may still write, to a version that had no name before the
 // exchange.
-func (v *volume) isTouched(entry Place, before Info) (bool, error) {
-	f, err := entry.open()
+func (v *volume) isTouched(entry volumes.Place, before Info) (bool, error) {
+	f, err := entry.OpenAny()
 	switch {
 	case errors.Is(err, syscall.EAGAIN):
 		return true, nil // opening it would wait for a program that writes
@@ -153,7 +153,7 @@ func (v *volume) isTouched(entry Place, before Info) (bool, error) {
 		return false, err
 	}
 	defer f.Close()
-	if v.able().Leases {
+	if v.Able().Leases {
 		if _, err := v.Lease(f); errors.Is(err, ErrWriter) {
 			return true, nil
 		}
@@ -180,8 +180,8 @@ func asChanged(err error) error {
 // guard has not seen that version, swap undoes the exchange and returns an error. Then the staged version is in the
 // history again, unless the error is errStagedLost or ErrStands. seen reports whether the staged version has had the
 // name, or may have had it.
-func (v *volume) swap(entry, p Place, ours Info, h *leaseGuard, n note) (seen bool, err error) {
-	if failed := entry.exchange(p); failed != nil {
+func (v *volume) swap(entry, p volumes.Place, ours Info, h *leaseGuard, n note) (seen bool, err error) {
+	if failed := entry.Exchange(p); failed != nil {
 		// Over a network the exchange may have happened although the call fails.
 		now, err := entry.Lstat()
 		if err != nil || now.SameFile(ours) {
@@ -199,10 +199,10 @@ func (v *volume) swap(entry, p Place, ours Info, h *leaseGuard, n note) (seen bo
 		}
 		return true, errors.Join(err, failed)
 	}
-	out = entry.keepModified(out, n.seen)
+	out = keepModified(entry, out, n.seen)
 	if ours.Kind == Directory {
 		if now, err := p.Lstat(); err == nil {
-			p.keepModified(now, ours)
+			keepModified(p, now, ours)
 		}
 	}
 	if out.Inode != n.seen.Inode || out.Size != n.seen.Size || out.Modified != n.seen.Modified {
@@ -214,9 +214,9 @@ func (v *volume) swap(entry, p Place, ours Info, h *leaseGuard, n note) (seen bo
 
 // keepModified gives a directory that was exchanged its modification time back, since an exchange on XFS changes it. It
 // returns the look at the directory. A failure is no error: the directory has its name.
-func (p Place) keepModified(now, had Info) Info {
+func keepModified(p volumes.Place, now, had Info) Info {
 	if now.Kind == Directory && now.SameFile(had) && now.Modified != had.Modified &&
-		p.dir.Chtimes(p.base, had.ModTime()) == nil {
+		p.In.Chtimes(p.Base, had.ModTime()) == nil {
 		now.Modified, now.Second = had.Modified, had.Second
 	}
 	return now
@@ -229,14 +229,14 @@ const maxUndos = 16
 // has replaced the staged version in between. Then the program's version goes back to the name, in exchange for the
 // version that undoExchange put there last. At the end the history has the staged version. Otherwise the history has
 // the version that a local program has replaced, and errStagedLost says that the staged version is gone.
-func undoExchange(entry, p Place, ours Info) error {
+func undoExchange(entry, p volumes.Place, ours Info) error {
 	expected := ours
 	for range maxUndos {
 		other, err := entry.Lstat()
 		if err != nil {
 			other = Info{}
 		}
-		err = entry.exchange(p)
+		err = entry.Exchange(p)
 		if errors.Is(err, iofs.ErrNotExist) {
 			return errStagedLost // a local program has removed it
 		}

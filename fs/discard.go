@@ -28,9 +28,9 @@ func (st *Staged) Discard() error {
 		return nil
 	}
 	st.done = true
-	err := st.volume.calls.RemoveAll(st.at.name)
+	err := st.volume.calls.RemoveAll(st.at.Name)
 	if err != nil && !st.member {
-		st.volume.undeleted.add(st.at.name)
+		st.volume.undeleted.add(st.at.Name)
 	}
 	return err
 }

@@ -60,7 +60,7 @@ func TestRespellFails(t *testing.T) {
 					if err != nil {
 						t.Error(err)
 					}
-					if !s.isListed(to) {
+					if !s.IsListed(to) {
 						t.Errorf("it is not called %q", to)
 					}
 					break

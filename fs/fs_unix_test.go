@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"ifmatch/fs/volumes"
 )
 
 // lay makes what is in dir: "d/", "f=content", "link => target", "pipe|", "socket@", "device%".
@@ -182,7 +184,7 @@ func TestContainment(t *testing.T) {
 				}
 				if f != nil {
 					defer f.Close()
-					if got, err := s.readAll(f, info.Size); string(got) != test.content || err != nil {
+					if got, err := readAll(f, info.Size); string(got) != test.content || err != nil {
 						t.Errorf("%q has %q, error %v", test.name, got, err)
 					}
 				}
@@ -290,7 +292,7 @@ func TestOpenDir(t *testing.T) {
 					got = append(got, m.Name+map[Kind]string{Regular: "", Directory: "/", Link: "@", Special: "!"}[m.Kind])
 				}
 				if end != nil {
-					if !isEOF(end) {
+					if !volumes.IsEOF(end) {
 						t.Error(end)
 					}
 					break
@@ -355,16 +357,32 @@ func stageFile(t *testing.T, s *FS, content string) *Staged {
 	return st
 }
 
+// These are the names of the lock file and of the file with the format.
+const (
+	lockName   = volumes.OwnDir + "/lock"
+	formatPart = "format"
+)
+
+// readAll reads an open file.
+func readAll(f *File, size int64) ([]byte, error) {
+	data := make([]byte, size)
+	n, err := f.ReadAt(data, 0)
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return data[:n], err
+}
+
 // abandon lets go of what proves that an FS lives, as the death of its process does.
 func abandon(s *FS) {
-	s.alive.Close()
-	s.lock.file.Close()
+	s.Alive.Close()
+	s.RootLock.File.Close()
 	s.calls.Close()
 }
 
 // Commit is [Place.Commit] by a name.
 func (s *FS) Commit(st *Staged, name string, over Info, how How) error {
-	return s.at(name).Commit(st, over, how)
+	return s.placeAt(name).Commit(st, over, how)
 }
 
 func recoverTest(t *testing.T, s *FS) error {
@@ -422,7 +440,7 @@ func keeps(t *testing.T, s *FS, name string, want ...string) []Kept {
 		if err != nil {
 			t.Fatal(err)
 		}
-		data, err := s.readAll(f, info.Size)
+		data, err := readAll(f, info.Size)
 		f.Close()
 		if err != nil {
 			t.Fatal(err)
@@ -437,7 +455,7 @@ func keeps(t *testing.T, s *FS, name string, want ...string) []Kept {
 
 func sessions(t *testing.T, dir string) (n int) {
 	t.Helper()
-	found, err := os.ReadDir(filepath.Join(dir, stateDir, stagePart))
+	found, err := os.ReadDir(filepath.Join(dir, volumes.OwnDir, volumes.StagePart))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -452,7 +470,7 @@ func TestRecover(t *testing.T) {
 		if err := recoverTest(t, second); err != nil {
 			t.Error(err)
 		}
-		has(t, dir, st.at.name, "on its way")
+		has(t, dir, st.at.Name, "on its way")
 		if err := first.Commit(st, "f", Info{}, How{}); err != nil {
 			t.Error(err)
 		}
@@ -525,11 +543,11 @@ func TestRecoverDisplaced(t *testing.T) {
 			lay(t, dir, "d/", "d/f=precious")
 			gone := openTest(t, dir, Options{})
 			st := stageFile(t, gone, "new")
-			displaced, err := gone.root.moveAside("d", st.at.name)
+			displaced, err := gone.root.moveAside("d", st.at.Name)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := test.between(gone, dir, st.at.name, displaced); err != nil {
+			if err := test.between(gone, dir, st.at.Name, displaced); err != nil {
 				t.Fatal(err)
 			}
 			abandon(gone)
@@ -706,11 +724,11 @@ func TestOpenState(t *testing.T) {
 	t.Run("a newer format is refused", func(t *testing.T) {
 		dir := t.TempDir()
 		openTest(t, dir, Options{}).Close()
-		lay(t, dir, stateDir+"/"+formatPart+"=2\n")
+		lay(t, dir, volumes.OwnDir+"/"+formatPart+"=2\n")
 		if s, err := Open(dir, Options{}); err == nil || !strings.Contains(err.Error(), "newer") {
 			t.Errorf("got %v, error %v", s, err)
 		}
-		has(t, dir, stateDir+"/"+formatPart, "2\n")
+		has(t, dir, volumes.OwnDir+"/"+formatPart, "2\n")
 	})
 	t.Run("read-only makes nothing", func(t *testing.T) {
 		dir := t.TempDir()
@@ -738,7 +756,7 @@ func TestOpenState(t *testing.T) {
 	t.Run("nobody else looks into it", func(t *testing.T) {
 		dir := t.TempDir()
 		openTest(t, dir, Options{})
-		if fi, err := os.Stat(filepath.Join(dir, stateDir)); err != nil || fi.Mode().Perm() != 0o700 {
+		if fi, err := os.Stat(filepath.Join(dir, volumes.OwnDir)); err != nil || fi.Mode().Perm() != 0o700 {
 			t.Errorf("got %v, error %v", fi, err)
 		}
 	})
@@ -775,26 +793,13 @@ func TestOpenState(t *testing.T) {
 	})
 }
 
-func TestIsRespelled(t *testing.T) {
-	for segment, want := range map[string]bool{
-		"": false, ".": false, "..": false, "f": false, "f.txt": false, "~": false, "a~1": false, ".hidden": false,
-		"if": false, "iffy~backup": false,
-		".ifmatch.": true, ".ifmatch ": true, ".ifmatch. .": true, "d\\.ifmatch": true, "f:stream": true,
-		".ifmatch::$INDEX_ALLOCATION": true, "IFMATC~1": true, "ifmatc~2": true, "IF3F2A~1": true, "...": true,
-	} {
-		if got := isRespelled(segment); got != want {
-			t.Errorf("isRespelled(%q) = %v", segment, got)
-		}
-	}
-}
-
 // The trash is left when there is no time for it.
 func TestEmptyTrash(t *testing.T) {
 	dir := t.TempDir()
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	s := openTest(t, dir, Options{Before: func(c Call) error {
-		if c.Op == "removeAll" && strings.HasPrefix(c.Name, stateDir+"/"+trashPart) {
+		if c.Op == "removeAll" && strings.HasPrefix(c.Name, volumes.OwnDir+"/"+volumes.TrashPart) {
 			stop()
 		}
 		return nil
@@ -807,7 +812,7 @@ func TestEmptyTrash(t *testing.T) {
 		if err := s.EmptyTrash(ctx); (err != nil) != (want > 0) {
 			t.Errorf("got error %v", err)
 		}
-		if found, err := s.entries(s.root.statePath(trashPart)); len(found) != want || err != nil {
+		if found, err := s.Entries(s.root.StatePath(volumes.TrashPart)); len(found) != want || err != nil {
 			t.Errorf("there is left %q, error %v", found, err)
 		}
 		ctx = context.Background()

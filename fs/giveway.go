@@ -11,6 +11,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"ifmatch/fs/volumes"
 )
 
 // MakeRoom frees space on the disk that an error says is full. It is for a change that needs little room and has been
@@ -180,7 +182,7 @@ func (v *volume) findDroppable(r *room) (g droppable, err error) {
 			g.empty = append(g.empty, dir)
 		case len(g.last) == 0, len(g.dirs) == 0 && hour.After(begin) && total <= most:
 			g.last, last = append(g.last, dir), append(last, size)
-		case r.need.Keep.at == "" || !isIn(r.need.Keep.at, dir):
+		case r.need.Keep.at == "" || !volumes.IsIn(r.need.Keep.at, dir):
 			g.dirs = append(g.dirs, dir)
 			g.older += size.bytes
 		}
@@ -361,7 +363,7 @@ func (v *volume) dropOfLastHour(r *room, g droppable, bytes int64, files bool) b
 			if _, ok := v.version(one.entry, one.note); !ok || gave.Bytes >= bytes {
 				continue
 			}
-			if err := v.rename(one.entry, v.unique(v.statePath(trashPart), "")); err == nil {
+			if err := v.Rename(one.entry, v.Unique(v.StatePath(volumes.TrashPart), "")); err == nil {
 				gave.Versions++
 				gave.Bytes += one.bytes
 				gave.Hour, _ = hourOf(one.dir)

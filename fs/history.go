@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+
+	"ifmatch/fs/volumes"
 )
 
 // The history keeps the versions that commits have replaced or removed, for as long as [FS.Expire] lets it. A version
@@ -82,7 +84,7 @@ func (h *history) holdsIn(name string) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for entry := range h.held {
-		if isIn(entry, name) {
+		if volumes.IsIn(entry, name) {
 			return true
 		}
 	}
@@ -104,7 +106,7 @@ func (v *volume) hourDir(size int64) string {
 }
 
 func (v *volume) partDir(hour string, part int) string {
-	dir := v.statePath(historyPart) + "/" + hour
+	dir := v.StatePath(volumes.HistoryPart) + "/" + hour
 	if part > 0 {
 		dir += fmt.Sprintf(".%04d", part)
 	}
@@ -148,21 +150,21 @@ func (v *volume) leavePart(dir string) {
 // archive renames a file or collection, which n describes, into the history. It returns the name of the entry. It must
 // be called under [FS.Lock].
 func (v *volume) archive(name, prefix string, n note) (entry string, err error) {
-	p, err := v.archiveFrom(v.at(name), prefix, n)
+	p, err := v.archiveFrom(v.At(name), prefix, n)
 	if err == nil {
 		p.Close()
 	}
-	return p.name, err
+	return p.Name, err
 }
 
 // archiveFrom is archive for a place. The caller must close the place of the entry, unless archiveFrom fails.
-func (v *volume) archiveFrom(from Place, prefix string, n note) (entry Place, err error) {
-	return v.archiveTo(v.unique(v.hourDir(n.seen.Size), prefix), from, n)
+func (v *volume) archiveFrom(from volumes.Place, prefix string, n note) (entry volumes.Place, err error) {
+	return v.archiveTo(v.Unique(v.hourDir(n.seen.Size), prefix), from, n)
 }
 
 // archiveAs is archive for an entry that has its name already.
 func (v *volume) archiveAs(entry, name string, n note) error {
-	p, err := v.archiveTo(entry, v.at(name), n)
+	p, err := v.archiveTo(entry, v.At(name), n)
 	if err == nil {
 		p.Close()
 	}
@@ -170,10 +172,10 @@ func (v *volume) archiveAs(entry, name string, n note) error {
 }
 
 // archiveTo is archiveFrom for an entry that has its name already.
-func (v *volume) archiveTo(name string, from Place, n note) (entry Place, err error) {
+func (v *volume) archiveTo(name string, from volumes.Place, n note) (entry volumes.Place, err error) {
 	dir := path.Dir(name)
 	n.entry, n.time = path.Base(name), cmp.Or(n.time, v.opts.Now().UnixNano())
-	entry = v.at(name)
+	entry = v.At(name)
 	hour, err := v.calls.OpenDir(dir)
 	if errors.Is(err, iofs.ErrNotExist) {
 		if err = v.makeHour(dir); err == nil {
@@ -183,12 +185,12 @@ func (v *volume) archiveTo(name string, from Place, n note) (entry Place, err er
 	if err != nil {
 		return entry, err
 	}
-	entry.dir, entry.base, entry.held = hour, n.entry, true
+	entry.In, entry.Base, entry.Held = hour, n.entry, true
 	if v.opts.History || n.kept {
 		err = v.noteIn(hour, dir, n)
 	}
 	if err == nil {
-		err = from.renameNew(entry)
+		err = from.RenameNew(entry)
 	}
 	if err != nil {
 		entry.Close()
@@ -199,8 +201,8 @@ func (v *volume) archiveTo(name string, from Place, n note) (entry Place, err er
 // ReadyHistory makes the directory of the history for what a name is about to lose, once an hour. It is called before
 // [FS.Lock] is taken, since it waits for the disk. A commit makes the directory if it is missing all the same.
 func (s *FS) ReadyHistory(name string) {
-	v := s.mayHold(local(name))[0]
-	if !s.opts.ReadOnly && v.opened.Load() {
+	v := of(s.MayHold(volumes.Local(name))[0])
+	if !s.opts.ReadOnly && v.Opened.Load() {
 		v.readyHour()
 	}
 }
@@ -231,14 +233,14 @@ func (v *volume) beginHour() (begun bool) {
 }
 
 func (v *volume) makeHour(dir string) error {
-	err := v.makeDir(dir)
+	err := v.MakeDir(dir)
 	if errors.Is(err, iofs.ErrNotExist) {
-		if err = v.makeDir(v.statePath(historyPart)); err == nil {
-			err = v.makeDir(dir)
+		if err = v.MakeDir(v.StatePath(volumes.HistoryPart)); err == nil {
+			err = v.MakeDir(dir)
 		}
 	}
 	if err == nil && v.opts.Durability == Full {
-		err = v.syncDir(v.statePath(historyPart))
+		err = v.SyncDir(v.StatePath(volumes.HistoryPart))
 	}
 	return err
 }
@@ -246,7 +248,7 @@ func (v *volume) makeHour(dir string) error {
 // finishArchive ends a commit: the entry stays in the history, or goes to the trash if no history is kept.
 func (v *volume) finishArchive(entry string) {
 	if !v.opts.History {
-		_ = v.rename(entry, v.unique(v.statePath(trashPart), "")) // if this fails, the entry goes with its hour
+		_ = v.Rename(entry, v.Unique(v.StatePath(volumes.TrashPart), "")) // if this fails, the entry goes with its hour
 	}
 }
 
@@ -259,12 +261,12 @@ func (v *volume) archiveOrphan(entry string, n note) error {
 
 // linkIntoHistory gives a file a second name, in the history. The file is about to be replaced by a rename, or is in a
 // collection of the history. If that is not possible, the history has no separate entry for the file.
-func (v *volume) linkIntoHistory(name string, n note) { v.linkFrom(v.at(name), n) }
+func (v *volume) linkIntoHistory(name string, n note) { v.linkFrom(v.At(name), n) }
 
 // linkFrom is linkIntoHistory for a place.
-func (v *volume) linkFrom(p Place, n note) {
+func (v *volume) linkFrom(p volumes.Place, n note) {
 	dir := v.hourDir(n.seen.Size)
-	entry := v.unique(dir, removedPrefix)
+	entry := v.Unique(dir, removedPrefix)
 	n.entry, n.time = path.Base(entry), v.opts.Now().UnixNano()
 	err := v.noteDown(dir, n)
 	if errors.Is(err, iofs.ErrNotExist) {
@@ -273,6 +275,6 @@ func (v *volume) linkFrom(p Place, n note) {
 		}
 	}
 	if err == nil {
-		_ = p.dir.LinkTo(p.base, &v.calls.Dir, entry)
+		_ = p.In.LinkTo(p.Base, &v.calls.Dir, entry)
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"ifmatch/fs/volumes"
 )
 
 // batch is how many entries of the history are dropped at once, while no other change is possible.
@@ -51,7 +53,7 @@ func (v *volume) expire(ctx context.Context, r Retention) error {
 	}
 	most := r.Most
 	if most == 0 && r.Share > 0 {
-		if space, err := v.calls.Space(v.top); err == nil {
+		if space, err := v.calls.Space(v.Top); err == nil {
 			most = int64(r.Share * float64(space.Size))
 		}
 	}
@@ -123,7 +125,7 @@ func (v *volume) dropLarge(ctx context.Context, dir string, size measured, most 
 			if _, ok := v.version(dir+"/"+entry, n); !ok {
 				continue
 			}
-			if err := v.rename(dir+"/"+entry, v.unique(v.statePath(trashPart), "")); err != nil {
+			if err := v.Rename(dir+"/"+entry, v.Unique(v.StatePath(volumes.TrashPart), "")); err != nil {
 				unlock()
 				return size, err
 			}
@@ -185,7 +187,7 @@ func (v *volume) drop(ctx context.Context, dir string, expired bool) (dropped bo
 	}
 	var spared []string
 	if !expired {
-		names, err := v.entries(dir)
+		names, err := v.Entries(dir)
 		if err != nil && !errors.Is(err, iofs.ErrNotExist) {
 			return false, err
 		}
@@ -218,7 +220,7 @@ func (v *volume) drop(ctx context.Context, dir string, expired bool) (dropped bo
 			return false, err
 		}
 	}
-	err = v.calls.Rename(dir, v.unique(v.statePath(trashPart), ""))
+	err = v.calls.Rename(dir, v.Unique(v.StatePath(volumes.TrashPart), ""))
 	if errors.Is(err, iofs.ErrNotExist) {
 		return false, nil // another caller has moved it
 	}
@@ -268,7 +270,7 @@ func (v *volume) measure(ctx context.Context, dir string, moment time.Duration) 
 		return known, nil
 	}
 	m := measured{as: info.Fingerprint, at: now, entries: map[string]int64{}, bytes: block}
-	names, err := v.entries(dir)
+	names, err := v.Entries(dir)
 	if errors.Is(err, iofs.ErrNotExist) {
 		return measured{}, nil
 	}
@@ -327,7 +329,7 @@ func (v *volume) forgetSizes() {
 	v.trash.mu.Lock()
 	defer v.trash.mu.Unlock()
 	maps.DeleteFunc(v.trash.stuck, func(name string, _ stuck) bool {
-		return isIn(name, v.statePath(historyPart)) && !there[name]
+		return volumes.IsIn(name, v.StatePath(volumes.HistoryPart)) && !there[name]
 	})
 }
 
@@ -343,7 +345,7 @@ func (s *FS) sizeOf(ctx context.Context, name string, info Info) (total int64, e
 		return min(inBlocks(info.Size), inBlocks(info.Allocated)), nil
 	}
 	total = block
-	names, err := s.entries(name)
+	names, err := s.Entries(name)
 	if err != nil {
 		return total, nil // the directory is gone, or this process may not list it
 	}

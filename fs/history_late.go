@@ -8,6 +8,8 @@ import (
 	"slices"
 	"syscall"
 	"time"
+
+	"ifmatch/fs/volumes"
 )
 
 // lateFor is how long LateVersions looks at a version after it was replaced or removed. It looks once more before the
@@ -110,7 +112,7 @@ func (v *volume) readNewNotes(dir string, h *lateScan) error {
 	}
 	data := make([]byte, info.Size-h.read)
 	n, err := f.ReadAt(data, h.read)
-	if err != nil && !isEOF(err) {
+	if err != nil && !volumes.IsEOF(err) {
 		return err
 	}
 	data = data[:n]
@@ -165,7 +167,7 @@ func (v *volume) checkLate(ctx context.Context, at string, h *lateEntry) (late [
 // hasWriter reports whether a program has a file of the history open for writing. known is false if that cannot be
 // told.
 func (v *volume) hasWriter(at string) (writer, known bool) {
-	if able := v.able(); !able.Leases || !able.Mappings {
+	if able := v.Able(); !able.Leases || !able.Mappings {
 		return false, false
 	}
 	f, err := v.calls.Open(at)

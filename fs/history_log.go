@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"ifmatch/fs/vfs"
+	"ifmatch/fs/volumes"
 )
 
 // A note is a line in the file paths of a directory of the history. It describes an entry, since the name of the entry
@@ -105,13 +106,13 @@ func (v *volume) noteDown(dir string, n note) error {
 
 // noteIn is noteDown for a directory of the history that is open.
 func (v *volume) noteIn(hour *vfs.Dir, dir string, n note) error {
-	n.path, n.from = v.relative(n.path), v.relative(n.from)
+	n.path, n.from = v.Relative(n.path), v.Relative(n.from)
 	f, err := hour.Append(pathsName)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	v.giveToOwner(f, dir+"/"+pathsName)
+	v.GiveToOwner(f, dir+"/"+pathsName)
 	if _, err := f.Write(n.encode()); err != nil {
 		return err
 	}
@@ -133,9 +134,9 @@ func (v *volume) noteUnsynced(dir string) {
 }
 
 // correct adds a note to an entry with facts that were not known before the entry was made.
-func (v *volume) correct(entry Place, n note) {
-	n.entry, n.time = path.Base(entry.name), v.opts.Now().UnixNano()
-	_ = v.noteDown(path.Dir(entry.name), n) // if this fails, the entry is kept all the same
+func (v *volume) correct(entry volumes.Place, n note) {
+	n.entry, n.time = path.Base(entry.Name), v.opts.Now().UnixNano()
+	_ = v.noteDown(path.Dir(entry.Name), n) // if this fails, the entry is kept all the same
 }
 
 // notes returns the notes of a directory of the history. It returns none if they cannot be read.
@@ -149,7 +150,7 @@ func (v *volume) notes(dir string) map[string]note {
 
 // noted returns the notes of a directory of the history.
 func (v *volume) noted(dir string) (map[string]note, error) {
-	data, err := v.readFile(dir + "/" + pathsName)
+	data, err := v.ReadFile(dir + "/" + pathsName)
 	if err != nil && !errors.Is(err, iofs.ErrNotExist) {
 		return nil, err
 	}
@@ -159,7 +160,7 @@ func (v *volume) noted(dir string) (map[string]note, error) {
 func (v *volume) decoded(data []byte) map[string]note {
 	notes := decodeNotes(data)
 	for entry, n := range notes {
-		n.path, n.from = v.absolute(n.path), v.absolute(n.from)
+		n.path, n.from = v.Absolute(n.path), v.Absolute(n.from)
 		notes[entry] = n
 	}
 	return notes

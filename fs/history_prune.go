@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"ifmatch/fs/volumes"
 )
 
 // PruneOptions qualify [FS.Prune].
@@ -110,7 +112,7 @@ func (v *volume) dropVersions(ctx context.Context, some []prunable) (dropped []p
 			}
 			continue
 		}
-		switch err := v.rename(one.at, v.unique(v.statePath(trashPart), "")); {
+		switch err := v.Rename(one.at, v.Unique(v.StatePath(volumes.TrashPart), "")); {
 		case err == nil:
 			dropped = append(dropped, one)
 		case !errors.Is(err, iofs.ErrNotExist):
@@ -123,7 +125,7 @@ func (v *volume) dropVersions(ctx context.Context, some []prunable) (dropped []p
 
 // entryOf returns the entry of the history that a version is, or is a member of.
 func (v *volume) entryOf(k Kept) string {
-	above := v.statePath(historyPart) + "/"
+	above := v.StatePath(volumes.HistoryPart) + "/"
 	segments := strings.SplitN(strings.TrimPrefix(k.at, above), "/", 3)
 	return above + strings.Join(segments[:min(len(segments), 2)], "/")
 }

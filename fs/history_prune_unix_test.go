@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+
+	"ifmatch/fs/volumes"
 )
 
 // The history forgets what it is told to forget, for good, and nothing else.
@@ -139,7 +141,7 @@ func TestPruneGoesOn(t *testing.T) {
 	if err := s.EmptyTrash(t.Context()); err != nil {
 		t.Error(err)
 	}
-	there, err := filepath.Glob(filepath.Join(dir, stateDir, trashPart, "*"))
+	there, err := filepath.Glob(filepath.Join(dir, volumes.OwnDir, volumes.TrashPart, "*"))
 	if err != nil || len(there) > 0 {
 		t.Errorf("the trash has %q, error %v", there, err)
 	}

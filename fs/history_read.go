@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"ifmatch/fs/volumes"
 )
 
 // A Kept is a version in the history: a file, a link, or a collection with all that was in it.
@@ -68,8 +70,8 @@ func (v *volume) keptAt(name string, since time.Time) (all []Kept, err error) {
 			v.addUnnoted(dir, notes)
 		}
 		for base, n := range notes {
-			if v.hasAliases.Load() && name != "" {
-				n.path = spelledLike(name, n.path)
+			if v.HasAliases.Load() && name != "" {
+				n.path = volumes.SpelledLike(name, n.path)
 			}
 			k, ok := v.kept(dir+"/"+base, n)
 			if !ok {
@@ -91,7 +93,7 @@ func (v *volume) keptAt(name string, since time.Time) (all []Kept, err error) {
 // addUnnoted adds the entries of a directory of the history that have no note. Either the power failed before the note
 // was on disk, or a server without a history died.
 func (v *volume) addUnnoted(dir string, notes map[string]note) {
-	names, err := v.entries(dir)
+	names, err := v.Entries(dir)
 	if err != nil {
 		return
 	}
@@ -146,14 +148,14 @@ func (s *FS) KeptByID(id string) (Kept, error) {
 
 // Inside returns the members of a collection that the history keeps, sorted by name.
 func (s *FS) Inside(k Kept) ([]Kept, error) {
-	names, err := s.entries(k.at)
+	names, err := s.Entries(k.at)
 	if err != nil {
 		return nil, err
 	}
 	slices.Sort(names)
 	members := make([]Kept, 0, len(names))
 	for _, name := range names {
-		if isReserved(name) {
+		if volumes.IsReserved(name) {
 			continue // the collection was a subvolume, with a state directory of its own
 		}
 		if m, ok := s.keptMember(k, name); ok {
@@ -194,7 +196,7 @@ func (s *FS) AttributesKept(k Kept) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	return f.GetAttr(propertiesAttr)
+	return f.GetAttr(volumes.PropertiesAttr)
 }
 
 // kept looks at an entry of the history. ok is false if there is none: it was put back, or has expired, or it is a new
@@ -251,14 +253,14 @@ func (s *FS) TraitsKept(k Kept) (Traits, error) {
 
 // hours returns the directories of the history, the oldest first.
 func (v *volume) hours() ([]string, error) {
-	names, err := v.entries(v.statePath(historyPart))
+	names, err := v.Entries(v.StatePath(volumes.HistoryPart))
 	if errors.Is(err, iofs.ErrNotExist) {
 		err = nil
 	}
 	names = slices.DeleteFunc(names, func(name string) bool { _, ok := hourOf(name); return !ok })
 	slices.Sort(names)
 	for i, name := range names {
-		names[i] = v.statePath(historyPart) + "/" + name
+		names[i] = v.StatePath(volumes.HistoryPart) + "/" + name
 	}
 	return names, err
 }

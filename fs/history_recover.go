@@ -7,6 +7,8 @@ import (
 	iofs "io/fs"
 	"strconv"
 	"strings"
+
+	"ifmatch/fs/volumes"
 )
 
 // madeFor returns the inode that an entry of the history was made for. moved reports whether the entry belongs to a
@@ -129,7 +131,7 @@ func (v *volume) finishMoving(dir string, all bool, known map[string]note) (told
 		if !u.moved {
 			returned, failed := v.returnUpload(u)
 			if failed == nil && !returned {
-				failed = v.rename(u.entry, v.unique(v.statePath(trashPart), ""))
+				failed = v.Rename(u.entry, v.Unique(v.StatePath(volumes.TrashPart), ""))
 			}
 			err = errors.Join(err, failed)
 			continue
@@ -145,7 +147,7 @@ func (v *volume) finishMoving(dir string, all bool, known map[string]note) (told
 func (v *volume) restoreMoved(u moving) (told, err error) {
 	reason := errors.New("where it came from is not known")
 	if n := u.note; n.from != "" {
-		if reason = v.renameNew(u.entry, n.from); reason == nil {
+		if reason = v.RenameNew(u.entry, n.from); reason == nil {
 			return nil, nil
 		}
 		if !errors.Is(reason, iofs.ErrExist) && !isDisplaced(reason) {

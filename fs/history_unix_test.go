@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"ifmatch/fs/volumes"
 )
 
 // A clock that a test moves.
@@ -112,7 +114,7 @@ func TestNoHistory(t *testing.T) {
 	}
 	keeps(t, s, "f")
 	keeps(t, s, "g")
-	if waiting, err := s.entries(s.root.statePath(trashPart)); len(waiting) != 2 || err != nil {
+	if waiting, err := s.Entries(s.root.StatePath(volumes.TrashPart)); len(waiting) != 2 || err != nil {
 		t.Errorf("in the trash: %q, error %v", waiting, err)
 	}
 }
@@ -171,7 +173,7 @@ func TestLateBytes(t *testing.T) {
 		}
 	}
 	// A new name is not new content.
-	kept, err := filepath.Glob(filepath.Join(dir, stateDir, historyPart, "*", "r*", "linked"))
+	kept, err := filepath.Glob(filepath.Join(dir, volumes.OwnDir, volumes.HistoryPart, "*", "r*", "linked"))
 	if err == nil {
 		err = os.Link(kept[0], filepath.Join(dir, "other"))
 	}
@@ -250,7 +252,7 @@ func TestExpire(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					data, err := s.readAll(f, 1)
+					data, err := readAll(f, 1)
 					f.Close()
 					if err != nil {
 						t.Fatal(err)
@@ -286,7 +288,7 @@ func TestMakeRoom(t *testing.T) {
 	if s.MakeRoom(t.Context(), syscall.ENOSPC, "h") {
 		t.Error("nothing is left, and it frees some")
 	}
-	if waiting, err := s.entries(s.root.statePath(trashPart)); len(waiting) != 0 || err != nil {
+	if waiting, err := s.Entries(s.root.StatePath(volumes.TrashPart)); len(waiting) != 0 || err != nil {
 		t.Errorf("in the trash: %q, error %v", waiting, err)
 	}
 }
@@ -337,8 +339,8 @@ func TestRecoverHistory(t *testing.T) {
 		}
 		return info
 	}
-	enter(st.at.name, stagedPrefix, staged(st), note{path: "f"})
-	entry := enter(other.at.name, stagedPrefix, staged(other), note{path: "f", seen: see(t, gone, "f")})
+	enter(st.at.Name, stagedPrefix, staged(st), note{path: "f"})
+	entry := enter(other.at.Name, stagedPrefix, staged(other), note{path: "f", seen: see(t, gone, "f")})
 	if err := gone.calls.Exchange(entry, "f"); err != nil {
 		t.Fatal(err)
 	}
@@ -365,7 +367,7 @@ func TestRecoverHistory(t *testing.T) {
 	keeps(t, s, "g")
 	keeps(t, s, "moved")
 	keeps(t, s, "taken", "2")
-	all, err := filepath.Glob(filepath.Join(dir, stateDir, historyPart, "*", "[nmr]*"))
+	all, err := filepath.Glob(filepath.Join(dir, volumes.OwnDir, volumes.HistoryPart, "*", "[nmr]*"))
 	if err != nil || len(all) != 2 {
 		t.Errorf("there is %q, error %v", all, err)
 	}
@@ -518,7 +520,7 @@ func TestCompareAndExchange(t *testing.T) {
 				t.Errorf("o has %q, want %q", got, want)
 			}
 			keeps(t, s, "f", test.kept...)
-			if left, err := s.entries(s.root.session); len(left) != 1 || err != nil {
+			if left, err := s.Entries(s.root.Session); len(left) != 1 || err != nil {
 				t.Errorf("staged: %q, error %v", left, err)
 			}
 		})
@@ -600,7 +602,7 @@ func TestDiscardAgain(t *testing.T) {
 			if err := again(s); err != nil {
 				t.Error(err)
 			}
-			if left, err := s.entries(s.root.session); len(left) != 1 || err != nil {
+			if left, err := s.Entries(s.root.Session); len(left) != 1 || err != nil {
 				t.Errorf("staged: %q, error %v", left, err)
 			}
 			keeps(t, s, "f", "old")
@@ -615,7 +617,7 @@ func TestQuietVersionsAreLeftAlone(t *testing.T) {
 	var looks map[string]int
 	s := openTest(t, dir, Options{History: true, Now: c.Now, Before: func(c Call) error {
 		base := filepath.Base(c.Name)
-		if looks != nil && strings.Contains(c.Name, "/"+historyPart+"/") && strings.ContainsAny(base[:1], "nr") {
+		if looks != nil && strings.Contains(c.Name, "/"+volumes.HistoryPart+"/") && strings.ContainsAny(base[:1], "nr") {
 			looks[base]++
 		}
 		return nil
@@ -761,7 +763,7 @@ func TestUndeletable(t *testing.T) {
 			}
 			c.now = c.now.Add(time.Second)
 		}
-		if left, err := s.entries(s.root.statePath(trashPart)); len(left) > 1 || err != nil {
+		if left, err := s.Entries(s.root.StatePath(volumes.TrashPart)); len(left) > 1 || err != nil {
 			t.Errorf("%s: in the trash: %q, error %v", name, left, err)
 		}
 		if told > 1 || tries < 3 || tries > 10 {
@@ -772,8 +774,8 @@ func TestUndeletable(t *testing.T) {
 		if err := s.EmptyTrash(t.Context()); err != nil {
 			t.Errorf("%s: it can be deleted now: %v", name, err)
 		}
-		left, err := s.entries(s.root.statePath(trashPart))
-		staged, failed := s.entries(s.root.session)
+		left, err := s.Entries(s.root.StatePath(volumes.TrashPart))
+		staged, failed := s.Entries(s.root.Session)
 		if err := errors.Join(err, failed); err != nil || len(left) > 0 || len(staged) != 1 {
 			t.Errorf("%s: there is left %q and %q, error %v", name, left, staged, err)
 		}

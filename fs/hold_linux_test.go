@@ -5,7 +5,6 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -14,9 +13,9 @@ import (
 func heldBy(t *testing.T, other *FS) (tops []string) {
 	t.Helper()
 	for _, v := range other.volumes() {
-		switch err := v.lock.Take(t.Context(), 0); {
+		switch err := v.CommitLock.Take(t.Context(), 0); {
 		case err == nil:
-			v.lock.Release()
+			v.CommitLock.Release()
 		case errors.Is(err, ErrBusy):
 			tops = append(tops, v.relativeTop())
 		default:
@@ -27,10 +26,10 @@ func heldBy(t *testing.T, other *FS) (tops []string) {
 }
 
 func (v *volume) relativeTop() string {
-	if v.top == "." {
+	if v.Top == "." {
 		return ""
 	}
-	return v.top
+	return v.Top
 }
 
 // TestHoldIsOfTheVolumesOfItsScope: a commit takes the locks of the volumes that it is about, and of no other.
@@ -126,7 +125,7 @@ func TestPlacesOfOneFileSystemHaveOneLock(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if v := other.mayHold(names[1])[0]; !errors.Is(v.lock.Take(t.Context(), 0), ErrBusy) {
+		if v := other.MayHold(names[1])[0]; !errors.Is(v.CommitLock.Take(t.Context(), 0), ErrBusy) {
 			t.Errorf("%s and %s have two locks", names[0], names[1])
 		}
 		h.Release()
@@ -166,32 +165,4 @@ func TestLookAtAFileSystemThatWasJustMounted(t *testing.T) {
 			t.Errorf("when it is known, %q: %v", name, err)
 		}
 	}
-}
-
-// TestLocksOfFileSystemsThatAreGoneAreForgotten: their files are closed, and a process that waits for one gets it.
-func TestLocksOfFileSystemsThatAreGoneAreForgotten(t *testing.T) {
-	dir := t.TempDir()
-	lay(t, dir, "m/")
-	mountTest(t, filepath.Join(dir, "m"), "")
-	s := openTest(t, dir, Options{Durability: None})
-	if err := s.Learn("m/x"); err != nil {
-		t.Fatal(err)
-	}
-	l := s.volumes()[1].lock
-	if err := l.Take(t.Context(), time.Second); err != nil {
-		t.Fatal(err)
-	}
-	s.dropVolume(s.volumes()[1])
-	if s.forgetLocks(); len(s.locks.of) != 1 || l.file == nil {
-		t.Error("a lock that is held was forgotten")
-	}
-	l.Release()
-	if s.forgetLocks(); len(s.locks.of) != 0 || l.file != nil {
-		t.Error("a lock of no volume was not forgotten")
-	}
-	if err := l.Take(t.Context(), time.Second); err != nil {
-		t.Fatal(err)
-	}
-	l.Release()
-	l.close()
 }

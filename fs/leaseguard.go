@@ -4,6 +4,8 @@ import (
 	"errors"
 	iofs "io/fs"
 	"syscall"
+
+	"ifmatch/fs/volumes"
 )
 
 // A Lease is a read lease on an open file (fcntl(2), F_SETLEASE). The kernel grants it only while no program has the
@@ -47,24 +49,24 @@ type leaseGuard struct {
 // the version that the caller has seen, and, if there are leases, that no program writes to the version. The guard must
 // be released.
 func (v *volume) guard(name string, seen Info, how How) (*leaseGuard, error) {
-	return v.guardAt(v.at(name), seen, how)
+	return v.guardAt(v.At(name), seen, how)
 }
 
 // guardAt is guard for a place.
-func (v *volume) guardAt(p Place, seen Info, how How) (*leaseGuard, error) {
+func (v *volume) guardAt(p volumes.Place, seen Info, how How) (*leaseGuard, error) {
 	h := &leaseGuard{seen: seen, exact: how.Exact}
-	if err := v.checkNoMounts(p.name, seen); err != nil {
+	if err := v.checkNoMounts(p.Name, seen); err != nil {
 		return nil, err
 	}
 	if !how.Exact {
 		return h, nil
 	}
-	if seen.Kind != Regular || !v.able().Leases {
+	if seen.Kind != Regular || !v.Able().Leases {
 		return h, h.checkAll(p.Lstat())
 	}
 	f, err := how.Opened, error(nil)
 	if f == nil {
-		f, err = p.open()
+		f, err = p.OpenAny()
 	}
 	switch {
 	case errors.Is(err, iofs.ErrPermission):
@@ -121,7 +123,7 @@ func (s *FS) MayLeave(name string, seen Info) error {
 	defer p.Close()
 	// rename(2) of a name to itself changes nothing, but fails if the mount is not writable. The directory is resolved
 	// once: if a local program turned the path between two resolutions, the rename would move the file.
-	return p.dir.RenameTo(p.base, p.dir, p.base)
+	return p.In.RenameTo(p.Base, p.In, p.Base)
 }
 
 // checkAll compares a look with the caller's look: the whole fingerprint. For a directory it compares only the
@@ -141,10 +143,10 @@ func (h *leaseGuard) checkAll(now Info, err error) error {
 }
 
 // check looks at the name that the guarded file or collection was just moved to, and compares the look.
-func (h *leaseGuard) check(v *volume, at string) error { return h.checkAt(v.at(at)) }
+func (h *leaseGuard) check(v *volume, at string) error { return h.checkAt(v.At(at)) }
 
 // checkAt is check for a place.
-func (h *leaseGuard) checkAt(p Place) error {
+func (h *leaseGuard) checkAt(p volumes.Place) error {
 	if !h.exact {
 		return nil
 	}

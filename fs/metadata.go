@@ -9,8 +9,10 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"ifmatch/fs/posixacl"
+	"ifmatch/fs/volumes"
 )
 
 // Traits are the metadata of a file or directory besides its name, its content and its times. A version that replaces
@@ -30,20 +32,26 @@ func (t Traits) Equal(other Traits) bool {
 		maps.EqualFunc(t.attributes, other.attributes, bytes.Equal)
 }
 
-// propertiesAttr is the extended attribute that carries the data that belongs to a file and is not part of its content.
-// The kernel moves the attribute with the file, also if a local program renames the file with mv.
-const (
-	ownAttrs       = "user.ifmatch."
-	propertiesAttr = ownAttrs + "props"
-)
+// Properties returns the data that belongs to the file, as it is kept with it. See [FS.Value].
+func (t Traits) Properties() []byte { return t.attributes[volumes.PropertiesAttr] }
+
+// WithProperties returns the traits with other data that belongs to the file.
+func (t Traits) WithProperties(value []byte) Traits {
+	t.attributes = maps.Clone(t.attributes)
+	if t.attributes == nil {
+		t.attributes = map[string][]byte{}
+	}
+	t.attributes[volumes.PropertiesAttr] = value
+	return t
+}
 
 // isPreserved reports whether a new version or a copy gets an extended attribute. It does not get an attribute that the
 // system derives from the content. Nor does it get an attribute that would give privileges to content that another user
 // has sent: security.capability, which a write(2) removes too.
 func isPreserved(name string) bool {
 	switch {
-	case strings.HasPrefix(name, ownAttrs):
-		return name == propertiesAttr
+	case strings.HasPrefix(name, volumes.OwnAttrs):
+		return name == volumes.PropertiesAttr
 	case strings.HasPrefix(name, "trusted."):
 		return !strings.HasPrefix(name, "trusted.overlay.") // these attributes describe the layers below an overlay
 	}
@@ -53,10 +61,10 @@ func isPreserved(name string) bool {
 
 // Traits returns the traits of a file or directory.
 func (s *FS) Traits(name string) (Traits, error) {
-	if err := s.checkReserved(name); err != nil {
+	if err := s.CheckReserved(name); err != nil {
 		return Traits{}, err
 	}
-	f, err := s.calls.Open(local(name))
+	f, err := s.calls.Open(volumes.Local(name))
 	if err != nil {
 		return Traits{}, err
 	}
@@ -67,7 +75,7 @@ func (s *FS) Traits(name string) (Traits, error) {
 
 // OpenTraits opens a file for reading, and returns its traits. It does not check whether the file is a regular one.
 func (p Place) OpenTraits() (*File, Traits, error) {
-	f, err := p.open()
+	f, err := p.OpenAny()
 	if err != nil {
 		return nil, Traits{}, err
 	}
@@ -130,13 +138,13 @@ func (p Place) NewTraits() (Traits, Info, error) {
 	if info.Mode&iofs.ModeSetgid != 0 {
 		t.Group = info.Group
 	}
-	inherited, err := p.dir.GetAttrAt(path.Dir(p.base), posixacl.Default)
+	inherited, err := p.In.GetAttrAt(path.Dir(p.Base), posixacl.Default)
 	if err != nil || inherited == nil {
 		return t, info, err
 	}
 	acl, err := posixacl.Decode(inherited)
 	if err != nil {
-		return Traits{}, Info{}, &iofs.PathError{Op: "getAttr", Path: path.Dir(p.name), Err: err}
+		return Traits{}, Info{}, &iofs.PathError{Op: "getAttr", Path: path.Dir(p.Name), Err: err}
 	}
 	mode := t.Mode
 	if mode == 0 {
@@ -204,12 +212,12 @@ func (st *Staged) setTraits(f *File, t Traits) error {
 	slices.SortStableFunc(names, func(a, b string) int { return rank(a) - rank(b) })
 	for _, name := range names {
 		err := st.setAttr(f, name, t.attributes[name])
-		if name == propertiesAttr && (err == nil || errors.Is(err, errAttribute)) {
+		if name == volumes.PropertiesAttr && (err == nil || errors.Is(err, errAttribute)) {
 			err = st.setProperties(f, t.attributes[name], err)
 		}
 		switch {
 		case err == nil:
-		case name == propertiesAttr || !isRefused(err):
+		case name == volumes.PropertiesAttr || !isRefused(err):
 			return err
 		case name == posixacl.Access:
 			t = t.private()
@@ -219,12 +227,12 @@ func (st *Staged) setTraits(f *File, t Traits) error {
 	if mode == 0 {
 		return nil
 	}
-	if st.top && mode&ownerWrite == 0 {
+	if st.top && mode&volumes.OwnerWrite == 0 {
 		// A directory that its owner may not write to cannot be moved into another directory either, because the move
 		// writes its ".." entry.
-		st.mode, mode = mode, mode|ownerWrite
+		st.mode, mode = mode, mode|volumes.OwnerWrite
 	}
-	if !st.again && st.file != nil && mode == st.volume.staged.Mode && t.attributes[posixacl.Access] == nil {
+	if !st.again && st.file != nil && mode == st.volume.Made.Mode && t.attributes[posixacl.Access] == nil {
 		return nil // the file was made with that mode
 	}
 	return f.Chmod(mode)
@@ -242,7 +250,7 @@ func (st *Staged) setProperties(f *File, stored []byte, failed error) error {
 	}
 	stored, err := st.volume.keepBeside(stored)
 	if err == nil {
-		err = st.setAttr(f, propertiesAttr, stored)
+		err = st.setAttr(f, volumes.PropertiesAttr, stored)
 	}
 	return err
 }
@@ -272,7 +280,7 @@ func (st *Staged) setAttr(f *File, name string, value []byte) error {
 // setOwner gives a staged version its owner and its group, as far as this process may set them, and reports whether the
 // version has the group.
 func (st *Staged) setOwner(f *File, t Traits) (group bool, err error) {
-	is := st.volume.staged
+	is := st.volume.Made
 	if st.again {
 		if is, err = f.Stat(); err != nil {
 			return false, err
@@ -303,24 +311,21 @@ func isRefused(err error) bool {
 	return errors.Is(err, iofs.ErrPermission) || errors.Is(err, errors.ErrUnsupported) || errors.Is(err, syscall.EINVAL)
 }
 
-// plain makes a directory of the server pass on no group and no ACL to its members. The destination of a staged version
-// determines its group and its ACL.
-func (s *FS) plain(dir string) error {
-	f, err := s.calls.Open(dir)
+// TrySetModified sets the modification time of a version, or a time within [Nearly] of it, and returns the time that
+// the version has. If the disk does not keep the time, the version keeps the time that it had, and TrySetModified
+// returns the zero time. It also returns the zero time if t is the zero time.
+func (st *Staged) TrySetModified(t time.Time) (time.Time, error) {
+	if t.IsZero() {
+		return t, nil
+	}
+	before, err := st.Info()
 	if err != nil {
-		return err
+		return time.Time{}, err
 	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err == nil && info.Mode&iofs.ModeSetgid != 0 {
-		err = f.Chmod(info.Mode.Perm())
+	st.seen = Info{}
+	after, err := st.at.SetModified(before, t, Nearly)
+	if errors.Is(err, ErrTime) {
+		return time.Time{}, nil
 	}
-	if err != nil {
-		return &iofs.PathError{Op: "open", Path: path.Base(dir), Err: err}
-	}
-	inherited, err := f.GetAttr(posixacl.Default)
-	if err == nil && inherited != nil {
-		err = f.SetAttr(posixacl.Default, nil)
-	}
-	return err
+	return after.ModTime(), err
 }

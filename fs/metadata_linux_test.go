@@ -14,10 +14,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ifmatch/fs/posixacl"
+	"ifmatch/fs/volumes"
 )
 
 func traits(mode iofs.FileMode) Traits {
-	return Traits{Mode: mode, attributes: map[string][]byte{propertiesAttr: []byte("x")}}
+	return Traits{Mode: mode, attributes: map[string][]byte{volumes.PropertiesAttr: []byte("x")}}
 }
 
 // acl makes an ACL of a string such as "u:rw g:r u7:rw m:rw o:-", in which u7 is user 7.
@@ -93,7 +94,7 @@ func put(t *testing.T, s *FS, name string) {
 	info, err := s.Lstat(name)
 	var with Traits
 	if errors.Is(err, iofs.ErrNotExist) {
-		with, _, err = s.at(name).NewTraits()
+		with, _, err = s.placeAt(name).NewTraits()
 	} else if err == nil {
 		with, err = s.Traits(name)
 	}
@@ -124,10 +125,10 @@ func TestReplacedKeeps(t *testing.T) {
 	s := openTest(t, dir, Options{})
 	file := filepath.Join(dir, "f")
 	mine := map[string]string{
-		propertiesAttr:        "[]",
-		"user.colour":         "green",
-		posixacl.Access:       string(acl(t, "u:rw u7:rw g:r m:rw o:-")),
-		"user.ifmatch.future": "about the content",
+		volumes.PropertiesAttr: "[]",
+		"user.colour":          "green",
+		posixacl.Access:        string(acl(t, "u:rw u7:rw g:r m:rw o:-")),
+		"user.ifmatch.future":  "about the content",
 	}
 	root := os.Geteuid() == 0
 	if root {
@@ -289,7 +290,7 @@ func TestNewBeginsWith(t *testing.T) {
 				}
 			}
 			wantACL("f", posixacl.Access, test.wantACL)
-			if err := s.at("d/e").Mkdir(time.Time{}); err != nil {
+			if err := s.At("d/e").Mkdir(time.Time{}); err != nil {
 				t.Fatal(err)
 			}
 			e, err := s.Lstat("d/e")

@@ -6,15 +6,17 @@ import (
 	"os"
 	"path"
 	"syscall"
+
+	"ifmatch/fs/volumes"
 )
 
 // Move renames the file or collection at from to the name to, and replaces the file or collection that has that name.
 // The caller has just looked at both names. Move must be called under [FS.Lock]. It fails as [Place.Commit] does, and
 // with ErrNotNoted if how.Note describes other files.
 //
-//	nothing there:  lease(from), renameNew(from, to), compare, and rename it back if need be
+//	nothing there:  lease(from), RenameNew(from, to), compare, and rename it back if need be
 //	one name:       see respell
-//	else:           leases, exchange(from, to), compare both, renameNew(from, entry), and compare that
+//	else:           leases, exchange(from, to), compare both, RenameNew(from, entry), and compare that
 //
 // Between two system calls each version has a name that users see, or is in the history.
 func (s *FS) Move(from string, source Info, to string, over Info, how How) error {
@@ -39,7 +41,7 @@ func (s *FS) Move(from string, source Info, to string, over Info, how How) error
 		return err
 	}
 	if source.Kind == Directory {
-		s.moveVolumes(from, to)
+		s.MoveVolumes(from, to)
 	}
 	return nil
 }
@@ -65,8 +67,8 @@ func (v *volume) moveNew(from string, source Info, to string, how How) error {
 		return err
 	}
 	defer h.release()
-	defer v.committing()()
-	if err := v.renameNew(from, to); err != nil {
+	defer v.Committing()()
+	if err := v.RenameNew(from, to); err != nil {
 		return asChanged(err)
 	}
 	if err := h.check(v, to); err != nil {
@@ -80,7 +82,7 @@ func (v *volume) moveNew(from string, source Info, to string, how How) error {
 // renames the file into the history, where it is an entry for a short time, and then gives it the new spelling:
 //
 //	lease(from), rename(from, to), look for the name in its directory
-//	not there:      renameNew(from, entry), renameNew(entry, to)
+//	not there:      RenameNew(from, entry), RenameNew(entry, to)
 func (v *volume) respell(from string, source Info, to string, over Info, how How) error {
 	h, err := v.guard(from, source, how)
 	if err != nil {
@@ -91,18 +93,18 @@ func (v *volume) respell(from string, source Info, to string, over Info, how How
 	if v.canExchange(source, over) && !m.isOf(v, from, source, to, over) {
 		return ErrNotNoted
 	}
-	defer v.committing()()
-	err = v.rename(from, to)
+	defer v.Committing()()
+	err = v.Rename(from, to)
 	if errors.Is(err, iofs.ErrNotExist) {
 		return asChanged(err)
 	}
-	if err == nil && v.isListed(to) {
+	if err == nil && v.IsListed(to) {
 		if err := h.check(v, to); err != nil {
-			return errors.Join(err, v.rename(to, from))
+			return errors.Join(err, v.Rename(to, from))
 		}
 		return nil
 	}
-	entry := v.unique(v.hourDir(source.Size), removedPrefix)
+	entry := v.Unique(v.hourDir(source.Size), removedPrefix)
 	if m != nil {
 		entry = m.entry
 		if err := m.mark(); err != nil {
@@ -117,7 +119,7 @@ func (v *volume) respell(from string, source Info, to string, over Info, how How
 	if err := h.check(v, entry); err != nil {
 		return errors.Join(err, v.undoMove(entry, from, n))
 	}
-	if err := v.renameNew(entry, to); err != nil {
+	if err := v.RenameNew(entry, to); err != nil {
 		return errors.Join(err, v.undoMove(entry, from, n))
 	}
 	return nil
@@ -136,7 +138,7 @@ func (m *MoveNote) moveOver(source, over Info, how How) error {
 	if err != nil {
 		return err
 	}
-	defer m.volume.committing()()
+	defer m.volume.Committing()()
 	defer m.unmark()
 	if err := m.mark(); err != nil {
 		return err
@@ -184,7 +186,7 @@ func (m *MoveNote) noteHour(n note) error {
 		return nil
 	}
 	v := m.volume
-	n.time, n.path = v.opts.Now().UnixNano(), v.relative(n.path)
+	n.time, n.path = v.opts.Now().UnixNano(), v.Relative(n.path)
 	if _, err := m.hour.Write(n.encode()); err != nil {
 		return err
 	}
@@ -195,7 +197,7 @@ func (m *MoveNote) noteHour(n note) error {
 // exchange does the first rename of a move, and looks at both names.
 func (m *MoveNote) exchange(source, over *leaseGuard, n note) error {
 	v := m.volume
-	if failed := v.exchange(m.from, m.to); failed != nil {
+	if failed := v.Exchange(m.from, m.to); failed != nil {
 		// Over a network, an exchange may have happened although the call fails.
 		now, err := v.calls.Lstat(m.from)
 		switch {
@@ -220,12 +222,12 @@ func (m *MoveNote) exchange(source, over *leaseGuard, n note) error {
 	}
 	// An exact comparison has just asked the lease.
 	quiet := source.exact && source.lease != nil || m.source.isQuiet()
-	out = v.at(m.from).keepModified(out, over.seen)
-	in = v.at(m.to).keepModified(in, source.seen)
+	out = keepModified(v.At(m.from), out, over.seen)
+	in = keepModified(v.At(m.to), in, source.seen)
 	if err := m.archive(out, n); err != nil {
 		return err
 	}
-	if !v.able().ExchangeTimes && in.Kind == Regular {
+	if !v.Able().ExchangeTimes && in.Kind == Regular {
 		in = v.stamp(m.to, in)
 	}
 	m.arrived, m.quiet = in, quiet
@@ -244,7 +246,7 @@ func (h *leaseGuard) compareFile(now Info) error {
 // stamp sets the time of change of a file to now, for a file system on which an exchange does not do so. stamp makes a
 // second name for the file and removes it, which sets the time.
 func (v *volume) stamp(name string, seen Info) Info {
-	other := v.unique(v.session, newPrefix)
+	other := v.Unique(v.Session, volumes.NewPrefix)
 	if v.calls.Link(name, other) != nil {
 		return seen
 	}
@@ -260,7 +262,7 @@ func (v *volume) stamp(name string, seen Info) Info {
 // archive does the second rename of a move, and looks at the entry.
 func (m *MoveNote) archive(out Info, n note) error {
 	v, entry := m.volume, m.entry
-	err := v.renameNew(m.from, entry)
+	err := v.RenameNew(m.from, entry)
 	if errors.Is(err, iofs.ErrNotExist) {
 		if _, gone := v.calls.Lstat(m.from); errors.Is(gone, iofs.ErrNotExist) {
 			m.lost = true // a local program has removed or moved it, as after the exchange
@@ -286,7 +288,7 @@ func (m *MoveNote) archive(out Info, n note) error {
 	}
 	if m.mayBeOne() {
 		if _, err := v.calls.Lstat(m.to); errors.Is(err, iofs.ErrNotExist) {
-			return v.renameNew(entry, m.to) // both names were spellings of one name
+			return v.RenameNew(entry, m.to) // both names were spellings of one name
 		}
 	}
 	v.finishArchive(entry)
@@ -297,12 +299,12 @@ func (m *MoveNote) archive(out Info, n note) error {
 // one of the names meanwhile, undo renames the remaining file.
 func (m *MoveNote) undo(reason error) error {
 	v := m.volume
-	err := v.exchange(m.from, m.to)
+	err := v.Exchange(m.from, m.to)
 	if errors.Is(err, iofs.ErrNotExist) {
 		m.lost = true
-		err = v.renameNew(m.to, m.from)
+		err = v.RenameNew(m.to, m.from)
 		if errors.Is(err, iofs.ErrNotExist) {
-			err = v.renameNew(m.from, m.to)
+			err = v.RenameNew(m.from, m.to)
 		}
 		return errors.Join(reason, ignoring(ignoring(err, iofs.ErrNotExist), iofs.ErrExist))
 	}
@@ -314,59 +316,9 @@ func (m *MoveNote) undo(reason error) error {
 		m.lost = true
 		return reason
 	}
-	v.at(m.to).keepModified(now, m.over.seen)
+	keepModified(v.At(m.to), now, m.over.seen)
 	if now, err := v.calls.Lstat(m.from); err == nil {
-		v.at(m.from).keepModified(now, m.source.seen)
+		keepModified(v.At(m.from), now, m.source.seen)
 	}
 	return reason
-}
-
-// rename, renameNew and exchange are the methods of [Place] for names.
-func (s *FS) rename(from, to string) error    { return s.at(from).rename(s.at(to)) }
-func (s *FS) renameNew(from, to string) error { return s.at(from).renameNew(s.at(to)) }
-func (s *FS) exchange(a, b string) error      { return s.at(a).exchange(s.at(b)) }
-
-// writable repeats a rename with write permission on the directories that it moves, if the system requires that
-// permission.
-func (s *FS) writable(rename func() error, places ...Place) error {
-	err := rename()
-	if !errors.Is(err, iofs.ErrPermission) {
-		return err
-	}
-	granted := false
-	for _, p := range places {
-		if revoke, ok := p.grantWrite(); ok {
-			defer revoke()
-			granted = true
-		}
-	}
-	if granted {
-		err = rename()
-	}
-	return err
-}
-
-// grantWrite gives the owner of a directory permission to write to it, unless the owner has that permission. revoke
-// restores the mode that the directory had, regardless of the name that the directory has by then.
-func (p Place) grantWrite() (revoke func(), ok bool) {
-	if info, err := p.Lstat(); err != nil || info.Kind != Directory || info.Mode&ownerWrite != 0 {
-		return nil, false
-	}
-	dir, err := p.open()
-	if err != nil {
-		return nil, false
-	}
-	info, err := dir.Stat()
-	if err == nil {
-		err = dir.Chmod(info.Mode | ownerWrite)
-	}
-	if err != nil {
-		dir.Close()
-		return nil, false
-	}
-	return func() {
-		// A failure is harmless: the directory has its name, and its owner may write to it.
-		_ = dir.Chmod(info.Mode)
-		dir.Close()
-	}, true
 }

@@ -8,6 +8,8 @@ import (
 	"path"
 	"strconv"
 	"syscall"
+
+	"ifmatch/fs/volumes"
 )
 
 // movingPart is the directory of the notes of moves that replace a file or collection. Each such move has one note,
@@ -92,7 +94,7 @@ func (s *FS) NoteMove(ctx context.Context, from, to string, need Need, how How) 
 
 // canExchange reports whether two files can be exchanged, and recognised by their inodes after the exchange.
 func (v *volume) canExchange(a, b Info) bool {
-	return v.able().Exchange && a.Inode != 0 && b.Inode != 0
+	return v.Able().Exchange && a.Inode != 0 && b.Inode != 0
 }
 
 // open opens the file if it is regular. The note then describes the file that was opened.
@@ -123,7 +125,7 @@ func (e *moveEnd) open(v *volume, name string) error {
 func (m *MoveNote) write() (err error) {
 	v := m.volume
 	if m.entry == "" {
-		m.entry = v.unique(v.hourDir(m.over.seen.Size), removedPrefix)
+		m.entry = v.Unique(v.hourDir(m.over.seen.Size), removedPrefix)
 	}
 	if err := m.openHour(); err != nil {
 		return err
@@ -136,11 +138,11 @@ func (m *MoveNote) write() (err error) {
 	if m.at != "" {
 		_ = v.calls.Remove(m.at) // the note of the previous attempt
 	}
-	m.at = v.unique(v.statePath(movingPart), "")
+	m.at = v.Unique(v.StatePath(movingPart), "")
 	f, err := v.calls.Create(m.at)
 	if errors.Is(err, iofs.ErrNotExist) {
-		if err = v.makeDir(v.statePath(movingPart)); err == nil && v.opts.Durability == Full {
-			err = v.syncDir(path.Join(v.top, stateDir))
+		if err = v.MakeDir(v.StatePath(movingPart)); err == nil && v.opts.Durability == Full {
+			err = v.SyncDir(path.Join(v.Top, volumes.OwnDir))
 		}
 		if err == nil {
 			f, err = v.calls.Create(m.at)
@@ -150,9 +152,9 @@ func (m *MoveNote) write() (err error) {
 		return err
 	}
 	defer f.Close()
-	v.giveToOwner(f, m.at)
+	v.GiveToOwner(f, m.at)
 	if _, err = f.Write(m.encode()); err == nil && v.opts.Durability == Full {
-		err = errors.Join(f.Sync(), v.syncDir(v.statePath(movingPart)))
+		err = errors.Join(f.Sync(), v.SyncDir(v.StatePath(movingPart)))
 	}
 	return err
 }
@@ -174,14 +176,14 @@ func (m *MoveNote) openHour() (err error) {
 		}
 	}
 	if err == nil && m.hour != nil {
-		v.giveToOwner(m.hour, dir+"/"+pathsName)
+		v.GiveToOwner(m.hour, dir+"/"+pathsName)
 	}
 	return err
 }
 
 func (m *MoveNote) openLock() (err error) {
-	m.locked = m.volume.lock.opened.Load()
-	m.lock, err = m.volume.lock.openToMark()
+	m.locked = m.volume.CommitLock.Opened.Load()
+	m.lock, err = m.volume.CommitLock.OpenToMark()
 	return err
 }
 
@@ -197,7 +199,7 @@ const sourceMark = "source"
 // whole name of its entry. The second line describes the source.
 func (m *MoveNote) encode() []byte {
 	v, over := m.volume, m.note()
-	over.entry, over.path, over.from = v.relative(m.entry), v.relative(m.to), v.relative(m.from)
+	over.entry, over.path, over.from = v.Relative(m.entry), v.Relative(m.to), v.Relative(m.from)
 	over.time = v.opts.Now().UnixNano()
 	source := note{entry: sourceMark, path: over.from, seen: m.source.seen}
 	// A disk gives the number of a deleted file to a new one. The time of birth tells them apart.
@@ -218,16 +220,16 @@ func (v *volume) decodeMove(data []byte) (m *MoveNote, ok bool) {
 	source, ok := notes[sourceMark]
 	delete(notes, sourceMark)
 	for entry, over := range notes {
-		m = &MoveNote{volume: v, from: over.from, to: over.path, entry: v.absolute(entry), cause: over.cause,
+		m = &MoveNote{volume: v, from: over.from, to: over.path, entry: v.Absolute(entry), cause: over.cause,
 			by: over.by, source: moveEnd{seen: source.seen}, over: moveEnd{seen: over.seen}}
 	}
-	return m, ok && len(notes) == 1 && m.from == source.path && m.from != "" && m.to != "" && v.isOurs(m.entry)
+	return m, ok && len(notes) == 1 && m.from == source.path && m.from != "" && m.to != "" && v.IsInState(m.entry)
 }
 
 // maker returns the session of the process that made a note.
 func (v *volume) maker(at string) string {
 	base := path.Base(at)
-	return base[:min(len(v.id), len(base))]
+	return base[:min(len(v.ID), len(base))]
 }
 
 // Watch takes leases on both files. If Watch is called under [FS.Lock], before the look on which the move is decided,
@@ -264,7 +266,7 @@ func (m *MoveNote) IsQuiet() bool { return m.source.isQuiet() }
 
 func (e *moveEnd) watch(v *volume) {
 	e.unwatch()
-	if e.file == nil || !v.able().Leases {
+	if e.file == nil || !v.Able().Leases {
 		e.quiet = !e.busy
 		return
 	}
@@ -306,7 +308,7 @@ func (m *MoveNote) isOf(v *volume, from string, source Info, to string, over Inf
 
 // mark writes the name of the note into the lock file, so that the next holder of the lock finds the note.
 func (m *MoveNote) mark() error {
-	if m.locked != m.volume.lock.opened.Load() {
+	if m.locked != m.volume.CommitLock.Opened.Load() {
 		m.lock.Close()
 		if err := m.openLock(); err != nil {
 			m.lock = nil
@@ -328,7 +330,7 @@ func (m *MoveNote) unmark() {
 // move was not begun.
 func (m *MoveNote) leave(reason error) error {
 	m.unfinished = true
-	m.volume.lock.unfinished = m.at
+	m.volume.CommitLock.Unfinished = m.at
 	return fmt.Errorf("%w: %w", ErrAway, reason)
 }
 

@@ -7,6 +7,8 @@ import (
 	iofs "io/fs"
 	"path"
 	"strings"
+
+	"ifmatch/fs/volumes"
 )
 
 // finishedSuffix ends the name of a note whose move another holder of the lock has finished. The renames of the move
@@ -19,19 +21,18 @@ const maxMark = 1 << 14
 // finishMarked finishes the move whose mark the last holder of the lock has left in the lock file. That process has
 // died, or could neither finish nor undo the move. The caller has just got the lock. An error says that too many files
 // are open, so that no look is possible. finishMarked reports any other failure, and recovery tries again.
-func (l *commitLock) finishMarked() error {
-	s := l.s
+func (s *FS) finishMarked(l *volumes.CommitLock) error {
 	mark := make([]byte, maxMark)
-	n, err := l.file.ReadAt(mark, 0)
-	if err != nil && !isEOF(err) {
+	n, err := l.File.ReadAt(mark, 0)
+	if err != nil && !volumes.IsEOF(err) {
 		return err
 	}
-	for _, at := range []string{string(mark[:n]), l.unfinished} {
-		if at == "" || l.isOfAnother(at) {
+	for _, at := range []string{string(mark[:n]), l.Unfinished} {
+		if at == "" || s.isOfAnother(l, at) {
 			continue
 		}
 		v, err := s.volumeOfNote(at)
-		if err == nil && v.lock != l {
+		if err == nil && v.CommitLock != l {
 			continue
 		}
 		if isExhausted(err) {
@@ -51,8 +52,8 @@ func (l *commitLock) finishMarked() error {
 			s.report(err)
 		}
 	}
-	l.unfinished = ""
-	f, err := s.calls.Append(l.name)
+	l.Unfinished = ""
+	f, err := s.calls.Append(l.Name)
 	if err != nil {
 		return nil // the next holder of the lock finds that the move is finished
 	}
@@ -64,9 +65,9 @@ func (l *commitLock) finishMarked() error {
 // isOfAnother reports whether the note of a mark is certainly one of a file system that has another lock, which a
 // server has marked before the numbers of the devices changed. Recovery finds such a note. No call is made on another
 // file system than the root's under the root's lock.
-func (l *commitLock) isOfAnother(at string) bool {
-	return l == l.s.lock && iofs.ValidPath(at) && path.Dir(at) != l.s.root.statePath(movingPart) &&
-		strings.HasSuffix(path.Dir(at), "/"+stateDir+"/"+movingPart)
+func (s *FS) isOfAnother(l *volumes.CommitLock, at string) bool {
+	return l == s.RootLock && iofs.ValidPath(at) && path.Dir(at) != s.root.StatePath(movingPart) &&
+		strings.HasSuffix(path.Dir(at), "/"+volumes.OwnDir+"/"+movingPart)
 }
 
 // volumeOfNote returns the volume that has the note of a move. Another process may have made a move on a file system on
@@ -74,15 +75,15 @@ func (l *commitLock) isOfAnother(at string) bool {
 // the note when it does.
 func (s *FS) volumeOfNote(at string) (*volume, error) {
 	for _, v := range s.volumes() {
-		if path.Dir(at) == v.statePath(movingPart) {
+		if path.Dir(at) == v.StatePath(movingPart) {
 			return v, nil
 		}
 	}
-	top, isNote := strings.CutSuffix(path.Dir(at), "/"+stateDir+"/"+movingPart)
+	top, isNote := strings.CutSuffix(path.Dir(at), "/"+volumes.OwnDir+"/"+movingPart)
 	if !isNote || !iofs.ValidPath(at) {
 		return nil, fmt.Errorf("the lock file has a mark that is no note of a move: %q", at)
 	}
-	if !s.answer([]string{top})[top] {
+	if !s.Answer([]string{top})[top] {
 		return nil, fmt.Errorf("a move on the file system at %q was not finished, which does not answer", top)
 	}
 	return s.volumeFor(top)
@@ -105,7 +106,7 @@ func (v *volume) finishNow(ctx context.Context, at string) bool {
 // recoverMoves finishes the moves of processes that are gone, or drops their notes. It must not be called under
 // [FS.Lock].
 func (v *volume) recoverMoves(ctx context.Context) error {
-	notes, err := v.entries(v.statePath(movingPart))
+	notes, err := v.Entries(v.StatePath(movingPart))
 	if errors.Is(err, iofs.ErrNotExist) || err == nil && len(notes) == 0 {
 		return nil
 	}
@@ -114,13 +115,13 @@ func (v *volume) recoverMoves(ctx context.Context) error {
 		var unlock func()
 		if unlock, err = v.Lock(ctx); err == nil {
 			unlock()
-			notes, err = v.entries(v.statePath(movingPart))
+			notes, err = v.Entries(v.StatePath(movingPart))
 		}
 	}
 	errs := []error{err}
 	for _, base := range notes {
-		at := v.statePath(movingPart) + "/" + base
-		if v.maker(at) == v.id || !v.root.able().Flock && v.lookedAfter.Load() {
+		at := v.StatePath(movingPart) + "/" + base
+		if v.maker(at) == v.ID || !v.root.Able().Flock && v.lookedAfter.Load() {
 			// Without locks, no call tells whether a process lives. Only at the start does this process assume that it
 			// is alone.
 			continue
@@ -144,12 +145,12 @@ func (v *volume) dropNote(at string) error {
 
 // dropNotes drops the notes of this process, which has no move left to finish.
 func (v *volume) dropNotes() {
-	notes, err := v.entries(v.statePath(movingPart))
+	notes, err := v.Entries(v.StatePath(movingPart))
 	if err != nil {
 		return
 	}
 	for _, base := range notes {
-		if at := v.statePath(movingPart) + "/" + base; v.maker(at) == v.id {
+		if at := v.StatePath(movingPart) + "/" + base; v.maker(at) == v.ID {
 			_ = v.calls.Remove(at) // the next start drops the notes that stay
 		}
 	}
@@ -173,7 +174,7 @@ func (v *volume) recoverMove(ctx context.Context, at string) error {
 	if m, err := v.readMove(at); err == nil && m != nil {
 		unsynced := v.Unsynced()
 		for _, name := range []string{m.from, m.to} {
-			if err := unsynced.Names(v.at(name)); err != nil && !errors.Is(err, iofs.ErrNotExist) && !isDisplaced(err) {
+			if err := unsynced.Names(v.placeAt(name)); err != nil && !errors.Is(err, iofs.ErrNotExist) && !isDisplaced(err) {
 				unsynced.Close()
 				return errors.Join(told, err)
 			}
@@ -187,7 +188,7 @@ func (v *volume) recoverMove(ctx context.Context, at string) error {
 
 // readMove reads a note. It returns nil if the note is not there any more, or damaged.
 func (v *volume) readMove(at string) (*MoveNote, error) {
-	data, err := v.readFile(at)
+	data, err := v.ReadFile(at)
 	if errors.Is(err, iofs.ErrNotExist) {
 		return nil, nil
 	} else if err != nil {
@@ -210,7 +211,7 @@ func (v *volume) finishMove(at string) (told, err error) {
 	if err != nil || m == nil {
 		return nil, err
 	}
-	defer v.committing()()
+	defer v.Committing()()
 	in, err := v.find(m.to)
 	if err != nil {
 		return nil, err
@@ -252,7 +253,7 @@ func (v *volume) finishMove(at string) (told, err error) {
 // mayBeOne reports whether both names may have been spellings of one name, on a system that gives each spelling an
 // inode number of its own.
 func (m *MoveNote) mayBeOne() bool {
-	return Alike(m.from, m.to) && MayBeOne(m.source.seen, m.over.seen)
+	return volumes.Alike(m.from, m.to) && volumes.MayBeOne(m.source.seen, m.over.seen)
 }
 
 // find looks at a name. It returns Nothing if the name or its directory does not exist.
@@ -281,7 +282,7 @@ func (m *MoveNote) archiveLate() error {
 	v, n := m.volume, m.note()
 	n.kept = v.opts.History
 	entry := m.entry // the move has made its directory and its note before the exchange
-	err := v.renameNew(m.from, entry)
+	err := v.RenameNew(m.from, entry)
 	if errors.Is(err, iofs.ErrNotExist) {
 		entry, err = v.archive(m.from, removedPrefix, n)
 	}
@@ -303,7 +304,7 @@ func (m *MoveNote) finishRespelling(kept Info) (told, err error) {
 	if !isNoted(kept, m.source.seen) && !isNoted(kept, m.over.seen) {
 		return nil, nil
 	}
-	err = v.renameNew(m.entry, m.to)
+	err = v.RenameNew(m.entry, m.to)
 	if errors.Is(err, iofs.ErrExist) || isDisplaced(err) {
 		err = v.archiveOrphan(m.entry, note{path: m.from, cause: causeRecovered, seen: kept})
 		return fmt.Errorf("%q was about to be spelled %q when a server died, and is in the history: the name is taken",

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"ifmatch/fs/volumes"
 )
 
 // errDead fails each system call of a process that has died.
@@ -45,7 +47,7 @@ func TestMoveHalfDone(t *testing.T) {
 		}
 	}
 	inHistory := func(dir string) (entry string, err error) {
-		found, err := filepath.Glob(filepath.Join(dir, stateDir, historyPart, "*", removedPrefix+"*"))
+		found, err := filepath.Glob(filepath.Join(dir, volumes.OwnDir, volumes.HistoryPart, "*", removedPrefix+"*"))
 		if err == nil && len(found) != 1 {
 			err = errors.New("the history has " + strings.Join(found, ", "))
 		}
@@ -136,7 +138,7 @@ func TestMoveHalfDone(t *testing.T) {
 				if test.tells == nil && told != nil {
 					t.Errorf("told: %q", told)
 				}
-				if left, err := s.entries(s.root.statePath(movingPart)); len(left) > 0 || err != nil {
+				if left, err := s.Entries(s.root.StatePath(movingPart)); len(left) > 0 || err != nil {
 					t.Errorf("noted as under way: %q, error %v", left, err)
 				}
 				if mark, err := os.ReadFile(filepath.Join(dir, lockName)); len(mark) > 0 || err != nil {
@@ -182,7 +184,7 @@ func TestDamagedMoveNote(t *testing.T) {
 	}
 	has(t, dir, "f", "seen")
 	has(t, dir, "o", "other")
-	if left, err := next.entries(next.root.statePath(movingPart)); len(left) > 0 || err != nil {
+	if left, err := next.Entries(next.root.StatePath(movingPart)); len(left) > 0 || err != nil {
 		t.Errorf("noted as under way: %q, error %v", left, err)
 	}
 }

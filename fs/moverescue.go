@@ -44,7 +44,7 @@ func (m *MoveNote) rescue(ctx context.Context) error {
 	n := m.note()
 	n.kept = true
 	if n.seen, err = st.Info(); err == nil {
-		_, err = v.archive(st.at.name, removedPrefix, n)
+		_, err = v.archive(st.at.Name, removedPrefix, n)
 	}
 	if err != nil {
 		return failed(err)

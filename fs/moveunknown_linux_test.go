@@ -53,7 +53,7 @@ func TestMoveHalfDoneOnAnUnknownPlace(t *testing.T) {
 	if log.all != nil {
 		t.Errorf("told: %q", log.all)
 	}
-	lockFile := next.volumes()[1].lock.name
+	lockFile := next.volumes()[1].CommitLock.Name
 	if mark, err := os.ReadFile(filepath.Join(dir, lockFile)); len(mark) > 0 || err != nil {
 		t.Errorf("the lock file has %q, error %v", mark, err)
 	}

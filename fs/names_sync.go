@@ -3,6 +3,8 @@ package fs
 import (
 	"errors"
 	"path"
+
+	"ifmatch/fs/volumes"
 )
 
 // Unsynced is the list of the directories and files that a commit has changed and that are not on the disk yet. The
@@ -25,11 +27,11 @@ func (s *FS) Unsynced() *Unsynced { return &Unsynced{s: s, dirs: map[string]bool
 // Names adds the directory of a place, if the durability requires it. It must be called under [FS.Lock], before the
 // commit changes the names.
 func (u *Unsynced) Names(p Place) error {
-	dir := path.Dir(p.name)
+	dir := path.Dir(p.Name)
 	if u.s.opts.Durability != Full || u.dirs[dir] {
 		return nil
 	}
-	f, err := p.openDir()
+	f, err := p.OpenDir()
 	if err != nil {
 		return err
 	}
@@ -42,7 +44,7 @@ func (u *Unsynced) File(p Place) error {
 	if u.s.opts.Durability == None {
 		return nil
 	}
-	f, err := p.open()
+	f, err := p.OpenAny()
 	if err == nil {
 		u.open = append(u.open, unsynced{File: f})
 	}
@@ -91,7 +93,7 @@ type directoryID struct{ device, inode uint64 }
 // mayBeOn reports whether one of the changed names may be on a volume. The commit may have made the volume known.
 func (u *Unsynced) mayBeOn(v *volume) bool {
 	for dir := range u.dirs {
-		if mayBeIn(dir, v.top) {
+		if volumes.MayBeIn(dir, v.Top) {
 			return true
 		}
 	}

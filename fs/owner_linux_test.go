@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"ifmatch/fs/vfs"
+	"ifmatch/fs/volumes"
 )
 
 const nobody = 65534
@@ -49,24 +50,24 @@ func TestStateOfAStranger(t *testing.T) {
 		want string                 // in the error; "" for none
 	}{
 		{"as it was made", func(string) error { return nil }, false, ""},
-		{"others can see what is in it", func(dir string) error { return os.Chmod(filepath.Join(dir, stateDir), 0o755) }, false, ""},
-		{"the group can write", func(dir string) error { return os.Chmod(filepath.Join(dir, stateDir), 0o770) }, false, "chmod go-w"},
-		{"all can write", func(dir string) error { return os.Chmod(filepath.Join(dir, stateDir), 0o777) }, false, "chmod go-w"},
+		{"others can see what is in it", func(dir string) error { return os.Chmod(filepath.Join(dir, volumes.OwnDir), 0o755) }, false, ""},
+		{"the group can write", func(dir string) error { return os.Chmod(filepath.Join(dir, volumes.OwnDir), 0o770) }, false, "chmod go-w"},
+		{"all can write", func(dir string) error { return os.Chmod(filepath.Join(dir, volumes.OwnDir), 0o777) }, false, "chmod go-w"},
 		{"all can write, and none remove", func(dir string) error {
-			return os.Chmod(filepath.Join(dir, stateDir), 0o777|iofs.ModeSticky)
+			return os.Chmod(filepath.Join(dir, volumes.OwnDir), 0o777|iofs.ModeSticky)
 		}, false, "chmod go-w"},
 		{"all can write to what is in it, but not get there", func(dir string) error {
-			return os.Chmod(filepath.Join(dir, stateDir, formatPart), 0o666)
+			return os.Chmod(filepath.Join(dir, volumes.OwnDir, formatPart), 0o666)
 		}, false, ""},
 		{"all can write to what is in it", func(dir string) error {
-			return errors.Join(os.Chmod(filepath.Join(dir, stateDir), 0o711), os.Chmod(filepath.Join(dir, stateDir, historyPart), 0o777))
+			return errors.Join(os.Chmod(filepath.Join(dir, volumes.OwnDir), 0o711), os.Chmod(filepath.Join(dir, volumes.OwnDir, volumes.HistoryPart), 0o777))
 		}, false, "/history can be written to by others"},
 		{"it is a link", func(dir string) error {
-			return errors.Join(os.Rename(filepath.Join(dir, stateDir), filepath.Join(dir, "other")), os.Symlink("other", filepath.Join(dir, stateDir)))
+			return errors.Join(os.Rename(filepath.Join(dir, volumes.OwnDir), filepath.Join(dir, "other")), os.Symlink("other", filepath.Join(dir, volumes.OwnDir)))
 		}, false, "a symbolic link"},
-		{"it belongs to another user", func(dir string) error { return chown(dir, stateDir) }, true, "belongs to nobody"},
-		{"what is in it belongs to another user", func(dir string) error { return chown(dir, stateDir+"/"+stagePart) }, true, "/stage belongs to nobody"},
-		{"it belongs to the owner of what is served", func(dir string) error { return chown(dir, "", stateDir, stateDir+"/"+stagePart) }, true, ""},
+		{"it belongs to another user", func(dir string) error { return chown(dir, volumes.OwnDir) }, true, "belongs to nobody"},
+		{"what is in it belongs to another user", func(dir string) error { return chown(dir, volumes.OwnDir+"/"+volumes.StagePart) }, true, "/stage belongs to nobody"},
+		{"it belongs to the owner of what is served", func(dir string) error { return chown(dir, "", volumes.OwnDir, volumes.OwnDir+"/"+volumes.StagePart) }, true, ""},
 		{"it belongs to root, in what another user owns", func(dir string) error { return chown(dir, "") }, true, ""},
 	} {
 		for _, where := range []string{"", "disk"} {
@@ -116,7 +117,7 @@ func TestStateOfAStranger(t *testing.T) {
 
 // Where there are no modes, nobody can be kept out; and it says so.
 func TestStateWithoutModes(t *testing.T) {
-	for _, owner := range []ID{self(), {Known: true, N: nobody}} {
+	for _, owner := range []ID{{Known: true, N: uint32(os.Geteuid())}, {Known: true, N: nobody}} {
 		dir := t.TempDir()
 		for range 2 { // and what was made there before is used again
 			disk, err := vfs.Open(dir, nil)
@@ -132,7 +133,7 @@ func TestStateWithoutModes(t *testing.T) {
 			}
 			createTest(t, s, "f", "1")
 			removeTest(t, s, "f")
-			left, err := filepath.Glob(filepath.Join(dir, stateDir, "probe*"))
+			left, err := filepath.Glob(filepath.Join(dir, volumes.OwnDir, "probe*"))
 			if err != nil || len(left) > 0 {
 				t.Errorf("it has left %q, %v", left, err)
 			}
@@ -158,7 +159,7 @@ func TestRootGivesWhatItMakes(t *testing.T) {
 			t.Fatal(err)
 		}
 		if !first { // somebody was there
-			if err := errors.Join(os.Mkdir(filepath.Join(dir, stateDir), 0o700), os.Chown(filepath.Join(dir, stateDir), nobody, nobody)); err != nil {
+			if err := errors.Join(os.Mkdir(filepath.Join(dir, volumes.OwnDir), 0o700), os.Chown(filepath.Join(dir, volumes.OwnDir), nobody, nobody)); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -173,7 +174,7 @@ func TestRootGivesWhatItMakes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		err = filepath.WalkDir(filepath.Join(dir, stateDir), func(path string, d iofs.DirEntry, err error) error {
+		err = filepath.WalkDir(filepath.Join(dir, volumes.OwnDir), func(path string, d iofs.DirEntry, err error) error {
 			if err != nil {
 				return err
 			}

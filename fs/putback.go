@@ -5,10 +5,11 @@ import (
 	"errors"
 	"fmt"
 	iofs "io/fs"
-	"path"
 	"slices"
 	"sync"
 	"syscall"
+
+	"ifmatch/fs/volumes"
 )
 
 // ErrAway says that a commit has failed, and that the version that it had taken from its name could not be put back
@@ -80,7 +81,7 @@ func (v *volume) undoMove(at, name string, n note) error {
 	if failed != nil {
 		was = Info{}
 	}
-	if failed != nil && !v.isOurs(at) {
+	if failed != nil && !v.IsInState(at) {
 		was = n.seen // the file at that name is put back if it is the noted one
 	}
 	err := v.undoTo(at, name, n)
@@ -92,7 +93,7 @@ func (v *volume) undoMove(at, name string, n note) error {
 
 // undoTo does one attempt of undoMove.
 func (v *volume) undoTo(at, name string, n note) error {
-	failed := v.renameNew(at, name)
+	failed := v.RenameNew(at, name)
 	if failed == nil {
 		return nil
 	}
@@ -116,7 +117,7 @@ func (v *volume) undoTo(at, name string, n note) error {
 
 // isDisplaced reports whether a file cannot get a name because the directory of the name is not there any more.
 func isDisplaced(err error) bool {
-	return errors.Is(err, iofs.ErrNotExist) || isNotDir(err) || errors.Is(err, ErrLink) ||
+	return errors.Is(err, iofs.ErrNotExist) || volumes.IsNotDir(err) || errors.Is(err, ErrLink) ||
 		errors.Is(err, syscall.ELOOP) ||
 		errors.Is(err, syscall.EXDEV)
 }
@@ -125,7 +126,7 @@ func isDisplaced(err error) bool {
 func (v *volume) deferUndo(a pendingUndo, reason error) error {
 	// At the next attempt, a name that users see can stand for a file of another program. So an undo from such a name
 	// is remembered only if the inode identifies the file.
-	if v.isOurs(a.at) || a.was.Inode != 0 {
+	if v.IsInState(a.at) || a.was.Inode != 0 {
 		v.pendingUndos.add(a)
 	}
 	v.report(fmt.Errorf("%q could not be put back after a commit that failed: it is %q until it can be, "+
@@ -142,9 +143,6 @@ func (a pendingUndo) had() string {
 	return a.name
 }
 
-// isOurs reports whether a name is in the state directory of the volume.
-func (v *volume) isOurs(name string) bool { return isIn(name, path.Join(v.top, stateDir)) }
-
 // PutBack tries again the undos that failed, see ErrAway, and reports whether some of them are still pending. It may be
 // called at any time except under [FS.Lock], which it takes if there are any.
 func (s *FS) PutBack(ctx context.Context) (waits bool) {
@@ -152,7 +150,7 @@ func (s *FS) PutBack(ctx context.Context) (waits bool) {
 		if !v.pendingUndos.any() {
 			continue
 		}
-		if v != s.root && !s.answer([]string{v.top})[v.top] {
+		if v != s.root && !s.Answer([]string{v.Top})[v.Top] {
 			waits = true
 			continue
 		}
@@ -168,7 +166,7 @@ func (s *FS) PutBack(ctx context.Context) (waits bool) {
 // retryUndos tries again the failed undos whose entries are in a directory, or all failed undos if dir is "". It must
 // be called under [FS.Lock].
 func (v *volume) retryUndos(dir string) (err error) {
-	for _, a := range v.pendingUndos.take(func(a pendingUndo) bool { return dir == "" || isIn(a.at, dir) }) {
+	for _, a := range v.pendingUndos.take(func(a pendingUndo) bool { return dir == "" || volumes.IsIn(a.at, dir) }) {
 		failed := v.retryUndo(a)
 		if failed != nil && !errors.Is(failed, ErrShelved) {
 			v.pendingUndos.add(a)
@@ -201,7 +199,7 @@ func (v *volume) retryUndo(a pendingUndo) error {
 		_, err := v.recoverDisplaced(a.displaced)
 		if err == nil {
 			v.removeDisplacement(a.displaced)
-			if v.isOurs(a.by) {
+			if v.IsInState(a.by) {
 				v.undeleted.add(a.by)
 			}
 		}

@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"ifmatch/fs/volumes"
 )
 
 // A log keeps what an FS tells of.
@@ -128,7 +130,7 @@ func TestPutBackAgain(t *testing.T) {
 				t.Fatalf("got error %v", err)
 			}
 			if test.stays == "" {
-				if !told.has(`"d/o"`, stateDir, "too many open files") {
+				if !told.has(`"d/o"`, volumes.OwnDir, "too many open files") {
 					t.Errorf("told: %q", told.all)
 				}
 				if _, err := os.Stat(filepath.Join(dir, "d/o")); !errors.Is(err, iofs.ErrNotExist) {
@@ -156,7 +158,7 @@ func TestPutBackAgain(t *testing.T) {
 				has(t, dir, "f", "precious")
 				keeps(t, s, "f", "old")
 				keeps(t, s, "d/o")
-				if left, err := s.entries(s.root.statePath(movingPart)); len(left) > 0 || err != nil {
+				if left, err := s.Entries(s.root.StatePath(movingPart)); len(left) > 0 || err != nil {
 					t.Errorf("noted as under way: %q, error %v", left, err)
 				}
 				return
@@ -332,7 +334,7 @@ func TestDeadBesideSmallHistory(t *testing.T) {
 		if err := errors.Join(lives.EmptyTrash(t.Context()), lives.Recover(t.Context())); err != nil {
 			t.Error(err) // its maker may give it back still
 		}
-		if found, err := lives.entries(lives.root.statePath(trashPart)); len(found) != 1 || err != nil {
+		if found, err := lives.Entries(lives.root.StatePath(volumes.TrashPart)); len(found) != 1 || err != nil {
 			t.Errorf("in the trash: %q, error %v", found, err)
 		}
 		abandon(dies)
@@ -358,7 +360,7 @@ func TestUnnotedIsShown(t *testing.T) {
 	s := openTest(t, dir, Options{History: true})
 	removeTest(t, s, "f")
 	removeTest(t, s, "g")
-	notes, err := filepath.Glob(filepath.Join(dir, stateDir, historyPart, "*", pathsName))
+	notes, err := filepath.Glob(filepath.Join(dir, volumes.OwnDir, volumes.HistoryPart, "*", pathsName))
 	if err != nil || len(notes) != 1 {
 		t.Fatal(notes, err)
 	}

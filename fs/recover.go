@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"ifmatch/fs/volumes"
 )
 
 // Recover cleans up after processes that served the directory and are gone. It removes the uploads that these processes
@@ -32,10 +34,10 @@ const recoverPatience = time.Second
 func (v *volume) recover(ctx context.Context) error {
 	if v != v.root {
 		// A commit of another process may hang there, and a start must not wait for it.
-		if err := v.lock.Take(ctx, recoverPatience); err != nil {
-			return fmt.Errorf("the file system at %q is cleared up later: %w", v.top, err)
+		if err := v.CommitLock.Take(ctx, recoverPatience); err != nil {
+			return fmt.Errorf("the file system at %q is cleared up later: %w", v.Top, err)
 		}
-		v.lock.Release()
+		v.CommitLock.Release()
 	}
 	errs := []error{v.recoverMoves(ctx)} // moves come first, since requests may be answered after that
 	dead, err := v.deadSessions(ctx)
@@ -55,21 +57,21 @@ func (v *volume) recover(ctx context.Context) error {
 		errs = append(errs, told, err)
 	}
 	for _, session := range dead {
-		errs = append(errs, v.endSession(ctx, path.Join(v.statePath(stagePart), session)))
+		errs = append(errs, v.endSession(ctx, path.Join(v.StatePath(volumes.StagePart), session)))
 	}
 	return errors.Join(errs...)
 }
 
 // deadSessions returns the sessions whose makers are gone.
 func (v *volume) deadSessions(ctx context.Context) (dead []string, err error) {
-	sessions, err := v.entries(v.statePath(stagePart))
+	sessions, err := v.Entries(v.StatePath(volumes.StagePart))
 	if v != v.root && errors.Is(err, iofs.ErrNotExist) {
 		return nil, nil // the volume is not there any more, or was never used
 	}
-	if err != nil || !slices.ContainsFunc(sessions, func(id string) bool { return id != v.id }) {
+	if err != nil || !slices.ContainsFunc(sessions, func(id string) bool { return id != v.ID }) {
 		return nil, err
 	}
-	if !v.root.able().Flock && v.lookedAfter.Load() {
+	if !v.root.Able().Flock && v.lookedAfter.Load() {
 		// Without locks, no call tells whether the makers live. Only at the start does this process assume that it is
 		// alone.
 		return nil, nil
@@ -82,7 +84,7 @@ func (v *volume) deadSessions(ctx context.Context) (dead []string, err error) {
 	defer unlock()
 	var errs []error
 	for _, id := range sessions {
-		if id == v.id {
+		if id == v.ID {
 			continue
 		}
 		lives, err := v.isAlive(id)
@@ -96,10 +98,10 @@ func (v *volume) deadSessions(ctx context.Context) (dead []string, err error) {
 
 // isAlive reports whether the process that made a session lives. It must be called under [FS.Lock].
 func (s *FS) isAlive(id string) (bool, error) {
-	if id == s.id {
+	if id == s.ID {
 		return true, nil
 	}
-	alive, err := s.calls.Open(path.Join(s.root.statePath(stagePart), id, aliveName))
+	alive, err := s.calls.Open(path.Join(s.root.StatePath(volumes.StagePart), id, volumes.AliveName))
 	if errors.Is(err, iofs.ErrNotExist) {
 		// The maker died before it had made its alive file, or another recovery died after it had removed that file.
 		return false, nil
@@ -120,7 +122,7 @@ func (s *FS) isAlive(id string) (bool, error) {
 // recoverTaken moves to the history the files and collections that a dead process had taken in order to remove them, if
 // there was no room for a history note of them.
 func (v *volume) recoverTaken(ctx context.Context) error {
-	members, err := v.entries(v.statePath(trashPart))
+	members, err := v.Entries(v.StatePath(volumes.TrashPart))
 	if err != nil || !slices.ContainsFunc(members, isTaken) {
 		return ignoring(err, iofs.ErrNotExist)
 	}
@@ -132,12 +134,12 @@ func (v *volume) recoverTaken(ctx context.Context) error {
 	var errs []error
 	for _, member := range members {
 		maker, _ := strings.CutPrefix(member, takenPrefix)
-		if !isTaken(member) || len(maker) < len(v.id) {
+		if !isTaken(member) || len(maker) < len(v.ID) {
 			continue
 		}
-		lives, err := v.isAlive(maker[:len(v.id)])
+		lives, err := v.isAlive(maker[:len(v.ID)])
 		if err == nil && !lives {
-			at := v.statePath(trashPart) + "/" + member
+			at := v.StatePath(volumes.TrashPart) + "/" + member
 			var info Info
 			if info, err = v.calls.Lstat(at); err == nil {
 				err = v.archiveOrphan(at, note{cause: causeRecovered, seen: info})
@@ -175,7 +177,7 @@ func (v *volume) endSession(ctx context.Context, session string) error {
 // finishDisplaced moves back all files and collections that a session has moved aside. told reports the recoveries, and
 // err reports the failures.
 func (v *volume) finishDisplaced(session string) (told, err error) {
-	members, err := v.entries(session)
+	members, err := v.Entries(session)
 	if v != v.root && errors.Is(err, iofs.ErrNotExist) {
 		return nil, nil
 	}
@@ -206,19 +208,19 @@ func (v *volume) recoverDisplaced(dir string) (told, err error) {
 	} else if err != nil {
 		return nil, err
 	}
-	data, err := v.readFile(dir + "/" + displacedPath)
+	data, err := v.ReadFile(dir + "/" + displacedPath)
 	if err != nil && !errors.Is(err, iofs.ErrNotExist) {
 		return nil, err
 	}
 	d, damaged := decodeDisplacement(data)
-	d.name, d.by = v.absolute(d.name), v.absolute(d.by)
+	d.name, d.by = v.Absolute(d.name), v.Absolute(d.by)
 	if damaged == nil {
 		waiting, err := v.isWaiting(d)
 		if err != nil {
 			return nil, err
 		}
 		if waiting {
-			if err = v.renameNew(old, d.name); !errors.Is(err, iofs.ErrExist) && !isDisplaced(err) {
+			if err = v.RenameNew(old, d.name); !errors.Is(err, iofs.ErrExist) && !isDisplaced(err) {
 				return nil, err
 			}
 			told = fmt.Errorf("what gave way at %q to a commit that never came is in the history, "+
@@ -236,7 +238,7 @@ func (v *volume) recoverDisplaced(dir string) (told, err error) {
 // isWaiting reports whether the new version of a displacement is still in the place where it was staged.
 func (v *volume) isWaiting(d displacement) (bool, error) {
 	info, err := v.calls.Lstat(d.by)
-	if errors.Is(err, iofs.ErrNotExist) || isNotDir(err) {
+	if errors.Is(err, iofs.ErrNotExist) || volumes.IsNotDir(err) {
 		return false, nil
 	}
 	return err == nil && info.Inode == d.inode && info.Born == d.born, err

@@ -3,6 +3,8 @@ package fs
 import (
 	"errors"
 	"syscall"
+
+	"ifmatch/fs/volumes"
 )
 
 // A Taken is a file or collection that was renamed out of the way, so that the server can look at it where no client
@@ -27,12 +29,12 @@ func (s *FS) Take(name string, seen Info, how How) (*Taken, error) {
 		return nil, err
 	}
 	defer h.release()
-	defer v.committing()()
+	defer v.Committing()()
 	n := note{path: name, cause: how.Cause, by: how.By, tag: how.Tag, seen: seen}
 	t := &Taken{volume: v, note: n, unkept: how.Unkept}
 	if t.unkept {
-		t.entry = v.unique(v.statePath(trashPart), takenPrefix)
-		err = v.renameNew(name, t.entry)
+		t.entry = v.Unique(v.StatePath(volumes.TrashPart), takenPrefix)
+		err = v.RenameNew(name, t.entry)
 	} else {
 		t.entry, err = v.archive(name, removedPrefix, n)
 	}
@@ -55,7 +57,7 @@ func (t *Taken) GiveBack() error { return t.volume.undoMove(t.entry, t.note.path
 func (t *Taken) GiveUp() {
 	if !t.unkept {
 		t.volume.finishArchive(t.entry)
-	} else if t.volume.renameNew(t.entry, t.volume.unique(t.volume.statePath(trashPart), "")) != nil {
+	} else if t.volume.RenameNew(t.entry, t.volume.Unique(t.volume.StatePath(volumes.TrashPart), "")) != nil {
 		t.volume.undeleted.add(t.entry)
 	}
 }
@@ -73,16 +75,16 @@ func (t *Taken) Kept() Kept { return Kept{Path: t.note.path, Info: t.note.seen, 
 
 // Unkept returns the file or collection that was seen at a name, in the form of a version of the history.
 func (s *FS) Unkept(name string, seen Info) Kept {
-	return Kept{Path: name, Info: seen, at: local(name)}
+	return Kept{Path: name, Info: seen, at: volumes.Local(name)}
 }
 
 // Remove is [Place.Remove] for a name.
-func (s *FS) Remove(name string, seen Info, how How) error { return s.at(name).Remove(seen, how) }
+func (s *FS) Remove(name string, seen Info, how How) error { return s.placeAt(name).Remove(seen, how) }
 
 // Remove takes the file or collection away that the caller has just seen at the place, by one rename into the history.
 // It must be called under [FS.Lock], and fails as [Place.Commit] does.
 func (p Place) Remove(seen Info, how How) error {
-	s, name := p.s, p.name
+	s, name := p.s, p.Name
 	if how.Unkept {
 		t, err := s.Take(name, seen, how)
 		if err != nil {
@@ -96,15 +98,15 @@ func (p Place) Remove(seen Info, how How) error {
 	if err != nil {
 		return err
 	}
-	h, err := v.guardAt(p, seen, how)
+	h, err := v.guardAt(p.Place, seen, how)
 	if err != nil {
 		return err
 	}
 	defer h.release()
-	defer v.committing()()
+	defer v.Committing()()
 	n := note{path: name, cause: how.Cause, by: how.By, tag: how.Tag, seen: seen}
-	entry, err := v.archiveFrom(p, removedPrefix, n)
-	if errors.Is(err, syscall.EXDEV) && seen.Kind == Directory && p.removeEmpty() == nil {
+	entry, err := v.archiveFrom(p.Place, removedPrefix, n)
+	if errors.Is(err, syscall.EXDEV) && seen.Kind == Directory && p.RemoveEmpty() == nil {
 		return nil // an overlay cannot rename a directory of a lower layer, but can remove an empty one
 	}
 	if err != nil {
@@ -112,8 +114,8 @@ func (p Place) Remove(seen Info, how How) error {
 	}
 	defer entry.Close()
 	if err := h.checkAt(entry); err != nil {
-		return errors.Join(err, v.undoMove(entry.name, name, n))
+		return errors.Join(err, v.undoMove(entry.Name, name, n))
 	}
-	v.finishArchive(entry.name)
+	v.finishArchive(entry.Name)
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 
 	"ifmatch/fs/folding"
 	"ifmatch/fs/vfs"
+	"ifmatch/fs/volumes"
 )
 
 // counted counts what is renewed.
@@ -84,7 +85,7 @@ func testRenewal(t *testing.T, process func() *FS, at string) {
 	other := norm.NFD.String
 	one, two := at+"d\u00fc", at+other("d\u00fc")
 	a := process()
-	lay(t, a.hostPath("."), at+"d\u00fc/", "f=1")
+	lay(t, a.calls.HostPath("."), at+"d\u00fc/", "f=1")
 	createTest(t, a, one+"/f\u00fc", "1")
 	if _, err := a.Lstat(two); err != nil {
 		other = strings.ToUpper
@@ -250,7 +251,7 @@ func TestOnlyFoldingNamesAreRenewed(t *testing.T) {
 				t.Fatal(err)
 			}
 			s, err := open(vfs.New(counted{disk.System(), &renewed}, func(c Call) error {
-				if (c.Op == "names" || c.Op == "kinds") && !strings.Contains(c.Name, stateDir) {
+				if (c.Op == "names" || c.Op == "kinds") && !strings.Contains(c.Name, volumes.OwnDir) {
 					listed = append(listed, c.String())
 				}
 				return nil
@@ -310,7 +311,7 @@ func TestStaleNames(t *testing.T) {
 			if able.Stale != want || strings.Contains(able.String(), "the kernel remembers") != want {
 				t.Errorf("%s, asked again %v: %v", rules.Name, asks, able)
 			}
-			if left, err := os.ReadDir(filepath.Join(dir, "usb", stateDir, stagePart, s.id)); err != nil || len(left) != 1 {
+			if left, err := os.ReadDir(filepath.Join(dir, "usb", volumes.OwnDir, volumes.StagePart, s.ID)); err != nil || len(left) != 1 {
 				t.Errorf("%s: it has left %v, %v", rules.Name, left, err)
 			}
 			s.Close()

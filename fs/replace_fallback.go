@@ -6,37 +6,39 @@ import (
 	iofs "io/fs"
 	"strconv"
 	"strings"
+
+	"ifmatch/fs/volumes"
 )
 
 // replace renames one name over another on a file system where names cannot be exchanged. At no instant does the second
 // name stand for a part of a version.
 func (v *volume) replace(from, to string, directory bool, over Info, how How) error {
-	return v.replaceAt(v.at(from), v.at(to), directory, over, how)
+	return v.replaceAt(v.At(from), v.At(to), directory, over, how)
 }
 
 // replaceAt is replace for places.
-func (v *volume) replaceAt(from, to Place, directory bool, over Info, how How) error {
+func (v *volume) replaceAt(from, to volumes.Place, directory bool, over Info, how How) error {
 	h, err := v.guardAt(to, over, how)
 	if err != nil {
 		return err
 	}
 	defer h.release()
-	n := note{path: to.name, cause: how.Cause, by: how.By, tag: how.Tag, seen: over}
+	n := note{path: to.Name, cause: how.Cause, by: how.By, tag: how.Tag, seen: over}
 	if over.Kind != Directory && !directory {
 		if v.opts.History {
 			v.linkFrom(to, n)
 		}
-		defer to.changing()()
-		return from.dir.RenameTo(from.base, to.dir, to.base)
+		defer to.Changing()()
+		return from.In.RenameTo(from.Base, to.In, to.Base)
 	}
-	end := v.committing()
+	end := v.Committing()
 	defer end()
-	gone, err := v.moveAside(to.name, from.name)
+	gone, err := v.moveAside(to.Name, from.Name)
 	if err != nil {
 		return err
 	}
-	if err := from.renameNew(to); err != nil {
-		return errors.Join(err, v.restore(gone, to.name, from.name))
+	if err := from.RenameNew(to); err != nil {
+		return errors.Join(err, v.restore(gone, to.Name, from.Name))
 	}
 	if how.Settled != nil {
 		how.Settled()
@@ -47,7 +49,7 @@ func (v *volume) replaceAt(from, to Place, directory bool, over Info, how How) e
 	old := gone + "/" + displacedOld
 	entry, err := v.archive(old, removedPrefix, n)
 	if err != nil {
-		_ = v.rename(old, gone+"/"+displacedGone)
+		_ = v.Rename(old, gone+"/"+displacedGone)
 		return nil
 	}
 	v.finishArchive(entry)
@@ -62,17 +64,17 @@ func (v *volume) moveAside(name, by string) (dir string, err error) {
 	if err != nil {
 		return "", err
 	}
-	dir = v.unique(v.session, displacedName)
+	dir = v.Unique(v.Session, displacedName)
 	if err := v.calls.Mkdir(dir, 0o777); err != nil {
 		return "", err
 	}
-	d := displacement{v.relative(name), v.relative(by), info.Inode, info.Born}
-	err = v.writeFile(dir+"/"+displacedPath, d.encode())
+	d := displacement{v.Relative(name), v.Relative(by), info.Inode, info.Born}
+	err = v.WriteFile(dir+"/"+displacedPath, d.encode())
 	if err == nil && v.opts.Durability == Full {
-		err = errors.Join(v.syncDir(dir), v.syncDir(v.session))
+		err = errors.Join(v.SyncDir(dir), v.SyncDir(v.Session))
 	}
 	if err == nil {
-		err = v.rename(name, dir+"/"+displacedOld)
+		err = v.Rename(name, dir+"/"+displacedOld)
 	}
 	if err != nil {
 		// On a network file system a rename may have happened although it fails.
@@ -86,7 +88,7 @@ func (v *volume) restore(dir, name, by string) error {
 	old := dir + "/" + displacedOld
 	info, err := v.calls.Lstat(old)
 	if err == nil {
-		err = v.renameNew(old, name)
+		err = v.RenameNew(old, name)
 	} else if errors.Is(err, iofs.ErrNotExist) {
 		err = nil
 	}

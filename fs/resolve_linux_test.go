@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ifmatch/fs/vfs"
+	"ifmatch/fs/volumes"
 )
 
 // openWithoutOpenat2 opens a directory as on systems that have os.Root alone.
@@ -52,17 +53,17 @@ func TestSwapped(t *testing.T) {
 	s := openTest(t, dir, Options{Before: func(c Call) error {
 		if swapped && c.Op != "lstat" {
 			_ = os.Rename(filepath.Join(dir, "d"), filepath.Join(dir, "aside"))
-			_ = os.Symlink(stateDir, filepath.Join(dir, "d"))
+			_ = os.Symlink(volumes.OwnDir, filepath.Join(dir, "d"))
 		}
 		return nil
 	}})
 	st := stageFile(t, s, "new")
 	defer st.Discard()
-	before, err := os.ReadDir(filepath.Join(dir, stateDir))
+	before, err := os.ReadDir(filepath.Join(dir, volumes.OwnDir))
 	if err != nil {
 		t.Fatal(err)
 	}
-	state, err := os.Stat(filepath.Join(dir, stateDir+"/"+formatPart))
+	state, err := os.Stat(filepath.Join(dir, volumes.OwnDir+"/"+formatPart))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,10 +80,10 @@ func TestSwapped(t *testing.T) {
 		{"Commit new", func() error { return s.Commit(st, "d/new", Info{}, How{}) }},
 		{"Move to", func() error { return moveTest(s, "f", f, "d/format", regular, How{}) }},
 		{"Move from", func() error { return moveTest(s, "d/format", regular, "g", Info{}, How{}) }},
-		{"Mkdir", func() error { return s.at("d/new").Mkdir(time.Time{}) }},
+		{"Mkdir", func() error { return s.At("d/new").Mkdir(time.Time{}) }},
 		{"Remove", func() error { return s.Remove("d/format", regular, How{}) }},
-		{"SetAttributes", func() error { return s.at("d/format").SetAttributes([]byte("x")) }},
-		{"SetModified", func() error { _, err := s.at("d/format").SetModified(Info{}, time.Unix(1, 0), 0); return err }},
+		{"SetAttributes", func() error { return s.At("d/format").SetAttributes([]byte("x")) }},
+		{"SetModified", func() error { _, err := s.At("d/format").SetModified(Info{}, time.Unix(1, 0), 0); return err }},
 		{"Readlink", func() error { _, err := s.Readlink("d/format"); return err }},
 		{"create", func() error { _, err := s.calls.Create("d/new"); return err }},
 		{"symlink", func() error { return s.calls.Symlink("x", "d/new") }},
@@ -94,14 +95,14 @@ func TestSwapped(t *testing.T) {
 			t.Errorf("%s: got error %v", test.name, err)
 		}
 	}
-	after, err := os.ReadDir(filepath.Join(dir, stateDir))
+	after, err := os.ReadDir(filepath.Join(dir, volumes.OwnDir))
 	if err != nil || fmt.Sprint(after) != fmt.Sprint(before) {
 		t.Errorf("the state directory had %v, has %v, error %v", before, after, err)
 	}
-	if now, err := os.Stat(filepath.Join(dir, stateDir+"/"+formatPart)); err != nil || now.ModTime() != state.ModTime() {
+	if now, err := os.Stat(filepath.Join(dir, volumes.OwnDir+"/"+formatPart)); err != nil || now.ModTime() != state.ModTime() {
 		t.Errorf("its file has changed: %v, error %v", now, err)
 	}
-	has(t, dir, stateDir+"/"+formatPart, stateFormat)
+	has(t, dir, volumes.OwnDir+"/"+formatPart, "1\n")
 }
 
 // asNobody runs a test as somebody whom modes bind, in a directory of theirs.
@@ -167,18 +168,18 @@ func TestDirectoriesNotToBeWritten(t *testing.T) {
 			t.Errorf("got %v, error %v", info.Mode, err)
 		}
 		stage().Discard()
-		if found, err := s.entries(s.root.session); err != nil || len(found) != 1 {
+		if found, err := s.Entries(s.root.Session); err != nil || len(found) != 1 {
 			t.Errorf("there is left %q, error %v", found, err)
 		}
 		must(s.calls.Mkdir("e", 0o777))
 		top = stage()
 		must(s.Commit(top, "e", look("e"), How{}))
 		must(moveTest(s, "e", look("e"), "f", Info{}, How{})) // in one directory
-		must(s.at("g").Mkdir(time.Time{}))
-		must(s.calls.Rename(stage().at.name, "g/h"))
+		must(s.At("g").Mkdir(time.Time{}))
+		must(s.calls.Rename(stage().at.Name, "g/h"))
 		must(s.Remove("g", look("g"), How{}))
 		must(s.EmptyTrash(context.Background()))
-		if found, err := s.entries(s.root.statePath(trashPart)); err != nil || len(found) != 0 {
+		if found, err := s.Entries(s.root.StatePath(volumes.TrashPart)); err != nil || len(found) != 0 {
 			t.Errorf("there is left %q, error %v", found, err)
 		}
 		stage() // for Close
@@ -256,9 +257,9 @@ func TestDirectoriesNotToBeWrittenGiveWay(t *testing.T) {
 					}
 					defer s.Close()
 					for _, name := range []string{"d", "to", "to/other"} {
-						err = errors.Join(err, s.at(name).Mkdir(time.Time{}))
+						err = errors.Join(err, s.At(name).Mkdir(time.Time{}))
 					}
-					if err = errors.Join(err, s.at("d").SetMode(mode)); err != nil {
+					if err = errors.Join(err, s.At("d").SetMode(mode)); err != nil {
 						t.Error(err)
 						return
 					}
@@ -287,12 +288,12 @@ func TestDirectoriesNotToBeWrittenGiveWay(t *testing.T) {
 						}
 						after = kept[0].Info
 					case "trash":
-						names, err := s.entries(s.root.statePath(trashPart))
+						names, err := s.Entries(s.root.StatePath(volumes.TrashPart))
 						if err != nil || len(names) != 1 {
 							t.Errorf("removed are %v, error %v", names, err)
 							return
 						}
-						after, _ = s.calls.Lstat(s.root.statePath(trashPart) + "/" + names[0])
+						after, _ = s.calls.Lstat(s.root.StatePath(volumes.TrashPart) + "/" + names[0])
 					default:
 						after = look(test.at)
 					}

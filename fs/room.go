@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"ifmatch/fs/vfs"
+	"ifmatch/fs/volumes"
 )
 
 // errAttribute says that an extended attribute has no room for a value. That limit has little to do with the free space
@@ -25,12 +26,6 @@ var (
 	ErrRoomKept = fmt.Errorf("kept for these uploads: %w", errPromised)
 )
 
-// IsFull reports whether an error says that the disk has no room, or that the quota of the server's user is used up.
-// [FS.MakeRoom] may help then.
-func IsFull(err error) bool {
-	return (errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)) && !errors.Is(err, errAttribute)
-}
-
 // IsAttributeFull reports whether an error says that the file has no room for a value of [Place.SetAttributes].
 func IsAttributeFull(err error) bool { return errors.Is(err, errAttribute) }
 
@@ -38,7 +33,7 @@ func IsAttributeFull(err error) bool { return errors.Is(err, errAttribute) }
 // history that can give way counts as free. Space fails with errors.ErrUnsupported if the system does not tell the free
 // space.
 func (s *FS) Space(name string) (Space, error) {
-	dir, info, err := s.resolve(name, nil)
+	dir, info, err := s.Follow(name, nil)
 	if err == nil && info.Kind != Directory {
 		dir = path.Dir(dir)
 		info, err = s.calls.Lstat(dir)
@@ -51,7 +46,7 @@ func (s *FS) Space(name string) (Space, error) {
 		return Space{}, err
 	}
 	for _, v := range s.volumes() {
-		if v.device == deviceOf(info) {
+		if v.Device == volumes.DeviceOf(info) {
 			promises := v.promises()
 			promises.mu.Lock()
 			space.Free += v.olderSize() - promises.bytes
@@ -153,9 +148,9 @@ type promised struct {
 }
 
 func (v *volume) promises() *promises {
-	all, ok := v.promised.Load(v.device.device)
+	all, ok := v.promised.Load(v.Device.Device)
 	if !ok {
-		all, _ = v.promised.LoadOrStore(v.device.device, &promises{rooms: map[*room]bool{}, clients: map[string]*promised{}})
+		all, _ = v.promised.LoadOrStore(v.Device.Device, &promises{rooms: map[*room]bool{}, clients: map[string]*promised{}})
 	}
 	return all.(*promises)
 }
@@ -355,7 +350,7 @@ func (all *promises) refusal(r *room, more, free, history int64) error {
 	}
 	err = fmt.Errorf("%d bytes are wanted, %d are free, of which uploads on the way have announced %d, and %d more can be had "+
 		"from the history: %w", more, free, all.claims-r.claim, history, err)
-	return &iofs.PathError{Op: "reserve", Path: r.volume.statePath(stagePart), Err: err}
+	return &iofs.PathError{Op: "reserve", Path: r.volume.StatePath(volumes.StagePart), Err: err}
 }
 
 // cover is called before n bytes are written. It keeps room for these bytes, and for more bytes of the rest.

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"sync"
+
+	"ifmatch/fs/volumes"
 )
 
 // free returns the free bytes of the volume's file system, if they are known.
 func (v *volume) free() (bytes int64, known bool) {
-	space, err := v.calls.Space(v.top)
+	space, err := v.calls.Space(v.Top)
 	return space.Free, err == nil && space.Size > 0
 }
 
@@ -26,10 +28,10 @@ func (r *room) reserve(n int) error {
 			r.known = false // the announced length was too small, so the length is unknown
 			err = r.promise(max(grant, int64(n)), int64(n))
 		}
-		if IsFull(err) && r.mayMeasure() {
+		if volumes.IsFull(err) && r.mayMeasure() {
 			err = r.measure()
-		} else if IsFull(err) && !r.known {
-			if err = r.promise(int64(n), int64(n)); IsFull(err) {
+		} else if volumes.IsFull(err) && !r.known {
+			if err = r.promise(int64(n), int64(n)); volumes.IsFull(err) {
 				err = r.freeSpace(err, false)
 			}
 		}
@@ -91,7 +93,7 @@ func (r *room) release() {
 func (r *room) retry(step func() error) error {
 	for {
 		err := step()
-		if !IsFull(err) || r == nil {
+		if !volumes.IsFull(err) || r == nil {
 			return err
 		}
 		if err := r.freeSpace(err, true); err != nil {
@@ -106,7 +108,7 @@ func (s *FS) retryMakingRoom(ctx context.Context, need Need, step func() error) 
 	defer func() { r.release() }()
 	for {
 		err := step()
-		if !IsFull(err) || errors.Is(err, errPromised) {
+		if !volumes.IsFull(err) || errors.Is(err, errPromised) {
 			return err
 		}
 		if v := s.volumeOfError(err); r == nil || r.volume != v {

@@ -7,6 +7,8 @@ import (
 	iofs "io/fs"
 	"path"
 	"time"
+
+	"ifmatch/fs/volumes"
 )
 
 // The staging directory has one directory for each process that serves the tree, a session. In it:
@@ -19,8 +21,6 @@ import (
 // If the maker of a session is dead, another process puts a version that was moved aside back, or moves it to the
 // history. See Recover.
 const (
-	aliveName     = "alive"
-	newPrefix     = "n"
 	displacedName = "d"
 	displacedPath = "path"
 	displacedOld  = "old"
@@ -30,7 +30,7 @@ const (
 // A Staged is a version that has no name yet: a file, or a tree of them. It is not visible until it is committed.
 type Staged struct {
 	volume *volume
-	at     Place // the place in the session
+	at     volumes.Place // the place in the session
 	dir    bool
 	link   bool
 	file   *File             // open for writing (nil: a directory, or all content is written)
@@ -77,14 +77,14 @@ func (s *FS) StageLink(target, name string) (*Staged, error) {
 	return s.stageFor(context.Background(), Need{Name: name}, func(v *volume) (*Staged, error) {
 		at, err := v.stageAt()
 		if err == nil {
-			err = at.dir.Symlink(target, at.base)
+			err = at.In.Symlink(target, at.Base)
 		}
-		return at.staged(&Staged{volume: v, link: true}, err)
+		return staged(at, &Staged{volume: v, link: true}, err)
 	})
 }
 
 func (s *FS) stageFor(ctx context.Context, need Need, stage func(*volume) (*Staged, error)) (st *Staged, err error) {
-	dir := path.Dir(local(need.Name))
+	dir := path.Dir(volumes.Local(need.Name))
 	var r *room
 	begin := func(v *volume) (err error) {
 		if r == nil || r.volume != v {
@@ -104,7 +104,7 @@ func (s *FS) stageFor(ctx context.Context, need Need, stage func(*volume) (*Stag
 		err = begin(v)
 		if errors.Is(err, iofs.ErrNotExist) && v != s.root {
 			// A local program has moved the volume, or has removed our session on it.
-			s.dropVolume(v)
+			s.DropVolume(v.Volume)
 			if v, err = s.volumeFor(dir); err == nil {
 				err = begin(v)
 			}
@@ -122,23 +122,23 @@ func (s *FS) stageFor(ctx context.Context, need Need, stage func(*volume) (*Stag
 }
 
 // stageAt returns a place in the session with a name that is used nowhere else.
-func (v *volume) stageAt() (at Place, err error) {
-	at = v.at(v.unique(v.session, newPrefix))
-	if at.dir = v.sessionDir; at.dir == nil {
-		at.dir, err = v.calls.OpenDir(v.session)
-		at.held = err == nil
+func (v *volume) stageAt() (at volumes.Place, err error) {
+	at = v.At(v.Unique(v.Session, volumes.NewPrefix))
+	if at.In = v.SessionDir; at.In == nil {
+		at.In, err = v.calls.OpenDir(v.Session)
+		at.Held = err == nil
 	}
-	at.base = path.Base(at.name)
+	at.Base = path.Base(at.Name)
 	return at, err
 }
 
 // staged returns the version that was made at a place. If it could not be made, staged closes the place.
-func (p Place) staged(st *Staged, err error) (*Staged, error) {
+func staged(at volumes.Place, st *Staged, err error) (*Staged, error) {
 	if err != nil {
-		p.Close()
+		at.Close()
 		return nil, err
 	}
-	st.at = p
+	st.at = at
 	return st, nil
 }
 
@@ -146,31 +146,25 @@ func (v *volume) stage() (*Staged, error) {
 	at, err := v.stageAt()
 	var f *File
 	if err == nil {
-		f, err = at.dir.Create(at.base)
+		f, err = at.In.Create(at.Base)
 	}
-	return at.staged(&Staged{volume: v, file: f}, err)
+	return staged(at, &Staged{volume: v, file: f}, err)
 }
 
 func (v *volume) stageDir() (*Staged, error) {
 	at, err := v.stageAt()
 	if err == nil {
-		err = at.dir.Mkdir(at.base, 0o777)
+		err = at.In.Mkdir(at.Base, 0o777)
 	}
-	return at.staged(&Staged{volume: v, dir: true, top: true}, err)
-}
-
-// below returns the place of a member of a staged directory.
-func (p Place) below(name string) Place {
-	p.base, p.name, p.held = path.Join(p.base, name), path.Join(p.name, name), false
-	return p
+	return staged(at, &Staged{volume: v, dir: true, top: true}, err)
 }
 
 // Member stages a file inside a staged directory. The file becomes visible with the directory.
 func (st *Staged) Member(name string) (*Staged, error) {
-	at := st.at.below(name)
+	at := st.at.Below(name)
 	var f *File
 	err := st.room.retry(func() (err error) {
-		f, err = at.dir.Create(at.base)
+		f, err = at.In.Create(at.Base)
 		return err
 	})
 	if err != nil {
@@ -181,8 +175,8 @@ func (st *Staged) Member(name string) (*Staged, error) {
 
 // Mkdir stages a directory inside a staged directory.
 func (st *Staged) Mkdir(name string) (*Staged, error) {
-	at := st.at.below(name)
-	if err := st.room.retry(func() error { return at.dir.Mkdir(at.base, 0o777) }); err != nil {
+	at := st.at.Below(name)
+	if err := st.room.retry(func() error { return at.In.Mkdir(at.Base, 0o777) }); err != nil {
 		return nil, err
 	}
 	return &Staged{volume: st.volume, at: at, dir: true, room: st.room, member: true}, nil
@@ -190,8 +184,8 @@ func (st *Staged) Mkdir(name string) (*Staged, error) {
 
 // Symlink stages a symbolic link inside a staged directory.
 func (st *Staged) Symlink(target, name string) error {
-	at := st.at.below(name)
-	return st.room.retry(func() error { return at.dir.Symlink(target, at.base) })
+	at := st.at.Below(name)
+	return st.room.retry(func() error { return at.In.Symlink(target, at.Base) })
 }
 
 // Write appends to the content of a staged file. If the disk is full, the history gives way, see [Need]. Write must not
@@ -205,7 +199,7 @@ func (st *Staged) Write(p []byte) (written int, err error) {
 		n, err := st.file.Write(p[written:])
 		written += n
 		st.room.wrote(int64(n))
-		if !IsFull(err) {
+		if !volumes.IsFull(err) {
 			return written, err
 		}
 		if err := st.room.freeSpace(err, false); err != nil {
@@ -243,7 +237,7 @@ func (st *Staged) Clone(ctx context.Context, from *File, size int64) (n int64, e
 			m, err := st.file.CopyFrom(from, n, int(most))
 			n += int64(m)
 			st.room.wrote(int64(m))
-			if IsFull(err) {
+			if volumes.IsFull(err) {
 				err = st.room.freeSpace(err, false)
 			} else if err == nil && m == 0 {
 				return n, nil
@@ -283,14 +277,12 @@ func (st *Staged) ReadAt(p []byte, offset int64) (int, error) {
 	return st.file.ReadAt(p, offset)
 }
 
-const ownerWrite iofs.FileMode = 0o200
-
 // Annotate sets the metadata of a version. It may be called again until the version is committed.
 func (st *Staged) Annotate(meta Meta) error {
 	st.seen = Info{}
 	f := st.file
 	if f == nil {
-		dir, err := st.at.open()
+		dir, err := st.at.OpenAny()
 		if err != nil {
 			return err
 		}
@@ -311,7 +303,7 @@ func (st *Staged) Annotate(meta Meta) error {
 		return nil
 	}
 	err = st.SetModified(meta.Modified)
-	if isNoTime(err) {
+	if volumes.IsNoTime(err) {
 		err = nil // the disk keeps no such time, and the version keeps the time that it has
 	}
 	return err
@@ -321,7 +313,7 @@ func (st *Staged) Annotate(meta Meta) error {
 // content.
 func (st *Staged) SetModified(t time.Time) error {
 	st.seen = Info{}
-	return st.at.dir.Chtimes(st.at.base, t)
+	return st.at.In.Chtimes(st.at.Base, t)
 }
 
 // endWriting closes a staged file. The kernel grants no lease on a file that is open for writing.
@@ -333,7 +325,7 @@ func (st *Staged) endWriting() {
 }
 
 // Abilities returns the abilities of the file system on which the version is staged.
-func (st *Staged) Abilities() Abilities { return st.volume.able() }
+func (st *Staged) Abilities() Abilities { return st.volume.Able() }
 
 // Seen looks at a complete staged version. It looks once after each change of the metadata, and then returns that look
 // again.
@@ -360,7 +352,7 @@ func (st *Staged) Lease() (*File, *Lease, error) {
 		return st.leased, st.lease, nil
 	}
 	st.endWriting()
-	f, err := st.at.open()
+	f, err := st.at.OpenAny()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -379,4 +371,11 @@ func (st *Staged) Release() {
 		st.leased.Close()
 		st.leased, st.lease = nil, nil
 	}
+}
+
+// Fits reports whether the staged version is on the same file system as a name, so that a rename can give it the name.
+// It checks nothing else.
+func (st *Staged) Fits(name string) bool {
+	v, err := st.volume.volumeFor(path.Dir(volumes.Local(name)))
+	return err == nil && v == st.volume
 }

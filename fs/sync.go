@@ -5,28 +5,9 @@ import (
 	iofs "io/fs"
 	"maps"
 	"path"
+
+	"ifmatch/fs/volumes"
 )
-
-// SyncState puts the names of the state directory on disk, as far as the durability asks for it. It is called after the
-// commit, as [Unsynced.Sync] is.
-func (s *FS) SyncState() error {
-	if s.opts.Durability != Full {
-		return nil
-	}
-	return s.syncDir(stateDir)
-}
-
-func (s *FS) syncDir(name string) error {
-	f, err := s.calls.Open(name)
-	if errors.Is(err, iofs.ErrNotExist) {
-		return nil // a commit has moved or removed the directory since, and syncs it itself
-	}
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return f.SyncDir()
-}
 
 // syncNotes puts the notes of all commits on disk. It is called after the commit, so that one sync may do for many
 // commits. The history entries themselves are renamed at the same instant as the versions that took their names. They
@@ -71,12 +52,12 @@ func (st *Staged) Sync() error {
 		st.endWriting()
 		return nil
 	case st.dir:
-		return st.volume.syncDir(st.at.name)
+		return st.volume.SyncDir(st.at.Name)
 	case st.file != nil:
 		defer st.endWriting()
 		return st.file.Sync()
 	}
-	f, err := st.at.open()
+	f, err := st.at.OpenAny()
 	if err != nil {
 		return err
 	}
@@ -89,9 +70,9 @@ func (st *Staged) SyncAll() error {
 	if st.volume.opts.Durability == None {
 		return nil
 	}
-	err := st.volume.calls.SyncAll(st.at.name)
+	err := st.volume.calls.SyncAll(st.at.Name)
 	if errors.Is(err, errors.ErrUnsupported) {
-		err = st.volume.syncBelow(st.at.name)
+		err = st.volume.syncBelow(st.at.Name)
 	}
 	return err
 }
@@ -110,7 +91,7 @@ func (s *FS) syncBelow(dir string) error {
 				return err
 			}
 		}
-		if isEOF(err) || err == nil && len(names) == 0 {
+		if volumes.IsEOF(err) || err == nil && len(names) == 0 {
 			return f.SyncDir()
 		}
 		if err != nil {

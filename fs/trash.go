@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"ifmatch/fs/volumes"
 )
 
 // takenPrefix begins the name of a member of the trash that is not to be deleted yet. See [Taken]. The id of the
@@ -75,7 +77,7 @@ func (v *volume) empty(ctx context.Context) error {
 			errs = append(errs, ctx.Err())
 			break
 		}
-		_, err := v.delete(v.statePath(trashPart) + "/" + member)
+		_, err := v.delete(v.StatePath(volumes.TrashPart) + "/" + member)
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
@@ -147,13 +149,13 @@ func (v *volume) waiting(ctx context.Context) ([]string, error) {
 }
 
 func (v *volume) deletable() ([]string, error) {
-	members, err := v.entries(v.statePath(trashPart))
+	members, err := v.Entries(v.StatePath(volumes.TrashPart))
 	if v != v.root && errors.Is(err, iofs.ErrNotExist) {
 		return nil, nil // the volume has just been mounted, or is not there any more
 	}
 	v.forgetStuck(members)
 	return slices.DeleteFunc(members, func(member string) bool {
-		return isTaken(member) || !v.isDue(v.statePath(trashPart)+"/"+member)
+		return isTaken(member) || !v.isDue(v.StatePath(volumes.TrashPart)+"/"+member)
 	}), err
 }
 
@@ -166,10 +168,10 @@ func (v *volume) forgetStuck(members []string) {
 	}
 	there := map[string]bool{}
 	for _, member := range members {
-		there[v.statePath(trashPart)+"/"+member] = true
+		there[v.StatePath(volumes.TrashPart)+"/"+member] = true
 	}
 	for name := range v.trash.stuck {
-		if !there[name] && isIn(name, v.statePath(trashPart)) {
+		if !there[name] && volumes.IsIn(name, v.StatePath(volumes.TrashPart)) {
 			delete(v.trash.stuck, name)
 		}
 	}

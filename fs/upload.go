@@ -9,6 +9,8 @@ import (
 	iofs "io/fs"
 	"path"
 	"strings"
+
+	"ifmatch/fs/volumes"
 )
 
 // An upload has a directory in the state directory of the volume that its target is on:
@@ -51,7 +53,7 @@ func (s *FS) NewUpload(ctx context.Context, id string, need Need) (u *Upload, er
 		s.uploads.leave(id)
 		return nil, err
 	}
-	u = &Upload{volume: st.volume, id: id, dir: path.Join(st.volume.statePath(uploadsPart), id), staged: st}
+	u = &Upload{volume: st.volume, id: id, dir: path.Join(st.volume.StatePath(uploadsPart), id), staged: st}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, u.Remove(), u.Close())
@@ -59,18 +61,18 @@ func (s *FS) NewUpload(ctx context.Context, id string, need Need) (u *Upload, er
 		}
 	}()
 	v := u.volume
-	if err = v.makeDir(v.statePath(uploadsPart)); err != nil {
+	if err = v.MakeDir(v.StatePath(uploadsPart)); err != nil {
 		return u, err
 	}
-	if err = v.makeDir(u.dir); err != nil {
+	if err = v.MakeDir(u.dir); err != nil {
 		return u, err
 	}
 	if err = u.takeLock(); err != nil {
 		return u, err
 	}
 	// The file is made in the session, because directories of users can pass on more than a session does.
-	data := v.at(u.dir + "/" + uploadData)
-	if err = st.at.renameNew(data); err != nil {
+	data := v.At(u.dir + "/" + uploadData)
+	if err = st.at.RenameNew(data); err != nil {
 		return u, err
 	}
 	st.at.Close()
@@ -79,7 +81,7 @@ func (s *FS) NewUpload(ctx context.Context, id string, need Need) (u *Upload, er
 	info, err := st.at.Lstat()
 	u.inode = info.Inode
 	if err == nil && v.opts.Durability == Full {
-		err = v.syncDir(v.statePath(uploadsPart))
+		err = v.SyncDir(v.StatePath(uploadsPart))
 	}
 	st.room.idles(id)
 	return u, err
@@ -94,13 +96,13 @@ func (s *FS) OpenUpload(id string) (u *Upload, err error) {
 		return nil, ErrBusy
 	}
 	for _, v := range s.volumes() {
-		dir := path.Join(v.statePath(uploadsPart), id)
+		dir := path.Join(v.StatePath(uploadsPart), id)
 		if info, failed := s.calls.Lstat(dir); failed != nil || info.Kind != Directory {
 			continue
 		}
 		u = &Upload{volume: v, id: id, dir: dir}
 		if v != s.root {
-			err = v.prepare()
+			err = v.Prepare()
 		}
 		if err == nil {
 			err = u.takeLock()
@@ -119,7 +121,7 @@ func (u *Upload) takeLock() error {
 	v, name := u.volume, u.dir+"/"+uploadLock
 	f, err := v.calls.Create(name)
 	if err == nil {
-		v.giveToOwner(f, name)
+		v.GiveToOwner(f, name)
 		err = f.Close()
 	}
 	if err != nil && !errors.Is(err, iofs.ErrExist) {
@@ -152,7 +154,7 @@ func (u *Upload) Close() (err error) {
 // Remove removes an upload with all that belongs to it. After a commit, the committed version is not part of it.
 func (u *Upload) Remove() error {
 	u.Finish()
-	if st := u.staged; st != nil && !st.done && !isIn(st.at.name, u.dir) {
+	if st := u.staged; st != nil && !st.done && !volumes.IsIn(st.at.Name, u.dir) {
 		u.staged = nil // NewUpload has failed before it moved the file
 		_ = st.Discard()
 	}
@@ -191,7 +193,7 @@ func (u *Upload) ReadState() ([]byte, error) {
 }
 
 func (v *volume) readUpload(dir string) (inode uint64, state []byte, err error) {
-	data, err := v.readFile(dir + "/" + uploadState)
+	data, err := v.ReadFile(dir + "/" + uploadState)
 	if errors.Is(err, iofs.ErrNotExist) {
 		return 0, nil, ErrDamaged
 	}
@@ -220,13 +222,13 @@ func (u *Upload) WriteState(state []byte) error {
 		return err
 	}
 	head := fmt.Appendf(nil, uploadFormat+"\n", u.inode, uploadSum(u.inode, state))
-	if err := v.writeFile(fresh, append(head, state...)); err != nil {
+	if err := v.WriteFile(fresh, append(head, state...)); err != nil {
 		return err
 	}
 	if err := v.calls.Rename(fresh, name); err != nil || v.opts.Durability != Full {
 		return err
 	}
-	return v.syncDir(u.dir)
+	return v.SyncDir(u.dir)
 }
 
 // HasData reports whether the bytes of the upload are there. After a commit they are not. Where a process has died in
@@ -260,7 +262,7 @@ func (u *Upload) Begin(ctx context.Context, offset int64, need Need) (err error)
 	st.room.serve(ctx, need)
 	defer st.room.waits()
 	st.endWriting()
-	if st.file, err = v.calls.AppendTo(st.at.name); err != nil {
+	if st.file, err = v.calls.AppendTo(st.at.Name); err != nil {
 		return err
 	}
 	info, err := st.file.Stat()
@@ -278,7 +280,7 @@ func (u *Upload) Begin(ctx context.Context, offset int64, need Need) (err error)
 	}
 	st.endWriting() // not all systems write at the new end
 	if err == nil {
-		st.file, err = v.calls.AppendTo(st.at.name)
+		st.file, err = v.calls.AppendTo(st.at.Name)
 	}
 	return err
 }
@@ -315,7 +317,7 @@ func (u *Upload) ReadAt(p []byte, offset int64) (int, error) {
 func (u *Upload) Staged() *Staged {
 	if u.staged == nil {
 		// A commit that failed may have set the metadata already.
-		u.staged = &Staged{volume: u.volume, at: u.volume.at(u.dir + "/" + uploadData), again: true}
+		u.staged = &Staged{volume: u.volume, at: u.volume.At(u.dir + "/" + uploadData), again: true}
 	}
 	return u.staged
 }
@@ -336,7 +338,7 @@ func (u *Upload) Committed() bool { return u.staged != nil && u.staged.done }
 func (s *FS) UploadIDs() (ids []string, err error) {
 	var errs []error
 	for _, v := range s.answering() {
-		found, err := v.entries(v.statePath(uploadsPart))
+		found, err := v.Entries(v.StatePath(uploadsPart))
 		errs = append(errs, ignoring(err, iofs.ErrNotExist))
 		ids = append(ids, found...)
 	}
@@ -346,17 +348,17 @@ func (s *FS) UploadIDs() (ids []string, err error) {
 // returnUpload puts a staged version that a dead process has left in the history back into its upload, if it comes from
 // one. It must be called under [FS.Lock].
 func (v *volume) returnUpload(u moving) (returned bool, err error) {
-	ids, err := v.entries(v.statePath(uploadsPart))
+	ids, err := v.Entries(v.StatePath(uploadsPart))
 	if err != nil {
 		return false, ignoring(err, iofs.ErrNotExist)
 	}
 	for _, id := range ids {
-		dir := path.Join(v.statePath(uploadsPart), id)
+		dir := path.Join(v.StatePath(uploadsPart), id)
 		inode, _, err := v.readUpload(dir)
 		if err != nil || inode != u.info.Inode {
 			continue
 		}
-		err = v.renameNew(u.entry, dir+"/"+uploadData)
+		err = v.RenameNew(u.entry, dir+"/"+uploadData)
 		return err == nil, ignoring(err, iofs.ErrExist)
 	}
 	return false, nil

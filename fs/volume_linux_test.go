@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"ifmatch/fs/volumes"
 )
 
 // mountTest mounts a small file system on a new directory, or with a source that.
@@ -68,7 +70,7 @@ func TestPlaces(t *testing.T) {
 			keeps(t, s, "d/m/f", "1")
 			keeps(t, s, "d/f", "of the root")
 			for place, want := range map[string]string{"": "of the root", "d/m": "1"} {
-				entries, err := filepath.Glob(filepath.Join(dir, place, stateDir, historyPart, "*", "r*"))
+				entries, err := filepath.Glob(filepath.Join(dir, place, volumes.OwnDir, volumes.HistoryPart, "*", "r*"))
 				if err != nil || len(entries) != 1 {
 					t.Fatalf("in the history of %q: %q, %v", place, entries, err)
 				}
@@ -92,7 +94,7 @@ func TestPlaces(t *testing.T) {
 			if err := s.Close(); err != nil {
 				t.Fatal(err)
 			}
-			if left, _ := filepath.Glob(filepath.Join(dir, "d/m", stateDir, stagePart, "*")); len(left) > 0 {
+			if left, _ := filepath.Glob(filepath.Join(dir, "d/m", volumes.OwnDir, volumes.StagePart, "*")); len(left) > 0 {
 				t.Errorf("closed, and there is %q", left)
 			}
 			if err := unix.Unmount(filepath.Join(dir, "d/m"), 0); err != nil {
@@ -143,8 +145,8 @@ func TestRecoverPlace(t *testing.T) {
 	}
 	keeps(t, lives, "elsewhere/taken", "2")
 	keeps(t, lives, "elsewhere/replaced", "1")
-	left, err := os.ReadDir(filepath.Join(source, stateDir, stagePart))
-	if err != nil || len(left) != 1 || left[0].Name() != lives.id {
+	left, err := os.ReadDir(filepath.Join(source, volumes.OwnDir, volumes.StagePart))
+	if err != nil || len(left) != 1 || left[0].Name() != lives.ID {
 		t.Errorf("in the staging directory: %v, %v", left, err)
 	}
 	if err := unix.Unmount(filepath.Join(dir, "elsewhere"), 0); err != nil {
@@ -156,7 +158,7 @@ func TestRecoverPlace(t *testing.T) {
 	}
 	// What it was mounted on is of the root.
 	createTest(t, lives, "m/f", "3")
-	if _, err := os.Stat(filepath.Join(dir, "m", stateDir)); !errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Stat(filepath.Join(dir, "m", volumes.OwnDir)); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a state directory: %v", err)
 	}
 }
@@ -168,7 +170,7 @@ func TestPlaceWithoutState(t *testing.T) {
 	s := openTest(t, dir, Options{History: true})
 	for _, name := range []string{"m/f", "m/g"} {
 		createTest(t, s, name, "1")
-		if err := os.RemoveAll(filepath.Join(dir, "m", stateDir)); err != nil {
+		if err := os.RemoveAll(filepath.Join(dir, "m", volumes.OwnDir)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -196,7 +198,7 @@ func TestFullPlace(t *testing.T) {
 	}
 	keeps(t, s, "f", "1")
 	createTest(t, s, "m/f", large)
-	if _, err := s.StageFor(t.Context(), Need{Name: "m/g", Length: int64(len(large))}); !IsFull(err) {
+	if _, err := s.StageFor(t.Context(), Need{Name: "m/g", Length: int64(len(large))}); !volumes.IsFull(err) {
 		t.Errorf("there is room only if the newest version of another one goes: %v", err)
 	}
 	st, err := s.Stage("m/h")
@@ -204,7 +206,7 @@ func TestFullPlace(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer st.Discard()
-	if _, err := st.Write([]byte(large)); !IsFull(err) {
+	if _, err := st.Write([]byte(large)); !volumes.IsFull(err) {
 		t.Errorf("it is full: %v", err)
 	}
 	keeps(t, s, "f", "1")
@@ -225,7 +227,7 @@ func TestFullPlace(t *testing.T) {
 		_, err = fill.WriteString(large[:4096])
 	}
 	fill.Close()
-	if _, err := s.Stage("full/g"); !IsFull(err) {
+	if _, err := s.Stage("full/g"); !volumes.IsFull(err) {
 		t.Errorf("staged in what is full: %v", err)
 	}
 	if err := s.Remove("full/f", see(t, s, "full/f"), How{Exact: true, Unkept: true}); err != nil {
@@ -249,13 +251,6 @@ func TestShortName(t *testing.T) {
 		if _, err := s.Stat(name); !errors.Is(err, ErrReserved) && !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("%s: %v", name, err)
 		}
-	}
-}
-
-func TestPlacesFile(t *testing.T) {
-	got := decodeVolumes([]byte("\n\"d/m\"\n\n\"a\\nb\"\n\"torn\n../up\n\"../up\"\n\"/abs\"\n\".\"\n"))
-	if want := "d/m|a\nb"; strings.Join(got, "|") != want {
-		t.Errorf("got %q, want %q", got, want)
 	}
 }
 
@@ -312,7 +307,7 @@ func TestEmptyTrashBesideRemoval(t *testing.T) {
 				return err
 			}
 			return os.WriteFile(filepath.Join(dir, "f"), []byte("theirs"), 0o666)
-		case armed && c.Op == "lstat" && strings.HasPrefix(c.Name, stateDir+"/"+trashPart+"/"):
+		case armed && c.Op == "lstat" && strings.HasPrefix(c.Name, volumes.OwnDir+"/"+volumes.TrashPart+"/"):
 			armed, waits = false, true
 			_ = other.EmptyTrash(ctx)
 		}
@@ -343,7 +338,7 @@ func TestFullPlaceWithoutState(t *testing.T) {
 		return nil
 	}})
 	for _, unkept := range []bool{false, true} {
-		if err := s.Remove("m/f", see(t, s, "m/f"), How{Exact: true, Unkept: unkept}); !IsFull(err) {
+		if err := s.Remove("m/f", see(t, s, "m/f"), How{Exact: true, Unkept: unkept}); !volumes.IsFull(err) {
 			t.Errorf("unkept %v: got error %v", unkept, err)
 		}
 	}
@@ -370,7 +365,7 @@ func TestPlaceWithoutOpenat2(t *testing.T) {
 	for err == nil {
 		_, err = st.Write(make([]byte, 64<<10))
 	}
-	if !IsFull(err) {
+	if !volumes.IsFull(err) {
 		t.Errorf("got error %v", err)
 	}
 	keeps(t, s, "f", "1")
@@ -391,7 +386,7 @@ func TestRecoverStagedInPlace(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	entry, err := st.volume.archive(st.at.name, fmt.Sprintf("%s%d-", stagedPrefix, ours.Inode), note{path: "m/f"})
+	entry, err := st.volume.archive(st.at.Name, fmt.Sprintf("%s%d-", stagedPrefix, ours.Inode), note{path: "m/f"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -415,8 +410,8 @@ func TestPlaceWithTheNumbersOfAnother(t *testing.T) {
 		t.Fatal(err)
 	}
 	mountTest(t, at, "")
-	lay(t, dir, "m/.ifmatch/stage/", "m/.ifmatch/format="+stateFormat, "m/f=2")
-	s.mounted[0].device = deviceOf(see(t, s, "m"))
+	lay(t, dir, "m/.ifmatch/stage/", "m/.ifmatch/format=1\n", "m/f=2")
+	s.volumes()[1].Device = volumes.DeviceOf(see(t, s, "m"))
 	s.Discover()
 	if able := s.AbilitiesOf(see(t, s, "m/f")); able != (Abilities{}) {
 		t.Errorf("it was not tried, and is relied upon: %s", able)

@@ -12,6 +12,7 @@ import (
 	"ifmatch/auth"
 	"ifmatch/handler/accesslog"
 	"ifmatch/handler/byterange"
+	"ifmatch/handler/charset"
 	"ifmatch/handler/digest"
 	"ifmatch/handler/precondition"
 	"ifmatch/handler/proxy"
@@ -283,8 +284,14 @@ func (s *server) getOfSite(w http.ResponseWriter, r *request, at *site.Site, ask
 		return tree.ErrNotExist
 	}
 	media := at.TypeOf(found.File.Name)
-	if propertyOf(found.File, contentTypeName) != nil {
+	said, err := s.charsetOf(r, found.File)
+	switch {
+	case err != nil:
+		return err
+	case propertyOf(found.File, contentTypeName) != nil:
 		media = contentType(found.File)
+	case said != "":
+		media = charset.Add(site.Plain(media), said)
 	}
 	shown := &site.Shown{Site: at, Below: at.Below(found.File.Name), Media: media, Status: found.Status}
 	if shown.Variant, err = at.Choose(found.File, media, r.Header, look); err != nil {

@@ -13,6 +13,7 @@ import (
 
 	"ifmatch/auth"
 	"ifmatch/handler/byterange"
+	"ifmatch/handler/charset"
 	"ifmatch/handler/precondition"
 	"ifmatch/site"
 	"ifmatch/site/grace"
@@ -257,14 +258,26 @@ func active(contentType string) bool {
 }
 
 // contentType returns the media type of a file: that which a client has set, or that of the name. GET, HEAD and
-// PROPFIND agree, and need not open the file. It has no charset: package mime would claim UTF-8 for all text without
-// looking, and browsers believe the header more than the page itself.
+// PROPFIND agree, and need not open the file. It has no charset but that which a client has said for this content: package
+// mime would claim UTF-8 for all text without looking, and browsers believe the header more than the page itself.
 func contentType(state *tree.State) string {
 	if p := propertyOf(state, contentTypeName); p != nil {
 		return strings.TrimSpace(plainText(p.InnerXML))
 	}
 	media, _, _ := strings.Cut(mime.TypeByExtension(path.Ext(state.Name)), ";")
-	return cmp.Or(media, unknownType)
+	return charset.Add(cmp.Or(media, unknownType), charset.Of(state))
+}
+
+// charsetOf returns the charset that a client has said for the content of a file, or "".
+func (s *server) charsetOf(r *request, file *tree.State) (string, error) {
+	if propertyOf(file, charset.Name) == nil {
+		return "", nil
+	}
+	state, err := s.Store.Stat(r.Context(), file.Name, r.reading(tree.WantTag|tree.WantProperties))
+	if ofTheTarget(err) {
+		return "", nil // it is gone, as the answer will say
+	}
+	return charset.Of(&state), err
 }
 
 // isContentType reports whether a string is a media type that a header field can have.

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/net/webdav"
 
 	"ifmatch/auth"
+	"ifmatch/handler/charset"
 	"ifmatch/handler/davxml"
 	"ifmatch/handler/digest"
 	"ifmatch/tree"
@@ -64,7 +65,7 @@ var liveProperties = []liveProperty{
 			return davxml.AppendText(b, base), base != ""
 		}},
 	{name: dav("getcontentlength"), value: size},
-	{name: contentTypeName, kept: true, want: tree.WantProperties,
+	{name: contentTypeName, kept: true, want: tree.WantProperties | tree.WantTag, // the charset is that of a content
 		value: func(_ *propertyRenderer, b []byte, s *tree.State) ([]byte, bool) {
 			return davxml.AppendText(b, contentType(s)), !s.Collection
 		}},
@@ -264,7 +265,7 @@ func (t *propertyRenderer) render(of tree.State) []webdav.Propstat {
 	}
 	clear(t.dead)
 	for i := range state.Properties {
-		if p := &state.Properties[i]; t.unknown[p.XMLName] {
+		if p := &state.Properties[i]; t.unknown[p.XMLName] && p.XMLName != charset.Name {
 			t.dead[p.XMLName] = p
 		}
 	}
@@ -277,7 +278,7 @@ func (t *propertyRenderer) render(of tree.State) []webdav.Propstat {
 			}
 		}
 		for _, p := range state.Properties {
-			if liveByName[p.XMLName] == nil {
+			if liveByName[p.XMLName] == nil && p.XMLName != charset.Name {
 				t.found = append(t.found, webdav.Property{XMLName: p.XMLName})
 			}
 		}
@@ -288,7 +289,7 @@ func (t *propertyRenderer) render(of tree.State) []webdav.Propstat {
 			}
 		}
 		for _, p := range state.Properties {
-			if liveByName[p.XMLName] == nil {
+			if liveByName[p.XMLName] == nil && p.XMLName != charset.Name {
 				t.found = append(t.found, p)
 			}
 		}

@@ -12,6 +12,7 @@ import (
 
 	"ifmatch/auth"
 	"ifmatch/handler/accesslog"
+	"ifmatch/handler/charset"
 	"ifmatch/handler/davxml"
 	"ifmatch/handler/digest"
 	"ifmatch/handler/precondition"
@@ -116,7 +117,7 @@ func outcomeOf(patches []webdav.Proppatch, state *tree.State) *outcome {
 				p.InnerXML, p.Lang = davxml.AppendText(nil, text), ""
 			}
 			switch {
-			case isType && state.Collection:
+			case isType && state.Collection, p.XMLName == charset.Name:
 				o.protected = append(o.protected, name)
 			case isType && !given.Remove && !isContentType(text):
 				o.unfit = append(o.unfit, name)

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"ifmatch/auth"
+	"ifmatch/handler/charset"
 	"ifmatch/handler/digest"
 	"ifmatch/handler/precondition"
 	"ifmatch/handler/proxy"
@@ -30,6 +31,10 @@ func (s *server) put(w http.ResponseWriter, r *request) error {
 	var created bool
 	if err == nil {
 		body := r.sent.Reader(bounded(r.Body, s.maxUpload()))
+		if said := charset.Said(r.Header); said != "" {
+			text := charset.NewBody(body, said)
+			body, opts.Describe = text, text.Describe
+		}
 		state, created, err = s.Store.Put(r.Context(), r.name, body, opts, check)
 	}
 	if err != nil {

@@ -66,6 +66,10 @@ type PutOptions struct {
 	// Verify, if not nil, is called after the body has been read, before the Check of the commit and before the new
 	// version is visible. If it fails, nothing is stored and the caller gets its error.
 	Verify func(Sums) error
+	// Describe, if not nil, returns a change of the dead properties for the tag of the body. It is made in the same
+	// commit, unless the store cannot keep the properties, or has no room for them. A file that has these bytes already
+	// gets a new version only if its properties differ.
+	Describe func(ETag) []webdav.Proppatch
 	// Respelled, if not nil, is called if the Check of the commit fails with a [RespelledError]. The body has arrived
 	// then, and the store goes on with that name and with the condition that Respelled returns for it.
 	Respelled func(name string) (Condition, error)

@@ -1,6 +1,7 @@
 package memtree
 
 import (
+	"bytes"
 	"context"
 	"crypto"
 	"encoding/xml"
@@ -104,7 +105,10 @@ func (s *Store) Put(
 		if created = over == nil; !created {
 			n.properties, n.executable = over.properties, over.executable
 		}
-		if created || over.tag != n.tag {
+		if opts.Describe != nil {
+			n.properties = described(n.properties, opts.Describe(n.tag))
+		}
+		if created || over.tag != n.tag || !slices.EqualFunc(over.properties, n.properties, isSameProperty) {
 			s.replace(ctx, name, "", n, "PUT")
 		} else if !opts.Modified.IsZero() {
 			s.tell(ctx, "PUT", name, "", over, over)
@@ -242,11 +246,8 @@ func (s *Store) PatchProperties(ctx context.Context, name string, patch tree.Pat
 		}
 		return err
 	}, func() {
-		properties, names, values := patched(n.properties, patch.Properties), 0, 0
-		for _, p := range properties {
-			names, values = names+len(p.XMLName.Space)+len(p.XMLName.Local), values+len(p.InnerXML)
-		}
-		if max(names, values) > maxProperties {
+		properties := patched(n.properties, patch.Properties)
+		if !haveRoom(properties) {
 			tooMuch = tree.ErrNoSpace
 			return
 		}
@@ -261,6 +262,26 @@ func (s *Store) PatchProperties(ctx context.Context, name string, patch tree.Pat
 		err = tooMuch
 	}
 	return err
+}
+
+func haveRoom(properties []webdav.Property) bool {
+	names, values := 0, 0
+	for _, p := range properties {
+		names, values = names+len(p.XMLName.Space)+len(p.XMLName.Local), values+len(p.InnerXML)
+	}
+	return max(names, values) <= maxProperties
+}
+
+// described returns the properties of a file that is put with a change of them.
+func described(properties []webdav.Property, patches []webdav.Proppatch) []webdav.Property {
+	if all := patched(properties, patches); haveRoom(all) {
+		return all
+	}
+	return properties
+}
+
+func isSameProperty(a, b webdav.Property) bool {
+	return a.XMLName == b.XMLName && a.Lang == b.Lang && bytes.Equal(a.InnerXML, b.InnerXML)
 }
 
 // patched sets and removes properties in the order of the patch. A property that is set again keeps its place.

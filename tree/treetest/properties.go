@@ -64,6 +64,65 @@ func (f *fixture) wantProperties(name string, want ...string) {
 	}
 }
 
+// testDescribed: a PUT can set properties that are about its content.
+func testDescribed(t *testing.T, b Backend) {
+	put := func(f *fixture, content, value string) tree.State {
+		t.Helper()
+		opts := tree.PutOptions{Length: int64(len(content))}
+		if value != "" {
+			opts.Describe = func(tag tree.ETag) []webdav.Proppatch {
+				if tag != TagOf(content) {
+					t.Errorf("the tag %s is told of %q", tag, content)
+				}
+				return []webdav.Proppatch{set("a", value)}
+			}
+		}
+		s, _, err := f.Put(f.ctx, "f", strings.NewReader(content), opts, tree.Condition{})
+		if err != nil {
+			t.Errorf("Put of %q, %q: %v", content, value, err)
+		}
+		return s
+	}
+	t.Run("of a new file, of a new version, and of the same bytes", func(t *testing.T) {
+		f := open(t, b)
+		put(f, "one", "1")
+		f.wantProperties("f", "a=1")
+		f.patch("f", set("b", "x"))
+		put(f, "two", "2")
+		f.wantProperties("f", "a=2", "b=x")
+		put(f, "two", "3")
+		f.wantProperties("f", "a=3", "b=x")
+		f.wantTree("f=two")
+	})
+	t.Run("a file with these bytes and properties stays as it is", func(t *testing.T) {
+		f := open(t, b)
+		before := put(f, "one", "1")
+		f.clock.Advance(time.Hour)
+		if s := put(f, "one", "1"); !s.Modified.Equal(before.Modified) {
+			t.Errorf("a new version of %v, and the one before was of %v", s.Modified, before.Modified)
+		}
+	})
+	t.Run("they go with the file, and stay where a PUT tells none", func(t *testing.T) {
+		f := open(t, b)
+		put(f, "one", "1")
+		put(f, "two", "")
+		if _, _, err := f.Move(f.ctx, "f", "g", tree.CopyOptions{}, tree.Condition{}); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := f.Copy(f.ctx, "g", "h", tree.CopyOptions{}, tree.Condition{}); err != nil {
+			t.Fatal(err)
+		}
+		f.wantProperties("g", "a=1")
+		f.wantProperties("h", "a=1")
+	})
+	t.Run("without room for them, the file is put all the same", func(t *testing.T) {
+		f := open(t, b)
+		put(f, "one", strings.Repeat("x", 1<<20))
+		f.wantTree("f=one")
+		f.wantProperties("f")
+	})
+}
+
 func testProperties(t *testing.T, b Backend) {
 	t.Run("set, replaced and removed in order", func(t *testing.T) {
 		f := open(t, b, "f=1", "d/")

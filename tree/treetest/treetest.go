@@ -102,6 +102,7 @@ func Run(t *testing.T, b Backend) {
 		{"CopyMove", testCopyMove},
 		{"Content", testContent},
 		{"Properties", testProperties},
+		{"Described", testDescribed},
 		{"Kept", testKept},
 		{"Locks", testLocks},
 		{"History", testHistory},

@@ -1,0 +1,106 @@
+package hashing
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+
+	"ifmatch/fs"
+	"ifmatch/tree"
+)
+
+// OurFault removes the blame that CopyBody puts on a client, if the read that failed was of our own disk.
+func OurFault(err error) error {
+	if body := new(tree.BodyError); errors.As(err, &body) {
+		return body.Err
+	}
+	return err
+}
+
+// ReaderOf returns a reader of an open file.
+func ReaderOf(below *fs.FS, f *fs.File) io.ReaderAt { return readerAt{below, f} }
+
+// readerAt reads a file through the table of system calls.
+type readerAt struct {
+	fs   *fs.FS
+	file *fs.File
+}
+
+func (r readerAt) ReadAt(p []byte, offset int64) (int, error) { return r.fs.ReadAt(r.file, p, offset) }
+
+// heldReader asks before each read whether to go on.
+type heldReader struct {
+	readerAt
+	hold func() bool
+}
+
+func (r heldReader) ReadAt(p []byte, offset int64) (int, error) {
+	if !r.hold() {
+		return 0, ErrChanged
+	}
+	return r.readerAt.ReadAt(p, offset)
+}
+
+// CopyBody copies until the end of src, or until ctx is done. An error from src comes back as a [tree.BodyError].
+func CopyBody(ctx context.Context, dst io.Writer, src io.Reader) (int64, error) {
+	buffer := buffers.Get().(*[]byte)
+	defer buffers.Put(buffer)
+	return copyWith(ctx, dst, src, *buffer, func(int) []byte { return *buffer })
+}
+
+// smallBuffers are for reads that wait for a client.
+var smallBuffers = sync.Pool{New: func() any { b := make([]byte, 16<<10); return &b }}
+
+// ReceiveBody is CopyBody for the body that a client sends. It has a large buffer as long as the client sends enough to
+// fill the buffer. For a client that sends little at a time, or nothing, it holds a small one.
+func ReceiveBody(ctx context.Context, dst io.Writer, src io.Reader) (int64, error) {
+	small := smallBuffers.Get().(*[]byte)
+	defer smallBuffers.Put(small)
+	var large *[]byte
+	letGo := func() {
+		if large != nil {
+			buffers.Put(large)
+			large = nil
+		}
+	}
+	defer letGo()
+	return copyWith(ctx, dst, src, *small, func(n int) []byte {
+		switch {
+		case large == nil && n == len(*small):
+			large = buffers.Get().(*[]byte)
+		case large != nil && n < len(*large):
+			letGo()
+		}
+		if large != nil {
+			return *large
+		}
+		return *small
+	})
+}
+
+// copyWith copies with a buffer, and calls next after each read for the buffer of the next one.
+func copyWith(
+	ctx context.Context, dst io.Writer, src io.Reader, buffer []byte, next func(n int) []byte,
+) (written int64, err error) {
+	for {
+		if err := ctx.Err(); err != nil {
+			return written, err
+		}
+		n, err := src.Read(buffer)
+		if n > 0 {
+			m, err := dst.Write(buffer[:n])
+			written += int64(m)
+			if err != nil {
+				return written, err
+			}
+		}
+		if err == io.EOF {
+			return written, nil
+		}
+		if err != nil {
+			return written, &tree.BodyError{Err: err}
+		}
+		buffer = next(n)
+	}
+}

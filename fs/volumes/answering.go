@@ -1,0 +1,90 @@
+package volumes
+
+import (
+	"sync"
+	"time"
+)
+
+// answerPatience is how long a file system may take to tell its size. If it takes longer, background work leaves the
+// file system alone until the next time.
+const answerPatience = 2 * time.Second
+
+// questions are the questions to mounted file systems that are not answered yet, by the name of a directory. A question
+// may stay open for as long as a disk does not answer. A tree does not ask the question again until then, so there is one
+// for each directory.
+type questions struct {
+	mu   sync.Mutex
+	open map[string]chan struct{} // closed with the answer
+}
+
+// Answer returns the directories whose file systems answer. It waits for all of them at once.
+func (s *Tree) Answer(dirs []string) map[string]bool {
+	if len(dirs) == 0 {
+		return nil
+	}
+	asked := make([]chan struct{}, len(dirs))
+	for i, dir := range dirs {
+		asked[i] = s.ask(dir)
+	}
+	late := time.NewTimer(answerPatience)
+	defer late.Stop()
+	over := false
+	answers := map[string]bool{}
+	for i, dir := range dirs {
+		if !over {
+			select {
+			case <-asked[i]:
+			case <-late.C:
+				over = true
+			}
+		}
+		select {
+		case <-asked[i]:
+			answers[dir] = true
+		default:
+		}
+	}
+	return answers
+}
+
+// ask asks the file system of a directory for its size. A file system on another machine does not answer this question
+// from memory.
+func (s *Tree) ask(dir string) (answered chan struct{}) {
+	q := &s.questions
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if answered, ok := q.open[dir]; ok {
+		return answered
+	}
+	if q.open == nil {
+		q.open = map[string]chan struct{}{}
+	}
+	answered = make(chan struct{})
+	q.open[dir] = answered
+	go func() {
+		_, _ = s.calls.Space(dir) // the size does not matter, only that there is an answer
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		delete(q.open, dir)
+		close(answered)
+	}()
+	return answered
+}
+
+// Answering returns the volumes that answer, the volume of the root first. It is for background work, which sees to the
+// other volumes when they answer.
+func (s *Tree) Answering() []*Volume {
+	all := s.Volumes()
+	dirs := make([]string, 0, len(all))
+	for _, v := range all[1:] {
+		dirs = append(dirs, v.Top)
+	}
+	answers := s.Answer(dirs)
+	some := all[:1]
+	for _, v := range all[1:] {
+		if answers[v.Top] {
+			some = append(some, v)
+		}
+	}
+	return some
+}

@@ -1,0 +1,142 @@
+package volumes
+
+import (
+	"errors"
+	iofs "io/fs"
+)
+
+// ReadState returns the content of a small file of the state directory.
+func (s *Tree) ReadState(name string) ([]byte, error) { return s.ReadFile(OwnDir + "/" + name) }
+
+// ReadStateFrom returns the rest of the content of a small file of the state directory, from an offset on.
+func (s *Tree) ReadStateFrom(name string, offset int64) ([]byte, error) {
+	f, err := s.inState(name).OpenAny()
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil || info.Size <= offset {
+		return nil, err
+	}
+	data := make([]byte, info.Size-offset)
+	n, err := f.ReadAt(data, offset)
+	if IsEOF(err) {
+		err = nil
+	}
+	return data[:n], err
+}
+
+// AppendState appends to a small file of the state directory, and makes the file if there is none. It must be called
+// under [Tree.Lock]. If it fails, the file may have some of the data.
+func (s *Tree) AppendState(name string, data []byte) error {
+	p := s.inState(name)
+	f, err := p.In.Append(p.Base)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = f.Write(data)
+	return err
+}
+
+// SyncStateFile puts a small file of the state directory on disk, as far as the durability asks for it. It is called
+// after the commit, as [Unsynced.Sync] is.
+func (s *Tree) SyncStateFile(name string) error {
+	if s.opts.Durability == None {
+		return nil
+	}
+	f, err := s.inState(name).OpenAny()
+	if errors.Is(err, iofs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return f.Sync()
+}
+
+// StatState looks at a small file of the state directory. If there is none, the kind in the look is Nothing.
+func (s *Tree) StatState(name string) (Info, error) {
+	info, err := s.inState(name).Lstat()
+	if errors.Is(err, iofs.ErrNotExist) {
+		return Info{}, nil
+	}
+	return info, err
+}
+
+// WriteState replaces a small file of the state directory in one step. It must be called under [Tree.Lock].
+func (s *Tree) WriteState(name string, data []byte) error {
+	name = OwnDir + "/" + name
+	staged := name + ".new"
+	if err := s.calls.Remove(staged); err != nil && !errors.Is(err, iofs.ErrNotExist) {
+		return err
+	}
+	if err := s.WriteFile(staged, data); err != nil {
+		return err
+	}
+	return s.calls.Rename(staged, name)
+}
+
+// WriteFile writes a new file of a state directory, and syncs it if the durability asks for it.
+func (s *Tree) WriteFile(name string, data []byte) error {
+	f, err := s.calls.Create(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	s.GiveToOwner(f, name)
+	if _, err := f.Write(data); err != nil {
+		return err
+	}
+	if s.opts.Durability == None {
+		return nil
+	}
+	return f.Sync()
+}
+
+// ReadFile returns the content of a file of a state directory.
+func (s *Tree) ReadFile(name string) ([]byte, error) {
+	f, err := s.calls.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	return s.readAll(f, info.Size)
+}
+
+func (s *Tree) readAll(f *File, size int64) ([]byte, error) {
+	data := make([]byte, size)
+	n, err := f.ReadAt(data, 0)
+	if IsEOF(err) {
+		err = nil
+	}
+	return data[:n], err
+}
+
+// SyncState puts the names of the state directory on disk, as far as the durability asks for it. It is called after the
+// commit, as [Unsynced.Sync] is.
+func (s *Tree) SyncState() error {
+	if s.opts.Durability != Full {
+		return nil
+	}
+	return s.SyncDir(OwnDir)
+}
+
+// SyncDir puts the names in a directory on disk. A directory that is gone is no error.
+func (s *Tree) SyncDir(name string) error {
+	f, err := s.calls.Open(name)
+	if errors.Is(err, iofs.ErrNotExist) {
+		return nil // a commit has moved or removed the directory since, and syncs it itself
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return f.SyncDir()
+}

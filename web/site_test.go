@@ -1,0 +1,41 @@
+//go:build clients
+
+package web_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+// TestSitesInChromium compares a site that the program serves with the same one served by nginx, and publishes one each
+// second while browsers walk it. It prints what each has found, as tables.
+func TestSitesInChromium(t *testing.T) {
+	if os.Getenv("PAGE_LONG") == "" {
+		t.Skip("NOT RUN: takes minutes, and is run where PAGE_LONG is set")
+	}
+	for _, needed := range []string{"node", "npm", "chromium", "nginx"} {
+		if _, err := exec.LookPath(needed); err != nil && os.Getenv("CI") == "" {
+			t.Skipf("NOT RUN: there is no %s", needed)
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+	program := filepath.Join(t.TempDir(), "ifmatch")
+	run(t, exec.CommandContext(t.Context(), "go", "build", "-o", program, "ifmatch"))
+	install := exec.CommandContext(t.Context(), "npm", "ci", "--no-audit", "--no-fund", "--loglevel=error")
+	install.Dir = "test"
+	run(t, install)
+	for _, name := range []string{"compare", "swaps"} {
+		t.Run(name, func(t *testing.T) {
+			cmd := exec.CommandContext(t.Context(), "node", "test/site/"+name+".mjs")
+			cmd.Env = append(os.Environ(), "IFMATCH="+program)
+			out, err := cmd.CombinedOutput()
+			t.Logf("%s\n", out)
+			if err != nil {
+				t.Errorf("%s: %v", cmd, err)
+			}
+		})
+	}
+}
