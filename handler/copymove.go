@@ -225,8 +225,8 @@ func (a *asking) version(asked versions.Asked) (v tree.Version, hashed bool, err
 	return v, hashed, err
 }
 
-// Latest returns the change that made the version that is there, under the rights that the versions before it need. One
-// that moved a collection above tells nothing of who has made its members.
+// Latest returns the change that made the version that is there, under the rights that the versions before it need. A
+// change that moved a collection above tells nothing of the makers of its members.
 func (a *asking) Latest() (tree.Change, error) {
 	if a.s.feed == nil {
 		return tree.Change{}, tree.ErrUnsupported
