@@ -23,17 +23,7 @@ import (
 func printBanner(
 	w io.Writer, log *slog.Logger, cfg Config, addr net.Addr, able capabilities, doubts []string,
 ) {
-	dir := "memory"
-	if len(cfg.Shares) > 0 {
-		dir = fmt.Sprintf("%d shares", len(cfg.Shares))
-	} else if cfg.Database != "" {
-		dir = "a database"
-	} else if !cfg.Memory {
-		dir = cfg.Dir
-		if abs, err := filepath.Abs(cfg.Dir); err == nil {
-			dir = abs
-		}
-	}
+	dir := servedName(cfg)
 	local := localURL(cfg, addr)
 	var b strings.Builder
 	fmt.Fprintf(&b, "ifmatch: serving %s at %s\n", dir, local)
@@ -81,17 +71,38 @@ func printBanner(
 	io.WriteString(w, b.String())
 	if cfg.LogJSON {
 		log.Info("serving", "dir", dir, "url", public, "disk", disk, "writes", writes)
-		for _, one := range siteLines(cfg, addr) {
-			log.Info("site", "text", one)
+		logBanner(log, cfg, addr, warnings)
+	}
+}
+
+// servedName says in a few words what is served.
+func servedName(cfg Config) string {
+	switch {
+	case len(cfg.Shares) > 0:
+		return fmt.Sprintf("%d shares", len(cfg.Shares))
+	case cfg.Database != "":
+		return "a database"
+	case cfg.Memory:
+		return "memory"
+	}
+	if abs, err := filepath.Abs(cfg.Dir); err == nil {
+		return abs
+	}
+	return cfg.Dir
+}
+
+// logBanner writes the sites, the open parts and the warnings of the banner to a log for programs.
+func logBanner(log *slog.Logger, cfg Config, addr net.Addr, warnings []string) {
+	for _, one := range siteLines(cfg, addr) {
+		log.Info("site", "text", one)
+	}
+	if cfg.Authority != nil {
+		for _, open := range openTo(cfg.Authority) {
+			log.Info(strings.TrimSuffix(open[0], ":"), "text", open[1])
 		}
-		if cfg.Authority != nil {
-			for _, open := range openTo(cfg.Authority) {
-				log.Info(strings.TrimSuffix(open[0], ":"), "text", open[1])
-			}
-		}
-		for _, warning := range warnings {
-			log.Warn(warning)
-		}
+	}
+	for _, warning := range warnings {
+		log.Warn(warning)
 	}
 }
 

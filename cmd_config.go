@@ -16,6 +16,7 @@ import (
 
 	"ifmatch/auth"
 	"ifmatch/internal/duration"
+	"ifmatch/internal/manual"
 	"ifmatch/settings"
 )
 
@@ -148,17 +149,7 @@ func showConfig(c *cli.Context) error {
 			show(name, settingOf(c, f), origin.of(name, file))
 		}
 	}
-	for _, share := range cfg.Shares {
-		fmt.Fprintf(&all, "\n[[%s]]\n", settings.ShareTable)
-		show("path", "/"+share.Path, origin.file(file))
-		show(settings.DirKey, share.Dir, origin.file(file))
-	}
-	for _, one := range cfg.Quotas {
-		fmt.Fprintf(&all, "\n[[%s]]\n", settings.QuotaTable)
-		show("path", one.Path, origin.file(file))
-		show("size", strconv.FormatInt(one.Max, 10)+"B", origin.file(file))
-		show("history", one.History, origin.file(file))
-	}
+	showTables(&all, cfg, func(name string, value any) { show(name, value, origin.file(file)) })
 	if len(file.Sites) > 0 {
 		text, failed := toml.Marshal(file.SiteTables())
 		err = errors.Join(err, failed)
@@ -171,6 +162,21 @@ func showConfig(c *cli.Context) error {
 		_, err = io.WriteString(c.App.Writer, strings.TrimPrefix(all.String(), "\n"))
 	}
 	return err
+}
+
+// showTables shows the shares and the quotas of a configuration.
+func showTables(all *strings.Builder, cfg Config, show func(name string, value any)) {
+	for _, share := range cfg.Shares {
+		fmt.Fprintf(all, "\n[[%s]]\n", settings.ShareTable)
+		show("path", "/"+share.Path)
+		show(settings.DirKey, share.Dir)
+	}
+	for _, one := range cfg.Quotas {
+		fmt.Fprintf(all, "\n[[%s]]\n", settings.QuotaTable)
+		show("path", one.Path)
+		show("size", strconv.FormatInt(one.Max, 10)+"B")
+		show("history", one.History)
+	}
 }
 
 // origins are where settings come from.
@@ -293,4 +299,34 @@ func settingOf(c *cli.Context, f cli.Flag) any {
 		return duration.Short(c.Duration(name))
 	}
 	return c.String(name)
+}
+
+// generateCommands print the manual page and the completion scripts, which are made of the program's own help.
+func generateCommands(misused cli.OnUsageErrorFunc) []*cli.Command {
+	return []*cli.Command{
+		{
+			Name: "man", Usage: "print the manual page ifmatch(1)", OnUsageError: misused,
+			Action: func(c *cli.Context) error {
+				if c.Args().Present() {
+					return usagef("ifmatch man takes no argument: leave out %q", c.Args().First())
+				}
+				manual.Write(c.App.Writer, c.App)
+				return nil
+			},
+		},
+		{
+			Name: manual.CompletionName, Usage: "print a completion script for a shell: bash, zsh or fish", ArgsUsage: "SHELL",
+			OnUsageError: misused,
+			Action: func(c *cli.Context) error {
+				write, known := map[string]func(io.Writer, *cli.App){
+					"bash": manual.Bash, "zsh": manual.Zsh, "fish": manual.Fish,
+				}[c.Args().First()]
+				if !known || c.NArg() != 1 {
+					return usagef("ifmatch completion: name one shell: bash, zsh or fish")
+				}
+				write(c.App.Writer, c.App)
+				return nil
+			},
+		},
+	}
 }

@@ -191,18 +191,6 @@ func serveDir(
 	return errors.Join(stopped, bounded.Close())
 }
 
-// loadCertificate returns nil if the server speaks plain HTTP.
-func loadCertificate(cfg Config) (*certificate.Certificate, error) {
-	if cfg.TLSCert == "" {
-		return nil, nil
-	}
-	c, err := certificate.Load(cfg.TLSCert, cfg.TLSKey)
-	if err != nil {
-		return nil, fmt.Errorf("--tls-cert and --tls-key cannot be used: %w", err)
-	}
-	return c, nil
-}
-
 // openLog opens the log. Lines of requests may be written a second later than others: cfg.Requests is set.
 func openLog(cfg *Config, stderr io.Writer) (*logwriter.Writer, *slog.Logger) {
 	signal.Ignore(syscall.SIGPIPE) // a closed log must not end the server: see package logwriter

@@ -1,7 +1,7 @@
 // Ifmatch serves a directory over WebDAV, with writes that cannot lose an update.
 //
-// Each command has a file, such as cmd_serve.go. Flags are in flags.go, their values in config.go. Only backend.go names
-// the packages of the store.
+// Each command has a file, such as cmd_serve.go. Flags are in flags.go, their values in config.go. Only backend.go and
+// backend_state.go name the packages of the store.
 package main
 
 import (

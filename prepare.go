@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/url"
 	"os"
@@ -191,4 +192,16 @@ func (cfg *Config) siteURLs(addr net.Addr) (all []*url.URL) {
 		all = append(all, u)
 	}
 	return all
+}
+
+// loadCertificate returns nil if the server speaks plain HTTP.
+func loadCertificate(cfg Config) (*certificate.Certificate, error) {
+	if cfg.TLSCert == "" {
+		return nil, nil
+	}
+	c, err := certificate.Load(cfg.TLSCert, cfg.TLSKey)
+	if err != nil {
+		return nil, fmt.Errorf("--tls-cert and --tls-key cannot be used: %w", err)
+	}
+	return c, nil
 }

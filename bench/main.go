@@ -2,7 +2,7 @@
 // after a warm start, which files it hashes again, how fast it hashes all files in comparison with a plain sha256sum of
 // the same tree, how much memory it takes by the operating system's count, and how many watches. It prints a table in
 // Markdown. bench/README.md tells how to run it. With "compare" as its first argument, it measures the server beside
-// other servers instead (package bench/compare).
+// other servers instead (package bench/compare). With "scale", it measures large collections and many connections.
 //
 // Times depend on the machine and on its other work. So the table has ratios if the same run has a measure to compare a
 // time with, and no time makes the run fail. A file that is hashed again does not depend on times, and makes Bench exit
@@ -27,8 +27,12 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if len(os.Args) > 1 && os.Args[1] == "compare" {
-		if err := compare.Main(ctx, os.Args[2:], os.Stdout, os.Stderr); err != nil && !errors.Is(err, flag.ErrHelp) {
+	if len(os.Args) > 1 && (os.Args[1] == "compare" || os.Args[1] == "scale") {
+		do := scaleMain
+		if os.Args[1] == "compare" {
+			do = func(ctx context.Context, args []string) error { return compare.Main(ctx, args, os.Stdout, os.Stderr) }
+		}
+		if err := do(ctx, os.Args[2:]); err != nil && !errors.Is(err, flag.ErrHelp) {
 			fmt.Fprintln(os.Stderr, "bench:", err)
 			os.Exit(1)
 		}

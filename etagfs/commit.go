@@ -1,6 +1,7 @@
 package etagfs
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	iofs "io/fs"
@@ -8,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"ifmatch/etagfs/hashing"
 	"ifmatch/etagfs/index"
 	"ifmatch/fs"
 	"ifmatch/tree"
@@ -279,4 +281,31 @@ func (t *transaction) givingWay(name string, seen fs.Info) (gone func()) {
 			s.index.Put(now.Fingerprint, k)
 		}
 	}
+}
+
+// isThere returns the fingerprint of the version that was looked at, if that version has this content, and the zero
+// value otherwise. It hashes a file of the same size, unless a program has the file open for writing: a look might not
+// show the bytes that such a program writes later.
+//
+// If other writers wait (alone), a file that is not small is not hashed, and counts as other content.
+func (s *Store) isThere(
+	ctx context.Context, name string, info fs.Info, tag tree.ETag, size int64, alone bool,
+) fs.Fingerprint {
+	if info.Kind != fs.Regular || info.Size != size || info.Inode == 0 {
+		return fs.Fingerprint{}
+	}
+	have, known := s.index.Tag(info.Fingerprint)
+	if !known && alone && size > copyAlone {
+		return fs.Fingerprint{}
+	}
+	if !known {
+		var err error
+		if info, have, err = s.hasher.Hash(ctx, name, hashing.How{Rounds: 1, Alone: true}); err != nil {
+			return fs.Fingerprint{}
+		}
+	}
+	if have != tag {
+		return fs.Fingerprint{}
+	}
+	return info.Fingerprint
 }

@@ -46,7 +46,9 @@ type upload struct {
 // beside its content stays too. The condition decides all the same. Put knows that the content is the same by a tag
 // that was known, or hashed, before the transaction, and by a look inside the transaction that finds the version with
 // that tag. So Put hashes nothing under the lock.
-func (s *Store) Put(ctx context.Context, name string, body io.Reader, opts tree.PutOptions, cond tree.Condition) (tree.State, bool, error) {
+func (s *Store) Put(
+	ctx context.Context, name string, body io.Reader, opts tree.PutOptions, cond tree.Condition,
+) (tree.State, bool, error) {
 	if s.fs.ReadOnly() {
 		return tree.State{}, false, tree.ErrReadOnly
 	}
@@ -136,7 +138,7 @@ func (u *upload) stage(ctx context.Context, body io.Reader, cond tree.Condition)
 	if err != nil {
 		return stagingFailed(err)
 	}
-	body, kept := s.keepWhileReading(body, opts.Length)
+	body, kept := s.keepWhileReading(u.staged, body, opts.Length)
 	if u.sums, u.size, err = stageBody(ctx, u.staged, body, opts.Length, opts.Hashes...); err != nil {
 		return failure.Of(err)
 	}
@@ -339,7 +341,9 @@ func stagingFailed(err error) error {
 
 // stageBody writes a body to a staged file. It returns the hashes of the body (the SHA-256 and the other requested
 // hashes) and its size in bytes.
-func stageBody(ctx context.Context, staged *fs.Staged, body io.Reader, length int64, others ...crypto.Hash) (tree.Sums, int64, error) {
+func stageBody(
+	ctx context.Context, staged *fs.Staged, body io.Reader, length int64, others ...crypto.Hash,
+) (tree.Sums, int64, error) {
 	hashes := map[crypto.Hash]hash.Hash{crypto.SHA256: sha256.New()}
 	for _, h := range others {
 		hashes[h] = h.New()
@@ -372,31 +376,4 @@ func isNot(length, announced int64) error {
 		return fmt.Errorf("it has more than the %d bytes that were announced", announced)
 	}
 	return fmt.Errorf("it has %d bytes, and %d were announced", length, announced)
-}
-
-// isThere returns the fingerprint of the version that was looked at, if that version has this content, and the zero
-// value otherwise. It hashes a file of the same size, unless a program has the file open for writing: a look might not
-// show the bytes that such a program writes later.
-//
-// If other writers wait (alone), a file that is not small is not hashed, and counts as other content.
-func (s *Store) isThere(
-	ctx context.Context, name string, info fs.Info, tag tree.ETag, size int64, alone bool,
-) fs.Fingerprint {
-	if info.Kind != fs.Regular || info.Size != size || info.Inode == 0 {
-		return fs.Fingerprint{}
-	}
-	have, known := s.index.Tag(info.Fingerprint)
-	if !known && alone && size > copyAlone {
-		return fs.Fingerprint{}
-	}
-	if !known {
-		var err error
-		if info, have, err = s.hasher.Hash(ctx, name, hashing.How{Rounds: 1, Alone: true}); err != nil {
-			return fs.Fingerprint{}
-		}
-	}
-	if have != tag {
-		return fs.Fingerprint{}
-	}
-	return info.Fingerprint
 }

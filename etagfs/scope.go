@@ -54,6 +54,9 @@ func (s *Store) widen(scope *fs.Scope, lacks []*fs.NotHeldError) error {
 
 // lack notes that a commit lacks the lock of a volume, if an error says so, and returns the error.
 func (v *view) lack(err error) error {
+	if err == nil {
+		return nil
+	}
 	if lacks := new(fs.NotHeldError); errors.As(err, &lacks) {
 		v.lacks = append(v.lacks, lacks)
 	}

@@ -45,7 +45,11 @@ func (s *Store) mayKeep(info fs.Info) bool {
 	if info.Size > maxBody || info.Kind != fs.Regular || info.Device != s.root.device || info.Mount != s.root.mount {
 		return false
 	}
-	able := s.fs.AbilitiesOf(info)
+	return showAll(s.fs.AbilitiesOf(info))
+}
+
+// showAll reports whether a file system shows each change of a content in the look at the file.
+func showAll(able fs.Abilities) bool {
 	return able.Leases && able.FineTimes && able.Mappings && !able.Exclusive
 }
 
@@ -84,10 +88,12 @@ func (s *Store) keepBody(f *fs.File, info fs.Info, tag tree.ETag) (content small
 	return smallContent{data}, true
 }
 
-// keepWhileReading returns a body that also keeps in memory what is read of it, if the body is announced to be small.
-// kept returns that after the body was read.
-func (s *Store) keepWhileReading(body io.Reader, length int64) (reading io.Reader, kept func() []byte) {
-	if length < 0 || length > maxBody || !s.index.KeepsBodies() {
+// keepWhileReading returns the body of a staged file that also keeps in memory what is read of it, if the body is
+// announced to be small, and may be kept. kept returns that after the body was read.
+func (s *Store) keepWhileReading(
+	staged *fs.Staged, body io.Reader, length int64,
+) (reading io.Reader, kept func() []byte) {
+	if length < 0 || length > maxBody || !s.index.KeepsBodies() || !showAll(staged.Abilities()) {
 		return body, func() []byte { return nil }
 	}
 	k := bytes.NewBuffer(make([]byte, 0, length))

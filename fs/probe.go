@@ -12,7 +12,8 @@ import (
 // takes a millisecond.
 const timeRounds = 64
 
-// Probe implements [volumes.Above]: it tries the capabilities of the file system in the staging directory of this process.
+// Probe implements [volumes.Above]: it tries the capabilities of the file system in the staging directory of this
+// process.
 func (v *volume) Probe() (Abilities, error) {
 	var a Abilities
 	if v.calls.IsInMemory() {

@@ -1,18 +1,24 @@
 package handler
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/netip"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	"ifmatch/auth"
+	"ifmatch/handler/bylink"
 	"ifmatch/handler/exchange"
+	"ifmatch/handler/precondition"
 	"ifmatch/limit"
 	"ifmatch/tree"
+	"ifmatch/uploads"
 )
 
 // The number of requests that run at once is limited, in all and for each client, by the resource that they hold: an
@@ -166,4 +172,158 @@ func (w *meteredWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 // clientText returns the client of a request as logs name it.
 func (s *server) clientText(r *http.Request) string {
 	return auth.AddressText(s.TrustedProxies.Client(r))
+}
+
+func (s *server) serve(w http.ResponseWriter, hr *http.Request) {
+	r := newRequest(hr)
+	r.site = s.siteOf(hr)
+	if r.byLink = s.linkOf(r); r.byLink != nil {
+		w = bylink.NewWriter(w)
+	}
+	defer r.endTurn()
+	s.identity(w, r)
+	err := s.identify(w, r)
+	if err == nil {
+		err = s.dispatch(w, r)
+	}
+	s.audit(w, r, err)
+	if err == nil && r.gaveWay() && exchange.IsCut(w) {
+		// the answer is complete, but its deadlines have passed and the connection cannot be used further
+		cutOff(w, errGaveWay)
+	}
+	if err == nil {
+		return
+	}
+	if r.Method == http.MethodPut && r.granted { // else the store must not be asked about the name
+		defer s.putFailed(r)()
+	} else if r.Method == http.MethodPut {
+		s.putRefused(r)
+	}
+	switch {
+	case !r.gaveWay():
+	case exchange.IsCut(w):
+		cutOff(w, fmt.Errorf("%w: %w", errGaveWay, err))
+	case !errors.Is(err, tree.ErrUnsure):
+		err = fmt.Errorf("%w: %v", errGaveWay, err) // every error is a consequence of that
+	}
+	s.fail(w, r, r.ofLink(s.preferCondition(r, err)))
+	r.leave() // the rest of the body needs no turn
+	exchange.Settle(w)
+}
+
+func (s *server) dispatch(w http.ResponseWriter, r *request) error {
+	if r.site == nil && r.RequestURI == "*" && r.Method == "OPTIONS" {
+		return s.options(w, r)
+	}
+	if strings.Contains(r.RequestURI, "#") {
+		return &statusError{status: http.StatusBadRequest, detail: "a request has no fragment (RFC 9112 §3.2.1)"}
+	}
+	if status := exchange.CheckCoding(r.Request); status != 0 {
+		return &statusError{status: status,
+			detail: "HTTP/1.0 has no Transfer-Encoding; send a Content-Length alone; nothing has changed"}
+	}
+	if r.site != nil {
+		return s.serveSite(w, r)
+	}
+	var err error
+	r.name, r.slash, err = s.locate(pathOf(r.URL))
+	if errors.Is(err, errAbove) {
+		return s.above(w, r)
+	}
+	if err != nil {
+		return err
+	}
+	if serve, rest, ok := ownAddresses.Find(r.name); ok {
+		return serve(s, w, r, rest)
+	}
+	if s.uploads != nil && uploads.IsCreation(r.Request) {
+		return s.upload(w, r, "", false)
+	}
+	m, known := methods[r.Method]
+	if err := s.spelled(r, known); err != nil {
+		return err
+	}
+	r.granted = known
+	if !known || s.NoLocks && (r.Method == "LOCK" || r.Method == "UNLOCK") {
+		why := ""
+		if known && !s.ReadOnly {
+			why = "this server takes no WebDAV locks (--no-locks)"
+		}
+		return s.notAllowed(r, why)
+	}
+	if m.writes && s.ReadOnly {
+		return tree.ErrReadOnly
+	}
+	if err := s.parseConditions(r); err != nil {
+		return err
+	}
+	if w, err = s.takeTurn(w, r, s.poolOf(r.Method)); err != nil {
+		return err
+	}
+	if s.TagWait > 0 && !r.needsTag() {
+		r.tagDeadline = time.Now().Add(s.TagWait)
+	}
+	return m.serve(s, w, r)
+}
+
+// spelled decides by the name of the request whether the request may go on, and finds the spelling that the name has.
+func (s *server) spelled(r *request, known bool) (err error) {
+	r.asked, r.noJunk = r.name, s.RefuseJunk
+	if err := s.admitted(r, known); err != nil {
+		return err
+	}
+	if r.name, err = s.spelledNow(r, r.asked); err != nil {
+		return r.hidden(r.asked, err)
+	}
+	if r.name != r.asked { // else it was decided
+		if err := r.allowed(&r.who.Access); err != nil && known {
+			return err
+		}
+	}
+	return nil
+}
+
+// parseConditions reads the conditions of the request, about the spelling of its name that was found.
+func (s *server) parseConditions(r *request) (err error) {
+	var tooLong error
+	r.cond, err = precondition.Parse(r.Header, s.Now(), r.name, s.tagged(r, &tooLong), s.matching(r.Request))
+	if err = cmp.Or(err, tooLong); err != nil {
+		return err
+	}
+	if reads := r.Method == http.MethodGet || r.Method == http.MethodHead; !reads || !r.cond.IsUnconditional() {
+		r.cond.Limit(r.sight()) // else it decides nothing
+	}
+	return r.mayCompare(&r.who.Access)
+}
+
+// admitted decides by names and rules alone whether the request may go on. The store has not been asked anything yet.
+func (s *server) admitted(r *request, known bool) error {
+	if s.askedToLogIn(r) {
+		return &deniedError{auth.Challenge}
+	}
+	if r.Method == "COPY" || r.Method == "MOVE" {
+		r.askedTo, r.toErr = s.askedDestination(r)
+		r.to = r.askedTo
+	}
+	if !known {
+		if !r.seen(r.asked) {
+			return s.notAllowed(r, "")
+		}
+		return nil
+	}
+	return r.allowed(&r.who.Access)
+}
+
+// matching returns how the tags in a request are compared.
+func (s *server) matching(r *http.Request) precondition.Matching {
+	if s.LooseETags || s.TrustedProxies.Sent(r) {
+		return precondition.Loose
+	}
+	return precondition.Strict
+}
+
+// needsTag reports whether a GET cannot be answered without the tag of the opened file.
+func (r *request) needsTag() bool {
+	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
+	return reads && (r.Header["If-Match"] != nil || r.Header["If"] != nil)
 }

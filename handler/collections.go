@@ -16,7 +16,6 @@ import (
 	"ifmatch/handler/autoindex"
 	"ifmatch/handler/bylink"
 	"ifmatch/handler/own"
-	"ifmatch/handler/precondition"
 	"ifmatch/handler/synctoken"
 	"ifmatch/tree"
 	"ifmatch/web"
@@ -380,50 +379,4 @@ func (a *asking) OpenVersion(id string) (tree.Content, tree.Version, error) {
 		return nil, tree.Version{}, tree.ErrNotExist
 	}
 	return content, v, nil
-}
-
-// Restore makes a version of the history that had the name of the request the current one again. The client says what
-// it has seen there, by If-Match or If-None-Match.
-func (a *asking) Restore(id string) error {
-	if a.r.cond.IsUnconditional() {
-		return &statusError{status: http.StatusPreconditionRequired,
-			detail: "send If-Match with the ETag that is there, or If-None-Match: *; nothing has changed"}
-	}
-	v, err := a.kept(id)
-	if err != nil {
-		return err
-	}
-	return a.restore(v, tree.RestoreOptions{})
-}
-
-// restore makes a version that had the name of the request the current one, under the condition of the request.
-func (a *asking) restore(v tree.Version, opts tree.RestoreOptions) error {
-	s, r := a.s, a.r
-	r.toCreate = []string{r.name}
-	check := s.requireCondition(r, r.check(func(v2 tree.View) error {
-		return r.mayRestore(v2, v.Collection)
-	}, precondition.Resource(r.name)), r.name)
-	state, created, err := s.Store.Restore(r.Context(), v.ID, r.name, opts, check)
-	if errors.Is(err, tree.ErrExist) && opts.NoOverwrite {
-		return s.exists(r, r.name)
-	}
-	if errors.Is(err, tree.ErrSame) {
-		return &statusError{status: http.StatusConflict, detail: "this version is there already; nothing has changed"}
-	}
-	if err != nil {
-		return err
-	}
-	s.written(r, r.name)
-	s.done(a.w, r, state, created)
-	return nil
-}
-
-// kept finds a version of the name of the request.
-func (a *asking) kept(id string) (tree.Version, error) {
-	for v, err := range a.Versions() {
-		if err != nil || v.ID == id && v.Name == a.r.name {
-			return v, err
-		}
-	}
-	return tree.Version{}, tree.ErrNotExist
 }

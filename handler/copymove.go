@@ -156,15 +156,7 @@ func (s *server) versionsAddress(w http.ResponseWriter, r *request, rest string)
 	case method == "PROPFIND":
 		return a.listVersions(asked, sent)
 	case method == "COPY":
-		v, _, err := a.version(asked)
-		if err != nil {
-			return err
-		}
-		replace, err := overwrite(sent)
-		if err != nil {
-			return err
-		}
-		return a.restore(v, tree.RestoreOptions{NoOverwrite: !replace})
+		return a.copyVersion(asked, sent)
 	case asked.ID != "":
 		return a.sendVersion(asked, sent)
 	}
@@ -177,6 +169,19 @@ func (s *server) versionsAddress(w http.ResponseWriter, r *request, rest string)
 		return nil
 	}
 	return versions.WriteJSON(to, latest, all, s.href)
+}
+
+// copyVersion copies an old version to the name that it had.
+func (a *asking) copyVersion(asked versions.Asked, sent http.Header) error {
+	v, _, err := a.version(asked)
+	if err != nil {
+		return err
+	}
+	replace, err := overwrite(sent)
+	if err != nil {
+		return err
+	}
+	return a.restore(v, tree.RestoreOptions{NoOverwrite: !replace})
 }
 
 // checkCopyOfVersion refuses a COPY to another name, and one whose condition is not about the Destination: fields such
@@ -220,8 +225,8 @@ func (a *asking) version(asked versions.Asked) (v tree.Version, hashed bool, err
 	return v, hashed, err
 }
 
-// Latest returns the change that made the version that is there, under the rights that the versions before it need. One
-// that moved a collection above tells nothing of who has made its members.
+// Latest returns the change that made the version that is there, under the rights that the versions before it need. A
+// change that moved a collection above tells nothing of the makers of its members.
 func (a *asking) Latest() (tree.Change, error) {
 	if a.s.feed == nil {
 		return tree.Change{}, tree.ErrUnsupported
@@ -346,4 +351,50 @@ func (a *asking) listVersions(asked versions.Asked, sent http.Header) error {
 		}
 	}
 	return l.close()
+}
+
+// Restore makes a version of the history that had the name of the request the current one again. The client says what
+// it has seen there, by If-Match or If-None-Match.
+func (a *asking) Restore(id string) error {
+	if a.r.cond.IsUnconditional() {
+		return &statusError{status: http.StatusPreconditionRequired,
+			detail: "send If-Match with the ETag that is there, or If-None-Match: *; nothing has changed"}
+	}
+	v, err := a.kept(id)
+	if err != nil {
+		return err
+	}
+	return a.restore(v, tree.RestoreOptions{})
+}
+
+// restore makes a version that had the name of the request the current one, under the condition of the request.
+func (a *asking) restore(v tree.Version, opts tree.RestoreOptions) error {
+	s, r := a.s, a.r
+	r.toCreate = []string{r.name}
+	check := s.requireCondition(r, r.check(func(v2 tree.View) error {
+		return r.mayRestore(v2, v.Collection)
+	}, precondition.Resource(r.name)), r.name)
+	state, created, err := s.Store.Restore(r.Context(), v.ID, r.name, opts, check)
+	if errors.Is(err, tree.ErrExist) && opts.NoOverwrite {
+		return s.exists(r, r.name)
+	}
+	if errors.Is(err, tree.ErrSame) {
+		return &statusError{status: http.StatusConflict, detail: "this version is there already; nothing has changed"}
+	}
+	if err != nil {
+		return err
+	}
+	s.written(r, r.name)
+	s.done(a.w, r, state, created)
+	return nil
+}
+
+// kept finds a version of the name of the request.
+func (a *asking) kept(id string) (tree.Version, error) {
+	for v, err := range a.Versions() {
+		if err != nil || v.ID == id && v.Name == a.r.name {
+			return v, err
+		}
+	}
+	return tree.Version{}, tree.ErrNotExist
 }

@@ -18,16 +18,20 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/net/webdav"
+
 	"ifmatch/auth"
 	"ifmatch/auth/session"
 	"ifmatch/handler/accesslog"
 	"ifmatch/handler/bylink"
+	"ifmatch/handler/davxml"
 	"ifmatch/handler/deleteguard"
 	"ifmatch/handler/digest"
 	"ifmatch/handler/events"
 	"ifmatch/handler/exchange"
 	"ifmatch/handler/origin"
 	"ifmatch/handler/precondition"
+	"ifmatch/handler/problem"
 	"ifmatch/handler/proxy"
 	"ifmatch/limit"
 	"ifmatch/links"
@@ -307,148 +311,80 @@ var methods = map[string]method{
 	"UNLOCK":    {(*server).unlock, true},
 }
 
-func (s *server) serve(w http.ResponseWriter, hr *http.Request) {
-	r := newRequest(hr)
-	r.site = s.siteOf(hr)
-	if r.byLink = s.linkOf(r); r.byLink != nil {
-		w = bylink.NewWriter(w)
-	}
-	defer r.endTurn()
-	s.identity(w, r)
-	err := s.identify(w, r)
-	if err == nil {
-		err = s.dispatch(w, r)
-	}
-	s.audit(w, r, err)
-	if err == nil && r.gaveWay() && exchange.IsCut(w) {
-		// the answer is complete, but its deadlines have passed and the connection cannot be used further
-		cutOff(w, errGaveWay)
-	}
-	if err == nil {
-		return
-	}
-	if r.Method == http.MethodPut && r.granted { // else the store must not be asked about the name
-		defer s.putFailed(r)()
-	} else if r.Method == http.MethodPut {
-		s.putRefused(r)
-	}
-	switch {
-	case !r.gaveWay():
-	case exchange.IsCut(w):
-		cutOff(w, fmt.Errorf("%w: %w", errGaveWay, err))
-	case !errors.Is(err, tree.ErrUnsure):
-		err = fmt.Errorf("%w: %v", errGaveWay, err) // every error is a consequence of that
-	}
-	s.fail(w, r, r.ofLink(s.preferCondition(r, err)))
-	r.leave() // the rest of the body needs no turn
-	exchange.Settle(w)
-}
-
-func (s *server) dispatch(w http.ResponseWriter, r *request) error {
-	if r.site == nil && r.RequestURI == "*" && r.Method == "OPTIONS" {
-		return s.options(w, r)
-	}
-	if strings.Contains(r.RequestURI, "#") {
-		return &statusError{status: http.StatusBadRequest, detail: "a request has no fragment (RFC 9112 §3.2.1)"}
-	}
-	if status := exchange.CheckCoding(r.Request); status != 0 {
-		return &statusError{status: status,
-			detail: "HTTP/1.0 has no Transfer-Encoding; send a Content-Length alone; nothing has changed"}
-	}
-	if r.site != nil {
-		return s.serveSite(w, r)
-	}
-	var err error
-	r.name, r.slash, err = s.locate(pathOf(r.URL))
-	if errors.Is(err, errAbove) {
-		return s.above(w, r)
-	}
-	if err != nil {
-		return err
-	}
-	if serve, rest, ok := ownAddresses.Find(r.name); ok {
-		return serve(s, w, r, rest)
-	}
-	if s.uploads != nil && uploads.IsCreation(r.Request) {
-		return s.upload(w, r, "", false)
-	}
-	r.asked, r.noJunk = r.name, s.RefuseJunk
-	m, known := methods[r.Method]
-	if err := s.admitted(r, known); err != nil {
-		return err
-	}
-	if r.name, err = s.spelledNow(r, r.asked); err != nil {
-		return r.hidden(r.asked, err)
-	}
-	if r.name != r.asked { // else it was decided
-		if err := r.allowed(&r.who.Access); err != nil && known {
+// options answers OPTIONS with the methods and the compliance classes for a name. It announces only what works,
+// because clients use what is announced.
+func (s *server) options(w http.ResponseWriter, r *request) error {
+	if r.cond != nil && r.Header["If"] != nil {
+		if err := s.Store.Try(r.Context(), r.condition(r.cond.IfOnly)); err != nil {
 			return err
 		}
 	}
-	r.granted = known
-	if !known || s.NoLocks && (r.Method == "LOCK" || r.Method == "UNLOCK") {
-		why := ""
-		if known && !s.ReadOnly {
-			why = "this server takes no WebDAV locks (--no-locks)"
-		}
-		return s.notAllowed(r, why)
-	}
-	if m.writes && s.ReadOnly {
-		return tree.ErrReadOnly
-	}
-	if err := s.parseConditions(r); err != nil {
-		return err
-	}
-	if w, err = s.takeTurn(w, r, s.poolOf(r.Method)); err != nil {
-		return err
-	}
-	if s.TagWait > 0 && !r.needsTag() {
-		r.tagDeadline = time.Now().Add(s.TagWait)
-	}
-	return m.serve(s, w, r)
+	h := w.Header()
+	h.Set("Allow", s.allow(r))
+	s.classes(h, r.mayLockIn(r.asked))
+	h.Set("Accept-Ranges", "bytes")
+	h.Set("Content-Length", "0")
+	w.WriteHeader(http.StatusOK)
+	return nil
 }
 
-// parseConditions reads the conditions of the request, about the spelling of its name that was found.
-func (s *server) parseConditions(r *request) (err error) {
-	var tooLong error
-	r.cond, err = precondition.Parse(r.Header, s.Now(), r.name, s.tagged(r, &tooLong), s.matching(r.Request))
-	if err = cmp.Or(err, tooLong); err != nil {
-		return err
+// classes sets the compliance classes (RFC 4918 §18). macOS writes only to servers with class 2.
+func (s *server) classes(h http.Header, mayLock bool) {
+	classes := "1, 2, 3"
+	if !s.locks() || !mayLock {
+		classes = "1, 3"
 	}
-	if reads := r.Method == http.MethodGet || r.Method == http.MethodHead; !reads || !r.cond.IsUnconditional() {
-		r.cond.Limit(r.sight()) // else it decides nothing
-	}
-	return r.mayCompare(&r.who.Access)
+	h.Set("DAV", classes)
+	h.Set("MS-Author-Via", "DAV") // without it, Office opens everything read-only
 }
 
-// admitted decides by names and rules alone whether the request may go on. The store has not been asked anything yet.
-func (s *server) admitted(r *request, known bool) error {
-	if s.askedToLogIn(r) {
-		return &deniedError{auth.Challenge}
-	}
-	if r.Method == "COPY" || r.Method == "MOVE" {
-		r.askedTo, r.toErr = s.askedDestination(r)
-		r.to = r.askedTo
-	}
-	if !known {
-		if !r.seen(r.asked) {
-			return s.notAllowed(r, "")
-		}
+// above answers for the paths above the served tree. Clients look there to find out what server it is.
+func (s *server) above(w http.ResponseWriter, r *request) error {
+	switch r.Method {
+	case http.MethodOptions:
+		s.classes(w.Header(), true)
+		w.Header().Set("Allow", "OPTIONS, PROPFIND")
+		w.Header().Set("Content-Length", "0")
+		w.WriteHeader(http.StatusOK)
 		return nil
+	case "PROPFIND":
+		return s.propfindAbove(w, r)
 	}
-	return r.allowed(&r.who.Access)
+	return errOutside
 }
 
-// matching returns how the tags in a request are compared.
-func (s *server) matching(r *http.Request) precondition.Matching {
-	if s.LooseETags || s.TrustedProxies.Sent(r) {
-		return precondition.Loose
+// propfindAbove shows a path above the served tree as a collection with one member: the next segment on the way to
+// the tree.
+func (s *server) propfindAbove(w http.ResponseWriter, r *request) error {
+	wanted, err := davxml.ReadPropfind(r.Body)
+	if err != nil {
+		return err
 	}
-	return precondition.Strict
-}
-
-// needsTag reports whether a GET cannot be answered without the tag of the opened file.
-func (r *request) needsTag() bool {
-	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
-	return reads && (r.Header["If-Match"] != nil || r.Header["If"] != nil)
+	deep, err := depthOf(r.Header, depthZero, depthOne, depthInfinity)
+	if err != nil {
+		return err
+	}
+	segments, _, err := splitPath(pathOf(r.URL))
+	if err != nil {
+		return err
+	}
+	shown := [][]string{segments}
+	if deep != depthZero {
+		shown = append(shown, s.prefix[:len(segments)+1])
+	}
+	w.Header().Set("Content-Type", problem.XMLType)
+	w.WriteHeader(webdav.StatusMulti)
+	m := davxml.NewMultistatus(w)
+	for _, path := range shown {
+		href := hrefOf(path, "", true)
+		base := ""
+		if len(path) > 0 {
+			base = path[len(path)-1]
+		}
+		if err := m.Response(href, pathPropstats(base, wanted)...); err != nil {
+			return nil // the client is gone
+		}
+	}
+	m.Close()
+	return nil
 }

@@ -14,22 +14,18 @@ import (
 	"ifmatch/auth"
 	"ifmatch/auth/session"
 	"ifmatch/handler/accesslog"
-	"ifmatch/handler/bylink"
 	"ifmatch/handler/deleteguard"
 	"ifmatch/handler/events"
 	"ifmatch/handler/login"
 	"ifmatch/handler/origin"
 	"ifmatch/handler/own"
-	"ifmatch/handler/precondition"
 	"ifmatch/handler/problem"
 	"ifmatch/handler/proxy"
 	"ifmatch/handler/synctoken"
 	"ifmatch/handler/versions"
 	"ifmatch/internal/excerpt"
-	"ifmatch/links"
 	"ifmatch/tree"
 	"ifmatch/web"
-	"ifmatch/wire"
 )
 
 // An asker is the principal that sends a request, and its rights by the rules that were in force when the request
@@ -268,17 +264,6 @@ func (a *asker) anonymous() bool {
 // withoutUsers returns an authority that knows no users, where each client may do everything.
 func withoutUsers() (*auth.Authority, error) { return auth.Open(auth.Options{}) }
 
-// reasonOf names the reason of a refused login, for counters.
-func reasonOf(e *auth.LoginError) string {
-	switch e.Reason {
-	case auth.TooMany:
-		return "too_many"
-	case auth.Busy:
-		return "busy"
-	}
-	return "wrong_password"
-}
-
 // isCurrent reports whether the login still counts, and gives the same rights as when the request came.
 func (a *asker) isCurrent() bool {
 	now, who := a.authority.Now(), a.Principal()
@@ -405,123 +390,4 @@ func (s *server) openListing(r *request, path string) (err error) {
 		}
 		return nil
 	}))
-}
-
-// linkOf returns the path below the address of share links, or nil if the request has another address.
-func (s *server) linkOf(r *request) *string {
-	if r.site != nil || !strings.Contains(r.URL.Path, own.Dir) { // most requests
-		return nil
-	}
-	name, _, err := s.locate(pathOf(r.URL))
-	if err != nil && !errors.Is(err, tree.ErrSegmentLong) {
-		return nil
-	}
-	rest, ok := strings.CutPrefix(name, own.Dir+"/"+linkAddress)
-	if !ok || rest != "" && rest[0] != '/' {
-		return nil
-	}
-	rest = strings.TrimPrefix(rest, "/")
-	return &rest
-}
-
-// usersWithLinks returns the users file beside which share links are, or "" if there are none. Where no user is known,
-// each client has all rights that a link could give.
-func (s *server) usersWithLinks() string {
-	if s.NoLinks {
-		return ""
-	}
-	return s.Auth.Now().UsersFile()
-}
-
-// identifyLink finds out by which link a request asks. A token that was never one, one that was revoked, one that has
-// expired, and one whose maker may not do it any more are answered alike: nothing is there.
-func (s *server) identifyLink(w http.ResponseWriter, r *request) error {
-	rules := s.Auth.Now()
-	who := &asker{authority: s.Auth, rules: rules, visit: s.visit(r.Request)}
-	who.Access = rules.Access(auth.Principal{Without: auth.All, Link: "unknown"})
-	r.asks(who)
-	token, _, _ := strings.Cut(*r.byLink, "/")
-	link, err := s.links.Find(token)
-	if err != nil || link == nil {
-		return cmp.Or(err, tree.ErrNotExist)
-	}
-	access := rules.Access(link.Principal())
-	if needed := link.Access.Effects() & (auth.Read | auth.Create); !access.Effects(link.Name()).Has(needed) {
-		return tree.ErrNotExist
-	}
-	answer, _ := wire.Inner[*bylink.Writer](w)
-	if link.Hash != "" {
-		answer.AsksFor(`Basic realm="ifmatch link ` + link.ID + `", charset="UTF-8"`)
-		given, err := rules.CheckPassword(r.Context(), &who.visit, auth.LinkSubject(link.ID), link.Hash)
-		if err == nil && !given {
-			err = &statusError{status: http.StatusUnauthorized,
-				detail: "this link has a password: log in with it, and with any name"}
-		}
-		if err != nil {
-			return err
-		}
-	}
-	who.Access = access
-	who.ended = func() bool { return !s.links.Has(link) }
-	r.asks(who)
-	r.link = link
-	principal := link.Principal()
-	accesslog.SetUser(w, principal.String())
-	r.ctx = tree.WithPrincipal(r.ctx, tree.Principal(principal.Name))
-	answer.EndsWith(func() bool {
-		now := who.now()
-		return !now.Effects(link.Name()).Has(auth.Read)
-	})
-	return nil
-}
-
-// linkHref returns the path of a name below the link of a request.
-func (s *server) linkHref(r *request, below string, collection bool) string {
-	token, _, _ := strings.Cut(*r.byLink, "/")
-	name := own.Dir + "/" + linkAddress + "/" + token
-	if below != "" {
-		name = tree.Join(name, below)
-	}
-	return s.href(name, collection)
-}
-
-// ofLink returns the failure to tell to a client that asks by a link. It tells nothing of where the link leads to, and of
-// no rules.
-func (r *request) ofLink(err error) error {
-	if r.link == nil {
-		return err
-	}
-	var (
-		denied *deniedError
-		failed *precondition.Failed
-		locked *tree.LockedError
-	)
-	switch {
-	case errors.As(err, &denied) && r.link.Access == links.Drop:
-		return errForbidden
-	case errors.As(err, &denied), errors.Is(err, tree.ErrNoParent), errors.Is(err, tree.ErrLink):
-		return tree.ErrNotExist
-	case errors.As(err, &failed) && r.link.Access == links.Drop:
-		return errTaken
-	case errors.As(err, &failed):
-		return &statusError{status: http.StatusPreconditionFailed, detail: "a condition is not true"}
-	case errors.As(err, &locked):
-		return &statusError{status: http.StatusLocked, detail: "it is locked; nothing has changed; try again later"}
-	case errors.Is(err, tree.ErrBadName):
-		return &statusError{status: http.StatusBadRequest, detail: "no file can have this name"}
-	}
-	return err
-}
-
-// withoutNullOrigin returns the request to be judged as one of a page. Pages of links are sent with "Referrer-Policy:
-// no-referrer", which makes browsers send "Origin: null" with their forms. A link has no rights of its visitor that a
-// page of another site could use, so this says nothing there.
-func (s *server) withoutNullOrigin(hr *http.Request) *http.Request {
-	if hr.Header.Get("Origin") != "null" || s.linkOf(newRequest(hr)) == nil {
-		return hr
-	}
-	judged := *hr
-	judged.Header = hr.Header.Clone()
-	judged.Header.Del("Origin")
-	return &judged
 }

@@ -234,3 +234,21 @@ func (r *request) holds(v tree.View, tokens []string, counts func(tree.Lock) boo
 	}
 	return tree.ErrNoLock
 }
+
+// visibleLocks returns the locks of a resource as the principal may see them. The owner of a lock, which may be long,
+// is rendered once and not for each covered member.
+func (t *propertyRenderer) visibleLocks(state *tree.State) []tree.Lock {
+	locks := slices.DeleteFunc(slices.Clone(state.Locks), func(l tree.Lock) bool { return !t.r.may(l.Root, auth.List) })
+	for i := range locks {
+		if state.Name != t.asked && locks[i].Root != state.Name {
+			locks[i].Owner = ""
+		}
+		if !t.r.who.MayUnlock(string(locks[i].Principal), locks[i].Root) {
+			locks[i].Token = ""
+		}
+	}
+	return locks
+}
+
+// rootHref returns the href of the root of a lock.
+func (s *server) rootHref(l tree.Lock) string { return s.href(l.Root, l.Collection) }

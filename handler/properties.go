@@ -358,21 +358,6 @@ func (t *propertyRenderer) count(state *tree.State) {
 	}
 }
 
-// visibleLocks returns the locks of a resource as the principal may see them. The owner of a lock, which may be long,
-// is rendered once and not for each covered member.
-func (t *propertyRenderer) visibleLocks(state *tree.State) []tree.Lock {
-	locks := slices.DeleteFunc(slices.Clone(state.Locks), func(l tree.Lock) bool { return !t.r.may(l.Root, auth.List) })
-	for i := range locks {
-		if state.Name != t.asked && locks[i].Root != state.Name {
-			locks[i].Owner = ""
-		}
-		if !t.r.who.MayUnlock(string(locks[i].Principal), locks[i].Root) {
-			locks[i].Token = ""
-		}
-	}
-	return locks
-}
-
 func (t *propertyRenderer) live(l *liveProperty, state *tree.State) (ok bool) {
 	if l.kept {
 		if p := propertyOf(state, l.name); p != nil {
@@ -406,9 +391,6 @@ func (t *propertyRenderer) value(l *liveProperty, state *tree.State) (b []byte, 
 	}
 	return l.value(t, t.buffer, state)
 }
-
-// rootHref returns the href of the root of a lock.
-func (s *server) rootHref(l tree.Lock) string { return s.href(l.Root, l.Collection) }
 
 // pathPropstats returns the properties of a collection of which only the name is known.
 func pathPropstats(base string, wanted davxml.Propfind) []webdav.Propstat {

@@ -191,10 +191,13 @@ func putOptions(r *request) (tree.PutOptions, error) {
 	return opts, err
 }
 
+// mtimeField is X-OC-Mtime as net/http spells it, which would be found out anew for each request.
+var mtimeField = http.CanonicalHeaderKey("X-OC-Mtime")
+
 // ocModified returns the time in X-OC-Mtime, with which sync clients keep the modification time of a file. It is zero
 // if the header is absent, or has a time that no file can have: a store would not keep that time either.
 func ocModified(h http.Header) (time.Time, error) {
-	value := h.Get("X-OC-Mtime")
+	value := h.Get(mtimeField)
 	if value == "" {
 		return time.Time{}, nil
 	}

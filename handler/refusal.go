@@ -243,3 +243,14 @@ func (s *server) represent(w http.ResponseWriter, r *request, failed *preconditi
 	s.send(w, r, http.StatusPreconditionFailed, contentType(&state), state.Size, send)
 	return true
 }
+
+// reasonOf names the reason of a refused login, for counters.
+func reasonOf(e *auth.LoginError) string {
+	switch e.Reason {
+	case auth.TooMany:
+		return "too_many"
+	case auth.Busy:
+		return "busy"
+	}
+	return "wrong_password"
+}

@@ -128,6 +128,13 @@ func (s *spy) Changes(ctx context.Context, since, until tree.Cursor) iter.Seq2[t
 	return s.Store.(tree.Feed).Changes(ctx, since, until)
 }
 
+func (s *spy) Latest(ctx context.Context, name string) (tree.Change, error) {
+	if err := s.say("Latest", name); err != nil {
+		return tree.Change{}, err
+	}
+	return s.Store.(tree.Feed).Latest(ctx, name)
+}
+
 // A fixture is two shares, a and b, and a third one, c, whose stores tests can spy on.
 type fixture struct {
 	*shares.Store

@@ -62,8 +62,8 @@ func (c Change) Brought(name string) bool {
 	return c.Deep() && (Below(name, c.Name) || c.From != "" && Below(name, c.From))
 }
 
-// A Maker finds the change that made what is at a name now, or took it away. It is given the changes of a store, the
-// latest first.
+// A Maker finds the change that made the present version of a name, or took it away. It is given the changes of a store,
+// the latest first.
 type Maker struct {
 	Name  string
 	Found Change // if Known

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -39,6 +40,7 @@ type answer struct {
 // CPU time for a small request than most servers, on the same processors.
 type conn struct {
 	addr string
+	tls  *tls.Config // nil: none
 	net  net.Conn
 	in   *bufio.Reader
 	out  bytes.Buffer
@@ -78,6 +80,9 @@ func (c *conn) once(m *message) (*answer, error) {
 		to, err := net.DialTimeout("tcp", c.addr, time.Second)
 		if err != nil {
 			return nil, err
+		}
+		if c.tls != nil {
+			to = tls.Client(to, c.tls)
 		}
 		c.net, c.in, c.used = to, bufio.NewReaderSize(to, 64<<10), false
 	}
@@ -145,7 +150,7 @@ func (c *conn) send(m *message) error {
 // connections returns n connections, which are kept from round to round.
 func (s *site) connections(n int) []*conn {
 	for len(s.conns) < n {
-		s.conns = append(s.conns, newConn(s.addr))
+		s.conns = append(s.conns, s.newConn())
 	}
 	return s.conns[:n]
 }

@@ -33,11 +33,12 @@ type comparison struct {
 	dir       string // holds the served directories, in memory if there is such a file system
 	disk      string // the same on a disk, for workloads that wait for it
 
-	work    string // where the programs and configurations are
-	ifmatch string // the program that is measured
-	self    string // this program
-	from    string // a report that is printed in place of a run
-	log     io.Writer
+	work        string // where the programs and configurations are
+	ifmatch     string // the program that is measured
+	self        string // this program
+	certificate certificate
+	from        string // a report that is printed in place of a run
+	log         io.Writer
 }
 
 // Main runs a comparison. args are those behind the name of the command. Tables go to stdout, progress to stderr.
@@ -116,9 +117,16 @@ func (c *comparison) run(ctx context.Context) (r *report, err error) {
 	if c.ifmatch == "" {
 		c.ifmatch = filepath.Join(c.work, "ifmatch-program")
 		build := exec.CommandContext(ctx, "go", "build", "-o", c.ifmatch, "ifmatch")
+		if c.scale != quickScale { // as releases are built
+			build = exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", c.ifmatch, "ifmatch")
+			build.Env = append(os.Environ(), "CGO_ENABLED=0")
+		}
 		if out, err := build.CombinedOutput(); err != nil {
 			return nil, fmt.Errorf("building the program (run this in its source tree): %w\n%s", err, out)
 		}
+	}
+	if c.certificate, err = makeCertificate(c.work); err != nil {
+		return nil, err
 	}
 	r = newReport(c)
 	r.Quick = c.scale == quickScale

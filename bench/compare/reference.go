@@ -17,10 +17,11 @@ import (
 )
 
 // serveReference is this program as one of the servers: "xnet" is golang.org/x/net/webdav as its documentation shows
-// it, and "bare" the least that net/http takes to answer a GET. args are its name, the directory and the address.
+// it, and "bare" the least that net/http takes to answer a GET. args are its name, the directory, the
+// address, and the files of a certificate.
 func serveReference(ctx context.Context, args []string) error {
-	if len(args) != 3 {
-		return errors.New("-serve takes xnet or bare, a directory and an address")
+	if len(args) != 5 {
+		return errors.New("-serve takes xnet or bare, a directory, an address, and two files for TLS or two empty names")
 	}
 	var h http.Handler
 	switch args[0] {
@@ -33,7 +34,11 @@ func serveReference(ctx context.Context, args []string) error {
 	}
 	server := &http.Server{Addr: args[2], Handler: h}
 	defer context.AfterFunc(ctx, func() { server.Close() })()
-	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
+	serve := server.ListenAndServe
+	if args[3] != "" {
+		serve = func() error { return server.ListenAndServeTLS(args[3], args[4]) }
+	}
+	if err := serve(); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return nil

@@ -32,35 +32,39 @@ type server struct {
 	build bool   // a build of this server, which takes its flags
 	none  bool   // takes part only where something is written
 	raw   bool   // no server: the system calls that a write takes
+	tls   bool   // knows how to serve with a certificate
 	path  string // of the program, when it was found
 }
 
 // values are for the templates of a server.
 type values struct {
 	Dir, State, Config, Addr, Port, Modules string
-	Root                                    bool // the comparison runs as root
+	Cert, Key                               string // empty: no TLS
+	Root                                    bool   // the comparison runs as root
 }
 
 var known = []*server{
-	{name: ours, program: "ours", ours: true, build: true, asks: []string{"--version"}, args: oursArgs("full")},
+	{name: ours, program: "ours", ours: true, build: true, tls: true, asks: []string{"--version"}, args: oursArgs("full")},
 	{name: oursNone, program: "ours", ours: true, build: true, none: true, args: oursArgs("none")},
-	{name: "nginx", program: "nginx", asks: []string{"-v"}, config: nginxConfig,
+	{name: "nginx", program: "nginx", tls: true, asks: []string{"-v"}, config: nginxConfig,
 		args: []string{"-c", "{{.Config}}", "-p", "{{.State}}", "-e", "{{.State}}/errors", "-g", "daemon off;"}},
 	{name: "lighttpd", program: "lighttpd", asks: []string{"-v"}, config: lighttpdConfig,
 		args: []string{"-D", "-f", "{{.Config}}"}},
 	{name: "apache", program: "apache2", asks: []string{"-v"}, config: apacheConfig,
 		args: []string{"-d", "{{.State}}", "-f", "{{.Config}}", "-DFOREGROUND"}},
-	{name: "xnet", program: "self", args: []string{"compare", "-serve", "xnet", "{{.Dir}}", "{{.Addr}}"}},
+	{name: "xnet", program: "self", tls: true,
+		args: []string{"compare", "-serve", "xnet", "{{.Dir}}", "{{.Addr}}", "{{.Cert}}", "{{.Key}}"}},
 	// It sees files of other programs only after minutes, so it cannot be asked for unseen ones.
 	{name: "rclone", program: "rclone", asks: []string{"version"},
 		args: []string{"serve", "webdav", "{{.Dir}}", "--addr", "{{.Addr}}"}, not: []string{"list-first", "first-byte"}},
 	{name: "hacdias", program: "webdav", asks: []string{"version"}, config: hacdiasConfig,
 		args: []string{"-c", "{{.Config}}"}},
 	{name: "caddy", program: "caddy", asks: []string{"version"}, config: caddyConfig,
-		only: []string{"get1k", "get64k", "get256m", "304"},
+		only: []string{"get1k", "get1k-disk", "get64k", "get256m", "304"},
 		args: []string{"run", "--adapter", "caddyfile", "--config", "{{.Config}}"}},
-	{name: "bare", program: "self", only: []string{"get1k", "get64k", "get256m", "304", "start"},
-		args: []string{"compare", "-serve", "bare", "{{.Dir}}", "{{.Addr}}"}},
+	{name: "bare", program: "self", tls: true,
+		only: []string{"get1k", "get1k-disk", "get1k-tls", "get1k-h2", "get64k", "get256m", "304", "start"},
+		args: []string{"compare", "-serve", "bare", "{{.Dir}}", "{{.Addr}}", "{{.Cert}}", "{{.Key}}"}},
 	{name: "raw", raw: true, only: []string{"durable-over"}},
 	{name: "raw3", raw: true, only: []string{"durable-over"}},
 }
@@ -86,8 +90,10 @@ http {
   uwsgi_temp_path {{.State}}/uwsgi;
   scgi_temp_path {{.State}}/scgi;
   server {
-    listen {{.Addr}};
-    root {{.Dir}};
+    listen {{.Addr}}{{if .Cert}} ssl http2{{end}};
+{{if .Cert}}    ssl_certificate {{.Cert}};
+    ssl_certificate_key {{.Key}};
+{{end}}    root {{.Dir}};
     location / {
       dav_methods PUT DELETE MKCOL COPY MOVE;
       dav_ext_methods PROPFIND OPTIONS;
@@ -161,7 +167,7 @@ func chooseServers(peers, builds string) (chosen []*server, err error) {
 		}
 		asks := []string{"--version"}
 		chosen = append(chosen,
-			&server{name: name, program: program, build: true, asks: asks, args: oursArgs("full")},
+			&server{name: name, program: program, build: true, tls: true, asks: asks, args: oursArgs("full")},
 			&server{name: name + " none", program: program, build: true, none: true, args: oursArgs("none")})
 	}
 	return chosen, nil
@@ -249,7 +255,7 @@ func (s *site) start(ctx context.Context) error {
 // answers waits until the server answers a request.
 func (s *site) answers(ctx context.Context) error {
 	for until := time.Now().Add(startTime); ; {
-		c := newConn(s.addr)
+		c := s.newConn()
 		_, err := c.do(&message{method: "GET", path: "/" + startName})
 		c.close()
 		switch {
@@ -272,6 +278,9 @@ func (s *site) arguments() (args []string, err error) {
 	}
 	v := values{Dir: s.dir, State: s.state, Config: filepath.Join(s.state, "config"), Addr: s.addr, Port: port,
 		Modules: moduleDirs[s.server.name], Root: os.Geteuid() == 0}
+	if s.workload.secure {
+		v.Cert, v.Key = s.certificate.cert, s.certificate.key
+	}
 	expand := func(text string) (string, error) {
 		var b strings.Builder
 		t, err := template.New("").Parse(text)

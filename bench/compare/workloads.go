@@ -13,6 +13,7 @@ type workload struct {
 	unit        unit
 	writes      bool     // ours takes part with --durability none, too
 	disk        bool     // on a disk, and with full durability alone
+	secure      bool     // over TLS
 	starts      bool     // the batch starts the server itself
 	flags       []string // of ours
 
@@ -63,6 +64,12 @@ const (
 var allWorkloads = []*workload{
 	{name: "get1k", title: "GET 1 KiB, 32 connections", unit: cpuEach,
 		fill: fillFiles(1<<10, 64), prepare: warm, batch: getFiles},
+	{name: "get1k-disk", title: "GET 1 KiB, on disk", unit: cpuEach, disk: true,
+		fill: fillFiles(1<<10, 64), prepare: warmUntilOld, batch: getFiles},
+	{name: "get1k-tls", title: "GET 1 KiB, TLS", unit: cpuEach, secure: true,
+		fill: fillFiles(1<<10, 64), prepare: warm, batch: getFiles},
+	{name: "get1k-h2", title: "GET 1 KiB, HTTP/2", unit: cpuEach, secure: true,
+		fill: fillFiles(1<<10, 64), prepare: warm, batch: getFilesHTTP2},
 	{name: "get64k", title: "GET 64 KiB, 32 connections", unit: cpuEach,
 		fill: fillFiles(64<<10, 16), prepare: warm, batch: getFiles},
 	{name: "get256m", title: "GET 256 MiB", unit: mibRate,
@@ -124,12 +131,15 @@ func (w *workload) has(s *server) bool {
 	case s.only != nil && !slices.Contains(s.only, w.name), slices.Contains(s.not, w.name):
 		return false
 	}
-	return w.writes || !s.none
+	return (w.writes || !s.none) && (s.tls || !w.secure)
 }
 
 func (w *workload) flagsOf(s *server) []string {
-	if s.build {
-		return w.flags
+	switch {
+	case !s.build:
+		return nil
+	case w.secure:
+		return append([]string{"--tls-cert", "{{.Cert}}", "--tls-key", "{{.Key}}"}, w.flags...)
 	}
-	return nil
+	return w.flags
 }

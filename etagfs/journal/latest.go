@@ -12,7 +12,7 @@ import (
 	"ifmatch/tree"
 )
 
-// Latest returns the change that made what is at a name now, or took it away, by the changes that are shown: see
+// Latest returns the change that made the present version of a name, or took it away, by the changes that are shown: see
 // [tree.Maker]. It reads the files from their end, all of them at the most. It fails with [tree.ErrNotExist] if none of
 // the changes is one of that name.
 func (j *Journal) Latest(ctx context.Context, name string) (tree.Change, error) {

@@ -1,11 +1,18 @@
 // Package sharedsync lets commits that sync the same file or directory at the same time share one sync.
 //
 // A sync puts on the disk every change that was made before it began. So a commit that comes while a sync is under way
-// waits for the end of that one, and then for the next one. Of all commits that wait, one makes the next sync, and it
+// waits for the end of that one, a second at most, and then for the next one. Of all commits that wait, one makes the next sync, and it
 // does for all of them. A commit that comes alone makes its sync at once, with no delay.
 package sharedsync
 
-import "sync"
+import (
+	"sync"
+	"time"
+)
+
+// patience bounds the wait for the sync that is under way. That one may be of a disk that hangs, and whose directory has
+// given its name to another one since.
+const patience = time.Second
 
 // Syncs are the syncs that are under way. An ID says which file it is that has a name. The zero value is ready to use.
 type Syncs[ID comparable] struct {
@@ -49,9 +56,7 @@ func (s *Syncs[ID]) Do(name string, identify func() (ID, error), do func() error
 	case b == nil:
 		return do()
 	case leads:
-		if before != nil {
-			<-before
-		}
+		waitFor(before)
 		return s.run(name, s.promote(name, b), b, do)
 	}
 	<-b.done
@@ -59,6 +64,19 @@ func (s *Syncs[ID]) Do(name string, identify func() (ID, error), do func() error
 		return do()
 	}
 	return nil
+}
+
+// waitFor waits for the end of a sync, if there is one, with patience.
+func waitFor(ended chan struct{}) {
+	if ended == nil {
+		return
+	}
+	enough := time.NewTimer(patience)
+	defer enough.Stop()
+	select {
+	case <-ended:
+	case <-enough.C:
+	}
 }
 
 // begin returns the line of a name if no sync of it was under way. busy reports whether one was that can be shared.
@@ -117,7 +135,7 @@ func (s *Syncs[ID]) run(name string, l *line[ID], b *batch[ID], do func() error)
 	if err != nil {
 		s.failed = true
 	}
-	if l.next == nil {
+	if l.next == nil && s.lines[name] == l {
 		delete(s.lines, name)
 	}
 	b.err = err

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 )
 
 // A disk makes syncs that end when the test lets them.
@@ -117,6 +118,32 @@ func TestAFailedSyncIsNotShared(t *testing.T) {
 		for _, r := range all {
 			d.let <- nil
 			<-r
+		}
+	})
+}
+
+// TestNoSyncWaitsForOneThatHangs: a sync that does not end keeps no other commit from its own for longer than a second.
+func TestNoSyncWaitsForOneThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &disk{let: make(chan error)}
+		hangs := make(chan error)
+		go d.Do("dir", nil, func() error { return <-hangs })
+		synctest.Wait()
+		began := time.Now()
+		second, third := d.commit("dir", 2), d.commit("dir", 2)
+		time.Sleep(patience)
+		synctest.Wait()
+		if n := d.begun.Load(); n != 1 {
+			t.Fatalf("%d syncs have begun beside the one that hangs, not 1", n)
+		}
+		d.let <- nil
+		if err := errors.Join(<-second, <-third); err != nil || time.Since(began) > patience {
+			t.Fatalf("after %v: %v", time.Since(began), err)
+		}
+		hangs <- nil
+		synctest.Wait()
+		if len(d.lines) != 0 {
+			t.Fatalf("%d lines are left", len(d.lines))
 		}
 	})
 }

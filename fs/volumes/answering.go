@@ -10,8 +10,8 @@ import (
 const answerPatience = 2 * time.Second
 
 // questions are the questions to mounted file systems that are not answered yet, by the name of a directory. A question
-// may stay open for as long as a disk does not answer. A tree does not ask the question again until then, so there is one
-// for each directory.
+// may stay open for as long as a disk does not answer. A tree does not ask the question again until then, so there is
+// one for each directory.
 type questions struct {
 	mu   sync.Mutex
 	open map[string]chan struct{} // closed with the answer

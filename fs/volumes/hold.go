@@ -69,8 +69,9 @@ func (sc *Scope) Add(e *NotHeldError) {
 	}
 }
 
-// Hold takes the locks of the volumes that a commit is about. It waits ten seconds at most, as [Tree.Lock] does. Volumes
-// that the commit is the first to use are made ready before. turn, if not nil, is the turn that the caller has taken.
+// Hold takes the locks of the volumes that a commit is about. It waits ten seconds at most, as [Tree.Lock] does.
+// Volumes that the commit is the first to use are made ready before. turn, if not nil, is the turn that the caller has
+// taken.
 func (s *Tree) Hold(ctx context.Context, scope Scope, turn *Turn) (*Hold, error) {
 	late := time.Now().Add(lockPatience)
 	if turn == nil && len(*s.below.Load()) == 0 && len(s.unknown()) == 0 { // nearly always

@@ -227,10 +227,10 @@ const (
 )
 
 // Lock takes the lock of commits on the root's file system, which also guards the state that all volumes share: the
-// journal, the WebDAV locks and the other files of [Tree.WriteState] and [Tree.AppendState]. The lock excludes the other
-// callers of this tree. It also excludes all other processes that serve the directory, if the file system below supports
-// locks. Lock waits ten seconds at most, and then fails with ErrBusy. If the last holder has left a move half done,
-// Lock finishes that move first. See [MoveNote].
+// journal, the WebDAV locks and the other files of [Tree.WriteState] and [Tree.AppendState]. The lock excludes the
+// other callers of this tree. It also excludes all other processes that serve the directory, if the file system below
+// supports locks. Lock waits ten seconds at most, and then fails with ErrBusy. If the last holder has left a move half
+// done, Lock finishes that move first. See [MoveNote].
 //
 // A commit takes the locks of all volumes that it is about ([Tree.Hold]). A caller of Lock must make no call on another
 // file system than the root's until it has called unlock.
@@ -336,8 +336,8 @@ type claim struct {
 	sure bool  // what another process does to that time is seen at once
 }
 
-// IsClaimed reports whether no other process has called Claim since this tree did so, as far as that is certain. It must
-// be called under [Tree.Lock]. It makes no system call.
+// IsClaimed reports whether no other process has called Claim since this tree did so, as far as that is certain. It
+// must be called under [Tree.Lock]. It makes no system call.
 func (s *Tree) IsClaimed() bool { return s.claim.sure && s.claim.time == s.RootLock.time }
 
 // Claim tells other processes that this one is about to write what they share under the lock, so that they look at it

@@ -134,7 +134,8 @@ func (s *Tree) Changing(name string) (end func()) {
 	return together(s.MayHold(Local(name)), (*sequence).rename)
 }
 
-// IsChanging reports whether a commit is under way on a volume on which a name may be, so that readers of the name wait.
+// IsChanging reports whether a commit is under way on a volume on which a name may be, so that readers of the name
+// wait.
 func (s *Tree) IsChanging(name string) bool {
 	return slices.ContainsFunc(s.MayHold(Local(name)), func(v *Volume) bool { return v.names.number.Load()%2 != 0 })
 }

@@ -123,8 +123,8 @@ func (s *Tree) MayShorten(dir string) bool {
 // maxListed bounds how many members of a directory are read to find the spelling of a name there.
 const maxListed = 10_000
 
-// MayBeOne reports whether two looks may have seen one file by two spellings of its name. If not, [Tree.SameName] of two
-// different names asks the file system nothing.
+// MayBeOne reports whether two looks may have seen one file by two spellings of its name. If not, [Tree.SameName] of
+// two different names asks the file system nothing.
 func MayBeOne(a, b Info) bool {
 	return a.Exists() && a.Kind == b.Kind && (a.SameFile(b) || a.Size == b.Size && a.Modified == b.Modified)
 }

@@ -39,6 +39,7 @@ type Volume struct {
 	CommitLock *CommitLock // as names
 	itself     []*Volume   // the volume alone, for lists that must not be changed
 
+	stateAt    string   // its state directory
 	Session    string   // our session in the staging directory
 	SessionDir *vfs.Dir // the session, resolved (nil: not at the root)
 
@@ -64,7 +65,7 @@ func (s *Tree) newVolume(at string, device MountDevice) *Volume {
 	session := path.Join(at, OwnDir, StagePart, s.ID)
 	v := &Volume{
 		t: s, Top: at, Device: device, names: &sequence{}, CommitLock: s.lockFor(device.Device),
-		Session: session,
+		stateAt: path.Join(at, OwnDir), Session: session,
 	}
 	v.itself = []*Volume{v}
 	v.Above = s.above.NewVolume(v)
@@ -215,7 +216,7 @@ func (s *Tree) VolumeOfError(err error) *Volume {
 }
 
 // IsInState reports whether a name is in the state directory of the volume.
-func (v *Volume) IsInState(name string) bool { return IsIn(name, path.Join(v.Top, OwnDir)) }
+func (v *Volume) IsInState(name string) bool { return IsIn(name, v.stateAt) }
 
 // IsFull reports whether an error says that the disk has no room, or that the quota of the server's user is used up.
 // fs.FS.MakeRoom may help then.

@@ -66,6 +66,8 @@ func ReadReport(r io.Reader) (report SyncCollection, known bool, err error) {
 		}
 		return report, false, err
 	}
+	report.Props = props.all
+	report.Infinite = level == "infinite" || level == "infinity"
 	if err == nil && tokens != 1 {
 		err = s.fail("DAV:sync-collection needs one DAV:sync-token")
 	}
@@ -75,15 +77,8 @@ func ReadReport(r io.Reader) (report SyncCollection, known bool, err error) {
 			err = s.fail("DAV:nresults is not a positive number")
 		}
 	}
-	switch level {
-	case "1":
-	case "infinite", "infinity":
-		report.Infinite = true
-	default:
-		if err == nil {
-			err = s.fail("DAV:sync-level is neither 1 nor infinite")
-		}
+	if err == nil && !report.Infinite && level != "1" {
+		err = s.fail("DAV:sync-level is neither 1 nor infinite")
 	}
-	report.Props = props.all
 	return report, true, err
 }

@@ -113,6 +113,12 @@ func writeInstanceHex(name string, sum []byte) string { return name + "=" + hex.
 
 func writeChecksum(name string, sum []byte) string { return name + ":" + hex.EncodeToString(sum) }
 
+// The names of two fields as net/http spells them, which would be found out anew for each request.
+var (
+	md5Field      = http.CanonicalHeaderKey("Content-MD5")
+	checksumField = http.CanonicalHeaderKey("OC-Checksum")
+)
+
 // claims reads the digest fields of a header. An unknown hash function makes no claim (RFC 9530 §2). A malformed
 // field is a [FieldError], because its client wants the body to be checked.
 func claims(h http.Header) (all []claim, err error) {
@@ -123,14 +129,14 @@ func claims(h http.Header) (all []claim, err error) {
 		}
 		all = append(all, found...)
 	}
-	for _, value := range h.Values("Content-MD5") { // RFC 1864
+	for _, value := range h[md5Field] { // RFC 1864
 		sum, err := base64.StdEncoding.DecodeString(strings.TrimSpace(value))
 		if err != nil || len(sum) != crypto.MD5.Size() {
 			return nil, malformed("Content-MD5", value)
 		}
 		all = append(all, claim{"Content-MD5", "", crypto.MD5, sum, writeMD5})
 	}
-	for _, value := range h.Values("OC-Checksum") {
+	for _, value := range h[checksumField] {
 		for one := range strings.FieldsSeq(value) {
 			name, digits, ok := strings.Cut(one, ":")
 			known, supported := checksumNames[strings.ToUpper(name)]

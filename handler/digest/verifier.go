@@ -68,9 +68,11 @@ func (v *Verifier) functions() (all []crypto.Hash) {
 		all = append(all, c.hash)
 	}
 	// RFC 9530 §6.4 allows a digest in the trailer section. Its hash function is not known until it comes.
-	for field, possible := range trailing {
-		if _, announced := v.trailer()[http.CanonicalHeaderKey(field)]; announced {
-			all = append(all, possible...)
+	if trailer := v.trailer(); len(trailer) > 0 {
+		for field, possible := range trailing {
+			if _, announced := trailer[http.CanonicalHeaderKey(field)]; announced {
+				all = append(all, possible...)
+			}
 		}
 	}
 	if v.wanted.best(true) == crypto.SHA512 {

@@ -1,5 +1,6 @@
 // What people do with files, while others change them.
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { mkdir, readdir, readFile, rename, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import test from "node:test";
@@ -323,5 +324,28 @@ test("a link to a file means the bytes of its name, however it is written", asyn
   await press(page, "OK");
   await said(page, "was made");
   assert.equal(await page.evaluate(() => document.activeElement?.textContent), "$ & + = @ : ' (ü)/");
+  await done(page);
+});
+
+test("the link, the ETag and the curl command of a file are copied, and the command replaces what was shown", async () => {
+  const { path, page, dir } = await folder({ "it's & more.txt": "one" }, encodeURIComponent);
+  await page.context().grantPermissions(["clipboard-read", "clipboard-write"]);
+  const copied = async (action) => {
+    await page.evaluate(() => navigator.clipboard.writeText("nothing"));
+    await act(page, "it's & more.txt", action);
+    let text;
+    await until(`${action} has copied`, async () => (text = await page.evaluate(() => navigator.clipboard.readText())) !== "nothing");
+    return text;
+  };
+  const link = await copied("Copy link");
+  assert.equal(await (await fetch(link)).text(), "one");
+  assert.equal(await copied("Copy ETag"), (await fetch(link)).headers.get("ETag"));
+  const command = await copied("Copy curl command");
+  await writeFile(join(dir, "two"), "two");
+  const run = () => execFileSync("sh", ["-c", `${command.replace("FILE", `'${join(dir, "two")}'`)} -sf -o /dev/null -w '%{http_code}' || true`]).toString();
+  assert.equal(run(), "204");
+  assert.equal(await server.text(`${path}it%27s%20%26%20more.txt`), "two");
+  await server.send("PUT", `${path}it%27s%20%26%20more.txt`, "three");
+  assert.equal(run(), "412");
   await done(page);
 });

@@ -9,95 +9,16 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/net/webdav"
-
 	"ifmatch/auth"
+	"ifmatch/handler/accesslog"
 	"ifmatch/handler/bylink"
-	"ifmatch/handler/davxml"
-	"ifmatch/handler/problem"
+	"ifmatch/handler/own"
+	"ifmatch/handler/precondition"
 	"ifmatch/links"
 	"ifmatch/tree"
 	"ifmatch/web"
 	"ifmatch/wire"
 )
-
-// options answers OPTIONS with the methods and the compliance classes for a name. It announces only what works,
-// because clients use what is announced.
-func (s *server) options(w http.ResponseWriter, r *request) error {
-	if r.cond != nil && r.Header["If"] != nil {
-		if err := s.Store.Try(r.Context(), r.condition(r.cond.IfOnly)); err != nil {
-			return err
-		}
-	}
-	h := w.Header()
-	h.Set("Allow", s.allow(r))
-	s.classes(h, r.mayLockIn(r.asked))
-	h.Set("Accept-Ranges", "bytes")
-	h.Set("Content-Length", "0")
-	w.WriteHeader(http.StatusOK)
-	return nil
-}
-
-// classes sets the compliance classes (RFC 4918 §18). macOS writes only to servers with class 2.
-func (s *server) classes(h http.Header, mayLock bool) {
-	classes := "1, 2, 3"
-	if !s.locks() || !mayLock {
-		classes = "1, 3"
-	}
-	h.Set("DAV", classes)
-	h.Set("MS-Author-Via", "DAV") // without it, Office opens everything read-only
-}
-
-// above answers for the paths above the served tree. Clients look there to find out what server it is.
-func (s *server) above(w http.ResponseWriter, r *request) error {
-	switch r.Method {
-	case http.MethodOptions:
-		s.classes(w.Header(), true)
-		w.Header().Set("Allow", "OPTIONS, PROPFIND")
-		w.Header().Set("Content-Length", "0")
-		w.WriteHeader(http.StatusOK)
-		return nil
-	case "PROPFIND":
-		return s.propfindAbove(w, r)
-	}
-	return errOutside
-}
-
-// propfindAbove shows a path above the served tree as a collection with one member: the next segment on the way to
-// the tree.
-func (s *server) propfindAbove(w http.ResponseWriter, r *request) error {
-	wanted, err := davxml.ReadPropfind(r.Body)
-	if err != nil {
-		return err
-	}
-	deep, err := depthOf(r.Header, depthZero, depthOne, depthInfinity)
-	if err != nil {
-		return err
-	}
-	segments, _, err := splitPath(pathOf(r.URL))
-	if err != nil {
-		return err
-	}
-	shown := [][]string{segments}
-	if deep != depthZero {
-		shown = append(shown, s.prefix[:len(segments)+1])
-	}
-	w.Header().Set("Content-Type", problem.XMLType)
-	w.WriteHeader(webdav.StatusMulti)
-	m := davxml.NewMultistatus(w)
-	for _, path := range shown {
-		href := hrefOf(path, "", true)
-		base := ""
-		if len(path) > 0 {
-			base = path[len(path)-1]
-		}
-		if err := m.Response(href, pathPropstats(base, wanted)...); err != nil {
-			return nil // the client is gone
-		}
-	}
-	m.Close()
-	return nil
-}
 
 // linkAddress is the address below which each share link has its own: PREFIX/.ifmatch/link/TOKEN, and for a collection
 // what is below.
@@ -290,4 +211,123 @@ func (s *server) tellDropped(err error) (status int, why string) {
 		return http.StatusBadRequest, "no file can have this name"
 	}
 	return statusOf(err)
+}
+
+// linkOf returns the path below the address of share links, or nil if the request has another address.
+func (s *server) linkOf(r *request) *string {
+	if r.site != nil || !strings.Contains(r.URL.Path, own.Dir) { // most requests
+		return nil
+	}
+	name, _, err := s.locate(pathOf(r.URL))
+	if err != nil && !errors.Is(err, tree.ErrSegmentLong) {
+		return nil
+	}
+	rest, ok := strings.CutPrefix(name, own.Dir+"/"+linkAddress)
+	if !ok || rest != "" && rest[0] != '/' {
+		return nil
+	}
+	rest = strings.TrimPrefix(rest, "/")
+	return &rest
+}
+
+// usersWithLinks returns the users file beside which share links are, or "" if there are none. Where no user is known,
+// each client has all rights that a link could give.
+func (s *server) usersWithLinks() string {
+	if s.NoLinks {
+		return ""
+	}
+	return s.Auth.Now().UsersFile()
+}
+
+// identifyLink finds out by which link a request asks. A token that was never one, one that was revoked, one that has
+// expired, and one whose maker may not do it any more are answered alike: nothing is there.
+func (s *server) identifyLink(w http.ResponseWriter, r *request) error {
+	rules := s.Auth.Now()
+	who := &asker{authority: s.Auth, rules: rules, visit: s.visit(r.Request)}
+	who.Access = rules.Access(auth.Principal{Without: auth.All, Link: "unknown"})
+	r.asks(who)
+	token, _, _ := strings.Cut(*r.byLink, "/")
+	link, err := s.links.Find(token)
+	if err != nil || link == nil {
+		return cmp.Or(err, tree.ErrNotExist)
+	}
+	access := rules.Access(link.Principal())
+	if needed := link.Access.Effects() & (auth.Read | auth.Create); !access.Effects(link.Name()).Has(needed) {
+		return tree.ErrNotExist
+	}
+	answer, _ := wire.Inner[*bylink.Writer](w)
+	if link.Hash != "" {
+		answer.AsksFor(`Basic realm="ifmatch link ` + link.ID + `", charset="UTF-8"`)
+		given, err := rules.CheckPassword(r.Context(), &who.visit, auth.LinkSubject(link.ID), link.Hash)
+		if err == nil && !given {
+			err = &statusError{status: http.StatusUnauthorized,
+				detail: "this link has a password: log in with it, and with any name"}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	who.Access = access
+	who.ended = func() bool { return !s.links.Has(link) }
+	r.asks(who)
+	r.link = link
+	principal := link.Principal()
+	accesslog.SetUser(w, principal.String())
+	r.ctx = tree.WithPrincipal(r.ctx, tree.Principal(principal.Name))
+	answer.EndsWith(func() bool {
+		now := who.now()
+		return !now.Effects(link.Name()).Has(auth.Read)
+	})
+	return nil
+}
+
+// linkHref returns the path of a name below the link of a request.
+func (s *server) linkHref(r *request, below string, collection bool) string {
+	token, _, _ := strings.Cut(*r.byLink, "/")
+	name := own.Dir + "/" + linkAddress + "/" + token
+	if below != "" {
+		name = tree.Join(name, below)
+	}
+	return s.href(name, collection)
+}
+
+// ofLink returns the failure to tell to a client that asks by a link. It tells nothing of where the link leads to, and of
+// no rules.
+func (r *request) ofLink(err error) error {
+	if r.link == nil {
+		return err
+	}
+	var (
+		denied *deniedError
+		failed *precondition.Failed
+		locked *tree.LockedError
+	)
+	switch {
+	case errors.As(err, &denied) && r.link.Access == links.Drop:
+		return errForbidden
+	case errors.As(err, &denied), errors.Is(err, tree.ErrNoParent), errors.Is(err, tree.ErrLink):
+		return tree.ErrNotExist
+	case errors.As(err, &failed) && r.link.Access == links.Drop:
+		return errTaken
+	case errors.As(err, &failed):
+		return &statusError{status: http.StatusPreconditionFailed, detail: "a condition is not true"}
+	case errors.As(err, &locked):
+		return &statusError{status: http.StatusLocked, detail: "it is locked; nothing has changed; try again later"}
+	case errors.Is(err, tree.ErrBadName):
+		return &statusError{status: http.StatusBadRequest, detail: "no file can have this name"}
+	}
+	return err
+}
+
+// withoutNullOrigin returns the request to be judged as one of a page. Pages of links are sent with "Referrer-Policy:
+// no-referrer", which makes browsers send "Origin: null" with their forms. A link has no rights of its visitor that a
+// page of another site could use, so this says nothing there.
+func (s *server) withoutNullOrigin(hr *http.Request) *http.Request {
+	if hr.Header.Get("Origin") != "null" || s.linkOf(newRequest(hr)) == nil {
+		return hr
+	}
+	judged := *hr
+	judged.Header = hr.Header.Clone()
+	judged.Header.Del("Origin")
+	return &judged
 }
