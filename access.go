@@ -9,9 +9,9 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"ifmatch/auth"
-	"ifmatch/auth/session"
-	"ifmatch/listen"
+	"r-seed-1f3a754f.example/ifmatch/auth"
+	"r-seed-1f3a754f.example/ifmatch/auth/session"
+	"r-seed-1f3a754f.example/ifmatch/listen"
 )
 
 // authFlags are the flags of serve about users and rules.

@@ -17,7 +17,7 @@ import (
 	"testing"
 	"time"
 
-	"ifmatch/internal/servertest"
+	"r-seed-1f3a754f.example/ifmatch/internal/servertest"
 )
 
 // An authority is Pebble, a small ACME server for tests (github.com/letsencrypt/pebble), with a DNS server in which

@@ -18,7 +18,7 @@ import (
 	"testing"
 	"time"
 
-	"ifmatch/internal/servertest"
+	"r-seed-1f3a754f.example/ifmatch/internal/servertest"
 )
 
 // insecure is a client that takes any certificate, of a name if there is one.

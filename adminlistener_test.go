@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"ifmatch/internal/servertest"
+	"r-seed-1f3a754f.example/ifmatch/internal/servertest"
 )
 
 var adminAddr = regexp.MustCompile(`the admin listener is open" addr=(\S+)`)

@@ -17,7 +17,7 @@ import (
 	"testing"
 	"time"
 
-	"ifmatch/listen/connections"
+	"r-seed-1f3a754f.example/ifmatch/listen/connections"
 )
 
 // TestAllocationsPerRequest bounds the allocations of the program for each request on a connection that is kept: all of

@@ -14,15 +14,15 @@ import (
 
 	"github.com/spf13/afero"
 
-	"ifmatch/etagfs"
-	"ifmatch/etagfs/reopening"
-	"ifmatch/fs"
-	"ifmatch/internal/runas"
-	"ifmatch/limit"
-	"ifmatch/monitor"
-	"ifmatch/shares"
-	"ifmatch/watcher/hints"
-	"ifmatch/wire"
+	"r-seed-1f3a754f.example/ifmatch/etagfs"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/reopening"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/internal/runas"
+	"r-seed-1f3a754f.example/ifmatch/limit"
+	"r-seed-1f3a754f.example/ifmatch/monitor"
+	"r-seed-1f3a754f.example/ifmatch/shares"
+	"r-seed-1f3a754f.example/ifmatch/watcher/hints"
+	"r-seed-1f3a754f.example/ifmatch/wire"
 )
 
 // This file is the only one of the program that names packages etagfs and fs. The others use its declarations.

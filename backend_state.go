@@ -10,8 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 
-	"ifmatch/etagfs"
-	"ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/etagfs"
+	"r-seed-1f3a754f.example/ifmatch/fs"
 )
 
 // indexDir returns the directory of the index of tags, or "" to keep the index in memory.

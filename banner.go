@@ -11,10 +11,10 @@ import (
 	"path/filepath"
 	"strings"
 
-	"ifmatch/auth"
-	"ifmatch/links"
-	"ifmatch/listen"
-	"ifmatch/shares/layout"
+	"r-seed-1f3a754f.example/ifmatch/auth"
+	"r-seed-1f3a754f.example/ifmatch/links"
+	"r-seed-1f3a754f.example/ifmatch/listen"
+	"r-seed-1f3a754f.example/ifmatch/shares/layout"
 )
 
 // printBanner prints a few lines: the address, commands to try, the guarantees that hold on this disk, and warnings.

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs"
 )
 
 // The banner fits the configuration, and has the format of the log. The first line is for programs.

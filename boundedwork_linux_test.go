@@ -25,9 +25,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"ifmatch/etagfs"
-	"ifmatch/fs"
-	"ifmatch/internal/servertest"
+	"r-seed-1f3a754f.example/ifmatch/etagfs"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/internal/servertest"
 )
 
 // The bounds on the cost of one request, for any request. It is CPU time, which other programs on the machine do not

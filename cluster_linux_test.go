@@ -15,7 +15,7 @@ import (
 	"syscall"
 	"testing"
 
-	"ifmatch/internal/servertest"
+	"r-seed-1f3a754f.example/ifmatch/internal/servertest"
 )
 
 // freePorts returns the first of some ports in a row that are free.

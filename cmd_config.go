@@ -14,10 +14,10 @@ import (
 	"github.com/BurntSushi/toml"
 	"github.com/urfave/cli/v2"
 
-	"ifmatch/auth"
-	"ifmatch/internal/duration"
-	"ifmatch/internal/manual"
-	"ifmatch/settings"
+	"r-seed-1f3a754f.example/ifmatch/auth"
+	"r-seed-1f3a754f.example/ifmatch/internal/duration"
+	"r-seed-1f3a754f.example/ifmatch/internal/manual"
+	"r-seed-1f3a754f.example/ifmatch/settings"
 )
 
 func configCommand(misused cli.OnUsageErrorFunc) *cli.Command {

@@ -9,8 +9,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"ifmatch/doctor"
-	"ifmatch/links"
+	"r-seed-1f3a754f.example/ifmatch/doctor"
+	"r-seed-1f3a754f.example/ifmatch/links"
 )
 
 // doctorPatience bounds a whole diagnosis.

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"ifmatch/internal/servertest"
+	"r-seed-1f3a754f.example/ifmatch/internal/servertest"
 )
 
 // runDoctor returns what ifmatch doctor says, and whether it found something wrong.

@@ -14,11 +14,11 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"ifmatch/internal/duration"
-	"ifmatch/internal/restored"
-	"ifmatch/internal/runas"
-	"ifmatch/internal/versionat"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/internal/duration"
+	"r-seed-1f3a754f.example/ifmatch/internal/restored"
+	"r-seed-1f3a754f.example/ifmatch/internal/runas"
+	"r-seed-1f3a754f.example/ifmatch/internal/versionat"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // historyCommand lists, prints and restores the versions that a server has kept of a directory. It works on the

@@ -11,9 +11,9 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"ifmatch/internal/restored"
-	"ifmatch/internal/versionat"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/internal/restored"
+	"r-seed-1f3a754f.example/ifmatch/internal/versionat"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // The history keeps a collection as it was when it was removed or replaced as a whole. Members that were removed

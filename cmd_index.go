@@ -9,8 +9,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"ifmatch/internal/progress"
-	"ifmatch/internal/runas"
+	"r-seed-1f3a754f.example/ifmatch/internal/progress"
+	"r-seed-1f3a754f.example/ifmatch/internal/runas"
 )
 
 // indexCommand looks after the index of tags. It works beside a running server and without one.

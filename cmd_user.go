@@ -15,8 +15,8 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
 
-	"ifmatch/auth"
-	"ifmatch/links"
+	"r-seed-1f3a754f.example/ifmatch/auth"
+	"r-seed-1f3a754f.example/ifmatch/links"
 )
 
 // userCommand edits a users file. A server that uses the file takes the change over.

@@ -11,8 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"ifmatch/internal/servertest"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/internal/servertest"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 const rivals = 16

@@ -15,18 +15,18 @@ import (
 
 	"github.com/dustin/go-humanize"
 
-	"ifmatch/auth"
-	"ifmatch/auth/session"
-	"ifmatch/internal/certificate"
-	"ifmatch/limit"
-	"ifmatch/listen"
-	"ifmatch/monitor"
-	"ifmatch/quota/limits"
-	"ifmatch/settings"
-	"ifmatch/shares/layout"
-	"ifmatch/site"
-	"ifmatch/tree"
-	"ifmatch/web"
+	"r-seed-1f3a754f.example/ifmatch/auth"
+	"r-seed-1f3a754f.example/ifmatch/auth/session"
+	"r-seed-1f3a754f.example/ifmatch/internal/certificate"
+	"r-seed-1f3a754f.example/ifmatch/limit"
+	"r-seed-1f3a754f.example/ifmatch/listen"
+	"r-seed-1f3a754f.example/ifmatch/monitor"
+	"r-seed-1f3a754f.example/ifmatch/quota/limits"
+	"r-seed-1f3a754f.example/ifmatch/settings"
+	"r-seed-1f3a754f.example/ifmatch/shares/layout"
+	"r-seed-1f3a754f.example/ifmatch/site"
+	"r-seed-1f3a754f.example/ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/web"
 )
 
 // Config is the configuration of a server. [configOf] makes one from the command line.

@@ -9,9 +9,9 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"ifmatch/fs"
-	"ifmatch/limit"
-	"ifmatch/wire"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/limit"
+	"r-seed-1f3a754f.example/ifmatch/wire"
 )
 
 func TestParseOrigin(t *testing.T) {

@@ -19,9 +19,9 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"ifmatch/fs"
-	"ifmatch/internal/servertest"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/internal/servertest"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 var (

@@ -6,10 +6,10 @@ import (
 	"log/slog"
 	"net/url"
 
-	"ifmatch/auth/session"
-	"ifmatch/pgstore"
-	"ifmatch/pgstore/blobs"
-	"ifmatch/settings"
+	"r-seed-1f3a754f.example/ifmatch/auth/session"
+	"r-seed-1f3a754f.example/ifmatch/pgstore"
+	"r-seed-1f3a754f.example/ifmatch/pgstore/blobs"
+	"r-seed-1f3a754f.example/ifmatch/settings"
 )
 
 // hasNoDir reports whether a server serves no directory of its machine.

@@ -15,8 +15,8 @@ import (
 	"syscall"
 	"testing"
 
-	"ifmatch/etagfs"
-	"ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/etagfs"
+	"r-seed-1f3a754f.example/ifmatch/fs"
 )
 
 // A sickDisk fails one system call of a request.

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"ifmatch/internal/manual"
+	"r-seed-1f3a754f.example/ifmatch/internal/manual"
 
 	"github.com/urfave/cli/v2"
 )

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"ifmatch/settings"
+	"r-seed-1f3a754f.example/ifmatch/settings"
 )
 
 // A variable that is misspelt is refused by serve and by config show, and the right one is named.

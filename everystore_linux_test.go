@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"ifmatch/internal/servertest"
+	"r-seed-1f3a754f.example/ifmatch/internal/servertest"
 )
 
 // An everyStore is a running server, and the path of a collection to which clients may write.

@@ -10,9 +10,9 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/crypto/acme"
 
-	"ifmatch/internal/certificate"
-	"ifmatch/internal/duration"
-	"ifmatch/settings"
+	"r-seed-1f3a754f.example/ifmatch/internal/certificate"
+	"r-seed-1f3a754f.example/ifmatch/internal/duration"
+	"r-seed-1f3a754f.example/ifmatch/settings"
 )
 
 // env returns the environment variable that stands for a flag.

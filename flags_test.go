@@ -9,8 +9,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"ifmatch/internal/duration"
-	"ifmatch/internal/helptext"
+	"r-seed-1f3a754f.example/ifmatch/internal/duration"
+	"r-seed-1f3a754f.example/ifmatch/internal/helptext"
 )
 
 // TestFlagsHaveVariables makes sure that a flag cannot be forgotten in the environment.

@@ -1,4 +1,4 @@
-module ifmatch
+module r-seed-1f3a754f.example/ifmatch
 
 go 1.26.0
 

@@ -17,7 +17,7 @@ import (
 	"strings"
 	"testing"
 
-	"ifmatch/internal/servertest"
+	"r-seed-1f3a754f.example/ifmatch/internal/servertest"
 )
 
 // The requests of TestWorkOfOneRequestIsBounded: paths, headers and bodies as large as they can be, in every grammar

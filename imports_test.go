@@ -145,7 +145,7 @@ var testImports = map[string][]string{
 	"handler":                {"fs", "etagfs", "internal/servertest", "tree/treetest", "tree/memtree"},
 }
 
-const module = "ifmatch"
+const module = "r-seed-1f3a754f.example/ifmatch"
 
 func TestImports(t *testing.T) {
 	found := map[string]bool{}

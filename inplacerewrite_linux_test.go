@@ -16,8 +16,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"ifmatch/internal/servertest"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/internal/servertest"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // A rewriter is a local program that changes the content of a file over and over, each time to the same size and with

@@ -15,16 +15,16 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/urfave/cli/v2"
 
-	"ifmatch/auth"
-	"ifmatch/internal/garbage"
-	"ifmatch/limit"
-	"ifmatch/monitor"
-	"ifmatch/quota"
-	"ifmatch/quota/limits"
-	"ifmatch/reload"
-	"ifmatch/settings"
-	"ifmatch/tree"
-	"ifmatch/wire"
+	"r-seed-1f3a754f.example/ifmatch/auth"
+	"r-seed-1f3a754f.example/ifmatch/internal/garbage"
+	"r-seed-1f3a754f.example/ifmatch/limit"
+	"r-seed-1f3a754f.example/ifmatch/monitor"
+	"r-seed-1f3a754f.example/ifmatch/quota"
+	"r-seed-1f3a754f.example/ifmatch/quota/limits"
+	"r-seed-1f3a754f.example/ifmatch/reload"
+	"r-seed-1f3a754f.example/ifmatch/settings"
+	"r-seed-1f3a754f.example/ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/wire"
 )
 
 // Limits bound the use that clients may make of the server.

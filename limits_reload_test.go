@@ -10,10 +10,10 @@ import (
 	"strings"
 	"testing"
 
-	"ifmatch/auth"
-	"ifmatch/limit"
-	"ifmatch/reload"
-	"ifmatch/settings"
+	"r-seed-1f3a754f.example/ifmatch/auth"
+	"r-seed-1f3a754f.example/ifmatch/limit"
+	"r-seed-1f3a754f.example/ifmatch/reload"
+	"r-seed-1f3a754f.example/ifmatch/settings"
 )
 
 // startedWith returns the Config of a server that has started with a configuration file, whose limits can be reloaded.

@@ -11,8 +11,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"ifmatch/fs"
-	"ifmatch/internal/servertest"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/internal/servertest"
 )
 
 // TestHistoriesAcrossVolumesAreLinearizable has some of the names on another file system than the rest. A condition of

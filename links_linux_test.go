@@ -13,8 +13,8 @@ import (
 	"sync"
 	"testing"
 
-	"ifmatch/internal/servertest"
-	"ifmatch/links"
+	"r-seed-1f3a754f.example/ifmatch/internal/servertest"
+	"r-seed-1f3a754f.example/ifmatch/links"
 )
 
 // A linkServer is a running server, whose user ann has an app token, and where ann may write.

@@ -7,7 +7,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"ifmatch/internal/scripttest"
+	"r-seed-1f3a754f.example/ifmatch/internal/scripttest"
 )
 
 // TestClients drives the server with real clients. Package scripttest documents the commands of their scripts.

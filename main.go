@@ -18,12 +18,12 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"ifmatch/internal/helptext"
-	"ifmatch/internal/logwriter"
-	"ifmatch/internal/sessions"
-	"ifmatch/internal/usage"
-	"ifmatch/links/command"
-	"ifmatch/put"
+	"r-seed-1f3a754f.example/ifmatch/internal/helptext"
+	"r-seed-1f3a754f.example/ifmatch/internal/logwriter"
+	"r-seed-1f3a754f.example/ifmatch/internal/sessions"
+	"r-seed-1f3a754f.example/ifmatch/internal/usage"
+	"r-seed-1f3a754f.example/ifmatch/links/command"
+	"r-seed-1f3a754f.example/ifmatch/put"
 )
 
 func main() {

@@ -8,7 +8,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/urfave/cli/v2"
 
-	"ifmatch/internal/scripttest"
+	"r-seed-1f3a754f.example/ifmatch/internal/scripttest"
 )
 
 // TestMain makes the test binary stand in for the program: a script that runs ifmatch runs main in a process of its

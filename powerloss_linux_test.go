@@ -17,8 +17,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"ifmatch/internal/servertest"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/internal/servertest"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // TestUncleanBoot takes the power from a machine whose kernel has put on disk what it had to, and not the bytes that a

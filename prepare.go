@@ -12,14 +12,14 @@ import (
 
 	"golang.org/x/crypto/acme/autocert"
 
-	"ifmatch/internal/certificate"
-	"ifmatch/internal/duration"
-	"ifmatch/internal/profiles"
-	"ifmatch/listen"
-	"ifmatch/monitor"
-	"ifmatch/redirect"
-	"ifmatch/reload"
-	"ifmatch/site"
+	"r-seed-1f3a754f.example/ifmatch/internal/certificate"
+	"r-seed-1f3a754f.example/ifmatch/internal/duration"
+	"r-seed-1f3a754f.example/ifmatch/internal/profiles"
+	"r-seed-1f3a754f.example/ifmatch/listen"
+	"r-seed-1f3a754f.example/ifmatch/monitor"
+	"r-seed-1f3a754f.example/ifmatch/redirect"
+	"r-seed-1f3a754f.example/ifmatch/reload"
+	"r-seed-1f3a754f.example/ifmatch/site"
 )
 
 // A prepared is the result of all that a server judges before it opens an address or changes a file. The command config

@@ -10,8 +10,8 @@ import (
 	"strings"
 	"testing"
 
-	"ifmatch/internal/servertest"
-	"ifmatch/site"
+	"r-seed-1f3a754f.example/ifmatch/internal/servertest"
+	"r-seed-1f3a754f.example/ifmatch/site"
 )
 
 // A file with which a server does not start is refused with the same words, and nothing is made.

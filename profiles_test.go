@@ -11,8 +11,8 @@ import (
 	"strings"
 	"testing"
 
-	"ifmatch/internal/profiles"
-	"ifmatch/internal/servertest"
+	"r-seed-1f3a754f.example/ifmatch/internal/profiles"
+	"r-seed-1f3a754f.example/ifmatch/internal/servertest"
 )
 
 // TestProfilesHaveTheirOwnListener asks both listeners of a server for a profile. Only the one for profiles has it.

@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"ifmatch/internal/servertest"
+	"r-seed-1f3a754f.example/ifmatch/internal/servertest"
 )
 
 var (

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"ifmatch/internal/servertest"
+	"r-seed-1f3a754f.example/ifmatch/internal/servertest"
 )
 
 // TestKillLeavesNoReservation: the room that a body has reserved when the server is killed is free for the next server.

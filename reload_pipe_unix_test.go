@@ -10,10 +10,10 @@ import (
 	"syscall"
 	"testing"
 
-	"ifmatch/auth"
-	"ifmatch/internal/certificate"
-	"ifmatch/internal/servertest"
-	"ifmatch/reload"
+	"r-seed-1f3a754f.example/ifmatch/auth"
+	"r-seed-1f3a754f.example/ifmatch/internal/certificate"
+	"r-seed-1f3a754f.example/ifmatch/internal/servertest"
+	"r-seed-1f3a754f.example/ifmatch/reload"
 )
 
 // A pipe in the place of a file would keep the reload waiting forever, and with it the end of the server. It is an

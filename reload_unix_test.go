@@ -18,7 +18,7 @@ import (
 	"testing"
 	"time"
 
-	"ifmatch/internal/servertest"
+	"r-seed-1f3a754f.example/ifmatch/internal/servertest"
 )
 
 // While clients write and read, on connections that stay and on new ones, the certificate is renewed and the server is

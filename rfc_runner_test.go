@@ -13,9 +13,9 @@ import (
 	"testing"
 	"time"
 
-	"ifmatch/fs"
-	"ifmatch/internal/servertest"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/internal/servertest"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // A sentence is one of an RFC that binds a server, as a row of the table that shows whether ours keeps it: for each of

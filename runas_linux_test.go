@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"ifmatch/internal/servertest"
+	"r-seed-1f3a754f.example/ifmatch/internal/servertest"
 )
 
 // Commands of root beside a server of another user leave no file that the server cannot use.

@@ -14,8 +14,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"ifmatch/internal/servertest"
-	"ifmatch/wire"
+	"r-seed-1f3a754f.example/ifmatch/internal/servertest"
+	"r-seed-1f3a754f.example/ifmatch/wire"
 )
 
 // TestKernelSendsDownloads: of a large file, the kernel sends nearly all to a program on this machine that keeps pace,

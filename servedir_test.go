@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"ifmatch/shares/layout"
+	"r-seed-1f3a754f.example/ifmatch/shares/layout"
 )
 
 func TestMissingMount(t *testing.T) {

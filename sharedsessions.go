@@ -6,8 +6,8 @@ import (
 	"errors"
 	"time"
 
-	"ifmatch/auth/session"
-	"ifmatch/pgstore/notes"
+	"r-seed-1f3a754f.example/ifmatch/auth/session"
+	"r-seed-1f3a754f.example/ifmatch/pgstore/notes"
 )
 
 // sharedSessions keeps the sessions of users in the database, so that each replica knows a login at any other.

@@ -5,9 +5,9 @@ import (
 	"testing"
 	"time"
 
-	"ifmatch/auth/session"
-	"ifmatch/internal/pgtest"
-	"ifmatch/pgstore"
+	"r-seed-1f3a754f.example/ifmatch/auth/session"
+	"r-seed-1f3a754f.example/ifmatch/internal/pgtest"
+	"r-seed-1f3a754f.example/ifmatch/pgstore"
 )
 
 // TestSessionsAreShared: a login at one replica is one at each other, and so is its end.

@@ -7,11 +7,11 @@ import (
 	"testing"
 	"time"
 
-	"ifmatch/etagfs"
-	"ifmatch/fs"
-	"ifmatch/internal/servertest"
-	"ifmatch/tree"
-	"ifmatch/watcher/hints"
+	"r-seed-1f3a754f.example/ifmatch/etagfs"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/internal/servertest"
+	"r-seed-1f3a754f.example/ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/watcher/hints"
 )
 
 // contend is longer in .ci/run and .ci/long, which have more time.

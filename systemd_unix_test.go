@@ -17,7 +17,7 @@ import (
 	"testing"
 	"time"
 
-	"ifmatch/internal/servertest"
+	"r-seed-1f3a754f.example/ifmatch/internal/servertest"
 )
 
 // passing is a command that serves on the sockets of a test, as systemd passes them.

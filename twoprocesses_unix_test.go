@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"ifmatch/internal/servertest"
+	"r-seed-1f3a754f.example/ifmatch/internal/servertest"
 )
 
 // TestTwoProcesses has two servers on one directory, as in a rolling restart. Half of the clients that count in one

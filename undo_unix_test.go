@@ -19,7 +19,7 @@ import (
 	"testing"
 	"time"
 
-	"ifmatch/internal/servertest"
+	"r-seed-1f3a754f.example/ifmatch/internal/servertest"
 )
 
 var undoFiles = flag.Int("undo-files", 120, "how many files an accident is about, in TestRestoreAfterAccidents")

@@ -15,8 +15,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"ifmatch/internal/servertest"
-	"ifmatch/listen"
+	"r-seed-1f3a754f.example/ifmatch/internal/servertest"
+	"r-seed-1f3a754f.example/ifmatch/listen"
 )
 
 // overSocket returns a client whose connections go over a Unix socket.

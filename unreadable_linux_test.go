@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"ifmatch/internal/servertest"
+	"r-seed-1f3a754f.example/ifmatch/internal/servertest"
 )
 
 // A file that the server may not read is listed with its known properties, and breaks nothing.

@@ -17,9 +17,9 @@ import (
 
 	"github.com/anishathalye/porcupine"
 
-	"ifmatch/internal/servertest"
-	"ifmatch/tree"
-	"ifmatch/tree/treetest"
+	"r-seed-1f3a754f.example/ifmatch/internal/servertest"
+	"r-seed-1f3a754f.example/ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree/treetest"
 )
 
 // Stores that are wrong in a way that is easily made, each by one method.

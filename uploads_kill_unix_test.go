@@ -22,9 +22,9 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"ifmatch/internal/servertest"
-	"ifmatch/put"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/internal/servertest"
+	"r-seed-1f3a754f.example/ifmatch/put"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 var (

@@ -4,7 +4,7 @@ import (
 	"maps"
 	"slices"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // A Population is all users and groups, which rules can name.

@@ -21,7 +21,7 @@ import (
 	"syscall"
 	"time"
 
-	"ifmatch/bench/compare"
+	"r-seed-1f3a754f.example/ifmatch/bench/compare"
 )
 
 func main() {

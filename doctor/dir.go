@@ -11,7 +11,7 @@ import (
 
 	"github.com/dustin/go-humanize"
 
-	"ifmatch/limit"
+	"r-seed-1f3a754f.example/ifmatch/limit"
 )
 
 // Bounds of the looks.

@@ -7,9 +7,9 @@ import (
 
 	"github.com/spf13/afero"
 
-	"ifmatch/fs"
-	"ifmatch/tree"
-	"ifmatch/tree/treetest"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree/treetest"
 )
 
 // What is only hashed for a request is given up where the request says so: an answer can do without, a condition cannot, and

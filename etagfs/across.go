@@ -7,10 +7,10 @@ import (
 	"path"
 	"slices"
 
-	"ifmatch/etagfs/failure"
-	"ifmatch/etagfs/locktable"
-	"ifmatch/fs"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/locktable"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // errSourceLeft says that the source of a move to another file system has been changed after it was copied.

@@ -9,8 +9,8 @@ import (
 
 	"github.com/spf13/afero"
 
-	"ifmatch/fs"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // inMemory returns a store of files in memory, in which names may be short, for all that is known.

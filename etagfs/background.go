@@ -6,10 +6,10 @@ import (
 	"sync"
 	"time"
 
-	"ifmatch/etagfs/hashing"
-	"ifmatch/etagfs/index"
-	"ifmatch/fs"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/hashing"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/index"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // A queue holds the work for which no request waits: files to be hashed, the most urgent first, and removed files to be

@@ -15,10 +15,10 @@ import (
 	"testing"
 	"time"
 
-	"ifmatch/etagfs/index"
-	"ifmatch/fs"
-	"ifmatch/tree"
-	"ifmatch/tree/treetest"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/index"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree/treetest"
 )
 
 // lay makes files of a layout "name=content" below dir; "name -> target" is a link.

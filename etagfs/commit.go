@@ -9,10 +9,10 @@ import (
 	"syscall"
 	"time"
 
-	"ifmatch/etagfs/hashing"
-	"ifmatch/etagfs/index"
-	"ifmatch/fs"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/hashing"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/index"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // A dateChange is a change of the resource at a name. It says how the date of the new version is shown.

@@ -8,10 +8,10 @@ import (
 	"slices"
 	"time"
 
-	"ifmatch/etagfs/failure"
-	"ifmatch/etagfs/hashing"
-	"ifmatch/fs"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/hashing"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // copyAlone is the size, in bytes, up to which a file is copied or hashed while the other writers of this process wait.

@@ -7,8 +7,8 @@ import (
 	"path/filepath"
 	"testing"
 
-	"ifmatch/fs"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // BenchmarkCopyTree copies a collection of 10,000 files, and has cp -r do the same: the ratio is what counts.

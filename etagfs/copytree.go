@@ -8,10 +8,10 @@ import (
 	"path"
 	"slices"
 
-	"ifmatch/etagfs/failure"
-	"ifmatch/etagfs/index"
-	"ifmatch/fs"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/index"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // note records the fingerprint of a copied member.

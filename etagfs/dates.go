@@ -4,10 +4,10 @@ import (
 	"context"
 	"time"
 
-	"ifmatch/etagfs/hashing"
-	"ifmatch/etagfs/index"
-	"ifmatch/fs"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/hashing"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/index"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // stampSlack is how far the time stamps of a file system can be behind the clock. A time stamp is the time of the last

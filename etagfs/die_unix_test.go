@@ -13,9 +13,9 @@ import (
 	"syscall"
 	"testing"
 
-	"ifmatch/etagfs"
-	"ifmatch/fs"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/etagfs"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // dieEnv tells the test binary to do one commit and to die in it: "kind n race dir". With race 1, a local program replaces

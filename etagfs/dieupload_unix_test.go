@@ -11,8 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"ifmatch/fs"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // uploadKinds are uploads that arrive in two parts. Each says how far it is as soon as a client would learn it.

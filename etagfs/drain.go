@@ -6,7 +6,7 @@ import (
 	"io"
 	"time"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // A tail decides how much of a content the kernel sends. A client gets references to the pages that the kernel sends,

@@ -55,12 +55,12 @@ import (
 
 	lru "github.com/hashicorp/golang-lru/v2"
 
-	"ifmatch/etagfs/hashing"
-	"ifmatch/etagfs/index"
-	"ifmatch/etagfs/locktable"
-	"ifmatch/fs"
-	"ifmatch/limit"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/hashing"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/index"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/locktable"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/limit"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // Options configure a store. The zero value works.

@@ -7,10 +7,10 @@ import (
 
 	"github.com/spf13/afero"
 
-	"ifmatch/etagfs"
-	"ifmatch/fs"
-	"ifmatch/tree"
-	"ifmatch/tree/treetest"
+	"r-seed-1f3a754f.example/ifmatch/etagfs"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree/treetest"
 )
 
 // open makes a store of a file system; it is closed when the test ends, or by closeNow.

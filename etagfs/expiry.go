@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs"
 )
 
 // expiry is for the goroutine that deletes the history entries that were kept for long enough. No request waits for it.

@@ -11,8 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"ifmatch/fs"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // failing opens a store in which removeAll fails with an error, that many times.

@@ -10,11 +10,11 @@ import (
 
 	lru "github.com/hashicorp/golang-lru/v2"
 
-	"ifmatch/etagfs/failure"
-	"ifmatch/etagfs/index"
-	"ifmatch/etagfs/journal"
-	"ifmatch/fs"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/index"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/journal"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // journalDir is the directory of the journal, in the state directory.

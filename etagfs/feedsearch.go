@@ -5,9 +5,9 @@ import (
 	"errors"
 	"time"
 
-	"ifmatch/etagfs/failure"
-	"ifmatch/fs"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // searchAgain is the time between two searches for changes that were missed, where the first could not tell of them.

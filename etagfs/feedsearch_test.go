@@ -9,8 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"ifmatch/fs"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // TestSearchIsTriedAgain: another process holds the lock of the directory when changes were missed. They are looked for

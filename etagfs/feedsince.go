@@ -6,9 +6,9 @@ import (
 	"errors"
 	"slices"
 
-	"ifmatch/etagfs/failure"
-	"ifmatch/fs"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // The questions of a Check: has a name changed since a cursor?

@@ -6,7 +6,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // TestChangeOverAnOldFileIsToldOnce: the watcher tells of the removal of the version that a commit exchanges. That is no

@@ -10,10 +10,10 @@ import (
 	"path/filepath"
 	"testing"
 
-	"ifmatch/etagfs"
-	"ifmatch/fs"
-	"ifmatch/tree"
-	"ifmatch/watcher"
+	"r-seed-1f3a754f.example/ifmatch/etagfs"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/watcher"
 )
 
 // A followedStore is a store with a watcher, as the program has them.

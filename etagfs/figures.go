@@ -1,6 +1,6 @@
 package etagfs
 
-import "ifmatch/etagfs/index"
+import "r-seed-1f3a754f.example/ifmatch/etagfs/index"
 
 // Figures are how much is going on in a store now.
 type Figures struct {

@@ -7,11 +7,11 @@ import (
 	"testing"
 	"time"
 
-	"ifmatch/etagfs"
-	"ifmatch/fs"
-	"ifmatch/fs/folding"
-	"ifmatch/tree"
-	"ifmatch/tree/treetest"
+	"r-seed-1f3a754f.example/ifmatch/etagfs"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/folding"
+	"r-seed-1f3a754f.example/ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree/treetest"
 )
 
 var spellings = map[string][]treetest.Spelling{

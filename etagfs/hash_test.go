@@ -4,9 +4,9 @@ import (
 	"context"
 	"testing"
 
-	"ifmatch/fs"
-	"ifmatch/tree"
-	"ifmatch/tree/treetest"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree/treetest"
 )
 
 // A hash that ends between the look into the index and the begin of another one is not computed again. To verify a file

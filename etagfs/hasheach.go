@@ -5,10 +5,10 @@ import (
 	"errors"
 	"maps"
 
-	"ifmatch/etagfs/failure"
-	"ifmatch/etagfs/hashing"
-	"ifmatch/fs"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/hashing"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // hashEach hashes the files whose tags a Check has asked for. If exclusive is set, the other writers wait for it.

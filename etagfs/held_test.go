@@ -8,8 +8,8 @@ import (
 
 	"github.com/spf13/afero"
 
-	"ifmatch/fs"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // Another process holds the lock of the directory: that is not the file that changes.

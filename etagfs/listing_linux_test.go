@@ -6,8 +6,8 @@ import (
 	"strings"
 	"testing"
 
-	"ifmatch/fs"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // A listing has one directory of the tree open at a time, however deep that is: else a few listings that go on slowly take

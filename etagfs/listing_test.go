@@ -6,8 +6,8 @@ import (
 	"strings"
 	"testing"
 
-	"ifmatch/fs"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // A listing reads its directory once and looks once at each member. No file is opened whose tag is known, also where its

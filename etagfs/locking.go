@@ -8,10 +8,10 @@ import (
 
 	"github.com/google/uuid"
 
-	"ifmatch/etagfs/failure"
-	"ifmatch/etagfs/locktable"
-	"ifmatch/fs"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/locktable"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // maxShared bounds the shared locks of which one covers the resource that another is on. At most maxShared locks cover

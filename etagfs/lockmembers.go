@@ -5,9 +5,9 @@ import (
 	"slices"
 	"time"
 
-	"ifmatch/etagfs/locktable"
-	"ifmatch/fs"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/locktable"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // shortRoots holds the locks in a collection whose roots may be, or may have, a short name of a member. It finds their

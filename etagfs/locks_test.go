@@ -16,10 +16,10 @@ import (
 	"testing"
 	"time"
 
-	"ifmatch/etagfs/locktable"
-	"ifmatch/fs"
-	"ifmatch/tree"
-	"ifmatch/tree/treetest"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/locktable"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree/treetest"
 )
 
 // tokensOf returns the tokens of locks, in order.

@@ -7,10 +7,10 @@ import (
 	"testing"
 	"time"
 
-	"ifmatch/etagfs"
-	"ifmatch/fs"
-	"ifmatch/tree"
-	"ifmatch/tree/treetest"
+	"r-seed-1f3a754f.example/ifmatch/etagfs"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree/treetest"
 )
 
 // TestLocksWaitForTheCommitsThatTheyConcern: a commit on the file system at m has asked about locks, and is in the

@@ -4,10 +4,10 @@ import (
 	"slices"
 	"time"
 
-	"ifmatch/etagfs/failure"
-	"ifmatch/etagfs/locktable"
-	"ifmatch/fs"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/locktable"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // This file finds the locks of a name as a view sees them. A lock belongs to the resource that it is on, however the

@@ -7,9 +7,9 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"ifmatch/fs"
-	"ifmatch/tree"
-	"ifmatch/tree/treetest"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree/treetest"
 )
 
 // A beside is a collection d of members with a content each, of which some are renamed.

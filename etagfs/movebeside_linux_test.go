@@ -10,9 +10,9 @@ import (
 	"sync"
 	"testing"
 
-	"ifmatch/fs"
-	"ifmatch/tree"
-	"ifmatch/tree/treetest"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree/treetest"
 )
 
 // TestMoveOverBesideASaver has a local program save over and over at the source or the target of moves that replace something,

@@ -7,8 +7,8 @@ import (
 	"path/filepath"
 	"testing"
 
-	"ifmatch/fs"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // Properties go with the file, also where a local program moves it, and a file that is made anew under its name has none.

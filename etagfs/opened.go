@@ -11,10 +11,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	"ifmatch/etagfs/failure"
-	"ifmatch/etagfs/hashing"
-	"ifmatch/fs"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/hashing"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // opened is an opened version of a file. It implements [tree.Content].

@@ -11,8 +11,8 @@ import (
 	"strings"
 	"testing"
 
-	"ifmatch/fs"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // TestPowerFailsInAMove takes the power at each system call of a move that replaces something: the disk comes back as

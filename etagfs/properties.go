@@ -11,10 +11,10 @@ import (
 
 	"golang.org/x/net/webdav"
 
-	"ifmatch/etagfs/failure"
-	"ifmatch/etagfs/index"
-	"ifmatch/fs"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/index"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // maxProperties bounds the dead properties of one resource, in bytes: all their values together, and all their names

@@ -12,9 +12,9 @@ import (
 	"github.com/spf13/afero"
 	"golang.org/x/net/webdav"
 
-	"ifmatch/fs"
-	"ifmatch/tree"
-	"ifmatch/tree/treetest"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree/treetest"
 )
 
 // patchedOneByOne is what applyPatch shall do, by a search for each property.

@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 
-	"ifmatch/etagfs/failure"
-	"ifmatch/fs"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // Prune drops the versions that the history keeps of a name and of all names below it, before their time is over, and

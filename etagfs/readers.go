@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"syscall"
 
-	"ifmatch/etagfs/failure"
-	"ifmatch/fs"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // Readers take no lock, and hold nothing while they look. So a reader that waits for a disk keeps no other request

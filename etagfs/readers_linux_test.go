@@ -13,10 +13,10 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"ifmatch/etagfs"
-	"ifmatch/fs"
-	"ifmatch/tree"
-	"ifmatch/tree/treetest"
+	"r-seed-1f3a754f.example/ifmatch/etagfs"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree/treetest"
 )
 
 // A paused store is one whose system calls a test may come before.

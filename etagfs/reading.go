@@ -3,8 +3,8 @@ package etagfs
 import (
 	"sync"
 
-	"ifmatch/etagfs/hashing"
-	"ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/hashing"
+	"r-seed-1f3a754f.example/ifmatch/fs"
 )
 
 // reading counts the running downloads of each file. A commit that replaces or removes a file changes the change time

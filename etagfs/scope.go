@@ -4,9 +4,9 @@ import (
 	"errors"
 	"slices"
 
-	"ifmatch/etagfs/failure"
-	"ifmatch/fs"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // A commit holds the locks of the volumes that it is about, and of no other. Its scope says which these are, as far as

@@ -6,8 +6,8 @@ import (
 	"crypto/sha256"
 	"io"
 
-	"ifmatch/fs"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // maxBody bounds the contents that are kept in memory, in bytes.

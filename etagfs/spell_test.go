@@ -12,8 +12,8 @@ import (
 	"github.com/spf13/afero"
 	"golang.org/x/text/unicode/norm"
 
-	"ifmatch/fs"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // viewOf is a view of a tree with these names, and those on the way to them.

@@ -6,8 +6,8 @@ import (
 	"path/filepath"
 	"testing"
 
-	"ifmatch/fs"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // A 201 says that the name is on the disk: in the directory that has it, whatever that is called by the time it is synced.

@@ -12,11 +12,11 @@ import (
 	"testing"
 	"time"
 
-	"ifmatch/etagfs"
-	"ifmatch/fs"
-	"ifmatch/limit"
-	"ifmatch/tree"
-	"ifmatch/tree/treetest"
+	"r-seed-1f3a754f.example/ifmatch/etagfs"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/limit"
+	"r-seed-1f3a754f.example/ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree/treetest"
 )
 
 // openForWriting has a local program open a file for writing, so that nothing of it is remembered, and returns what

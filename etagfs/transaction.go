@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"time"
 
-	"ifmatch/etagfs/failure"
-	"ifmatch/etagfs/journal"
-	"ifmatch/etagfs/locktable"
-	"ifmatch/fs"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/journal"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/locktable"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // A transaction is one attempt to make a change. Meanwhile no other commit changes names on the volumes that it is

@@ -7,11 +7,11 @@ import (
 	"strings"
 	"time"
 
-	"ifmatch/etagfs/failure"
-	"ifmatch/etagfs/hashing"
-	"ifmatch/etagfs/undo"
-	"ifmatch/fs"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/hashing"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/undo"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // undoTries is how often a plan is made, if clients change the tree meanwhile.

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // TestRestoreAtKnowsWhatCameWithACollection: a watcher tells of each member of a collection that was moved. That is no

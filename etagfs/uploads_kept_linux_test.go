@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"ifmatch/tree"
-	"ifmatch/tree/treetest"
+	"r-seed-1f3a754f.example/ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree/treetest"
 )
 
 // TestUploadInPartsKeepsRoom: the length that was announced is kept free between the parts, and given back at the end.

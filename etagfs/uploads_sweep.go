@@ -7,8 +7,8 @@ import (
 	"slices"
 	"time"
 
-	"ifmatch/etagfs/failure"
-	"ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
+	"r-seed-1f3a754f.example/ifmatch/fs"
 )
 
 // sweepUploads removes expired uploads, now and then, until the context ends.

@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"ifmatch/fs"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // TestUploadAfterFailedSync: what a checkpoint could not put on the disk is not acknowledged, although the next sync

@@ -10,10 +10,10 @@ import (
 	"iter"
 	"time"
 
-	"ifmatch/etagfs/failure"
-	"ifmatch/etagfs/hashing"
-	"ifmatch/fs"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/hashing"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // Versions implements [tree.Store].

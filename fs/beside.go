@@ -13,7 +13,7 @@ import (
 	"sync"
 	"time"
 
-	"ifmatch/fs/volumes"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
 // A value that is too large for an extended attribute is kept beside the tree, in a file of the state directory. The

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"ifmatch/fs/volumes"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
 // A besides is a tree in which files have large properties, at a time that the test sets.

@@ -6,7 +6,7 @@ import (
 	iofs "io/fs"
 	"syscall"
 
-	"ifmatch/fs/volumes"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
 // How qualifies a commit.

@@ -9,7 +9,7 @@ import (
 	"syscall"
 	"testing"
 
-	"ifmatch/fs/folding"
+	"r-seed-1f3a754f.example/ifmatch/fs/folding"
 )
 
 // foldingTest mounts a file system on dir/usb, with names of its own.

@@ -40,10 +40,10 @@ import (
 
 	"github.com/spf13/afero"
 
-	"ifmatch/fs/sharedsync"
-	"ifmatch/fs/vfs"
-	"ifmatch/fs/vfs/aferosystem"
-	"ifmatch/fs/volumes"
+	"r-seed-1f3a754f.example/ifmatch/fs/sharedsync"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs/aferosystem"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
 // An FS is a tree of files. Names are as in package tree: relative, slash-separated, "" for the root. All methods may

@@ -21,7 +21,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"ifmatch/fs/volumes"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
 // lay makes what is in dir: "d/", "f=content", "link => target", "pipe|", "socket@", "device%".

@@ -12,7 +12,7 @@ import (
 	"syscall"
 	"time"
 
-	"ifmatch/fs/volumes"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
 // MakeRoom frees space on the disk that an error says is full. It is for a change that needs little room and has been

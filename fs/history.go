@@ -11,7 +11,7 @@ import (
 	"strings"
 	"sync"
 
-	"ifmatch/fs/volumes"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
 // The history keeps the versions that commits have replaced or removed, for as long as [FS.Expire] lets it. A version

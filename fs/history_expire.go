@@ -10,7 +10,7 @@ import (
 	"slices"
 	"time"
 
-	"ifmatch/fs/volumes"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
 // batch is how many entries of the history are dropped at once, while no other change is possible.

@@ -9,7 +9,7 @@ import (
 	"syscall"
 	"time"
 
-	"ifmatch/fs/volumes"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
 // lateFor is how long LateVersions looks at a version after it was replaced or removed. It looks once more before the

@@ -7,8 +7,8 @@ import (
 	"strconv"
 	"strings"
 
-	"ifmatch/fs/vfs"
-	"ifmatch/fs/volumes"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
 // A note is a line in the file paths of a directory of the history. It describes an entry, since the name of the entry

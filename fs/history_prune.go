@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"ifmatch/fs/volumes"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
 // PruneOptions qualify [FS.Prune].

@@ -9,7 +9,7 @@ import (
 	"slices"
 	"testing"
 
-	"ifmatch/fs/volumes"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
 // The history forgets what it is told to forget, for good, and nothing else.

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"ifmatch/fs/volumes"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
 // A Kept is a version in the history: a file, a link, or a collection with all that was in it.

@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"strings"
 
-	"ifmatch/fs/volumes"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
 // madeFor returns the inode that an entry of the history was made for. moved reports whether the entry belongs to a

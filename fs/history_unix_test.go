@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"ifmatch/fs/volumes"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
 // A clock that a test moves.

@@ -5,7 +5,7 @@ import (
 	iofs "io/fs"
 	"syscall"
 
-	"ifmatch/fs/volumes"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
 // A Lease is a read lease on an open file (fcntl(2), F_SETLEASE). The kernel grants it only while no program has the

@@ -11,8 +11,8 @@ import (
 	"syscall"
 	"time"
 
-	"ifmatch/fs/posixacl"
-	"ifmatch/fs/volumes"
+	"r-seed-1f3a754f.example/ifmatch/fs/posixacl"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
 // Traits are the metadata of a file or directory besides its name, its content and its times. A version that replaces

@@ -7,7 +7,7 @@ import (
 	"path"
 	"syscall"
 
-	"ifmatch/fs/volumes"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
 // Move renames the file or collection at from to the name to, and replaces the file or collection that has that name.

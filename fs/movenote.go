@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"syscall"
 
-	"ifmatch/fs/volumes"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
 // movingPart is the directory of the notes of moves that replace a file or collection. Each such move has one note,

@@ -8,7 +8,7 @@ import (
 	"path"
 	"strings"
 
-	"ifmatch/fs/volumes"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
 // finishedSuffix ends the name of a note whose move another holder of the lock has finished. The renames of the move

@@ -10,7 +10,7 @@ import (
 	"syscall"
 	"testing"
 
-	"ifmatch/fs/volumes"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
 // errDead fails each system call of a process that has died.

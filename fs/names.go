@@ -4,8 +4,8 @@ import (
 	iofs "io/fs"
 	"os"
 
-	"ifmatch/fs/vfs"
-	"ifmatch/fs/volumes"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
 // The errors of this package, besides those of io/fs and the operating system.

@@ -4,7 +4,7 @@ import (
 	"errors"
 	"path"
 
-	"ifmatch/fs/volumes"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
 // Unsynced is the list of the directories and files that a commit has changed and that are not on the disk yet. The

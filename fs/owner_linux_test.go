@@ -9,8 +9,8 @@ import (
 	"syscall"
 	"testing"
 
-	"ifmatch/fs/vfs"
-	"ifmatch/fs/volumes"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
 const nobody = 65534

@@ -4,8 +4,8 @@ import (
 	"errors"
 	"time"
 
-	"ifmatch/fs/vfs"
-	"ifmatch/fs/volumes"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
 // timeRounds is the number of rounds of writing and looking. It is enough to catch a clock that ticks every 10 ms, and

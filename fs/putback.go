@@ -9,7 +9,7 @@ import (
 	"sync"
 	"syscall"
 
-	"ifmatch/fs/volumes"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
 // ErrAway says that a commit has failed, and that the version that it had taken from its name could not be put back

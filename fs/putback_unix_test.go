@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"ifmatch/fs/volumes"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
 // A log keeps what an FS tells of.

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"ifmatch/fs/volumes"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
 // Recover cleans up after processes that served the directory and are gone. It removes the uploads that these processes

@@ -4,7 +4,7 @@ import (
 	"errors"
 	"syscall"
 
-	"ifmatch/fs/volumes"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
 // A Taken is a file or collection that was renamed out of the way, so that the server can look at it where no client

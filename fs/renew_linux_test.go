@@ -12,9 +12,9 @@ import (
 
 	"golang.org/x/text/unicode/norm"
 
-	"ifmatch/fs/folding"
-	"ifmatch/fs/vfs"
-	"ifmatch/fs/volumes"
+	"r-seed-1f3a754f.example/ifmatch/fs/folding"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
 // counted counts what is renewed.

@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"strings"
 
-	"ifmatch/fs/volumes"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
 // replace renames one name over another on a file system where names cannot be exchanged. At no instant does the second

@@ -10,8 +10,8 @@ import (
 	"syscall"
 	"time"
 
-	"ifmatch/fs/vfs"
-	"ifmatch/fs/volumes"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
 // errAttribute says that an extended attribute has no room for a value. That limit has little to do with the free space

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"sync"
 
-	"ifmatch/fs/volumes"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
 // free returns the free bytes of the volume's file system, if they are known.

@@ -8,7 +8,7 @@ import (
 	"path"
 	"time"
 
-	"ifmatch/fs/volumes"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
 // The staging directory has one directory for each process that serves the tree, a session. In it:

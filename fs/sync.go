@@ -6,7 +6,7 @@ import (
 	"maps"
 	"path"
 
-	"ifmatch/fs/volumes"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
 // syncNotes puts the notes of all commits on disk. It is called after the commit, so that one sync may do for many

@@ -11,7 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"ifmatch/fs/volumes"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
 // takenPrefix begins the name of a member of the trash that is not to be deleted yet. See [Taken]. The id of the

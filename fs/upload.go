@@ -10,7 +10,7 @@ import (
 	"path"
 	"strings"
 
-	"ifmatch/fs/volumes"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
 // An upload has a directory in the state directory of the volume that its target is on:

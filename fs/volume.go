@@ -3,7 +3,7 @@ package fs
 import (
 	"sync/atomic"
 
-	"ifmatch/fs/volumes"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
 // A volume is what this package keeps about a volume: the history of the versions that were replaced there, and the

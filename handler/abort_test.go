@@ -12,8 +12,8 @@ import (
 
 	"github.com/spf13/afero"
 
-	"ifmatch/etagfs"
-	"ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/etagfs"
+	"r-seed-1f3a754f.example/ifmatch/fs"
 )
 
 // A request that is given up while its file is hashed must not be answered with the 200 that net/http makes of silence.

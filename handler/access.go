@@ -7,12 +7,12 @@ import (
 	"slices"
 	"strings"
 
-	"ifmatch/auth"
-	"ifmatch/handler/accesslog"
-	"ifmatch/handler/precondition"
-	"ifmatch/handler/problem"
-	"ifmatch/handler/synctoken"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/auth"
+	"r-seed-1f3a754f.example/ifmatch/handler/accesslog"
+	"r-seed-1f3a754f.example/ifmatch/handler/precondition"
+	"r-seed-1f3a754f.example/ifmatch/handler/problem"
+	"r-seed-1f3a754f.example/ifmatch/handler/synctoken"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // A deniedError says that the rules deny a request to its principal. Its answer depends on names and rules alone.

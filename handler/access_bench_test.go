@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"ifmatch/auth"
+	"r-seed-1f3a754f.example/ifmatch/auth"
 )
 
 // BenchmarkBasic asks for one file with a password and without, in turn, and tells how much more the first takes.

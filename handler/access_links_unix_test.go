@@ -13,9 +13,9 @@ import (
 	"syscall"
 	"testing"
 
-	"ifmatch/etagfs"
-	"ifmatch/fs"
-	"ifmatch/internal/servertest"
+	"r-seed-1f3a754f.example/ifmatch/etagfs"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/internal/servertest"
 )
 
 // linkRules hide /h from all but ann. bob may read /mute without a list of it, and list /shut without reading it.

@@ -14,9 +14,9 @@ import (
 
 	"golang.org/x/text/unicode/norm"
 
-	"ifmatch/auth"
-	"ifmatch/fs"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/auth"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 var accessOps = flag.Int("access-ops", 10_000, "operations of TestAccessModel")

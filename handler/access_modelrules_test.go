@@ -11,9 +11,9 @@ import (
 	"strings"
 	"testing"
 
-	"ifmatch/auth"
-	"ifmatch/fs"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/auth"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 type modelRule struct {

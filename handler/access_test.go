@@ -13,12 +13,12 @@ import (
 	"strings"
 	"testing"
 
-	"ifmatch/auth"
-	"ifmatch/etagfs"
-	"ifmatch/fs"
-	"ifmatch/handler/proxy"
-	"ifmatch/internal/servertest"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/auth"
+	"r-seed-1f3a754f.example/ifmatch/etagfs"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/handler/proxy"
+	"r-seed-1f3a754f.example/ifmatch/internal/servertest"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 const openToAll = `

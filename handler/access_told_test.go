@@ -10,10 +10,10 @@ import (
 	"strings"
 	"testing"
 
-	"ifmatch/auth"
-	"ifmatch/fs"
-	"ifmatch/internal/servertest"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/auth"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/internal/servertest"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // toldRules hide /h from all but ann, and of /h/way/z and /seen tell bob something.

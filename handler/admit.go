@@ -12,13 +12,13 @@ import (
 	"sync/atomic"
 	"time"
 
-	"ifmatch/auth"
-	"ifmatch/handler/bylink"
-	"ifmatch/handler/exchange"
-	"ifmatch/handler/precondition"
-	"ifmatch/limit"
-	"ifmatch/tree"
-	"ifmatch/uploads"
+	"r-seed-1f3a754f.example/ifmatch/auth"
+	"r-seed-1f3a754f.example/ifmatch/handler/bylink"
+	"r-seed-1f3a754f.example/ifmatch/handler/exchange"
+	"r-seed-1f3a754f.example/ifmatch/handler/precondition"
+	"r-seed-1f3a754f.example/ifmatch/limit"
+	"r-seed-1f3a754f.example/ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/uploads"
 )
 
 // The number of requests that run at once is limited, in all and for each client, by the resource that they hold: an

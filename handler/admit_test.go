@@ -13,9 +13,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"ifmatch/handler/exchange"
-	"ifmatch/handler/proxy"
-	"ifmatch/limit"
+	"r-seed-1f3a754f.example/ifmatch/handler/exchange"
+	"r-seed-1f3a754f.example/ifmatch/handler/proxy"
+	"r-seed-1f3a754f.example/ifmatch/limit"
 )
 
 var fewPools = limit.Bounds{Connections: 4, Streams: 4, Uploads: 4, Downloads: 4, Listings: 4, Changes: 4, Hashes: 4}

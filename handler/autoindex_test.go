@@ -12,8 +12,8 @@ import (
 	"strings"
 	"testing"
 
-	"ifmatch/handler/autoindex"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/handler/autoindex"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 var pageLink = regexp.MustCompile(`<a href="([^"]*)">([^<]*)</a>`)

@@ -19,9 +19,9 @@ import (
 	"testing"
 	"time"
 
-	"ifmatch/etagfs"
-	"ifmatch/fs"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/etagfs"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // TestFileIsRewrittenWhileAClientReadsIt: a client that stops in the middle of a download, and goes on when a local

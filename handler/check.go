@@ -9,9 +9,9 @@ import (
 	"strings"
 	"time"
 
-	"ifmatch/auth"
-	"ifmatch/handler/precondition"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/auth"
+	"r-seed-1f3a754f.example/ifmatch/handler/precondition"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // condition returns a condition that may look at all names of the request.

@@ -15,9 +15,9 @@ import (
 	"github.com/spf13/afero"
 	"golang.org/x/net/webdav"
 
-	"ifmatch/etagfs"
-	"ifmatch/fs"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/etagfs"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // A busyStore gets no turn to ask a Check inside a commit: another process holds the tree, or a program a file.

@@ -12,13 +12,13 @@ import (
 	"strings"
 	"time"
 
-	"ifmatch/auth"
-	"ifmatch/handler/autoindex"
-	"ifmatch/handler/bylink"
-	"ifmatch/handler/own"
-	"ifmatch/handler/synctoken"
-	"ifmatch/tree"
-	"ifmatch/web"
+	"r-seed-1f3a754f.example/ifmatch/auth"
+	"r-seed-1f3a754f.example/ifmatch/handler/autoindex"
+	"r-seed-1f3a754f.example/ifmatch/handler/bylink"
+	"r-seed-1f3a754f.example/ifmatch/handler/own"
+	"r-seed-1f3a754f.example/ifmatch/handler/synctoken"
+	"r-seed-1f3a754f.example/ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/web"
 )
 
 // getCollection answers GET and HEAD of a collection. The answer is never a 404 or a redirect, because LibreOffice and

@@ -9,15 +9,15 @@ import (
 	"strings"
 	"time"
 
-	"ifmatch/auth"
-	"ifmatch/handler/accesslog"
-	"ifmatch/handler/byterange"
-	"ifmatch/handler/charset"
-	"ifmatch/handler/digest"
-	"ifmatch/handler/precondition"
-	"ifmatch/handler/proxy"
-	"ifmatch/site"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/auth"
+	"r-seed-1f3a754f.example/ifmatch/handler/accesslog"
+	"r-seed-1f3a754f.example/ifmatch/handler/byterange"
+	"r-seed-1f3a754f.example/ifmatch/handler/charset"
+	"r-seed-1f3a754f.example/ifmatch/handler/digest"
+	"r-seed-1f3a754f.example/ifmatch/handler/precondition"
+	"r-seed-1f3a754f.example/ifmatch/handler/proxy"
+	"r-seed-1f3a754f.example/ifmatch/site"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // sendContent answers with the content of a file, or parts of it. The header has all fields of [server.describeContent].

@@ -7,7 +7,7 @@ import (
 	"net/http"
 	"testing"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // restless is a store in which a file has changed so often before it could be sent.

@@ -7,12 +7,12 @@ import (
 	"slices"
 	"strings"
 
-	"ifmatch/auth"
-	"ifmatch/handler/byterange"
-	"ifmatch/handler/davxml"
-	"ifmatch/handler/precondition"
-	"ifmatch/handler/versions"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/auth"
+	"r-seed-1f3a754f.example/ifmatch/handler/byterange"
+	"r-seed-1f3a754f.example/ifmatch/handler/davxml"
+	"r-seed-1f3a754f.example/ifmatch/handler/precondition"
+	"r-seed-1f3a754f.example/ifmatch/handler/versions"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // copyMove answers COPY and MOVE. The conditions are about the source, unless an If header also names the

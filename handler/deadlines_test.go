@@ -17,7 +17,7 @@ import (
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 
-	"ifmatch/wire"
+	"r-seed-1f3a754f.example/ifmatch/wire"
 )
 
 // pipes are connections within a test, in whose bubble time goes as it likes.

@@ -5,9 +5,9 @@ import (
 	"errors"
 	"net/http"
 
-	"ifmatch/handler/deleteguard"
-	"ifmatch/handler/precondition"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/handler/deleteguard"
+	"r-seed-1f3a754f.example/ifmatch/handler/precondition"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // delete answers DELETE.

@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"ifmatch/handler/deleteguard"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/handler/deleteguard"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 func TestDeleteAfterAFailedPut(t *testing.T) {

@@ -20,7 +20,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // A digest may stand behind the body (RFC 9530 §6.4), over both versions of HTTP.

@@ -14,15 +14,15 @@ import (
 
 	"golang.org/x/net/webdav"
 
-	"ifmatch/auth"
-	"ifmatch/handler/accesslog"
-	"ifmatch/handler/davxml"
-	"ifmatch/handler/digest"
-	"ifmatch/handler/exchange"
-	"ifmatch/handler/precondition"
-	"ifmatch/handler/problem"
-	"ifmatch/limit"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/auth"
+	"r-seed-1f3a754f.example/ifmatch/handler/accesslog"
+	"r-seed-1f3a754f.example/ifmatch/handler/davxml"
+	"r-seed-1f3a754f.example/ifmatch/handler/digest"
+	"r-seed-1f3a754f.example/ifmatch/handler/exchange"
+	"r-seed-1f3a754f.example/ifmatch/handler/precondition"
+	"r-seed-1f3a754f.example/ifmatch/handler/problem"
+	"r-seed-1f3a754f.example/ifmatch/limit"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // A statusError is an error with the status of its answer.

@@ -17,10 +17,10 @@ import (
 	"testing"
 	"time"
 
-	"ifmatch/auth"
-	"ifmatch/etagfs"
-	"ifmatch/fs"
-	"ifmatch/internal/servertest"
+	"r-seed-1f3a754f.example/ifmatch/auth"
+	"r-seed-1f3a754f.example/ifmatch/etagfs"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/internal/servertest"
 )
 
 // A following is a stream of events that a test reads.

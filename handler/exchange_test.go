@@ -13,8 +13,8 @@ import (
 	"testing"
 	"time"
 
-	"ifmatch/tree"
-	"ifmatch/wire"
+	"r-seed-1f3a754f.example/ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/wire"
 )
 
 // served serves a handler as the program does: over connections that look after themselves.

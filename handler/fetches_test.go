@@ -9,8 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"ifmatch/tree/memtree"
-	"ifmatch/tree/treetest"
+	"r-seed-1f3a754f.example/ifmatch/tree/memtree"
+	"r-seed-1f3a754f.example/ifmatch/tree/treetest"
 )
 
 // A distant counts the fetches of a store on another machine, and delays them.

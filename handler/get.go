@@ -11,14 +11,14 @@ import (
 	"strings"
 	"time"
 
-	"ifmatch/auth"
-	"ifmatch/handler/byterange"
-	"ifmatch/handler/charset"
-	"ifmatch/handler/precondition"
-	"ifmatch/site"
-	"ifmatch/site/grace"
-	"ifmatch/tree"
-	"ifmatch/web"
+	"r-seed-1f3a754f.example/ifmatch/auth"
+	"r-seed-1f3a754f.example/ifmatch/handler/byterange"
+	"r-seed-1f3a754f.example/ifmatch/handler/charset"
+	"r-seed-1f3a754f.example/ifmatch/handler/precondition"
+	"r-seed-1f3a754f.example/ifmatch/site"
+	"r-seed-1f3a754f.example/ifmatch/site/grace"
+	"r-seed-1f3a754f.example/ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/web"
 )
 
 // readAgain is how often a file that changes while it is read is opened again, as long as nothing was sent.

@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"ifmatch/etagfs"
-	"ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/etagfs"
+	"r-seed-1f3a754f.example/ifmatch/fs"
 )
 
 // settledStore opens a directory whose files look as if they had not changed for a while. A fresh file could be

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"ifmatch/handler/byterange"
+	"r-seed-1f3a754f.example/ifmatch/handler/byterange"
 )
 
 // FuzzRanges: the answer is that of net/http to a request for the same parts.

@@ -12,8 +12,8 @@ import (
 
 	"github.com/spf13/afero"
 
-	"ifmatch/etagfs"
-	"ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/etagfs"
+	"r-seed-1f3a754f.example/ifmatch/fs"
 )
 
 // A steppedClock stands still until it is told to go on.

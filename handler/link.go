@@ -9,15 +9,15 @@ import (
 	"strings"
 	"time"
 
-	"ifmatch/auth"
-	"ifmatch/handler/accesslog"
-	"ifmatch/handler/bylink"
-	"ifmatch/handler/own"
-	"ifmatch/handler/precondition"
-	"ifmatch/links"
-	"ifmatch/tree"
-	"ifmatch/web"
-	"ifmatch/wire"
+	"r-seed-1f3a754f.example/ifmatch/auth"
+	"r-seed-1f3a754f.example/ifmatch/handler/accesslog"
+	"r-seed-1f3a754f.example/ifmatch/handler/bylink"
+	"r-seed-1f3a754f.example/ifmatch/handler/own"
+	"r-seed-1f3a754f.example/ifmatch/handler/precondition"
+	"r-seed-1f3a754f.example/ifmatch/links"
+	"r-seed-1f3a754f.example/ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/web"
+	"r-seed-1f3a754f.example/ifmatch/wire"
 )
 
 // linkAddress is the address below which each share link has its own: PREFIX/.ifmatch/link/TOKEN, and for a collection

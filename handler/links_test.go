@@ -17,11 +17,11 @@ import (
 	"testing"
 	"time"
 
-	"ifmatch/auth"
-	"ifmatch/internal/servertest"
-	"ifmatch/links"
-	"ifmatch/tree"
-	"ifmatch/web"
+	"r-seed-1f3a754f.example/ifmatch/auth"
+	"r-seed-1f3a754f.example/ifmatch/internal/servertest"
+	"r-seed-1f3a754f.example/ifmatch/links"
+	"r-seed-1f3a754f.example/ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/web"
 )
 
 // A linked is a handler whose users ann and bob make share links.

@@ -8,8 +8,8 @@ import (
 	"strings"
 	"testing"
 
-	"ifmatch/etagfs"
-	"ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/etagfs"
+	"r-seed-1f3a754f.example/ifmatch/fs"
 )
 
 // TestSymbolicLinksLeadOutOfNoShareLink: what a link on the disk leads to outside of the folder is not there, and not listed.

@@ -9,11 +9,11 @@ import (
 	"strings"
 	"time"
 
-	"ifmatch/auth"
-	"ifmatch/handler/davxml"
-	"ifmatch/handler/precondition"
-	"ifmatch/handler/problem"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/auth"
+	"r-seed-1f3a754f.example/ifmatch/handler/davxml"
+	"r-seed-1f3a754f.example/ifmatch/handler/precondition"
+	"r-seed-1f3a754f.example/ifmatch/handler/problem"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // The timeout of a lock if the client does not say one, and the maximum. A client that works longer refreshes its

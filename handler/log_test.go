@@ -12,8 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"ifmatch/handler/accesslog"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/handler/accesslog"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // An error of the server is logged as a warning or an error, with its cause.

@@ -15,9 +15,9 @@ import (
 
 	"golang.org/x/crypto/bcrypt"
 
-	"ifmatch/auth"
-	"ifmatch/auth/session"
-	"ifmatch/web"
+	"r-seed-1f3a754f.example/ifmatch/auth"
+	"r-seed-1f3a754f.example/ifmatch/auth/session"
+	"r-seed-1f3a754f.example/ifmatch/web"
 )
 
 // What browsers send: a person who opens a page, and a page of this server.

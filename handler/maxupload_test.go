@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"ifmatch/wire"
+	"r-seed-1f3a754f.example/ifmatch/wire"
 )
 
 // TestUploadsAboveTheBound are refused by the length that is announced, or when more has come, and change nothing.

@@ -9,7 +9,7 @@ import (
 	"sync"
 	"testing"
 
-	"ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs"
 )
 
 const (

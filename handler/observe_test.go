@@ -6,8 +6,8 @@ import (
 	"strings"
 	"testing"
 
-	"ifmatch/handler/accesslog"
-	"ifmatch/limit"
+	"r-seed-1f3a754f.example/ifmatch/handler/accesslog"
+	"r-seed-1f3a754f.example/ifmatch/limit"
 )
 
 // Who counts is told of each request once, with texts of the server's own alone.

@@ -11,9 +11,9 @@ import (
 	"strings"
 	"testing"
 
-	"ifmatch/etagfs"
-	"ifmatch/fs"
-	"ifmatch/internal/servertest"
+	"r-seed-1f3a754f.example/ifmatch/etagfs"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/internal/servertest"
 )
 
 // An ownRoutes is a handler with all addresses of the program, and an upload that is under way.

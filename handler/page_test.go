@@ -14,10 +14,10 @@ import (
 	"strings"
 	"testing"
 
-	"ifmatch/fs"
-	"ifmatch/internal/servertest"
-	"ifmatch/tree"
-	"ifmatch/web"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/internal/servertest"
+	"r-seed-1f3a754f.example/ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/web"
 )
 
 const browser = "Accept:text/html,application/xhtml+xml,*/*;q=0.8"

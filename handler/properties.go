@@ -10,11 +10,11 @@ import (
 
 	"golang.org/x/net/webdav"
 
-	"ifmatch/auth"
-	"ifmatch/handler/charset"
-	"ifmatch/handler/davxml"
-	"ifmatch/handler/digest"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/auth"
+	"r-seed-1f3a754f.example/ifmatch/handler/charset"
+	"r-seed-1f3a754f.example/ifmatch/handler/davxml"
+	"r-seed-1f3a754f.example/ifmatch/handler/digest"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // A liveProperty is a property that the server keeps itself (RFC 4918 §2).

@@ -8,9 +8,9 @@ import (
 
 	"golang.org/x/net/webdav"
 
-	"ifmatch/etagfs"
-	"ifmatch/fs"
-	"ifmatch/handler/davxml"
+	"r-seed-1f3a754f.example/ifmatch/etagfs"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/handler/davxml"
 )
 
 func propfindOf(names string) string {

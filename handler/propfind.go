@@ -14,13 +14,13 @@ import (
 	"github.com/klauspost/compress/gzip"
 	"golang.org/x/net/webdav"
 
-	"ifmatch/auth"
-	"ifmatch/handler/accesslog"
-	"ifmatch/handler/davxml"
-	"ifmatch/handler/problem"
-	"ifmatch/handler/synccollection"
-	"ifmatch/handler/synctoken"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/auth"
+	"r-seed-1f3a754f.example/ifmatch/handler/accesslog"
+	"r-seed-1f3a754f.example/ifmatch/handler/davxml"
+	"r-seed-1f3a754f.example/ifmatch/handler/problem"
+	"r-seed-1f3a754f.example/ifmatch/handler/synccollection"
+	"r-seed-1f3a754f.example/ifmatch/handler/synctoken"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // propfind answers PROPFIND. It streams the answer, and holds one member at a time.

@@ -19,8 +19,8 @@ import (
 
 	"golang.org/x/net/webdav"
 
-	"ifmatch/fs"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // told reads a multistatus: the status of each href, and of those told by propstat that of the first.

@@ -10,14 +10,14 @@ import (
 
 	"golang.org/x/net/webdav"
 
-	"ifmatch/auth"
-	"ifmatch/handler/accesslog"
-	"ifmatch/handler/charset"
-	"ifmatch/handler/davxml"
-	"ifmatch/handler/digest"
-	"ifmatch/handler/precondition"
-	"ifmatch/handler/problem"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/auth"
+	"r-seed-1f3a754f.example/ifmatch/handler/accesslog"
+	"r-seed-1f3a754f.example/ifmatch/handler/charset"
+	"r-seed-1f3a754f.example/ifmatch/handler/davxml"
+	"r-seed-1f3a754f.example/ifmatch/handler/digest"
+	"r-seed-1f3a754f.example/ifmatch/handler/precondition"
+	"r-seed-1f3a754f.example/ifmatch/handler/problem"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // proppatch answers PROPPATCH. It makes all changes or none (RFC 4918 §9.2).

@@ -14,14 +14,14 @@ import (
 	"strings"
 	"time"
 
-	"ifmatch/auth"
-	"ifmatch/handler/charset"
-	"ifmatch/handler/digest"
-	"ifmatch/handler/precondition"
-	"ifmatch/handler/proxy"
-	"ifmatch/internal/excerpt"
-	"ifmatch/tree"
-	"ifmatch/uploads"
+	"r-seed-1f3a754f.example/ifmatch/auth"
+	"r-seed-1f3a754f.example/ifmatch/handler/charset"
+	"r-seed-1f3a754f.example/ifmatch/handler/digest"
+	"r-seed-1f3a754f.example/ifmatch/handler/precondition"
+	"r-seed-1f3a754f.example/ifmatch/handler/proxy"
+	"r-seed-1f3a754f.example/ifmatch/internal/excerpt"
+	"r-seed-1f3a754f.example/ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/uploads"
 )
 
 // put answers PUT. It checks the conditions before it reads the body, and again inside the commit.

@@ -10,14 +10,14 @@ import (
 
 	"github.com/dunglas/httpsfv"
 
-	"ifmatch/auth"
-	"ifmatch/handler/accesslog"
-	"ifmatch/handler/digest"
-	"ifmatch/handler/precondition"
-	"ifmatch/handler/problem"
-	"ifmatch/handler/synctoken"
-	"ifmatch/internal/excerpt"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/auth"
+	"r-seed-1f3a754f.example/ifmatch/handler/accesslog"
+	"r-seed-1f3a754f.example/ifmatch/handler/digest"
+	"r-seed-1f3a754f.example/ifmatch/handler/precondition"
+	"r-seed-1f3a754f.example/ifmatch/handler/problem"
+	"r-seed-1f3a754f.example/ifmatch/handler/synctoken"
+	"r-seed-1f3a754f.example/ifmatch/internal/excerpt"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 func (s *server) refuseDigest(w http.ResponseWriter, r *request, e *digest.MismatchError) {

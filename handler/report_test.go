@@ -13,9 +13,9 @@ import (
 
 	"golang.org/x/net/webdav"
 
-	"ifmatch/internal/servertest"
-	"ifmatch/tree"
-	"ifmatch/tree/memtree"
+	"r-seed-1f3a754f.example/ifmatch/internal/servertest"
+	"r-seed-1f3a754f.example/ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree/memtree"
 )
 
 // A syncReport is the body of a REPORT.

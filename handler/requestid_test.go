@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"ifmatch/handler/proxy"
+	"r-seed-1f3a754f.example/ifmatch/handler/proxy"
 )
 
 // The id of a request is in the answer, in the body of a refusal, and in the log. A proxy that is trusted chooses it.

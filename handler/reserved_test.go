@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs"
 )
 
 // A name that some file system could take for the state of the server is missing for readers. Writers get a refusal

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	"ifmatch/wire"
+	"r-seed-1f3a754f.example/ifmatch/wire"
 )
 
 // shapes are requests that two readers may frame or read differently (RFC 9112 §11.2). All are a PUT of /f unless

@@ -10,10 +10,10 @@ import (
 	"strings"
 	"testing"
 
-	"ifmatch/auth"
-	"ifmatch/handler/proxy"
-	"ifmatch/site"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/auth"
+	"r-seed-1f3a754f.example/ifmatch/handler/proxy"
+	"r-seed-1f3a754f.example/ifmatch/site"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // siteLayout is a tree with a site in www.

@@ -7,12 +7,12 @@ import (
 	"slices"
 	"strings"
 
-	"ifmatch/auth"
-	"ifmatch/handler/own"
-	"ifmatch/handler/proxy"
-	"ifmatch/internal/excerpt"
-	"ifmatch/tree"
-	"ifmatch/web"
+	"r-seed-1f3a754f.example/ifmatch/auth"
+	"r-seed-1f3a754f.example/ifmatch/handler/own"
+	"r-seed-1f3a754f.example/ifmatch/handler/proxy"
+	"r-seed-1f3a754f.example/ifmatch/internal/excerpt"
+	"r-seed-1f3a754f.example/ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/web"
 )
 
 var (

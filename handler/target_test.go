@@ -16,8 +16,8 @@ import (
 	"testing"
 	"time"
 
-	"ifmatch/handler/proxy"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/handler/proxy"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 func TestLocate(t *testing.T) {

@@ -12,8 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"ifmatch/tree"
-	"ifmatch/tree/treetest"
+	"r-seed-1f3a754f.example/ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree/treetest"
 )
 
 // unhashed is a store in which no tag is known in time.

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"testing/iotest"
 
-	"ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs"
 )
 
 const (

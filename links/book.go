@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"ifmatch/auth"
+	"r-seed-1f3a754f.example/ifmatch/auth"
 )
 
 // A Book knows the links as the file has them now. Each look-up looks at the file, and reads it anew if it has changed,

@@ -14,8 +14,8 @@ import (
 	"syscall"
 	"time"
 
-	"ifmatch/auth"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/auth"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // File returns the name of the file with the links that belongs to a users file.

@@ -27,9 +27,9 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"ifmatch/auth"
-	"ifmatch/internal/excerpt"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/auth"
+	"r-seed-1f3a754f.example/ifmatch/internal/excerpt"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // An Access says what a link is for.

@@ -11,8 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"ifmatch/auth"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/auth"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 var now = time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)

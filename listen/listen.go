@@ -16,8 +16,8 @@ import (
 	"syscall"
 	"time"
 
-	"ifmatch/internal/usage"
-	"ifmatch/wire"
+	"r-seed-1f3a754f.example/ifmatch/internal/usage"
+	"r-seed-1f3a754f.example/ifmatch/wire"
 )
 
 // UnixPrefix begins an address that is the path of a Unix socket.

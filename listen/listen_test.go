@@ -6,7 +6,7 @@ import (
 	"reflect"
 	"testing"
 
-	"ifmatch/internal/usage"
+	"r-seed-1f3a754f.example/ifmatch/internal/usage"
 )
 
 // TestResolve covers addresses that need no name server.

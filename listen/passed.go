@@ -7,8 +7,8 @@ import (
 
 	"github.com/coreos/go-systemd/v22/activation"
 
-	"ifmatch/internal/usage"
-	"ifmatch/wire"
+	"r-seed-1f3a754f.example/ifmatch/internal/usage"
+	"r-seed-1f3a754f.example/ifmatch/wire"
 )
 
 // Passed are the listeners that systemd has opened for this process (sd_listen_fds(3)). They outlive it, so

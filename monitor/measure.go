@@ -6,7 +6,7 @@ import (
 	"io"
 	"time"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // A measuredStore is a store whose changes are timed.

@@ -15,12 +15,12 @@ import (
 
 	"golang.org/x/net/netutil"
 
-	"ifmatch/admin"
-	"ifmatch/handler/accesslog"
-	"ifmatch/internal/usage"
-	"ifmatch/limit"
-	"ifmatch/listen"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/admin"
+	"r-seed-1f3a754f.example/ifmatch/handler/accesslog"
+	"r-seed-1f3a754f.example/ifmatch/internal/usage"
+	"r-seed-1f3a754f.example/ifmatch/limit"
+	"r-seed-1f3a754f.example/ifmatch/listen"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // Bounds of the admin listener.

@@ -10,9 +10,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"ifmatch/etagfs"
-	"ifmatch/fs"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/etagfs"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 func openStore(t *testing.T, dir string, opts fs.Options) *etagfs.Store {

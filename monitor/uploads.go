@@ -4,7 +4,7 @@ import (
 	"context"
 	"time"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // NewUpload implements [tree.Uploads].

@@ -13,8 +13,8 @@ import (
 
 	"github.com/google/uuid"
 
-	"ifmatch/pgstore/blobs"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/pgstore/blobs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // claimAfter is when an object on its way has to be claimed again. It is much less than the grace of garbage.

@@ -5,7 +5,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // Causes of changes besides the names of methods.

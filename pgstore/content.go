@@ -11,8 +11,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"ifmatch/pgstore/blobs"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/pgstore/blobs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // lastPart is how much of an object is sent only when all of it has been found to be right.

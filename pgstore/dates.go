@@ -4,7 +4,7 @@ import (
 	"math"
 	"time"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // never is a second before all others.

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"ifmatch/internal/pgtest"
+	"r-seed-1f3a754f.example/ifmatch/internal/pgtest"
 )
 
 // A fate says how a batch of messages ends.

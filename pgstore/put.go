@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/net/webdav"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // Put implements [tree.Store].

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"time"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // Stat implements [tree.Store].

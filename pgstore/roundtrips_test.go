@@ -8,11 +8,11 @@ import (
 	"testing"
 	"time"
 
-	"ifmatch/internal/pgtest"
-	"ifmatch/pgstore"
-	"ifmatch/pgstore/blobs"
-	"ifmatch/tree"
-	"ifmatch/tree/treetest"
+	"r-seed-1f3a754f.example/ifmatch/internal/pgtest"
+	"r-seed-1f3a754f.example/ifmatch/pgstore"
+	"r-seed-1f3a754f.example/ifmatch/pgstore/blobs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree/treetest"
 )
 
 // openThrough opens a store whose only connection goes through a proxy, so that each statement is prepared once.

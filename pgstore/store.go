@@ -31,10 +31,10 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"ifmatch/pgstore/blobs"
-	"ifmatch/pgstore/notes"
-	"ifmatch/pgstore/schema"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/pgstore/blobs"
+	"r-seed-1f3a754f.example/ifmatch/pgstore/notes"
+	"r-seed-1f3a754f.example/ifmatch/pgstore/schema"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // Bounds of a replica.

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"slices"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // A view is the [tree.View] of a Check: a look at the names that the operation and its condition have named.

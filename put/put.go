@@ -22,9 +22,9 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"ifmatch/internal/excerpt"
-	"ifmatch/internal/progress"
-	"ifmatch/internal/usage"
+	"r-seed-1f3a754f.example/ifmatch/internal/excerpt"
+	"r-seed-1f3a754f.example/ifmatch/internal/progress"
+	"r-seed-1f3a754f.example/ifmatch/internal/usage"
 )
 
 // A Refused says that a condition was not true. Nothing has changed on the server.

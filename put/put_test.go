@@ -19,9 +19,9 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"ifmatch/etagfs"
-	"ifmatch/fs"
-	"ifmatch/handler"
+	"r-seed-1f3a754f.example/ifmatch/etagfs"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/handler"
 )
 
 func TestMain(m *testing.M) {

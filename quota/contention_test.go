@@ -12,10 +12,10 @@ import (
 	"testing"
 	"time"
 
-	"ifmatch/quota"
-	"ifmatch/quota/limits"
-	"ifmatch/tree"
-	"ifmatch/tree/memtree"
+	"r-seed-1f3a754f.example/ifmatch/quota"
+	"r-seed-1f3a754f.example/ifmatch/quota/limits"
+	"r-seed-1f3a754f.example/ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree/memtree"
 )
 
 // TestAsManyAsFit: of equal writes that come at once, exactly as many are stored as have room, and the others are

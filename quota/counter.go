@@ -7,8 +7,8 @@ import (
 	"sync"
 	"time"
 
-	"ifmatch/quota/limits"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/quota/limits"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // A counter keeps a ledger true to a store: it lists the tree once, and after that what the feed tells of.

@@ -3,7 +3,7 @@ package quota
 import (
 	"fmt"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // Dump describes the ledger.

@@ -10,12 +10,12 @@ import (
 	"testing/iotest"
 	"time"
 
-	"ifmatch/etagfs"
-	"ifmatch/fs"
-	"ifmatch/quota"
-	"ifmatch/quota/limits"
-	"ifmatch/tree"
-	"ifmatch/tree/memtree"
+	"r-seed-1f3a754f.example/ifmatch/etagfs"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/quota"
+	"r-seed-1f3a754f.example/ifmatch/quota/limits"
+	"r-seed-1f3a754f.example/ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree/memtree"
 )
 
 // A memory is a store in memory as an [quota.Inner].

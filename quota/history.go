@@ -8,8 +8,8 @@ import (
 
 	lru "github.com/hashicorp/golang-lru/v2"
 
-	"ifmatch/quota/limits"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/quota/limits"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // historyPause is the time between two looks at the history, which loses versions by itself. A large history is read

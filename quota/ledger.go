@@ -4,8 +4,8 @@ import (
 	"sync"
 	"time"
 
-	"ifmatch/quota/limits"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/quota/limits"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // A ledger has the sums of all collections of a tree, and what operations that are under way do to them. It decides

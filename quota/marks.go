@@ -3,7 +3,7 @@ package quota
 import (
 	"time"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // maxMarks bounds how many collections wait to be listed. If there are more, the whole tree is.

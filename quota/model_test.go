@@ -10,9 +10,9 @@ import (
 	"testing"
 	"time"
 
-	"ifmatch/quota"
-	"ifmatch/quota/limits"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/quota"
+	"r-seed-1f3a754f.example/ifmatch/quota/limits"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // TestSumsByWalking does random operations through the store and on its disk. The sums are those that a walk finds, at

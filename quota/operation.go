@@ -4,7 +4,7 @@ import (
 	"errors"
 	"slices"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // The kinds of operations that a ledger follows.

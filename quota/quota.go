@@ -18,9 +18,9 @@ import (
 	"sync"
 	"time"
 
-	"ifmatch/admin"
-	"ifmatch/quota/limits"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/admin"
+	"r-seed-1f3a754f.example/ifmatch/quota/limits"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // Inner is the store that is wrapped.

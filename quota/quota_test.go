@@ -13,11 +13,11 @@ import (
 
 	"golang.org/x/net/webdav"
 
-	"ifmatch/quota"
-	"ifmatch/quota/limits"
-	"ifmatch/tree"
-	"ifmatch/tree/memtree"
-	"ifmatch/tree/treetest"
+	"r-seed-1f3a754f.example/ifmatch/quota"
+	"r-seed-1f3a754f.example/ifmatch/quota/limits"
+	"r-seed-1f3a754f.example/ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree/memtree"
+	"r-seed-1f3a754f.example/ifmatch/tree/treetest"
 )
 
 // TestStore runs the conformance suite: limits that are far away change nothing.

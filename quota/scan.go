@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // maxNames bounds how many members of one collection are remembered while it is listed. If there are more, operations

@@ -6,7 +6,7 @@ import (
 	"sync"
 	"time"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // An upload that arrives in parts reserves room for all of its body when it begins, and keeps the room between its

@@ -9,9 +9,9 @@ import (
 	"testing"
 	"time"
 
-	"ifmatch/quota"
-	"ifmatch/quota/limits"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/quota"
+	"r-seed-1f3a754f.example/ifmatch/quota/limits"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // begin begins an upload that arrives in parts.

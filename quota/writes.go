@@ -7,8 +7,8 @@ import (
 	"math"
 	"slices"
 
-	"ifmatch/quota/limits"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/quota/limits"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // deciding returns the condition of an operation, which the ledger decides after it.

@@ -16,8 +16,8 @@ import (
 	"strings"
 	"time"
 
-	"ifmatch/internal/usage"
-	"ifmatch/listen"
+	"r-seed-1f3a754f.example/ifmatch/internal/usage"
+	"r-seed-1f3a754f.example/ifmatch/listen"
 
 	"golang.org/x/crypto/acme/autocert"
 	"golang.org/x/net/netutil"

@@ -11,9 +11,9 @@ import (
 
 	"github.com/coreos/go-systemd/v22/daemon"
 
-	"ifmatch/auth"
-	"ifmatch/internal/certificate"
-	"ifmatch/internal/systemd"
+	"r-seed-1f3a754f.example/ifmatch/auth"
+	"r-seed-1f3a754f.example/ifmatch/internal/certificate"
+	"r-seed-1f3a754f.example/ifmatch/internal/systemd"
 )
 
 // renewPause is the time between two looks at the files of users, rules and the certificate.

@@ -8,9 +8,9 @@ import (
 	"strings"
 	"testing"
 
-	"ifmatch/auth"
-	"ifmatch/internal/certificate"
-	"ifmatch/internal/servertest"
+	"r-seed-1f3a754f.example/ifmatch/auth"
+	"r-seed-1f3a754f.example/ifmatch/internal/certificate"
+	"r-seed-1f3a754f.example/ifmatch/internal/servertest"
 )
 
 // TestChangesAreTakenOverTogether: users, rules and the certificate that have changed at one time are taken over

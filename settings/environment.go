@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"ifmatch/internal/usage"
+	"r-seed-1f3a754f.example/ifmatch/internal/usage"
 
 	"github.com/urfave/cli/v2"
 )

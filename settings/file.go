@@ -22,10 +22,10 @@ import (
 	"github.com/BurntSushi/toml"
 	"github.com/urfave/cli/v2"
 
-	"ifmatch/listen"
-	"ifmatch/quota/limits"
-	"ifmatch/shares/layout"
-	"ifmatch/site"
+	"r-seed-1f3a754f.example/ifmatch/listen"
+	"r-seed-1f3a754f.example/ifmatch/quota/limits"
+	"r-seed-1f3a754f.example/ifmatch/shares/layout"
+	"r-seed-1f3a754f.example/ifmatch/site"
 )
 
 // Names in the file.

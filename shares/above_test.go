@@ -8,9 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"ifmatch/shares"
-	"ifmatch/tree"
-	"ifmatch/tree/memtree"
+	"r-seed-1f3a754f.example/ifmatch/shares"
+	"r-seed-1f3a754f.example/ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree/memtree"
 )
 
 // openTeam makes shares whose paths have one and two segments.

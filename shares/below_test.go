@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // A below is the part of a store below a collection, as a store: the conformance suite has names of its own. It is the

@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"ifmatch/tree"
-	"ifmatch/tree/treetest"
+	"r-seed-1f3a754f.example/ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree/treetest"
 )
 
 // once calls do at the n-th call of a method for a name that is not reserved.

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // maxMembers bounds the members of a collection that is copied to another share: their names are kept in memory

@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"ifmatch/tree"
-	"ifmatch/tree/treetest"
+	"r-seed-1f3a754f.example/ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree/treetest"
 )
 
 var errStale = errors.New("the version is another")

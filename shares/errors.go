@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // errFixed is the error of every write to a collection above the shares, or to the root of a share as a whole.

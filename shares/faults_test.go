@@ -8,8 +8,8 @@ import (
 	"sync"
 	"testing"
 
-	"ifmatch/tree"
-	"ifmatch/tree/treetest"
+	"r-seed-1f3a754f.example/ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree/treetest"
 )
 
 var errDisk = &tree.StorageError{Kind: tree.ErrFailed, Hint: "the disk has failed"}

@@ -12,7 +12,7 @@ import (
 	"sync"
 	"time"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // maxFollowed is the most shares whose changes can be followed. A cursor of one share has about 35 bytes.

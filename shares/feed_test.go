@@ -8,9 +8,9 @@ import (
 	"strings"
 	"testing"
 
-	"ifmatch/shares"
-	"ifmatch/tree"
-	"ifmatch/tree/memtree"
+	"r-seed-1f3a754f.example/ifmatch/shares"
+	"r-seed-1f3a754f.example/ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree/memtree"
 )
 
 func (f *fixture) now() tree.Cursor {

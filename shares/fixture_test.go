@@ -12,10 +12,10 @@ import (
 
 	"golang.org/x/net/webdav"
 
-	"ifmatch/shares"
-	"ifmatch/tree"
-	"ifmatch/tree/memtree"
-	"ifmatch/tree/treetest"
+	"r-seed-1f3a754f.example/ifmatch/shares"
+	"r-seed-1f3a754f.example/ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree/memtree"
+	"r-seed-1f3a754f.example/ifmatch/tree/treetest"
 )
 
 // A spy is a store whose calls a test sees, and can have fail: on is called before each of them with the name of the

@@ -6,7 +6,7 @@ import (
 	"iter"
 	"strings"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // Versions implements [tree.Store].

@@ -11,9 +11,9 @@ import (
 	"testing"
 	"time"
 
-	"ifmatch/handler"
-	"ifmatch/tree"
-	"ifmatch/tree/treetest"
+	"r-seed-1f3a754f.example/ifmatch/handler"
+	"r-seed-1f3a754f.example/ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree/treetest"
 )
 
 // A web is a server of shares, and the tokens of the locks that a test takes.

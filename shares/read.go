@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"iter"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // Stat implements [tree.Store].

@@ -37,7 +37,7 @@ import (
 	"sync"
 	"time"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // A Share is a store and its place in the tree.

@@ -10,9 +10,9 @@ import (
 	"testing"
 	"time"
 
-	"ifmatch/shares"
-	"ifmatch/tree"
-	"ifmatch/tree/memtree"
+	"r-seed-1f3a754f.example/ifmatch/shares"
+	"r-seed-1f3a754f.example/ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree/memtree"
 )
 
 // TestMovesOfLinksAndPipes: a link is not lost, and not left out. A pipe is not served, and stays in the history.

@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/net/webdav"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // Copies are made under a hidden name at the root of the share, stagingPrefix and an identifier, and get their name by

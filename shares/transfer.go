@@ -8,7 +8,7 @@ import (
 	"slices"
 	"time"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // maxCopies bounds how often a copy is made anew because its source has changed meanwhile.

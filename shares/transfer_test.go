@@ -7,9 +7,9 @@ import (
 	"testing"
 	"time"
 
-	"ifmatch/shares"
-	"ifmatch/tree"
-	"ifmatch/tree/memtree"
+	"r-seed-1f3a754f.example/ifmatch/shares"
+	"r-seed-1f3a754f.example/ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree/memtree"
 )
 
 var transfers = []struct {

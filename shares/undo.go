@@ -5,7 +5,7 @@ import (
 	"slices"
 	"time"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // RestoreAt implements [tree.Undoer]. A collection above shares is restored share by share. What a MOVE has taken to

@@ -7,7 +7,7 @@ import (
 	"io"
 	"strings"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // An upload belongs to the share of its name. Its ID here begins with a mark of that share.

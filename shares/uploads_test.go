@@ -9,11 +9,11 @@ import (
 
 	"github.com/spf13/afero"
 
-	"ifmatch/etagfs"
-	"ifmatch/fs"
-	"ifmatch/shares"
-	"ifmatch/tree"
-	"ifmatch/tree/memtree"
+	"r-seed-1f3a754f.example/ifmatch/etagfs"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/shares"
+	"r-seed-1f3a754f.example/ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree/memtree"
 )
 
 // memory returns a store in memory that takes uploads in parts.

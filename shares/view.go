@@ -7,7 +7,7 @@ import (
 	"maps"
 	"slices"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // A kind of question is a method of a [tree.View].

@@ -5,7 +5,7 @@ import (
 	"io"
 	"time"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // write runs a write of a share under a condition.

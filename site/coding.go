@@ -10,7 +10,7 @@ import (
 
 	kgzip "github.com/klauspost/compress/gzip"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // A sibling is a file that a build has compressed, beside the file whose content it is.

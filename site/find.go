@@ -5,7 +5,7 @@ import (
 	"path"
 	"strings"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // An Ask is a GET or HEAD of a path of a site.

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // lookIn returns a Look at names, of which those with a slash at the end are collections.

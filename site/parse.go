@@ -10,8 +10,8 @@ import (
 	"strings"
 	"time"
 
-	"ifmatch/internal/duration"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/internal/duration"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // Parse reads the value of the key "site" of a configuration file, as package toml decodes it into any, and nil for a

@@ -4,7 +4,7 @@ import (
 	"net/http"
 	"slices"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // A Shown is a file as a site shows it. Nil is a file as it is, on a path that is in no site.

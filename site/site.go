@@ -14,7 +14,7 @@ import (
 	"strings"
 	"time"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // A Site is a collection that is shown as a web site. [Parse] and [ParseFlag] make one.

@@ -3,7 +3,7 @@ package tree_test
 import (
 	"testing"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // TestWhatAChangeCanBeOf: whether a change is of a collection decides who is told of it, and whether all below its name

@@ -5,7 +5,7 @@ import (
 	"net/http"
 	"slices"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // A note is what the server keeps with an upload, as JSON. Names and fields may have bytes that are not UTF-8, which a

@@ -7,7 +7,7 @@ import (
 	"net/http"
 	"strings"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // patch answers a PATCH: the next part of an upload, or another try of the commit.

@@ -22,7 +22,7 @@ import (
 	"strconv"
 	"time"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // Version is the version of the protocol, and Extensions are those of its extensions that work.

@@ -6,7 +6,7 @@ import (
 	"sync"
 	"time"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // users are the requests that work on uploads, one for each. A request that comes interrupts the one before: mostly its

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"slices"
 
-	"ifmatch/mounts"
+	"r-seed-1f3a754f.example/ifmatch/mounts"
 )
 
 // ErrElsewhere is reported for a part of the tree whose file system can be changed without this kernel's knowledge,

@@ -7,7 +7,7 @@ import (
 
 	"github.com/fsnotify/fsnotify"
 
-	"ifmatch/mounts"
+	"r-seed-1f3a754f.example/ifmatch/mounts"
 )
 
 // lose forgets all directories because the root is gone, and starts to wait for the root.

@@ -37,7 +37,7 @@ import (
 
 	"github.com/fsnotify/fsnotify"
 
-	"ifmatch/mounts"
+	"r-seed-1f3a754f.example/ifmatch/mounts"
 )
 
 // An Event is a hint that a name has changed. It never proves which file is there now.

@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strings"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // archive answers with a collection as a zip archive that streams: with what the asker may read, names and times. It has

@@ -5,12 +5,12 @@ import (
 	"os/exec"
 	"testing"
 
-	"ifmatch/etagfs"
-	"ifmatch/fs"
-	"ifmatch/handler"
-	"ifmatch/internal/servertest"
-	"ifmatch/web"
 	"log/slog"
+	"r-seed-1f3a754f.example/ifmatch/etagfs"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/handler"
+	"r-seed-1f3a754f.example/ifmatch/internal/servertest"
+	"r-seed-1f3a754f.example/ifmatch/web"
 )
 
 // TestClientLibrary runs the tests of client.js in Node, against a server with a directory.

@@ -14,7 +14,7 @@ import (
 	"strings"
 	"testing"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 func TestOnlyThoseWhoNameHTMLGetThePage(t *testing.T) {

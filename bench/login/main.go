@@ -27,7 +27,7 @@ import (
 
 	"golang.org/x/crypto/bcrypt"
 
-	"ifmatch/auth"
+	"r-seed-1f3a754f.example/ifmatch/auth"
 )
 
 func main() {

@@ -8,8 +8,8 @@ import (
 	"syscall"
 	"time"
 
-	"ifmatch/fs"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // These are the errors of a directory, with the hints that users see.

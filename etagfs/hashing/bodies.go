@@ -6,8 +6,8 @@ import (
 	"io"
 	"sync"
 
-	"ifmatch/fs"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // OurFault removes the blame that CopyBody puts on a client, if the read that failed was of our own disk.

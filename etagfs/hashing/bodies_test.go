@@ -6,7 +6,7 @@ import (
 	"io"
 	"testing"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // scripted is a client that sends pieces of these sizes, as far as there is room for them.

@@ -8,9 +8,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"ifmatch/etagfs/failure"
-	"ifmatch/fs"
-	"ifmatch/limit"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/limit"
 )
 
 // flights are the hashes that are being computed. Each file is hashed once at a time, however many callers ask.

@@ -11,10 +11,10 @@ import (
 	"sync"
 	"time"
 
-	"ifmatch/etagfs/failure"
-	"ifmatch/etagfs/index"
-	"ifmatch/fs"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/index"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // buffers are for copying and hashing. A buffer of more than 256 KiB makes neither of them faster.

@@ -10,9 +10,9 @@ import (
 
 	"golang.org/x/sync/singleflight"
 
-	"ifmatch/etagfs/index"
-	"ifmatch/fs"
-	"ifmatch/limit"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/index"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/limit"
 )
 
 // Options say what a hasher works with. All fields are needed.

@@ -10,9 +10,9 @@ import (
 	"hash"
 	"io"
 
-	"ifmatch/etagfs/index"
-	"ifmatch/fs"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/index"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // KeepSums adds to the record of a version the other hashes that were computed together with its tag.

@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // A moment has the facts that decide about dates at one time.

@@ -6,8 +6,8 @@ import (
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 
-	"ifmatch/fs"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // bodies are contents of small files in memory, by inode. The least recently used ones make room. Each is of one

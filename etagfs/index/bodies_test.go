@@ -4,8 +4,8 @@ import (
 	"bytes"
 	"testing"
 
-	"ifmatch/fs"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // versionAt is a version of a file: each number is another one of the same inode.

@@ -6,7 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // Dates tell which dates prove a version (see [tree.DateRange]). A date proves a version if no other version of the

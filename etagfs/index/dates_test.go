@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"ifmatch/fs"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // nowhere is around a name in the root, or in collections that were not changed.

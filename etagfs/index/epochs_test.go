@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // TestPowerFailure says which records are trusted after a machine went down.

@@ -7,7 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs"
 )
 
 // A home is the open directory of an index. If it is deleted, the index goes on in another home.

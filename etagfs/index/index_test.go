@@ -5,7 +5,7 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs"
 )
 
 func TestIndexKnowsExactVersions(t *testing.T) {

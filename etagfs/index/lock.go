@@ -6,7 +6,7 @@ import (
 	"os"
 	"time"
 
-	"ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs"
 )
 
 var errLocked = errors.New("it is locked")

@@ -9,9 +9,9 @@ import (
 	"sync"
 	"testing"
 
-	"ifmatch/fs"
-	"ifmatch/tree"
-	"ifmatch/tree/treetest"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree/treetest"
 )
 
 // A machine is what an index lives on: it has a clock, boots, and fails.

@@ -3,8 +3,8 @@ package index
 import (
 	"time"
 
-	"ifmatch/fs"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // A Version is one version of a file, with the properties that [Dates] need. Seconds are since 1970.

@@ -6,8 +6,8 @@ import (
 	"hash/crc32"
 	"math"
 
-	"ifmatch/fs"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // A Record has the hashes of one version of a file, and the evidence about its dates.

@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 	"syscall"
 
-	"ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs"
 )
 
 // The files in the directory of an index are a cache. A file that is damaged in any way is deleted and made anew.

@@ -7,8 +7,8 @@ import (
 	"path/filepath"
 	"testing"
 
-	"ifmatch/fs"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // TestIndexMayBeDamaged does to the files of an index what can happen to files.

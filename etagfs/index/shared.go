@@ -10,7 +10,7 @@ import (
 	"sync"
 	"time"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // A sharedFile holds the facts that the processes of an index tell each other. The processes also lock the index by

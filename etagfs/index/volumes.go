@@ -5,7 +5,7 @@ import (
 	"sync"
 	"time"
 
-	"ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs"
 )
 
 // A volume is a file system with a device number.

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"syscall"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // Append appends changes that are about to happen. If it cannot, it empties the journal, so that followers are told

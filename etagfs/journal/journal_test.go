@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 const boot = "this boot"

@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strconv"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // Latest returns the change that made the present version of a name, or took it away, by the changes that are shown: see

@@ -10,7 +10,7 @@ import (
 	"strconv"
 	"strings"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // chunk is how many bytes of a file are read at a time.

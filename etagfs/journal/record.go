@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // A line of the journal is the fields of a record with tabs between them, and the checksum of these bytes. Texts are

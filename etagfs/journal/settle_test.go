@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"testing"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // A change takes long, and its caller gives up the lock meanwhile. Others append, adopt or do nothing until it settles

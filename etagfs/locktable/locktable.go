@@ -12,8 +12,8 @@ import (
 	"sync"
 	"time"
 
-	"ifmatch/fs"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // fileName is the state file that holds the WebDAV locks. Its first line names its format. Each other line is a

@@ -4,7 +4,7 @@ import (
 	"iter"
 	"strings"
 
-	"ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs"
 )
 
 // ShortSegments yields, for each segment of a name that may be a short name, the number of segments before it.

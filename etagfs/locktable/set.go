@@ -7,9 +7,9 @@ import (
 	"strings"
 	"time"
 
-	"ifmatch/etagfs/failure"
-	"ifmatch/fs"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // Locks are bounded, so that no client can fill memory with locks, nor take all locks that there can be.

@@ -11,8 +11,8 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"ifmatch/etagfs"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/etagfs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // The methods of a [Store]. Each calls the same method of the store that is open now.

@@ -16,10 +16,10 @@ import (
 	"syscall"
 	"time"
 
-	"ifmatch/etagfs"
-	"ifmatch/etagfs/failure"
-	"ifmatch/fs"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/etagfs"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // Options are the directory that a [Store] opens, and the functions that it calls.

@@ -14,10 +14,10 @@ import (
 
 	"golang.org/x/net/webdav"
 
-	"ifmatch/etagfs"
-	"ifmatch/etagfs/reopening"
-	"ifmatch/fs"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/etagfs"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/reopening"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // A write that began before its directory went away is not committed to it: its client would be told of a success that

@@ -4,8 +4,8 @@ import (
 	"context"
 	"time"
 
-	"ifmatch/etagfs"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/etagfs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // RestoreAt implements [tree.Undoer].

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // A Census is what was at names at a time, as far as the changes of the journal before that time tell. So a restore sees

@@ -6,8 +6,8 @@ import (
 	"strings"
 	"time"
 
-	"ifmatch/fs"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // An event is a change since then, with the version that gave way to it.

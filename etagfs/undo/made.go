@@ -3,8 +3,8 @@ package undo
 import (
 	"time"
 
-	"ifmatch/fs"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // matches reports whether a resource on the disk is what a change has made.

@@ -3,7 +3,7 @@ package undo
 import (
 	"strings"
 
-	"ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs"
 )
 
 // A kind says what a name of the model stands for.

@@ -5,8 +5,8 @@ import (
 	"slices"
 	"strings"
 
-	"ifmatch/fs"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // A planner compares the model with the disk. The steps come in this order: what is brought or moved back, the

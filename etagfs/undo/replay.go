@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs"
 )
 
 // The reasons for which names are left as they are.

@@ -20,8 +20,8 @@ import (
 	"path"
 	"time"
 
-	"ifmatch/fs"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // A Disk is the present state of the tree and of its history.

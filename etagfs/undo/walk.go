@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs"
 )
 
 // walk plans a name and all names below it. It reports whether the name is free after the steps, if nothing was there

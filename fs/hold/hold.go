@@ -17,7 +17,7 @@ import (
 	"sync"
 	"time"
 
-	"ifmatch/fs/vfs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 )
 
 // A Lock is a lock that one caller holds at a time. Two values with the same Order are one lock.

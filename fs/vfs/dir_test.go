@@ -11,8 +11,8 @@ import (
 
 	"github.com/spf13/afero"
 
-	"ifmatch/fs/vfs"
-	"ifmatch/fs/vfs/aferosystem"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs/aferosystem"
 )
 
 // forEachSystem runs a test with each implementation. A hook makes a line of each call.

@@ -4,7 +4,7 @@ import (
 	iofs "io/fs"
 	"time"
 
-	"ifmatch/mounts"
+	"r-seed-1f3a754f.example/ifmatch/mounts"
 )
 
 // A Kind is the type of a file.

@@ -10,7 +10,7 @@ import (
 
 	"github.com/pkg/xattr"
 
-	"ifmatch/mounts"
+	"r-seed-1f3a754f.example/ifmatch/mounts"
 )
 
 // osFiles has the calls on open files, which openat2 and os.Root have in common, and the calls that are about a whole

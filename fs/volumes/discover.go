@@ -13,7 +13,7 @@ import (
 	"strconv"
 	"strings"
 
-	"ifmatch/fs/vfs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 )
 
 // knownVolume returns the known volume for the members of a directory, or nil if there is none.

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"time"
 
-	"ifmatch/fs/hold"
+	"r-seed-1f3a754f.example/ifmatch/fs/hold"
 )
 
 // A Scope is what a commit is about: it holds the locks of these volumes, and of no other.

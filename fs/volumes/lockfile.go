@@ -15,8 +15,8 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
-	"ifmatch/fs/hold"
-	"ifmatch/fs/vfs"
+	"r-seed-1f3a754f.example/ifmatch/fs/hold"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 )
 
 // openHeld opens a file that stays open, to be locked, and makes the file if there is none. openHeld does not open the

@@ -8,7 +8,7 @@ import (
 	"syscall"
 	"time"
 
-	"ifmatch/fs/posixacl"
+	"r-seed-1f3a754f.example/ifmatch/fs/posixacl"
 )
 
 // ErrTime says that the disk does not keep a modification time. Each disk has a first and a last time, and some disks

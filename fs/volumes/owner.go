@@ -11,7 +11,7 @@ import (
 	"slices"
 	"strconv"
 
-	"ifmatch/fs/vfs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 )
 
 // The content of a state directory, or of an index, decides which version the server takes a file for, and which

@@ -6,7 +6,7 @@ import (
 	"path"
 	"slices"
 
-	"ifmatch/fs/vfs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 )
 
 // A Place is a name in a directory that was resolved. If the system has descriptors of directories, each operation on

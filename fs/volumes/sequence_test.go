@@ -8,7 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"ifmatch/fs/vfs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 )
 
 // alone is a layer without anything above.

@@ -8,7 +8,7 @@ import (
 	"syscall"
 	"time"
 
-	"ifmatch/fs/hold"
+	"r-seed-1f3a754f.example/ifmatch/fs/hold"
 )
 
 // A Snapshot is a series of looks, taken by its methods. If the snapshot is [Snapshot.Valid] after the looks, all of

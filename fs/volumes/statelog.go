@@ -4,7 +4,7 @@ import (
 	"errors"
 	iofs "io/fs"
 
-	"ifmatch/fs/vfs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 )
 
 // A StateDir is an open directory in the state directory, so that a file in it can be opened by one system call. Its

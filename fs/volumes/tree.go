@@ -23,8 +23,8 @@ import (
 
 	"github.com/google/uuid"
 
-	"ifmatch/fs/vfs"
-	"ifmatch/mounts"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
+	"r-seed-1f3a754f.example/ifmatch/mounts"
 )
 
 // The errors of this package, besides those of io/fs and the operating system.

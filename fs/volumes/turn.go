@@ -4,7 +4,7 @@ import (
 	"context"
 	"time"
 
-	"ifmatch/fs/hold"
+	"r-seed-1f3a754f.example/ifmatch/fs/hold"
 )
 
 // allWriters is the weight of the turn of one writer for which all others wait.

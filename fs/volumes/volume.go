@@ -14,7 +14,7 @@ import (
 
 	"github.com/pkg/xattr"
 
-	"ifmatch/fs/vfs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 )
 
 // A Volume is the server's state on one file system: the versions that are staged there, and the history of the

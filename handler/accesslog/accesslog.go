@@ -17,8 +17,8 @@ import (
 	"syscall"
 	"time"
 
-	"ifmatch/internal/excerpt"
-	"ifmatch/wire"
+	"r-seed-1f3a754f.example/ifmatch/internal/excerpt"
+	"r-seed-1f3a754f.example/ifmatch/wire"
 )
 
 // A Log says where the lines go, and what they say. Only Observe may be nil.

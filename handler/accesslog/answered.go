@@ -6,7 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"ifmatch/wire"
+	"r-seed-1f3a754f.example/ifmatch/wire"
 )
 
 // Answered is the outcome of one request, for counters. Each text is one of a few that the server itself chooses.

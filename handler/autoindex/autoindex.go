@@ -13,7 +13,7 @@ import (
 	"strings"
 	"time"
 
-	"ifmatch/web"
+	"r-seed-1f3a754f.example/ifmatch/web"
 )
 
 // The parts of a page. Its links are absolute paths, so that they are right whether or not the URL of the page ends

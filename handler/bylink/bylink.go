@@ -14,7 +14,7 @@ import (
 	"net/url"
 	"strings"
 
-	"ifmatch/wire"
+	"r-seed-1f3a754f.example/ifmatch/wire"
 )
 
 // A Writer is the answer to a request by a share link.

@@ -8,8 +8,8 @@ import (
 	"strings"
 	"sync"
 
-	"ifmatch/tree"
-	"ifmatch/web"
+	"r-seed-1f3a754f.example/ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/web"
 )
 
 // A Dropped is what became of one file that was sent by the form.

@@ -14,7 +14,7 @@ import (
 	"strconv"
 	"strings"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // MaxParts bounds the parts of one answer.

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 func TestParse(t *testing.T) {

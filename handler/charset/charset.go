@@ -14,7 +14,7 @@ import (
 
 	"golang.org/x/net/webdav"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // Name is the name of the property. Clients neither see nor set it.

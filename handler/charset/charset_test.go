@@ -7,7 +7,7 @@ import (
 	"testing"
 	"testing/iotest"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 func TestSaid(t *testing.T) {

@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"time"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // SupportedLock is the inner XML of DAV:supportedlock (RFC 4918 §15.10) on a server with write locks of both scopes.

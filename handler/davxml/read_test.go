@@ -16,7 +16,7 @@ import (
 
 	"golang.org/x/net/webdav"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 func n(space, local string) xml.Name { return xml.Name{Space: space, Local: local} }

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // Checksums returns the known hashes of a file, as in OC-Checksum and oc:checksums: "SHA1:… MD5:… SHA256:…". The hashes

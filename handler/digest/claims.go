@@ -15,8 +15,8 @@ import (
 
 	"github.com/dunglas/httpsfv"
 
-	"ifmatch/internal/excerpt"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/internal/excerpt"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // digestNames has the hash functions by their names in Content-Digest and Repr-Digest (RFC 9530 §5 and its registry).

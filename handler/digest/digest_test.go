@@ -14,7 +14,7 @@ import (
 
 	"github.com/dunglas/httpsfv"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 func TestPreferences(t *testing.T) {

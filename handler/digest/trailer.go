@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // AcceptsTrailer reports whether a client keeps trailer fields of an answer: it says so by TE (RFC 9110 §6.5.1, §10.1.4),

@@ -9,7 +9,7 @@ import (
 	"net/http"
 	"slices"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // trailing has the fields that may come behind the body, each with the hash functions that it may use besides SHA-256.

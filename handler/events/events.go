@@ -15,8 +15,8 @@ import (
 	"sync"
 	"time"
 
-	"ifmatch/limit"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/limit"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // Options configure a [Hub]. Store and Feed are needed.

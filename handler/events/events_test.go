@@ -15,11 +15,11 @@ import (
 	"testing/synctest"
 	"time"
 
-	"ifmatch/handler/events"
-	"ifmatch/limit"
-	"ifmatch/tree"
-	"ifmatch/tree/memtree"
-	"ifmatch/tree/treetest"
+	"r-seed-1f3a754f.example/ifmatch/handler/events"
+	"r-seed-1f3a754f.example/ifmatch/limit"
+	"r-seed-1f3a754f.example/ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree/memtree"
+	"r-seed-1f3a754f.example/ifmatch/tree/treetest"
 )
 
 // A client is a listener, and the answer that it gets.

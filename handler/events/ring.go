@@ -5,7 +5,7 @@ import (
 	"sync"
 	"time"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // A ring has the latest changes. Positions count all changes since it was made.

@@ -9,8 +9,8 @@ import (
 	"net/http"
 	"time"
 
-	"ifmatch/limit"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/limit"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // ContentType is the media type of a stream of events.

@@ -8,8 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"ifmatch/handler/accesslog"
-	"ifmatch/wire"
+	"r-seed-1f3a754f.example/ifmatch/handler/accesslog"
+	"r-seed-1f3a754f.example/ifmatch/wire"
 )
 
 // A Body is the body of a request. It knows whether it was read to its end, and waits for the client within limits.

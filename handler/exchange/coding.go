@@ -3,7 +3,7 @@ package exchange
 import (
 	"net/http"
 
-	"ifmatch/wire"
+	"r-seed-1f3a754f.example/ifmatch/wire"
 )
 
 // CheckCoding returns 0, or the status with which a request over HTTP/1.0 is refused because it has a

@@ -18,9 +18,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"ifmatch/limit"
-	"ifmatch/tree"
-	"ifmatch/wire"
+	"r-seed-1f3a754f.example/ifmatch/limit"
+	"r-seed-1f3a754f.example/ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/wire"
 )
 
 // Limits bound how much is read of bodies, and how long clients are waited for.

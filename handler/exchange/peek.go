@@ -6,7 +6,7 @@ import (
 	"net/http"
 	"time"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // maxPeek bounds the bodies, in bytes, that [Limits.Peek] reads.

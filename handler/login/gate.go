@@ -9,11 +9,11 @@ import (
 	"strconv"
 	"strings"
 
-	"ifmatch/auth"
-	"ifmatch/auth/session"
-	"ifmatch/handler/origin"
-	"ifmatch/tree"
-	"ifmatch/web"
+	"r-seed-1f3a754f.example/ifmatch/auth"
+	"r-seed-1f3a754f.example/ifmatch/auth/session"
+	"r-seed-1f3a754f.example/ifmatch/handler/origin"
+	"r-seed-1f3a754f.example/ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/web"
 )
 
 // A Visitor is a request as the [Gate] sees it, once its connection and the users are known.

@@ -15,8 +15,8 @@ import (
 	"strings"
 	"time"
 
-	"ifmatch/handler/origin"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/handler/origin"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // Challenge is the value of WWW-Authenticate (RFC 9110 §11.6.1) for browsers. No browser knows the scheme, and so none

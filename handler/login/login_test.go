@@ -8,8 +8,8 @@ import (
 	"strings"
 	"testing"
 
-	"ifmatch/handler/origin"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/handler/origin"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 func requestOf(method, target, body string, header ...string) *http.Request {

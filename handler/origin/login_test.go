@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"ifmatch/handler/proxy"
+	"r-seed-1f3a754f.example/ifmatch/handler/proxy"
 )
 
 func guard(t *testing.T, pages ...string) *Guard {

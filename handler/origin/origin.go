@@ -16,8 +16,8 @@ import (
 
 	"github.com/rs/cors"
 
-	"ifmatch/handler/proxy"
-	"ifmatch/internal/excerpt"
+	"r-seed-1f3a754f.example/ifmatch/handler/proxy"
+	"r-seed-1f3a754f.example/ifmatch/internal/excerpt"
 )
 
 // A Guard knows the names of the server, and the origins whose pages may read and write.

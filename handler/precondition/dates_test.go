@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // TestOneRuleForDates: the Dates of a State decide If-Unmodified-Since (412), If-Modified-Since (304) and If-Range

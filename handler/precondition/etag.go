@@ -4,7 +4,7 @@ import (
 	"slices"
 	"strings"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // An etag is an entity-tag as a client sent it (RFC 9110 §8.8.3).

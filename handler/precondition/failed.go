@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"slices"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // A Failed error reports a false condition (412). Nothing may change then.

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // The If header, RFC 4918 §10.4.2:

@@ -3,7 +3,7 @@ package precondition
 import (
 	"strings"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // A Change is the change that a request makes to one name, as far as write locks are concerned (RFC 4918 §7).

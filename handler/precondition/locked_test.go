@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // lock reads "urn:token root [infinite] [shared]".

@@ -4,7 +4,7 @@ import (
 	"errors"
 	"slices"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // A memo is a View for one evaluation. It looks at each name once, even if a header has a thousand lists about it.

@@ -21,7 +21,7 @@ import (
 	"slices"
 	"time"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // Conditions are the conditional headers of one request.

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // A fakeView is a tree of fixed states and locks. It counts its calls, and has names that cannot be read.

@@ -3,7 +3,7 @@ package precondition
 import (
 	"fmt"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // A RequiredError reports a request that would replace or remove a resource without a condition about its version

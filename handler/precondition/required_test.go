@@ -4,7 +4,7 @@ import (
 	"errors"
 	"testing"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // RFC 6585 §3: which conditions count for which name.

@@ -13,8 +13,8 @@ import (
 	"github.com/elnormous/contenttype"
 	"golang.org/x/net/webdav"
 
-	"ifmatch/internal/excerpt"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/internal/excerpt"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // A Problem is the body of a refusal (RFC 9457 §3).

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 var (

@@ -5,10 +5,10 @@ import (
 	"slices"
 	"testing"
 
-	"ifmatch/handler/synccollection"
-	"ifmatch/tree"
-	"ifmatch/tree/memtree"
-	"ifmatch/tree/treetest"
+	"r-seed-1f3a754f.example/ifmatch/handler/synccollection"
+	"r-seed-1f3a754f.example/ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree/memtree"
+	"r-seed-1f3a754f.example/ifmatch/tree/treetest"
 )
 
 func TestChanged(t *testing.T) {

@@ -9,7 +9,7 @@ import (
 	"encoding/base64"
 	"strings"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // scheme is the beginning of all tokens. RFC 6578 §4: a token is a URI.

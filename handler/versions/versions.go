@@ -21,8 +21,8 @@ import (
 
 	"golang.org/x/net/webdav"
 
-	"ifmatch/handler/davxml"
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/handler/davxml"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // Address is the segment of all addresses behind that of the program.

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 func at(seconds int) time.Time { return time.Unix(int64(seconds), 0) }

@@ -1,6 +1,6 @@
 package versions
 
-import "ifmatch/tree"
+import "r-seed-1f3a754f.example/ifmatch/tree"
 
 // A View has one resource, a version. It is what conditions about the address of the version are asked about.
 type View struct{ Version *tree.State }

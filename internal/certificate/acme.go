@@ -13,7 +13,7 @@ import (
 	"strings"
 	"time"
 
-	"ifmatch/internal/usage"
+	"r-seed-1f3a754f.example/ifmatch/internal/usage"
 
 	"golang.org/x/crypto/acme"
 	"golang.org/x/crypto/acme/autocert"

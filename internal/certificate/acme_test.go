@@ -4,7 +4,7 @@ import (
 	"errors"
 	"testing"
 
-	"ifmatch/internal/usage"
+	"r-seed-1f3a754f.example/ifmatch/internal/usage"
 )
 
 func TestParseName(t *testing.T) {

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"ifmatch/internal/servertest"
+	"r-seed-1f3a754f.example/ifmatch/internal/servertest"
 )
 
 // A look finds renewed files once, and a connection gets them once they are taken over. Files that make no pair are an

@@ -6,7 +6,7 @@ import (
 	"io"
 	"time"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // A Report is what is written about a restore.

@@ -41,7 +41,7 @@ package scripttest
 import (
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"ifmatch/internal/servertest"
+	"r-seed-1f3a754f.example/ifmatch/internal/servertest"
 )
 
 // Params returns how to run the scripts of a directory. variables are the environment variables, besides PATH and the

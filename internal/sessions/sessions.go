@@ -9,9 +9,9 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"ifmatch/auth/session"
-	"ifmatch/internal/runas"
-	"ifmatch/internal/usage"
+	"r-seed-1f3a754f.example/ifmatch/auth/session"
+	"r-seed-1f3a754f.example/ifmatch/internal/runas"
+	"r-seed-1f3a754f.example/ifmatch/internal/usage"
 )
 
 // Command returns the command. A running server notices at its next request.

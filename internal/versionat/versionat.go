@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // Find returns the version of a name that was current at a time. kept are the kept versions, the oldest first,

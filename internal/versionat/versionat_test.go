@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 func TestVersionAt(t *testing.T) {

@@ -14,9 +14,9 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"ifmatch/auth"
-	"ifmatch/internal/usage"
-	"ifmatch/links"
+	"r-seed-1f3a754f.example/ifmatch/auth"
+	"r-seed-1f3a754f.example/ifmatch/internal/usage"
+	"r-seed-1f3a754f.example/ifmatch/links"
 )
 
 // Needs is what the command takes from the program.

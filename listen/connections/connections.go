@@ -15,9 +15,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"ifmatch/admin"
-	"ifmatch/handler"
-	"ifmatch/limit"
+	"r-seed-1f3a754f.example/ifmatch/admin"
+	"r-seed-1f3a754f.example/ifmatch/handler"
+	"r-seed-1f3a754f.example/ifmatch/limit"
 )
 
 // A Listener bounds the number of connections, in all and from one address. It accepts a

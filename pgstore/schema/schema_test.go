@@ -7,7 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"ifmatch/internal/pgtest"
+	"r-seed-1f3a754f.example/ifmatch/internal/pgtest"
 )
 
 func TestMain(m *testing.M) { pgtest.Main(m) }

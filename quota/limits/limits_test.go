@@ -7,7 +7,7 @@ import (
 
 	"github.com/BurntSushi/toml"
 
-	"ifmatch/quota/limits"
+	"r-seed-1f3a754f.example/ifmatch/quota/limits"
 )
 
 func parse(t *testing.T, text string) ([]limits.Limit, error) {

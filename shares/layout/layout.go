@@ -14,7 +14,7 @@ import (
 	"strings"
 	"unicode"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // Max is the maximum number of shares. Each has a store of its own, with its watches and its index.

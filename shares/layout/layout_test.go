@@ -9,7 +9,7 @@ import (
 
 	"github.com/BurntSushi/toml"
 
-	"ifmatch/shares/layout"
+	"r-seed-1f3a754f.example/ifmatch/shares/layout"
 )
 
 func parse(t *testing.T, text string) ([]layout.Share, error) {

@@ -4,7 +4,7 @@ import (
 	"slices"
 	"time"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // shown is a date that was sent for a version.

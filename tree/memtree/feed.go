@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"strings"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 var (

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // An entry is a version in the history: a node that was replaced or removed. The node never changes again.

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // held returns a copy of the locks that have not expired.

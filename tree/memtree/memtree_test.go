@@ -4,9 +4,9 @@ import (
 	"testing"
 	"time"
 
-	"ifmatch/tree"
-	"ifmatch/tree/memtree"
-	"ifmatch/tree/treetest"
+	"r-seed-1f3a754f.example/ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree/memtree"
+	"r-seed-1f3a754f.example/ifmatch/tree/treetest"
 )
 
 func TestStore(t *testing.T) {

@@ -13,7 +13,7 @@ import (
 
 	"golang.org/x/net/webdav"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // maxProperties bounds the properties of a resource, and the owner of a lock, in bytes.

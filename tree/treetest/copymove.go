@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // The names of the source and the destination.

@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // A history is a sequence of changes to the name f, and of dates that are shown to clients meanwhile.

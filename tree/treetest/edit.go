@@ -8,7 +8,7 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 var contents atomic.Int64 // of Edit, so that no PUT has the content that is there

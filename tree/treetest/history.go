@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 func testHistory(t *testing.T, b Backend) {

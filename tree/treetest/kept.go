@@ -7,7 +7,7 @@ import (
 
 	"golang.org/x/net/webdav"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // sumsOf returns the sums of a content.

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // lock takes a lock for a client and a user. It expires after an hour, if the request has no other timeout.

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // testMade: [tree.Condition.Made] is called by each write that has made its change, and by no other call. It finds the

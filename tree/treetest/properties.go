@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/net/webdav"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 func property(name, value string) webdav.Property {

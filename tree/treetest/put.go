@@ -13,7 +13,7 @@ import (
 	"testing/iotest"
 	"time"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 func testPut(t *testing.T, b Backend) {

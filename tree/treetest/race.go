@@ -10,7 +10,7 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // together runs do n times at once.

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // testSpellings: names that the store takes for one are one in every respect, and no resource is lost.

@@ -17,7 +17,7 @@ import (
 	"testing"
 	"time"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // A Backend says how to open a store, and which promises the store cannot keep.

@@ -9,7 +9,7 @@ import (
 	"testing/iotest"
 	"time"
 
-	"ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // testUploads is the contract of [tree.Uploads]. A store that is none keeps it, for it promises nothing.

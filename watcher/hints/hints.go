@@ -11,8 +11,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"ifmatch/admin"
-	"ifmatch/watcher"
+	"r-seed-1f3a754f.example/ifmatch/admin"
+	"r-seed-1f3a754f.example/ifmatch/watcher"
 )
 
 // watchAgain is the time between two attempts to watch a directory.

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"ifmatch/watcher"
+	"r-seed-1f3a754f.example/ifmatch/watcher"
 )
 
 type hints []string

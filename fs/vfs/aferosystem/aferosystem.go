@@ -15,7 +15,7 @@ import (
 
 	"github.com/spf13/afero"
 
-	"ifmatch/fs/vfs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 )
 
 // A System is a [vfs.InMemory] over an afero.Fs that has no other user. It looks, checks and renames. It keeps

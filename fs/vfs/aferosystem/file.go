@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/afero"
 	"github.com/spf13/afero/mem"
 
-	"ifmatch/fs/vfs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 )
 
 // A handle is that of a [vfs.File]. It remembers which file was opened.
