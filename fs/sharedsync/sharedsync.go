@@ -1,8 +1,8 @@
 // Package sharedsync lets commits that sync the same file or directory at the same time share one sync.
 //
 // A sync puts on the disk every change that was made before it began. So a commit that comes while a sync is under way
-// waits for the end of that one, a second at most, and then for the next one. Of all commits that wait, one makes the next sync, and it
-// does for all of them. A commit that comes alone makes its sync at once, with no delay.
+// waits for the end of that one, a second at most, and then for the next one. Of all commits that wait, one makes the next
+// sync, and it does for all of them. A commit that comes alone makes its sync at once, with no delay.
 package sharedsync
 
 import (
@@ -35,10 +35,12 @@ type batch[ID comparable] struct {
 }
 
 // Do returns when a sync of a file has ended that began after the call. That may be the sync of another commit that
-// calls Do with the same name and the same ID. If commits are to share a sync, Do calls identify to find out the ID. do makes the sync.
+// calls Do with the same name and the same ID. If commits are to share a sync, Do calls identify to find out the ID. do
+// makes the sync.
 //
-// The system may report a failure to one opener of a file, and nothing to others. So a failed sync does for no other
-// commit, and after a failure no sync is shared any more.
+// The system may report a failure to one opener of a file, and nothing to those that open it later: a second sync can
+// succeed although the change is lost. So all commits of a sync that fails get its error, and after a failure no sync is
+// shared any more.
 func (s *Syncs[ID]) Do(name string, identify func() (ID, error), do func() error) error {
 	own, busy := s.begin(name)
 	if own != nil {
@@ -60,10 +62,10 @@ func (s *Syncs[ID]) Do(name string, identify func() (ID, error), do func() error
 		return s.run(name, s.promote(name, b), b, do)
 	}
 	<-b.done
-	if b.err != nil || s.hasFailed() {
+	if b.err == nil && s.hasFailed() {
 		return do()
 	}
-	return nil
+	return b.err
 }
 
 // waitFor waits for the end of a sync, if there is one, with patience.

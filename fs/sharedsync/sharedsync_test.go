@@ -93,6 +93,24 @@ func TestOthersSyncThemselves(t *testing.T) {
 	})
 }
 
+// TestAFailureIsShared: all commits of a sync that fails get its error. None of them asks the disk again, which may say
+// then that all is well.
+func TestAFailureIsShared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &disk{let: make(chan error)}
+		broken := errors.New("input/output error")
+		first, second, third := d.commit("dir", 1), d.commit("dir", 1), d.commit("dir", 1)
+		d.let <- nil
+		d.let <- broken // of the second and the third
+		if a, b, c := <-first, <-second, <-third; a != nil || b != broken || c != broken {
+			t.Fatalf("they got %v, %v, %v", a, b, c)
+		}
+		if n := d.begun.Load(); n != 2 {
+			t.Fatalf("%d syncs have begun, not 2", n)
+		}
+	})
+}
+
 // TestAFailedSyncIsNotShared: each commit learns from a sync of its own whether the disk has its change, if one
 // sync has failed.
 func TestAFailedSyncIsNotShared(t *testing.T) {
