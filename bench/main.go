@@ -74,8 +74,8 @@ func (b *bench) run(ctx context.Context) (err error) {
 	}
 	defer os.RemoveAll(b.work)
 	b.binary, b.root = filepath.Join(b.work, "ifmatch"), filepath.Join(b.work, "tree")
-	if out, err := exec.CommandContext(ctx, "go", "build", "-o", b.binary, "ifmatch").CombinedOutput(); err != nil {
-		return fmt.Errorf("building the program (run this in its source tree): %w\n%s", err, out)
+	if err := compare.Build(ctx, b.binary, false); err != nil {
+		return err
 	}
 	for _, step := range []struct {
 		what string

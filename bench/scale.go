@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"r-seed-1f3a754f.example/ifmatch/bench/compare"
 )
 
 // A scale measures the server where there is much of one kind: members of a collection, files in a tree, connections.
@@ -53,8 +55,8 @@ func (s *scale) run(ctx context.Context) (err error) {
 	}
 	defer os.RemoveAll(s.work)
 	s.binary, s.root = filepath.Join(s.work, "ifmatch"), filepath.Join(s.work, "tree")
-	if out, err := exec.CommandContext(ctx, "go", "build", "-o", s.binary, "ifmatch").CombinedOutput(); err != nil {
-		return fmt.Errorf("building the program (run this in its source tree): %w\n%s", err, out)
+	if err := compare.Build(ctx, s.binary, false); err != nil {
+		return err
 	}
 	if err := s.fill(); err != nil {
 		return err

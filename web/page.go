@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -40,8 +39,8 @@ type Crumb struct{ Name, Href string }
 
 // A row is a member as the template writes it.
 type row struct {
-	Href, Name, Size, Bytes, Date, When string
-	Collection                          bool
+	Href, Name, Size, Bytes, When string
+	Collection                    bool
 }
 
 // WritePage writes the page of a collection. members yields its members in any order, and is read to its end before
@@ -100,7 +99,7 @@ func rowsOf(v View, states []tree.State) []row {
 			r.Bytes, r.Size = strconv.FormatInt(s.Size, 10), bytesText(s.Size)
 		}
 		if !s.Modified.IsZero() {
-			r.Date, r.When = s.Modified.UTC().Format(time.RFC3339), s.Modified.UTC().Format("2006-01-02 15:04")
+			r.When = s.Modified.UTC().Format("2006-01-02 15:04Z") // a valid global date and time string of HTML
 		}
 		rows[i] = r
 	}
@@ -224,7 +223,7 @@ var page = sync.OnceValue(func() *template.Template {
 <thead><tr><th scope="col">{{t "name"}}</th><th scope="col">{{t "size"}}</th><th scope="col">{{t "changed"}}</th></tr></thead>
 <tbody>
 {{range .Rows}}<tr><td><a href="{{.Href}}"{{if .Collection}} class="dir"{{end}}><bdi>{{.Name}}</bdi></a></td>
-{{- ""}}<td{{if .Bytes}} data-n="{{.Bytes}}"{{end}}>{{.Size}}</td><td>{{if .Date}}<time datetime="{{.Date}}">{{.When}}</time>{{end}}</td></tr>
+{{- ""}}<td{{if .Bytes}} data-n="{{.Bytes}}"{{end}}>{{.Size}}</td><td>{{with .When}}<time>{{.}}</time>{{end}}</td></tr>
 {{end}}</tbody>
 </table>
 <p id="more">
@@ -238,7 +237,10 @@ var page = sync.OnceValue(func() *template.Template {
 })
 
 // Modules are the scripts that the page needs at once, so that the browser asks for all of them at once.
-func (View) Modules() []string {
-	return []string{"dom.js", "strings.js", "english.js", "requests.js", "client.js", "table.js", "actions.js", "dialog.js",
-		"login.js"}
+func (v View) Modules() []string {
+	all := []string{"dom.js", "strings.js", "english.js", "requests.js", "client.js", "table.js", "actions.js", "dialog.js"}
+	if v.Login.User != "" || v.Login.In {
+		all = append(all, "login.js")
+	}
+	return all
 }

@@ -23,7 +23,7 @@ func TestSitesInChromium(t *testing.T) {
 		}
 	}
 	program := filepath.Join(t.TempDir(), "ifmatch")
-	run(t, exec.CommandContext(t.Context(), "go", "build", "-o", program, "ifmatch"))
+	run(t, exec.CommandContext(t.Context(), "go", "build", "-o", program, ".."))
 	install := exec.CommandContext(t.Context(), "npm", "ci", "--no-audit", "--no-fund", "--loglevel=error")
 	install.Dir = "test"
 	run(t, install)

@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -116,13 +115,8 @@ func (c *comparison) run(ctx context.Context) (r *report, err error) {
 	defer func() { err = errors.Join(err, os.RemoveAll(c.work)) }()
 	if c.ifmatch == "" {
 		c.ifmatch = filepath.Join(c.work, "ifmatch-program")
-		build := exec.CommandContext(ctx, "go", "build", "-o", c.ifmatch, "ifmatch")
-		if c.scale != quickScale { // as releases are built
-			build = exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", c.ifmatch, "ifmatch")
-			build.Env = append(os.Environ(), "CGO_ENABLED=0")
-		}
-		if out, err := build.CombinedOutput(); err != nil {
-			return nil, fmt.Errorf("building the program (run this in its source tree): %w\n%s", err, out)
+		if err := Build(ctx, c.ifmatch, c.scale != quickScale); err != nil {
+			return nil, err
 		}
 	}
 	if c.certificate, err = makeCertificate(c.work); err != nil {

@@ -28,6 +28,7 @@ import (
 	"golang.org/x/crypto/bcrypt"
 
 	"r-seed-1f3a754f.example/ifmatch/auth"
+	"r-seed-1f3a754f.example/ifmatch/bench/compare"
 )
 
 func main() {
@@ -75,8 +76,8 @@ func measure(ctx context.Context, rounds int) error {
 		return err
 	}
 	binary := filepath.Join(dir, "ifmatch")
-	if out, err := exec.CommandContext(ctx, "go", "build", "-o", binary, "ifmatch").CombinedOutput(); err != nil {
-		return fmt.Errorf("building the program (run this in its source tree): %w\n%s", err, out)
+	if err := compare.Build(ctx, binary, false); err != nil {
+		return err
 	}
 	url, end, err := start(ctx, binary, users)
 	if err != nil {

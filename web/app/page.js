@@ -1,5 +1,4 @@
 // The page of a folder. Its rows have come with it, as HTML; here they become what can be sorted, chosen and changed.
-import "./login.js";
 import { Actions } from "./actions.js";
 import { ask, askText, fail, tell } from "./dialog.js";
 import { baseOf, canonical, h, parentOf, segmentOf, shown } from "./dom.js";
@@ -7,6 +6,8 @@ import { follow } from "./live.js";
 import * as requests from "./requests.js";
 import { t } from "./strings.js";
 import { dragged, Table } from "./table.js";
+
+if (document.querySelector(".who")) await import("./login.js"); // there are users, so that a request can need a login
 
 const folder = requests.path;
 let listing = { may: [], members: [], token: "" };
@@ -35,7 +36,7 @@ function firstRows() {
       name: collection ? a.textContent.replace(/\/$/, "") : a.textContent,
       collection,
       size: Number(tr.cells[1].dataset.n ?? 0),
-      modified: tr.querySelector("time")?.dateTime,
+      modified: tr.querySelector("time")?.textContent.replace(" ", "T"),
     };
   });
 }
@@ -276,5 +277,9 @@ who?.addEventListener("submit", async (e) => {
   e.preventDefault();
   (await import("./logout.js")).logOut(who).catch(fail);
 });
-import("./drafts.js").then((drafts) => drafts.age()).catch(() => {}); // the next page does it
+/** Drops drafts that are too old. Most readers have none, and do not load the module. */
+async function ageDrafts() {
+  if (Object.keys(localStorage).some((key) => key.startsWith("ifmatch draft "))) (await import("./drafts.js")).age();
+}
+ageDrafts().catch(() => {}); // the next page does it
 if (baseOf(folder)) document.title = shown(baseOf(folder));

@@ -1,6 +1,6 @@
 // Large folders.
 import assert from "node:assert/strict";
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, readFile, utimes, writeFile } from "node:fs/promises";
 import http from "node:http";
 import { join } from "node:path";
 import test from "node:test";
@@ -18,7 +18,13 @@ async function fill(name, count) {
       Buffer.from(`${(n * 2654435761) % 4294967296}:${n}`)
         .toString("hex")
         .slice(0, 14) + String(n).padStart(6, "0");
-    await Promise.all(some.map((n) => writeFile(join(dir, nameOf(n)), "")));
+    await Promise.all(
+      some.map(async (n) => {
+        await writeFile(join(dir, nameOf(n)), "");
+        const saved = 1_700_000_000 + n * 61; // seconds: no two files are of one minute, however fast the disk is
+        await utimes(join(dir, nameOf(n)), saved, saved);
+      }),
+    );
   }
 }
 
