@@ -207,6 +207,8 @@ func (op operation) ask(t *testing.T, client *http.Client, url string, in dirs) 
 	status, tag, read := servertest.Send(t, client, op.method, fmt.Sprintf("%s%s/%d", url, in[op.name], op.name), body, header...)
 	answer := outcome{status, tagged(tag)}
 	switch {
+	case status == http.StatusForbidden: // no rule and no other program is there
+		t.Errorf("%v: 403: %s", op, read)
 	case status < 300 && op.method != "DELETE" && tag == "":
 		t.Errorf("%v: %d without an ETag, and the body is %q", op, status, read) // no other program writes to these files
 	case status == http.StatusOK && (answer.content == unheardOf || read != answer.content.bytes()):

@@ -27,6 +27,7 @@ export async function open(row, page) {
   const base = baseOf(row.href),
     type = now.type.split(";")[0];
   history.replaceState(null, "", `#${row.href}`);
+  const mine = location.hash;
   try {
     if (isText(base, type)) {
       if (now.size > largest) await preview(row, h("p", { class: "none" }, t("too.large")));
@@ -37,7 +38,8 @@ export async function open(row, page) {
   } catch (error) {
     await fail(error);
   } finally {
-    history.replaceState(null, "", location.pathname + location.search);
+    // The reader may have followed a link to another file meanwhile.
+    if (location.hash === mine) history.replaceState(null, "", location.pathname + location.search);
   }
 }
 
