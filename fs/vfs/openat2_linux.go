@@ -56,6 +56,11 @@ func (k openat2) resolve(at At, name string, flags uint64) (fd int, err error) {
 	}
 	err = again(func() (err error) {
 		fd, err = unix.Openat2(k.fd(at), name, &how)
+		if err == unix.EXDEV {
+			// The names are below the directory, and lead over no link. So what was found has been moved out of the
+			// directory since (complete_walk in fs/namei.c).
+			err = unix.EAGAIN
+		}
 		return err
 	})
 	if err == unix.ELOOP {
