@@ -10,7 +10,10 @@ import (
 
 // A Census is what was at names at a time, as far as the changes of the journal before that time tell. So a restore sees
 // what is gone without any change that tells of it: a program has removed it while no server was there to see that.
-type Census struct{ root counted }
+type Census struct {
+	root counted
+	last tree.Change // of ours
+}
 
 // A counted is a name of a Census.
 type counted struct {
@@ -20,6 +23,9 @@ type counted struct {
 
 // Add takes in a change. The oldest comes first.
 func (c *Census) Add(change tree.Change) {
+	if change.Cause != tree.CauseDisk || change.Name == c.last.Name { // the watcher has looked at it
+		c.last = change
+	}
 	n := &counted{}
 	switch {
 	case change.Again: // any of its members may be gone
@@ -87,8 +93,30 @@ func (n *counted) kid(base string) *counted {
 	return n.kids[base]
 }
 
+// doubtLast takes the last change for no evidence if it may not have been made: the process may have died between the
+// entry of a change in the journal and the change. After a MOVE that was made, nothing is at its source.
+func (p *planner) doubtLast() error {
+	c, last := &p.known.Before, p.known.Before.last
+	switch last.Cause {
+	case "", tree.CauseDisk, "PROPPATCH":
+		return nil
+	}
+	if last.From != "" {
+		_, source := p.model.at(last.From)
+		if there, err := p.replay.is(source); err != nil || !there {
+			return err
+		}
+		c.take(last.From)
+	}
+	c.take(last.Name)
+	return nil
+}
+
 // findGone leaves the names that were there then, that are not there now, and of which no change tells.
 func (p *planner) findGone(name string) error {
+	if err := p.doubtLast(); err != nil {
+		return err
+	}
 	at := &p.known.Before.root
 	n, told := p.model.root, false
 	for base := range strings.SplitSeq(name, "/") {
