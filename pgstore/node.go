@@ -146,22 +146,3 @@ func encodeProperties(all []webdav.Property) ([]byte, error) {
 	}
 	return json.Marshal(kept)
 }
-
-// patched sets and removes properties in the order of the patch. A property that is set again keeps its place.
-func patched(all []webdav.Property, patches []webdav.Proppatch) []webdav.Property {
-	for _, patch := range patches {
-		for _, p := range patch.Props {
-			i := slices.IndexFunc(all, func(other webdav.Property) bool { return other.XMLName == p.XMLName })
-			switch {
-			case patch.Remove && i >= 0:
-				all = slices.Delete(all, i, i+1)
-			case patch.Remove: // to remove a missing property is no error (RFC 4918 §14.23)
-			case i >= 0:
-				all[i] = p
-			default:
-				all = append(all, p)
-			}
-		}
-	}
-	return all
-}

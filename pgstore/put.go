@@ -109,7 +109,7 @@ func (c *staged) described(props []byte, describe func(tree.ETag) []webdav.Propp
 	if err != nil {
 		return nil, err
 	}
-	changed, err := encodeProperties(patched(all, describe(tree.TagOf([32]byte(c.sum)))))
+	changed, err := encodeProperties(tree.Patched(all, describe(tree.TagOf([32]byte(c.sum)))))
 	if errors.Is(err, tree.ErrNoSpace) {
 		return props, nil
 	}

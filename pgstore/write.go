@@ -76,7 +76,7 @@ func (s *Store) PatchProperties(ctx context.Context, name string, patch tree.Pat
 		if err != nil {
 			return err
 		}
-		props, err := encodeProperties(patched(all, patch.Properties))
+		props, err := encodeProperties(tree.Patched(all, patch.Properties))
 		if err != nil {
 			return about(name, err)
 		}

@@ -5,7 +5,6 @@ package web_test
 import (
 	"os"
 	"os/exec"
-	"path/filepath"
 	"testing"
 )
 
@@ -15,18 +14,7 @@ func TestSitesInChromium(t *testing.T) {
 	if os.Getenv("PAGE_LONG") == "" {
 		t.Skip("NOT RUN: takes minutes, and is run where PAGE_LONG is set")
 	}
-	for _, needed := range []string{"node", "npm", "chromium", "nginx"} {
-		if _, err := exec.LookPath(needed); err != nil && os.Getenv("CI") == "" {
-			t.Skipf("NOT RUN: there is no %s", needed)
-		} else if err != nil {
-			t.Fatal(err)
-		}
-	}
-	program := filepath.Join(t.TempDir(), "ifmatch")
-	run(t, exec.CommandContext(t.Context(), "go", "build", "-o", program, ".."))
-	install := exec.CommandContext(t.Context(), "npm", "ci", "--no-audit", "--no-fund", "--loglevel=error")
-	install.Dir = "test"
-	run(t, install)
+	program := programFor(t, "node", "npm", "chromium", "nginx")
 	for _, name := range []string{"compare", "swaps"} {
 		t.Run(name, func(t *testing.T) {
 			cmd := exec.CommandContext(t.Context(), "node", "test/site/"+name+".mjs")

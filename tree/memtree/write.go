@@ -4,11 +4,9 @@ import (
 	"bytes"
 	"context"
 	"crypto"
-	"encoding/xml"
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 	"time"
 
 	"golang.org/x/net/webdav"
@@ -246,7 +244,7 @@ func (s *Store) PatchProperties(ctx context.Context, name string, patch tree.Pat
 		}
 		return err
 	}, func() {
-		properties := patched(n.properties, patch.Properties)
+		properties := tree.Patched(n.properties, patch.Properties)
 		if !haveRoom(properties) {
 			tooMuch = tree.ErrNoSpace
 			return
@@ -274,7 +272,7 @@ func haveRoom(properties []webdav.Property) bool {
 
 // described returns the properties of a file that is put with a change of them.
 func described(properties []webdav.Property, patches []webdav.Proppatch) []webdav.Property {
-	if all := patched(properties, patches); haveRoom(all) {
+	if all := tree.Patched(properties, patches); haveRoom(all) {
 		return all
 	}
 	return properties
@@ -282,25 +280,4 @@ func described(properties []webdav.Property, patches []webdav.Proppatch) []webda
 
 func isSameProperty(a, b webdav.Property) bool {
 	return a.XMLName == b.XMLName && a.Lang == b.Lang && bytes.Equal(a.InnerXML, b.InnerXML)
-}
-
-// patched sets and removes properties in the order of the patch. A property that is set again keeps its place.
-func patched(properties []webdav.Property, patches []webdav.Proppatch) []webdav.Property {
-	properties = slices.Clone(properties)
-	for _, patch := range patches {
-		for _, p := range patch.Props {
-			i := slices.IndexFunc(properties, func(other webdav.Property) bool { return other.XMLName == p.XMLName })
-			switch {
-			case patch.Remove && i >= 0:
-				properties = slices.Delete(properties, i, i+1)
-			case patch.Remove: // to remove a missing property is no error (RFC 4918 §14.23)
-			case i >= 0:
-				properties[i] = p
-			default:
-				p.XMLName = xml.Name{Space: strings.Clone(p.XMLName.Space), Local: strings.Clone(p.XMLName.Local)}
-				properties = append(properties, p)
-			}
-		}
-	}
-	return properties
 }
