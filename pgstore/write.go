@@ -96,7 +96,7 @@ func (s *Store) PatchProperties(ctx context.Context, name string, patch tree.Pat
 	return s.update(ctx, write{names: []string{name}, cond: cond, props: true, step: step})
 }
 
-// ends returns the nodes at the ends of a MOVE or COPY, if it makes sense.
+// ends returns the nodes at the ends of a MOVE or COPY, if it makes sense and its condition is true.
 func (t *transaction) ends(from, to string, opts tree.CopyOptions) (source, over *node, err error) {
 	source = t.nodes[from]
 	switch {
@@ -111,6 +111,9 @@ func (t *transaction) ends(from, to string, opts tree.CopyOptions) (source, over
 	if err == nil && over.there && opts.NoOverwrite {
 		err = about(to, tree.ErrExist)
 	}
+	if err == nil {
+		err = t.ask()
+	}
 	return source, over, err
 }
 
@@ -121,9 +124,6 @@ func (s *Store) Move(
 	step := func(t *transaction) error {
 		source, over, err := t.ends(from, to, opts)
 		if err != nil {
-			return err
-		}
-		if err := t.ask(); err != nil {
 			return err
 		}
 		created = !over.there
@@ -188,9 +188,6 @@ func (s *Store) Copy(
 	step := func(t *transaction) error {
 		source, over, err := t.ends(from, to, opts)
 		if err != nil {
-			return err
-		}
-		if err := t.ask(); err != nil {
 			return err
 		}
 		created = !over.there
