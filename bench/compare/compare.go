@@ -278,7 +278,11 @@ func (s *site) round(ctx context.Context, round int) error {
 		s.process.forgetPeak()
 		cpu = s.process.cpu()
 	}
-	one, err := s.workload.batch(ctx, s, round)
+	batch := s.workload.batch
+	if s.server.raw {
+		batch = s.workload.raw
+	}
+	one, err := batch(ctx, s, round)
 	if err != nil {
 		return err
 	}

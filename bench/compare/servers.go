@@ -31,7 +31,7 @@ type server struct {
 	ours  bool   // a failure ends the comparison
 	build bool   // a build of this server, which takes its flags
 	none  bool   // takes part only where something is written
-	raw   bool   // no server: the system calls that a write takes
+	raw   bool   // no server: the system calls that a workload takes
 	tls   bool   // knows how to serve with a certificate
 	path  string // of the program, when it was found
 }
@@ -65,7 +65,7 @@ var known = []*server{
 	{name: "bare", program: "self", tls: true,
 		only: []string{"get1k", "get1k-disk", "get1k-tls", "get1k-h2", "get64k", "get256m", "304", "start"},
 		args: []string{"compare", "-serve", "bare", "{{.Dir}}", "{{.Addr}}", "{{.Cert}}", "{{.Key}}"}},
-	{name: "raw", raw: true, only: []string{"durable-over"}},
+	{name: "raw", raw: true},
 	{name: "raw3", raw: true, only: []string{"durable-over"}},
 }
 

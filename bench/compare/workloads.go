@@ -21,7 +21,8 @@ type workload struct {
 	prepare func(ctx context.Context, s *site) error // when it runs
 	before  func(s *site, round int) error           // before each batch, and not measured
 	batch   func(ctx context.Context, s *site, round int) (sample, error)
-	verify  func(ctx context.Context, s *site) error // behind the last round
+	verify  func(ctx context.Context, s *site) error                      // behind the last round
+	raw     func(ctx context.Context, s *site, round int) (sample, error) // in place of batch, without a server
 }
 
 // A unit says which of the figures of a workload is compared.
@@ -85,19 +86,19 @@ var allWorkloads = []*workload{
 	{name: "put256m", title: "PUT 256 MiB, new", unit: cpuEach,
 		writes: true, batch: putBig},
 	{name: "list", title: "PROPFIND, 10,000 members, 4 properties", unit: cpuEach,
-		fill: fillMembers, prepare: listUntilKnown, batch: listAgain(fourProperties)},
+		fill: fillMembers, prepare: listUntilKnown, batch: listAgain(fourProperties), raw: rawList},
 	{name: "list-first", title: "PROPFIND, 10,000 members never seen before", unit: cpuEach,
-		flags: unaware, before: fillUnseen, batch: listUnseen},
+		flags: unaware, before: fillUnseen, batch: listUnseen, raw: rawUnseen},
 	{name: "allprop", title: "PROPFIND allprop, 10,000 members", unit: cpuEach,
 		fill: fillMembers, prepare: listUntilKnown, batch: listAgain(allProperties)},
 	{name: "walk", title: "PROPFIND of 200 directories, 20,000 files", unit: cpuEach,
-		fill: fillWalk, prepare: walkUntilKnown, batch: walk},
+		fill: fillWalk, prepare: walkUntilKnown, batch: walk, raw: rawWalk},
 	{name: "first-byte", title: "first byte of an unseen file of 256 MiB", unit: wallEach,
-		flags: unaware, before: fillUnseenBig, batch: firstByte},
+		flags: unaware, before: fillUnseenBig, batch: firstByte, raw: rawUnseenBig},
 	{name: "race", title: "compare and swap, 16 clients on 4 names", unit: rate,
 		writes: true, fill: fillCounters, batch: race, verify: verifyRace},
 	{name: "durable-over", title: "PUT 1 KiB over, on disk, 16 clients", unit: rate,
-		disk: true, prepare: putFirst, batch: putOverFor, verify: verifyStored},
+		disk: true, prepare: putFirst, batch: putOverFor, verify: verifyStored, raw: rawReplace},
 	{name: "durable-if", title: "HEAD and PUT If-Match, on disk, 16 clients", unit: rate,
 		disk: true, prepare: putFirst, batch: putGuardedFor, verify: verifyStored},
 	{name: "start", title: "start to the first answer", unit: wallEach,
@@ -128,8 +129,10 @@ func chooseWorkloads(only string) (chosen []*workload, err error) {
 // has reports whether a server has a place in the workload.
 func (w *workload) has(s *server) bool {
 	switch {
-	case s.only != nil && !slices.Contains(s.only, w.name), slices.Contains(s.not, w.name):
+	case s.only != nil && !slices.Contains(s.only, w.name), slices.Contains(s.not, w.name), s.raw && w.raw == nil:
 		return false
+	case s.raw:
+		return true
 	}
 	return (w.writes || !s.none) && (s.tls || !w.secure)
 }

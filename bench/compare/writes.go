@@ -118,9 +118,6 @@ func putGuarded(ctx context.Context, s *site, _ int) (sample, error) {
 func (s *site) period() time.Duration { return time.Duration(s.scale.seconds * float64(time.Second)) }
 
 func putOverFor(ctx context.Context, s *site, _ int) (sample, error) {
-	if s.server.raw {
-		return s.rawLoop(ctx)
-	}
 	return s.during(ctx, writers, s.period(), s.putOver)
 }
 
@@ -164,60 +161,4 @@ func putBig(_ context.Context, s *site, round int) (sample, error) {
 		return sample{}, fmt.Errorf("what was stored: %w", err)
 	}
 	return one, os.Remove(file)
-}
-
-// rawLoop makes the system calls that a durable write takes at the least, without a server: write a new file, fdatasync
-// it, rename it, fsync the directory. "raw3" makes one more fdatasync, of a file that grows as a log does.
-func (s *site) rawLoop(ctx context.Context) (sample, error) {
-	var logs [writers]*os.File
-	for i := range logs {
-		name := filepath.Join(s.state, fmt.Sprintf("log-%d", i))
-		f, err := os.OpenFile(name, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o666)
-		if err != nil {
-			return sample{}, err
-		}
-		defer f.Close()
-		logs[i] = f
-	}
-	return s.during(ctx, writers, s.period(), func(_ *conn, client, i int) (time.Duration, error) {
-		body, began := s.body(), time.Now()
-		if s.server.name == "raw3" {
-			if _, err := logs[client].Write(body[:64]); err != nil {
-				return 0, err
-			}
-			if err := syncData(logs[client]); err != nil {
-				return 0, err
-			}
-		}
-		err := s.replace(writtenName(client, i/writers%perWriter), body)
-		return time.Since(began), err
-	})
-}
-
-func (s *site) replace(name string, body []byte) error {
-	staged := filepath.Join(s.state, name)
-	f, err := os.Create(staged)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if _, err := f.Write(body); err != nil {
-		return err
-	}
-	if err := syncData(f); err != nil {
-		return err
-	}
-	if err := os.Rename(staged, filepath.Join(s.dir, name)); err != nil {
-		return err
-	}
-	dir, err := os.Open(s.dir)
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	if err := dir.Sync(); err != nil {
-		return err
-	}
-	s.written.note(name, body)
-	return nil
 }
