@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"r-seed-1f3a754f.example/ifmatch/auth"
+	"r-seed-1f3a754f.example/ifmatch/auth/command"
 	"r-seed-1f3a754f.example/ifmatch/auth/session"
 	"r-seed-1f3a754f.example/ifmatch/listen"
 )
@@ -50,7 +51,7 @@ func parseAuth(c *cli.Context) (auth.Options, error) {
 	}
 	told := c.String("anonymous")
 	var err error
-	if opts.Anonymous, err = parseAnonymous(told); err != nil {
+	if opts.Anonymous, err = command.Anonymous(told); err != nil {
 		return opts, err
 	}
 	if c.Bool("allow-anonymous") {

@@ -17,6 +17,8 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/etagfs"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/reopening"
 	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/internal/history"
+	"r-seed-1f3a754f.example/ifmatch/internal/locks"
 	"r-seed-1f3a754f.example/ifmatch/internal/runas"
 	"r-seed-1f3a754f.example/ifmatch/limit"
 	"r-seed-1f3a754f.example/ifmatch/monitor"
@@ -203,8 +205,11 @@ func openServed(dir string, readOnly bool) (*backend, error) {
 	return newBackend(below, etagfs.Options{})
 }
 
+// openLocks opens a directory to look at its locks, or to end them.
+func openLocks(dir string, readOnly bool) (locks.Store, error) { return openServed(dir, readOnly) }
+
 // openHistory opens a directory to read its history, and changes nothing in it.
-func openHistory(dir string) (*backend, error) {
+func openHistory(dir string) (history.Store, error) {
 	below, err := fs.Open(dir, fs.Options{ReadOnly: true})
 	if err != nil {
 		return nil, fmt.Errorf("cannot open %s: %w", dir, err)
@@ -213,7 +218,7 @@ func openHistory(dir string) (*backend, error) {
 }
 
 // openRestore opens a directory to restore versions of its history.
-func openRestore(dir string, report func(error)) (*backend, error) {
+func openRestore(dir string, report func(error)) (history.Store, error) {
 	below, err := fs.Open(dir, fs.Options{History: true})
 	if err != nil {
 		return nil, fmt.Errorf("cannot open %s: %w", dir, err)

@@ -16,12 +16,13 @@ import (
 
 	"r-seed-1f3a754f.example/ifmatch/auth"
 	"r-seed-1f3a754f.example/ifmatch/internal/duration"
+	"r-seed-1f3a754f.example/ifmatch/internal/helptext"
 	"r-seed-1f3a754f.example/ifmatch/internal/manual"
 	"r-seed-1f3a754f.example/ifmatch/settings"
 )
 
 func configCommand(misused cli.OnUsageErrorFunc) *cli.Command {
-	all := group(misused, "config", "check a configuration file, or show the settings that are in force",
+	all := helptext.Group(misused, "config", "check a configuration file, or show the settings that are in force",
 		&cli.Command{
 			Name: "check", Usage: "say whether a server can start with a configuration file", ArgsUsage: "FILE [DIR]",
 			OnUsageError: misused, Action: checkConfig,

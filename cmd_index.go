@@ -9,6 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"r-seed-1f3a754f.example/ifmatch/internal/helptext"
 	"r-seed-1f3a754f.example/ifmatch/internal/progress"
 	"r-seed-1f3a754f.example/ifmatch/internal/runas"
 )
@@ -34,7 +35,7 @@ func indexCommand(misused cli.OnUsageErrorFunc) *cli.Command {
 			},
 		}
 	}
-	return group(misused, "index", "look after the index of ETags, with or without a running server",
+	return helptext.Group(misused, "index", "look after the index of ETags, with or without a running server",
 		command("status", "count the files whose ETags are known, and hash none", []cli.Flag{stateDir},
 			func(c *cli.Context, x indexArgs) error { return x.status(c.Context) }),
 		command("warm", "hash every file whose ETag is not known", []cli.Flag{stateDir, jobs},
@@ -60,16 +61,11 @@ func (x indexArgs) with(readOnly bool, do func(*backend) error) error {
 	if err := runas.Owner(x.dir, stateName, x.stateDir); err != nil {
 		return err
 	}
-	store, err := openIndex(x.dir, x.stateDir, readOnly, reportTo(x.stderr))
+	store, err := openIndex(x.dir, x.stateDir, readOnly, helptext.ReportTo(x.stderr))
 	if err != nil {
 		return err
 	}
 	return errors.Join(do(store), store.Close())
-}
-
-// reportTo returns a function that prints errors of the store.
-func reportTo(w io.Writer) func(error) {
-	return func(err error) { fmt.Fprintf(w, "ifmatch: %v\n", err) }
 }
 
 // survey counts the files.

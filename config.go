@@ -6,9 +6,7 @@ import (
 	"math"
 	"net/netip"
 	"net/url"
-	"path"
 	"runtime"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -25,7 +23,6 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/settings"
 	"r-seed-1f3a754f.example/ifmatch/shares/layout"
 	"r-seed-1f3a754f.example/ifmatch/site"
-	"r-seed-1f3a754f.example/ifmatch/tree"
 	"r-seed-1f3a754f.example/ifmatch/web"
 )
 
@@ -193,35 +190,6 @@ const maxWarmUp = 64
 // defaultWarmUp leaves half of the processors to requests.
 func defaultWarmUp() int { return min(4, max(1, runtime.NumCPU()/2)) }
 
-// parseEach skips empty values: an environment variable that is set to nothing gives one.
-func parseEach[T any](values []string, parse func(string) (T, error)) (all []T, err error) {
-	for _, value := range values {
-		if value == "" {
-			continue
-		}
-		one, err := parse(value)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, one)
-	}
-	return all, nil
-}
-
-func parsePrefix(s string) (string, error) {
-	if s == "" || s == "/" {
-		return "", nil
-	}
-	if s[0] != '/' {
-		return "", usagef("--prefix %q: begin it with a slash, as in /dav", s)
-	}
-	prefix := "/" + strings.TrimSuffix(s[1:], "/")
-	if err := tree.CheckName(prefix[1:]); err != nil || prefix == "/" || strings.ContainsAny(prefix, "?#%\\") {
-		return "", usagef("--prefix %q: write a plain path such as /dav or /my/files", s)
-	}
-	return prefix, nil
-}
-
 func parseDurability(s string) (durability, error) {
 	for d := range durabilityNone + 1 {
 		if d.String() == s {
@@ -238,21 +206,6 @@ func parsePage(text string) (web.Mode, error) {
 		return "", usagef("--page %s is not known: give full, list, or off", text)
 	}
 	return mode, nil
-}
-
-// parseChoice returns whether the value of a flag is yes. It must be one of two words.
-func parseChoice(flag, value, yes, first, second string) (bool, error) {
-	if value != first && value != second {
-		return false, usagef("--%s %q is not known: use %s or %s", flag, value, first, second)
-	}
-	return value == yes, nil
-}
-
-func parseLevel(s string) (level slog.Level, err error) {
-	if level.UnmarshalText([]byte(s)) != nil {
-		err = usagef("--log-level %q is not known: use debug, info, warn or error", s)
-	}
-	return level, err
 }
 
 // parseHistory takes how long versions are kept, and a share of the disk ("10%") or a number of bytes ("20GB").
@@ -278,105 +231,6 @@ func parseHistory(keep time.Duration, size string) (retention, error) {
 	return r, nil
 }
 
-// parseMode reads a mode as chmod(1) does. A mode with less than least would shut out the server itself.
-func parseMode(flag, s string, least, most uint32) (iofs.FileMode, error) {
-	if s == "" {
-		return 0, nil
-	}
-	n, err := strconv.ParseUint(s, 8, 32)
-	bits := uint32(n)
-	if err != nil || bits&^most != 0 || bits&least != least {
-		return 0, usagef("--%s %q: write an octal mode from %04o to %04o, with at least the owner's %04o in it",
-			flag, s, least, most, least)
-	}
-	mode := iofs.FileMode(bits & 0o777)
-	if bits&0o2000 != 0 {
-		mode |= iofs.ModeSetgid
-	}
-	if bits&0o1000 != 0 {
-		mode |= iofs.ModeSticky
-	}
-	return mode, nil
-}
-
-// parsePublicURL requires that the path of the URL is the prefix: every href in an answer begins with the prefix, and
-// clients ignore members outside the URL that they were given.
-func parsePublicURL(prefix string) func(string) (*url.URL, error) {
-	return func(s string) (*url.URL, error) {
-		u, err := url.Parse(s)
-		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
-			return nil, usagef("--public-url %q: write a whole URL such as https://files.example", s)
-		}
-		if u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" {
-			return nil, usagef("--public-url %q: leave out the user, the query and the fragment", s)
-		}
-		if path := strings.TrimSuffix(u.Path, "/"); path != "" && path != prefix {
-			return nil, usagef("--public-url %q: its path is not that of --prefix %q: make them the same, "+
-				"and let a proxy pass the path on as it is", s, prefix)
-		}
-		return u, nil
-	}
-}
-
-// parseDrain returns a number of bytes for handler.Config, where 0 stands for the default.
-func parseDrain(s string) (int64, error) {
-	n, err := humanize.ParseBytes(s)
-	switch {
-	case err != nil || n > math.MaxInt64:
-		return 0, usagef("--drain-size %q: give a size such as 1GB, or 0 to read nothing", s)
-	case n == 0:
-		return -1, nil
-	}
-	return int64(n), nil
-}
-
-func parseCache(s string) (int64, error) {
-	n, err := parseSize("cache-memory", s)
-	if err == nil && n == 0 {
-		n = -1
-	}
-	return n, err
-}
-
-// parseAgents returns the patterns of User-Agents in a list with commas.
-func parseAgents(s string) (patterns []string, err error) {
-	switch s = strings.TrimSpace(s); s {
-	case "all":
-		return []string{"*"}, nil
-	case "off", "":
-		return nil, nil
-	}
-	for pattern := range strings.SplitSeq(s, ",") {
-		pattern = strings.TrimSpace(pattern)
-		if _, err := path.Match(pattern, ""); err != nil || pattern == "" {
-			return nil, usagef("--delete-guard %q: write how the User-Agent begins, such as rclone/*, with commas "+
-				"between several; or all, or off", s)
-		}
-		patterns = append(patterns, pattern)
-	}
-	return patterns, nil
-}
-
-// parseProxies reads the values of --trusted-proxy: addresses, networks, and "unix" for all that come over a Unix socket.
-func parseProxies(values []string) (proxies []netip.Prefix, unix bool, err error) {
-	unix = slices.Contains(values, "unix")
-	proxies, err = parseEach(slices.DeleteFunc(slices.Clone(values), func(s string) bool { return s == "unix" }), parseProxy)
-	return proxies, unix, err
-}
-
-func parseProxy(s string) (netip.Prefix, error) {
-	if addr, err := netip.ParseAddr(s); err == nil {
-		addr = addr.Unmap().WithZone("")
-		return netip.PrefixFrom(addr, addr.BitLen()), nil
-	}
-	network, err := netip.ParsePrefix(s)
-	if err != nil {
-		return netip.Prefix{}, usagef("--trusted-proxy %q: write an IP address such as 10.0.0.2, "+
-			"a network such as 10.0.0.0/24, or unix", s)
-	}
-	return network.Masked(), nil
-}
-
 // parseSite reads a value of --site.
 func parseSite(s string) (site.Site, error) {
 	one, err := site.ParseFlag(s)
@@ -384,28 +238,4 @@ func parseSite(s string) (site.Site, error) {
 		return one, usagef("--site %q: %v", s, err)
 	}
 	return one, nil
-}
-
-// parseOrigin returns an origin as a browser writes it in the Origin header (RFC 6454 §6.2).
-func parseOrigin(s string) (string, error) {
-	switch s {
-	case "*":
-		return "", usagef(`--cors-origin "*" would let every web page that a user of this network visits ` +
-			"read and write the files: list the origins that may")
-	case "null":
-		return "", usagef(`--cors-origin "null" is what any page in a sandboxed frame can claim to be: ` +
-			"serve your page from a real origin and list that")
-	}
-	u, err := url.Parse(s)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil ||
-		strings.Contains(u.Host, "*") || u.Path != "" || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" {
-		return "", usagef("--cors-origin %q: write scheme://host[:port] and nothing else, such as https://app.example", s)
-	}
-	host := strings.ToLower(u.Host)
-	for scheme, port := range map[string]string{"http": ":80", "https": ":443"} {
-		if u.Scheme == scheme {
-			host = strings.TrimSuffix(host, port)
-		}
-	}
-	return u.Scheme + "://" + strings.TrimSuffix(host, ":"), nil
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	iofs "io/fs"
 	"strings"
 	"testing"
 	"time"
@@ -13,56 +12,6 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/limit"
 	"r-seed-1f3a754f.example/ifmatch/wire"
 )
-
-func TestParseOrigin(t *testing.T) {
-	tests := []struct{ in, want string }{
-		{"https://app.example", "https://app.example"},
-		{"HTTPS://App.Example", "https://app.example"},
-		{"https://app.example:443", "https://app.example"},
-		{"http://app.example:443", "http://app.example:443"},
-		{"http://localhost:3000", "http://localhost:3000"},
-		{"http://[::1]:80", "http://[::1]"},
-		{"http://[::1]:81", "http://[::1]:81"},
-		{"https://app.example:", "https://app.example"},
-		{"*", ""},
-		{"null", ""},
-		{"https://*.example", ""},
-		{"app.example", ""},
-		{"https://", ""},
-		{"https://app.example/", ""},
-		{"https://app.example?x", ""},
-		{"https://app.example?", ""},
-		{"https://app.example#x", ""},
-		{"https://ann@app.example", ""},
-		{"file:///x", ""},
-		{"moz-extension://abc", ""},
-	}
-	for _, test := range tests {
-		got, err := parseOrigin(test.in)
-		if got != test.want || (err == nil) != (test.want != "") {
-			t.Errorf("parseOrigin(%q) = %q, %v; want %q", test.in, got, err, test.want)
-		}
-	}
-}
-
-func TestParseProxy(t *testing.T) {
-	tests := []struct{ in, want string }{
-		{"10.0.0.2", "10.0.0.2/32"},
-		{"10.0.0.2/8", "10.0.0.0/8"},
-		{"::1", "::1/128"},
-		{"::ffff:10.0.0.2", "10.0.0.2/32"},
-		{"fd00::/8", "fd00::/8"},
-		{"proxy", ""},
-		{"10.0.0.2/33", ""},
-		{"10.0.0.2:80", ""},
-	}
-	for _, test := range tests {
-		got, err := parseProxy(test.in)
-		if err == nil && got.String() != test.want || (err == nil) != (test.want != "") {
-			t.Errorf("parseProxy(%q) = %v, %v; want %q", test.in, got, err, test.want)
-		}
-	}
-}
 
 func TestParseHistory(t *testing.T) {
 	const day = 24 * time.Hour
@@ -89,42 +38,6 @@ func TestParseHistory(t *testing.T) {
 		got, err := parseHistory(test.keep, test.size)
 		if usage := new(usageError); (err == nil) != test.good || err != nil && !errors.As(err, &usage) || err == nil && got != test.want {
 			t.Errorf("%v, %q: got %+v, error %v", test.keep, test.size, got, err)
-		}
-	}
-}
-
-func TestParseMode(t *testing.T) {
-	for _, test := range []struct {
-		in   string
-		want iofs.FileMode
-	}{
-		{"", 0}, {"700", 0o700}, {"0755", 0o755}, {"2770", 0o770 | iofs.ModeSetgid}, {"3777", 0o777 | iofs.ModeSetgid | iofs.ModeSticky},
-	} {
-		if got, err := parseMode("dir-mode", test.in, 0o700, 0o3777); got != test.want || err != nil {
-			t.Errorf("parseMode(%q) = %v, %v; want %v", test.in, got, err, test.want)
-		}
-	}
-	for _, in := range []string{"0", "600", "4755", "rwx", "0o755", "-1", "789", "77777777777777777777"} {
-		got, err := parseMode("dir-mode", in, 0o700, 0o3777)
-		if usage := new(usageError); !errors.As(err, &usage) {
-			t.Errorf("parseMode(%q) = %v, %v; want a usage error", in, got, err)
-		}
-	}
-}
-
-func TestParsePrefix(t *testing.T) {
-	tests := []struct{ in, want string }{
-		{"", ""}, {"/", ""}, {"/dav", "/dav"}, {"/dav/", "/dav"}, {"/a/b", "/a/b"}, {"/my files", "/my files"}, {"/ä", "/ä"},
-	}
-	for _, test := range tests {
-		if got, err := parsePrefix(test.in); got != test.want || err != nil {
-			t.Errorf("parsePrefix(%q) = %q, %v; want %q", test.in, got, err, test.want)
-		}
-	}
-	for _, in := range []string{"dav", "//", "/a//b", "/a/../b", "/.", "/a%20b", "/a?b", "/a#b", `/a\b`, "/a\x00"} {
-		got, err := parsePrefix(in)
-		if usage := new(usageError); !errors.As(err, &usage) {
-			t.Errorf("parsePrefix(%q) = %q, %v; want a usage error", in, got, err)
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"net/url"
 
 	"r-seed-1f3a754f.example/ifmatch/auth/session"
+	"r-seed-1f3a754f.example/ifmatch/auth/session/replicated"
 	"r-seed-1f3a754f.example/ifmatch/pgstore"
 	"r-seed-1f3a754f.example/ifmatch/pgstore/blobs"
 	"r-seed-1f3a754f.example/ifmatch/settings"
@@ -64,7 +65,7 @@ func openDatabase(cfg Config, log *slog.Logger) (served, error) {
 // sessionsOf returns the sessions of a store that keeps them for all replicas, or nil.
 func sessionsOf(store served) session.Store {
 	if shared, ok := store.(*pgstore.Store); ok {
-		return sharedSessions{shared.Notes("session")}
+		return replicated.New(shared.Notes("session"))
 	}
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/internal/certificate"
 	"r-seed-1f3a754f.example/ifmatch/internal/duration"
 	"r-seed-1f3a754f.example/ifmatch/settings"
+	"r-seed-1f3a754f.example/ifmatch/settings/values"
 )
 
 // env returns the environment variable that stands for a flag.
@@ -129,7 +130,7 @@ func acmeFlags() []cli.Flag {
 func parseACME(c *cli.Context) (certificate.ACME, error) {
 	opts := certificate.ACME{Directory: c.String("acme-directory"), CA: c.Path("acme-ca"), Email: c.String("acme-email")}
 	var err error
-	if opts.Names, err = parseEach(c.StringSlice("acme"), certificate.ParseName); err != nil || len(opts.Names) == 0 {
+	if opts.Names, err = values.Each(c.StringSlice("acme"), certificate.ParseName); err != nil || len(opts.Names) == 0 {
 		return opts, err
 	}
 	u, err := url.Parse(opts.Directory)
@@ -243,29 +244,29 @@ func configOf(c *cli.Context) (Config, error) {
 	}
 	cfg.UploadExpiry = c.Duration("upload-expiry")
 	err := cfg.validate(c.Args().Present())
-	into(&err, &cfg.Prefix)(parsePrefix(c.String("prefix")))
+	into(&err, &cfg.Prefix)(values.Prefix(c.String("prefix")))
 	into(&err, &cfg.Durability)(parseDurability(c.String("durability")))
 	into(&err, &cfg.History)(parseHistory(c.Duration("history"), c.String("history-size")))
-	into(&err, &cfg.FileMode)(parseMode("file-mode", c.String("file-mode"), 0o600, 0o777))
-	into(&err, &cfg.DirMode)(parseMode("dir-mode", c.String("dir-mode"), 0o700, 0o3777))
-	into(&err, &cfg.PublicURLs)(parseEach(c.StringSlice("public-url"), parsePublicURL(cfg.Prefix)))
-	proxies, trustUnix, failed := parseProxies(c.StringSlice("trusted-proxy"))
+	into(&err, &cfg.FileMode)(values.Mode("file-mode", c.String("file-mode"), 0o600, 0o777))
+	into(&err, &cfg.DirMode)(values.Mode("dir-mode", c.String("dir-mode"), 0o700, 0o3777))
+	into(&err, &cfg.PublicURLs)(values.Each(c.StringSlice("public-url"), values.PublicURL(cfg.Prefix)))
+	proxies, trustUnix, failed := values.Proxies(c.StringSlice("trusted-proxy"))
 	into(&err, &cfg.TrustedProxies)(proxies, failed)
 	cfg.TrustUnix = trustUnix
-	into(&err, &cfg.Sites)(parseEach(c.StringSlice("site"), parseSite))
+	into(&err, &cfg.Sites)(values.Each(c.StringSlice("site"), parseSite))
 	into(&err, &cfg.PublishGrace)(parseGrace(c.Duration("publish-grace")))
-	into(&err, &cfg.CORSOrigins)(parseEach(c.StringSlice("cors-origin"), parseOrigin))
-	into(&err, &cfg.DrainBytes)(parseDrain(c.String("drain-size")))
-	into(&err, &cfg.CacheMemory)(parseCache(c.String("cache-memory")))
-	into(&err, &cfg.DeleteGuard)(parseAgents(c.String("delete-guard")))
-	into(&err, &cfg.RefuseJunk)(parseChoice("junk", c.String("junk"), "refuse", "serve", "refuse"))
-	into(&err, &cfg.Watch)(parseChoice("watch", c.String("watch"), "fsnotify", "fsnotify", "off"))
+	into(&err, &cfg.CORSOrigins)(values.Each(c.StringSlice("cors-origin"), values.Origin))
+	into(&err, &cfg.DrainBytes)(values.Drain(c.String("drain-size")))
+	into(&err, &cfg.CacheMemory)(values.Cache(c.String("cache-memory")))
+	into(&err, &cfg.DeleteGuard)(values.Agents(c.String("delete-guard")))
+	into(&err, &cfg.RefuseJunk)(values.Choice("junk", c.String("junk"), "refuse", "serve", "refuse"))
+	into(&err, &cfg.Watch)(values.Choice("watch", c.String("watch"), "fsnotify", "fsnotify", "off"))
 	into(&err, &cfg.Page)(parsePage(c.String("page")))
-	into(&err, &cfg.LogJSON)(parseChoice("log-format", c.String("log-format"), "json", "text", "json"))
-	into(&err, &cfg.AccessLog)(parseChoice("access-log", c.String("access-log"), "on", "on", "off"))
+	into(&err, &cfg.LogJSON)(values.Choice("log-format", c.String("log-format"), "json", "text", "json"))
+	into(&err, &cfg.AccessLog)(values.Choice("access-log", c.String("access-log"), "on", "on", "off"))
 	into(&err, &cfg.Auth)(parseAuth(c))
 	into(&err, &cfg.Limits)(parseLimits(c))
-	into(&err, &cfg.LogLevel)(parseLevel(c.String("log-level")))
+	into(&err, &cfg.LogLevel)(values.Level(c.String("log-level")))
 	into(&err, &cfg.ACME)(parseACME(c))
 	if err == nil {
 		err = cfg.complete()
@@ -341,4 +342,23 @@ func serveShares(cfg *Config, file *settings.File, dir string) error {
 	}
 	cfg.Dir, cfg.Shares = "", file.Shares
 	return file.CheckShares(alike)
+}
+
+func usersFlag() cli.Flag {
+	return &cli.PathFlag{Name: "users", Usage: "`FILE` with the users, and the hashes of their passwords",
+		EnvVars: env("users")}
+}
+
+// wordsOf returns how many words of a command line name a command whose flags may stand behind its operands, too; 0
+// of others.
+func wordsOf(args []string) int {
+	switch {
+	case len(args) >= 2 && (args[1] == "explain" || args[1] == "put"):
+		return 2
+	case len(args) >= 4 && args[1] == "user" && args[2] == "token":
+		return 4
+	case len(args) >= 3 && slices.Contains([]string{"user", "history", "sessions", "link"}, args[1]):
+		return 3
+	}
+	return 0
 }

@@ -270,8 +270,8 @@ func isWritten(call *ast.CallExpr) bool {
 	return ok && (f.Sel.Name == "Set" || f.Sel.Name == "Add" || f.Sel.Name == "Del")
 }
 
-// values are those of a field, in every grammar that one has.
-func values(room int) map[string]string {
+// fieldValues are those of a field, in every grammar that one has.
+func fieldValues(room int) map[string]string {
 	tagged := min(room, 30<<10)
 	return map[string]string{
 		"one word":             filled(room, same("a")),
@@ -323,7 +323,7 @@ const thin = 3
 // headers are requests of which one field takes all the room.
 func (m *measured) headers(yield func(raw) bool) {
 	const parts = 24 // without -thorough, a value is tried in one of so many methods
-	shapes := values(headerRoom)
+	shapes := fieldValues(headerRoom)
 	for _, field := range fieldsOf(m.t) {
 		lines := strings.Fields(filled(headerRoom, same(field+":a ")))
 		for i, method := range methodsOf(m.t) {
@@ -368,7 +368,7 @@ func (m *measured) headers(yield func(raw) bool) {
 // pairs are requests of which two fields share the room, as the work for each part of the one may grow with the other.
 func (m *measured) pairs(yield func(raw) bool) {
 	const room = headerRoom / 2
-	shapes := values(room)
+	shapes := fieldValues(room)
 	first := []string{
 		"If: " + shapes["few URLs"],
 		"If: " + shapes["one URL, many times"],

@@ -12,7 +12,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/dustin/go-humanize"
 	"github.com/urfave/cli/v2"
 
 	"r-seed-1f3a754f.example/ifmatch/auth"
@@ -23,6 +22,7 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/quota/limits"
 	"r-seed-1f3a754f.example/ifmatch/reload"
 	"r-seed-1f3a754f.example/ifmatch/settings"
+	"r-seed-1f3a754f.example/ifmatch/settings/values"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 	"r-seed-1f3a754f.example/ifmatch/wire"
 )
@@ -87,12 +87,12 @@ func parseLimits(c *cli.Context) (l Limits, err error) {
 			return l, usagef("--%s %v is too short: give a duration of a second or more, such as 2m", name, d)
 		}
 	}
-	into(&err, &l.Pace.Rate)(parseSize("min-rate", c.String("min-rate")))
-	into(&err, &l.Upload)(parseSize("max-upload", c.String("max-upload")))
+	into(&err, &l.Pace.Rate)(values.Size("min-rate", c.String("min-rate")))
+	into(&err, &l.Upload)(values.Size("max-upload", c.String("max-upload")))
 	if l.Unfinished.Number = c.Int("unfinished-uploads"); l.Unfinished.Number < 0 {
 		return l, usagef("--unfinished-uploads %d is negative: give a number, or 0 for any", l.Unfinished.Number)
 	}
-	into(&err, &l.Unfinished.Bytes)(parseSize("unfinished-size", c.String("unfinished-size")))
+	into(&err, &l.Unfinished.Bytes)(values.Size("unfinished-size", c.String("unfinished-size")))
 	return l, err
 }
 
@@ -274,15 +274,6 @@ func (cfg *Config) pace() wire.Limit {
 		return cfg.Live.now.Load().Pace
 	}
 	return cmp.Or(cfg.Limits.Pace, wire.DefaultLimit)
-}
-
-// parseSize reads a number of bytes, such as 10GB.
-func parseSize(flag, s string) (int64, error) {
-	n, err := humanize.ParseBytes(s)
-	if err != nil || n > math.MaxInt64 {
-		return 0, usagef("--%s %q: give a size such as 10GB, or 0", flag, s)
-	}
-	return int64(n), nil
 }
 
 // bounds returns bounds that fit the resources of the process, or those of the flags.

@@ -271,8 +271,8 @@ func (w *writer) hear(op operation, answer outcome) {
 	}
 }
 
-// history has many writers fight for the names in a new collection, and returns all that was asked and answered.
-func history(t *testing.T, clients []*http.Client, url, dir string, seed uint64) []porcupine.Operation {
+// record has many writers fight for the names in a new collection, and returns all that was asked and answered.
+func record(t *testing.T, clients []*http.Client, url, dir string, seed uint64) []porcupine.Operation {
 	if status, _, _ := servertest.Send(t, clients[0], "MKCOL", url+dir, ""); status != http.StatusCreated {
 		t.Fatalf("MKCOL: %d", status)
 	}
@@ -320,7 +320,7 @@ func TestHistoriesAreLinearizable(t *testing.T) {
 		if histories%2 == 1 {
 			url, clients = none, []*http.Client{another, h2}
 		}
-		recorded := history(t, clients, url, fmt.Sprint("/h", histories), seed+uint64(histories))
+		recorded := record(t, clients, url, fmt.Sprint("/h", histories), seed+uint64(histories))
 		if t.Failed() {
 			return
 		}

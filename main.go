@@ -18,11 +18,15 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"r-seed-1f3a754f.example/ifmatch/auth/command"
+	"r-seed-1f3a754f.example/ifmatch/internal/etags"
 	"r-seed-1f3a754f.example/ifmatch/internal/helptext"
+	"r-seed-1f3a754f.example/ifmatch/internal/history"
+	"r-seed-1f3a754f.example/ifmatch/internal/locks"
 	"r-seed-1f3a754f.example/ifmatch/internal/logwriter"
 	"r-seed-1f3a754f.example/ifmatch/internal/sessions"
 	"r-seed-1f3a754f.example/ifmatch/internal/usage"
-	"r-seed-1f3a754f.example/ifmatch/links/command"
+	linkcommand "r-seed-1f3a754f.example/ifmatch/links/command"
 	"r-seed-1f3a754f.example/ifmatch/put"
 )
 
@@ -84,31 +88,12 @@ func exitCode(err error) int {
 	return 1
 }
 
-// group is a command about a served directory that does nothing by itself and has commands of its own.
-func group(misused cli.OnUsageErrorFunc, name, usage string, commands ...*cli.Command) *cli.Command {
-	var names []string
-	for _, command := range commands {
-		names = append(names, command.Name)
-	}
-	last := len(names) - 1
-	known := strings.Join(names[:last], ", ") + " or " + names[last]
-	return &cli.Command{
-		Name: name, Usage: usage, Subcommands: commands, OnUsageError: misused,
-		Description: "As root, it acts as the owner of the .ifmatch in the directory, or else of the directory.",
-		Action: func(c *cli.Context) error {
-			if c.Args().Present() {
-				return usagef("ifmatch %s has no command %q: use %s", name, c.Args().First(), known)
-			}
-			return cli.ShowSubcommandHelp(c)
-		},
-	}
-}
-
 func newApp(stdout, stderr io.Writer) *cli.App {
 	helptext.Use()
 	misused := func(c *cli.Context, err error, _ bool) error {
 		return usagef("%v (see: %s --help)", err, c.Command.HelpName)
 	}
+	access := command.Needs{Misused: misused, Users: usersFlag(), Days: withDays, Alike: alike}
 	return &cli.App{
 		Name:                 "ifmatch",
 		Usage:                "serve a directory over WebDAV, with writes that cannot lose an update",
@@ -126,14 +111,16 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		},
 		Commands: append([]*cli.Command{
 			serveCommand(misused),
-			etagCommand(misused),
-			locksCommand(misused),
-			historyCommand(misused),
+			etags.Command(misused),
+			locks.Command(misused, openLocks),
+			history.New(history.Needs{Misused: misused, State: stateName, Root: servedRoot, Read: openHistory, Write: openRestore}),
 			indexCommand(misused),
 			put.Command(misused),
-			userCommand(misused), sessions.Command(misused),
-			command.New(command.Needs{Misused: misused, Users: usersFlag(), Days: withDays, Ask: readPassword}),
-			explainCommand(misused), configCommand(misused), doctorCommand(misused),
+			command.User(access), sessions.Command(misused),
+			linkcommand.New(linkcommand.Needs{
+				Misused: misused, Users: usersFlag(), Days: withDays, Ask: command.ReadPassword,
+			}),
+			command.Explain(access), configCommand(misused), doctorCommand(misused),
 			{
 				Name:         "version",
 				Usage:        "print the version",

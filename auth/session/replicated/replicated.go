@@ -1,4 +1,5 @@
-package main
+// Package replicated keeps the sessions of users in the database, so that each replica knows a login at any other.
+package replicated
 
 import (
 	"context"
@@ -10,16 +11,19 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/pgstore/notes"
 )
 
-// sharedSessions keeps the sessions of users in the database, so that each replica knows a login at any other.
-type sharedSessions struct{ notes *notes.Table }
+// sessions is a [session.Store] of notes.
+type sessions struct{ notes *notes.Table }
 
-// A sharedSession is a session in the database.
-type sharedSession struct {
+// New returns the sessions in a table of notes, which all replicas share.
+func New(table *notes.Table) session.Store { return sessions{table} }
+
+// A record is a session in the database.
+type record struct {
 	session.Record
 	Used time.Time `json:"used"`
 }
 
-func (s sharedSession) expires() time.Time {
+func (s record) expires() time.Time {
 	idle, all := s.Used.Add(session.Idle), s.Began.Add(session.Lasts)
 	if all.Before(idle) {
 		return all
@@ -28,8 +32,8 @@ func (s sharedSession) expires() time.Time {
 }
 
 // Put implements [session.Store].
-func (s sharedSessions) Put(ctx context.Context, key session.Key, r session.Record, used time.Time) error {
-	one := sharedSession{r, used}
+func (s sessions) Put(ctx context.Context, key session.Key, r session.Record, used time.Time) error {
+	one := record{r, used}
 	value, err := json.Marshal(one)
 	if err != nil {
 		return err
@@ -38,12 +42,12 @@ func (s sharedSessions) Put(ctx context.Context, key session.Key, r session.Reco
 }
 
 // Get implements [session.Store].
-func (s sharedSessions) Get(ctx context.Context, key session.Key) (session.Record, time.Time, error) {
+func (s sessions) Get(ctx context.Context, key session.Key) (session.Record, time.Time, error) {
 	value, err := s.notes.Get(ctx, string(key))
 	if errors.Is(err, notes.ErrNone) {
 		err = session.ErrNone
 	}
-	var one sharedSession
+	var one record
 	if err == nil {
 		err = json.Unmarshal(value, &one)
 	}
@@ -51,12 +55,12 @@ func (s sharedSessions) Get(ctx context.Context, key session.Key) (session.Recor
 }
 
 // Touch implements [session.Store].
-func (s sharedSessions) Touch(ctx context.Context, key session.Key, used time.Time) error {
+func (s sessions) Touch(ctx context.Context, key session.Key, used time.Time) error {
 	r, _, err := s.Get(ctx, key)
 	if errors.Is(err, session.ErrNone) {
 		return nil
 	}
-	one := sharedSession{r, used}
+	one := record{r, used}
 	value, failed := json.Marshal(one)
 	if err = errors.Join(err, failed); err != nil {
 		return err
@@ -65,7 +69,7 @@ func (s sharedSessions) Touch(ctx context.Context, key session.Key, used time.Ti
 }
 
 // Remove implements [session.Store].
-func (s sharedSessions) Remove(ctx context.Context, keys ...session.Key) error {
+func (s sessions) Remove(ctx context.Context, keys ...session.Key) error {
 	var all []string
 	for _, key := range keys {
 		all = append(all, string(key))
@@ -74,10 +78,10 @@ func (s sharedSessions) Remove(ctx context.Context, keys ...session.Key) error {
 }
 
 // List implements [session.Store].
-func (s sharedSessions) List(ctx context.Context, most int) (all []session.Used, err error) {
+func (s sessions) List(ctx context.Context, most int) (all []session.Used, err error) {
 	values, err := s.notes.List(ctx, most)
 	for key, value := range values {
-		var one sharedSession
+		var one record
 		if err := json.Unmarshal(value, &one); err != nil {
 			return nil, err
 		}

@@ -1,4 +1,4 @@
-package main
+package history
 
 import (
 	"cmp"
@@ -11,7 +11,9 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"r-seed-1f3a754f.example/ifmatch/internal/helptext"
 	"r-seed-1f3a754f.example/ifmatch/internal/restored"
+	"r-seed-1f3a754f.example/ifmatch/internal/usage"
 	"r-seed-1f3a754f.example/ifmatch/internal/versionat"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
@@ -20,14 +22,14 @@ import (
 // separately before, as rclone and rm -r do, have entries of their own and are in no version of the collection. A user
 // who restores the collection must be told about them.
 
-func restoreVersion(c *cli.Context, p *historyArgs) (err error) {
+func restoreVersion(c *cli.Context, p *arguments) (err error) {
 	if !p.at.IsZero() {
 		return restoreAt(c, p)
 	}
 	if p.dryRun {
-		return usagef("--dry-run is of --at TIME: give that too")
+		return usage.Errorf("--dry-run is of --at TIME: give that too")
 	}
-	store, err := openRestore(p.root, reportTo(c.App.ErrWriter))
+	store, err := p.needs.Write(p.root, helptext.ReportTo(c.App.ErrWriter))
 	if err != nil {
 		return err
 	}
@@ -60,11 +62,11 @@ func restoreVersion(c *cli.Context, p *historyArgs) (err error) {
 }
 
 // restoreAt makes a name, and everything below it, what it was at a time.
-func restoreAt(c *cli.Context, p *historyArgs) (err error) {
+func restoreAt(c *cli.Context, p *arguments) (err error) {
 	if p.at.After(time.Now()) {
-		return usagef("--at %s is in the future", p.at.Format(time.RFC3339))
+		return usage.Errorf("--at %s is in the future", p.at.Format(time.RFC3339))
 	}
-	store, err := openRestore(p.root, reportTo(c.App.ErrWriter))
+	store, err := p.needs.Write(p.root, helptext.ReportTo(c.App.ErrWriter))
 	if err != nil {
 		return err
 	}
@@ -85,7 +87,7 @@ func restoreAt(c *cli.Context, p *historyArgs) (err error) {
 }
 
 // printContents prints how many members a restored collection has, and which ones are missing.
-func (p *historyArgs) printContents(c *cli.Context, store tree.Store, v tree.Version) error {
+func (p *arguments) printContents(c *cli.Context, store tree.Store, v tree.Version) error {
 	if !v.Collection {
 		return nil
 	}
@@ -103,7 +105,7 @@ func (p *historyArgs) printContents(c *cli.Context, store tree.Store, v tree.Ver
 
 // missingMembers returns an error that names separately removed members of a collection without a version to restore,
 // or nil if there are none.
-func (p *historyArgs) missingMembers(ctx context.Context, store tree.Store) error {
+func (p *arguments) missingMembers(ctx context.Context, store tree.Store) error {
 	missing, err := p.notRestored(ctx, store)
 	if missing != "" {
 		return errors.New(missing)
@@ -142,7 +144,7 @@ func unchangedSince(ctx context.Context, store tree.Store, name string) (tree.Co
 }
 
 // explain adds advice to an error of the store.
-func (p *historyArgs) explain(err error) error {
+func (p *arguments) explain(err error) error {
 	locked := new(tree.LockedError)
 	switch {
 	case errors.As(err, &locked):
@@ -195,7 +197,7 @@ func number(n int, one, many string) string {
 
 // removedFrom returns the newest version of each member that was removed from a collection separately and does not
 // exist now, parents first. If after is not zero, only removals after that time count.
-func (p *historyArgs) removedFrom(ctx context.Context, store tree.Store, after time.Time) ([]tree.Version, error) {
+func (p *arguments) removedFrom(ctx context.Context, store tree.Store, after time.Time) ([]tree.Version, error) {
 	kept, err := versionsOf(store.Versions(ctx, p.name, tree.VersionOptions{}))
 	if err != nil {
 		return nil, err
@@ -220,7 +222,7 @@ func (p *historyArgs) removedFrom(ctx context.Context, store tree.Store, after t
 
 // notRestored tells which members of a collection are in no version of it, and how to restore them, or "" if there are
 // none.
-func (p *historyArgs) notRestored(ctx context.Context, store tree.Store) (string, error) {
+func (p *arguments) notRestored(ctx context.Context, store tree.Store) (string, error) {
 	gone, err := p.removedFrom(ctx, store, p.at)
 	if err != nil || len(gone) == 0 {
 		return "", err

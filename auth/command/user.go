@@ -1,4 +1,5 @@
-package main
+// Package command has the commands about users and their rights: ifmatch user, and ifmatch explain.
+package command
 
 import (
 	"bufio"
@@ -7,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -16,18 +16,28 @@ import (
 	"golang.org/x/term"
 
 	"r-seed-1f3a754f.example/ifmatch/auth"
+	"r-seed-1f3a754f.example/ifmatch/internal/helptext"
+	"r-seed-1f3a754f.example/ifmatch/internal/usage"
 	"r-seed-1f3a754f.example/ifmatch/links"
 )
 
-// userCommand edits a users file. A server that uses the file takes the change over.
-func userCommand(misused cli.OnUsageErrorFunc) *cli.Command {
-	sub := func(name, args, usage, description string, flags []cli.Flag, do cli.ActionFunc) *cli.Command {
+// Needs is what the commands take from the program.
+type Needs struct {
+	Misused cli.OnUsageErrorFunc
+	Users   cli.Flag                          // names the users file
+	Days    func(flags []cli.Flag) []cli.Flag // makes flags take days
+	Alike   func(a, b string) bool            // whether a disk may take two names for one
+}
+
+// User returns the command ifmatch user. It edits a users file. A server that uses the file takes the change over.
+func User(n Needs) *cli.Command {
+	sub := func(name, args, about, description string, flags []cli.Flag, do cli.ActionFunc) *cli.Command {
 		return &cli.Command{
-			Name: name, ArgsUsage: args, Usage: usage, Description: description, OnUsageError: misused,
-			Flags: append([]cli.Flag{usersFlag()}, flags...),
+			Name: name, ArgsUsage: args, Usage: about, Description: description, OnUsageError: n.Misused,
+			Flags: append([]cli.Flag{n.Users}, flags...),
 			Action: func(c *cli.Context) error {
 				if c.Path("users") == "" {
-					return usagef("name the users file: %s --users FILE %s", c.Command.HelpName, args)
+					return usage.Errorf("name the users file: %s --users FILE %s", c.Command.HelpName, args)
 				}
 				if err := checkArguments(c, args); err != nil {
 					return err
@@ -42,16 +52,16 @@ func userCommand(misused cli.OnUsageErrorFunc) *cli.Command {
 		Usage: "for how long a `TIME`, such as 90d, the token is good"}
 	effects := &cli.StringFlag{Name: "effects",
 		Usage: "all `EFFECTS` that the token may be used for, with commas between them, such as list,read"}
-	tokens := group(misused, "token", "make, list and revoke app tokens, one for each device of a user",
+	tokens := helptext.Group(n.Misused, "token", "make, list and revoke app tokens, one for each device of a user",
 		sub("add", "NAME TOKEN", "make an app token, and print it once",
 			"A program sends it in place of the password of the user NAME. TOKEN is what the device is called.",
-			withDays([]cli.Flag{expires, effects}), addToken),
+			n.Days([]cli.Flag{expires, effects}), addToken),
 		sub("list", "[NAME]", "list the app tokens, of all users or of one",
 			"A line has the user, the token, when it was made, "+
 				"when it expires, and what it may be used for.", nil, listTokens),
 		sub("revoke", "NAME TOKEN", "make an app token useless", "", nil, revokeToken))
 	tokens.Description = "They are kept in FILE.tokens beside the users file, as SHA-256."
-	user := group(misused, "user", "edit the file with users and the hashes of their passwords",
+	user := helptext.Group(n.Misused, "user", "edit the file with users and the hashes of their passwords",
 		sub("add", "NAME", "add a user", password, []cli.Flag{noPassword}, addUser),
 		sub("passwd", "NAME", "set the password of a user anew", password, []cli.Flag{noPassword}, setPassword),
 		sub("remove", "NAME", "remove a user, and the app tokens and share links of that user", "", nil, removeUser),
@@ -63,38 +73,19 @@ func userCommand(misused cli.OnUsageErrorFunc) *cli.Command {
 	return user
 }
 
-func usersFlag() cli.Flag {
-	return &cli.PathFlag{Name: "users", Usage: "`FILE` with the users, and the hashes of their passwords",
-		EnvVars: env("users")}
-}
-
-// wordsOf returns how many words of a command line name a command whose flags may stand behind its operands, too; 0
-// of others.
-func wordsOf(args []string) int {
-	switch {
-	case len(args) >= 2 && (args[1] == "explain" || args[1] == "put"):
-		return 2
-	case len(args) >= 4 && args[1] == "user" && args[2] == "token":
-		return 4
-	case len(args) >= 3 && slices.Contains([]string{"user", "history", "sessions", "link"}, args[1]):
-		return 3
-	}
-	return 0
-}
-
 // checkArguments compares arguments with their names in a usage text: "NAME", "NAME TOKEN", "[NAME]", "".
 func checkArguments(c *cli.Context, args string) error {
 	most := len(strings.Fields(args))
 	least := most - strings.Count(args, "[")
 	switch n := c.NArg(); {
 	case n < least:
-		return usagef("write %s --users FILE %s", c.Command.HelpName, args)
+		return usage.Errorf("write %s --users FILE %s", c.Command.HelpName, args)
 	case n > most:
-		return usagef("%s takes no argument %q", c.Command.HelpName, c.Args().Get(most))
+		return usage.Errorf("%s takes no argument %q", c.Command.HelpName, c.Args().Get(most))
 	}
 	for _, name := range c.Args().Slice() {
 		if err := auth.CheckName(auth.NormalName(name)); err != nil {
-			return usagef("%q cannot be a name: %v", name, err)
+			return usage.Errorf("%q cannot be a name: %v", name, err)
 		}
 	}
 	return nil
@@ -128,7 +119,7 @@ func putUser(c *cli.Context, there bool) error {
 	}
 	hash := auth.NoPassword
 	if !c.Bool("no-password") {
-		password, err := readPassword(c.Context, c.App.ErrWriter, name)
+		password, err := ReadPassword(c.Context, c.App.ErrWriter, name)
 		if err != nil {
 			return err
 		}
@@ -247,7 +238,7 @@ func addToken(c *cli.Context) error {
 	}
 	lasts := c.Duration("expires")
 	if lasts <= 0 {
-		return usagef("--expires %v lies in the past: give a duration such as 90d", lasts)
+		return usage.Errorf("--expires %v lies in the past: give a duration such as 90d", lasts)
 	}
 	var effects []string
 	if text := c.String("effects"); text != "" {
@@ -256,7 +247,7 @@ func addToken(c *cli.Context) error {
 	now := time.Now()
 	secret, token, err := auth.NewToken(user, argument(c, 1), now, now.Add(lasts), effects)
 	if err != nil {
-		return usagef("%v", err)
+		return usage.Errorf("%v", err)
 	}
 	token.Account = users.Account(user)
 	if err := auth.EditTokens(file, func(ts *auth.Tokens) error { return ts.Add(token) }); err != nil {
@@ -301,9 +292,9 @@ func revokeToken(c *cli.Context) error {
 	})
 }
 
-// readPassword asks for a password twice on a terminal, without showing it; else it is the first line of the standard
+// ReadPassword asks for a password twice on a terminal, without showing it; else it is the first line of the standard
 // input.
-func readPassword(ctx context.Context, prompt io.Writer, name string) (string, error) {
+func ReadPassword(ctx context.Context, prompt io.Writer, name string) (string, error) {
 	stdin := int(os.Stdin.Fd())
 	if !term.IsTerminal(stdin) {
 		line, err := bufio.NewReader(io.LimitReader(os.Stdin, 64<<10)).ReadString('\n')

@@ -1,4 +1,5 @@
-package main
+// Package history is the command ifmatch history.
+package history
 
 import (
 	"context"
@@ -15,15 +16,36 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"r-seed-1f3a754f.example/ifmatch/internal/duration"
+	"r-seed-1f3a754f.example/ifmatch/internal/etags"
+	"r-seed-1f3a754f.example/ifmatch/internal/helptext"
 	"r-seed-1f3a754f.example/ifmatch/internal/restored"
 	"r-seed-1f3a754f.example/ifmatch/internal/runas"
+	"r-seed-1f3a754f.example/ifmatch/internal/usage"
 	"r-seed-1f3a754f.example/ifmatch/internal/versionat"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
-// historyCommand lists, prints and restores the versions that a server has kept of a directory. It works on the
-// directory itself, with or without a running server.
-func historyCommand(misused cli.OnUsageErrorFunc) *cli.Command {
+// A Store has a history that the command can work on.
+type Store interface {
+	tree.Store
+	tree.Undoer
+	io.Closer
+	// Prune deletes the versions of a name and of its members, tells each, and returns how many are left.
+	Prune(ctx context.Context, name string, dryRun bool, told func(tree.Version, int64)) (left int, err error)
+}
+
+// Needs is what the command takes from the program.
+type Needs struct {
+	Misused cli.OnUsageErrorFunc
+	State   string                                              // the name of the state in a served directory
+	Root    func(dir string) string                             // the directory whose history has the versions of dir
+	Read    func(dir string) (Store, error)                     // opens a directory, and changes nothing in it
+	Write   func(dir string, report func(error)) (Store, error) // opens a directory, to restore versions
+}
+
+// New returns the command. It lists, prints and restores the versions that a server has kept of a directory. It works
+// on the directory itself, with or without a running server.
+func New(n Needs) *cli.Command {
 	dir := &cli.PathFlag{Name: "dir",
 		Usage: "the served directory `DIR`; PATH is below it (default: found upwards from PATH)"}
 	etag := &cli.StringFlag{Name: "etag", Usage: "the version with this `TAG`"}
@@ -33,12 +55,12 @@ func historyCommand(misused cli.OnUsageErrorFunc) *cli.Command {
 	dryPrune := &cli.BoolFlag{Name: "dry-run", Usage: "say what would be deleted, and delete nothing"}
 	since := &cli.StringFlag{Name: "since", Usage: "only versions that were replaced or removed since `TIME`, as of --at"}
 	sub := func(
-		name, args, usage, description string, flags []cli.Flag, do func(*cli.Context, *historyArgs) error,
+		name, args, usage, description string, flags []cli.Flag, do func(*cli.Context, *arguments) error,
 	) *cli.Command {
 		return &cli.Command{
-			Name: name, ArgsUsage: args, Usage: usage, Description: description, Flags: flags, OnUsageError: misused,
+			Name: name, ArgsUsage: args, Usage: usage, Description: description, Flags: flags, OnUsageError: n.Misused,
 			Action: func(c *cli.Context) error {
-				args, err := historyArgsOf(c)
+				args, err := n.argsOf(c)
 				if err != nil {
 					return err
 				}
@@ -46,7 +68,7 @@ func historyCommand(misused cli.OnUsageErrorFunc) *cli.Command {
 			},
 		}
 	}
-	return group(misused, "history", "list, print, restore and delete replaced and removed versions",
+	return helptext.Group(n.Misused, "history", "list, print, restore and delete replaced and removed versions",
 		sub("list", "[PATH]", "list the kept versions of PATH and of its members, the oldest first",
 			"A line has the time when the version was replaced or removed, the method, its size, its tag, and its path.\n"+
 				"The last line, on standard error, sums them up. It fails if PATH does not exist and no version of it is kept.",
@@ -68,8 +90,9 @@ func historyCommand(misused cli.OnUsageErrorFunc) *cli.Command {
 	)
 }
 
-// historyArgs are the arguments of a command about the history of one name.
-type historyArgs struct {
+// arguments are the arguments of a command about the history of one name.
+type arguments struct {
+	needs      Needs
 	root, name string // the served directory, and the name below it
 	etag       tree.ETag
 	at         time.Time // zero: no --at
@@ -77,19 +100,19 @@ type historyArgs struct {
 	dryRun     bool
 }
 
-func historyArgsOf(c *cli.Context) (*historyArgs, error) {
+func (n Needs) argsOf(c *cli.Context) (*arguments, error) {
 	if c.NArg() > 1 {
-		return nil, usagef("only one PATH is allowed: leave out %q", c.Args().Get(1))
+		return nil, usage.Errorf("only one PATH is allowed: leave out %q", c.Args().Get(1))
 	}
 	if c.NArg() == 0 && c.Command.Name != "list" {
-		return nil, usagef("no PATH is given: ifmatch history %s PATH", c.Command.Name)
+		return nil, usage.Errorf("no PATH is given: ifmatch history %s PATH", c.Command.Name)
 	}
-	p := &historyArgs{dryRun: c.Bool("dry-run")}
+	p := &arguments{needs: n, dryRun: c.Bool("dry-run")}
 	var err error
-	if p.root, p.name, err = locate(c.Path("dir"), c.Args().First()); err != nil {
+	if p.root, p.name, err = p.locate(c.Path("dir"), c.Args().First()); err != nil {
 		return nil, err
 	}
-	if err := runas.Owner(p.root, stateName, ""); err != nil {
+	if err := runas.Owner(p.root, p.needs.State, ""); err != nil {
 		return nil, err
 	}
 	if tag := c.String("etag"); tag != "" {
@@ -106,14 +129,14 @@ func historyArgsOf(c *cli.Context) (*historyArgs, error) {
 		}
 	}
 	if p.etag != "" && !p.at.IsZero() {
-		return nil, usagef("--etag and --at each name a version: give one of them")
+		return nil, usage.Errorf("--etag and --at each name a version: give one of them")
 	}
 	return p, nil
 }
 
 // locate splits a path into the served directory and the name below it. Without dir, the served directory is the
 // nearest one above that has the state of a server. The path, and directories above it, may not exist.
-func locate(dir, path string) (root, name string, err error) {
+func (p *arguments) locate(dir, path string) (root, name string, err error) {
 	if dir != "" {
 		name = filepath.ToSlash(filepath.Clean(strings.TrimPrefix("/"+filepath.ToSlash(path), "/")))
 		name = strings.Trim(name, "/")
@@ -126,8 +149,8 @@ func locate(dir, path string) (root, name string, err error) {
 			return "", "", err
 		}
 		for root = path; ; root = filepath.Dir(root) {
-			if info, err := os.Stat(filepath.Join(root, stateName)); err == nil && info.IsDir() {
-				root = servedRoot(root)
+			if info, err := os.Stat(filepath.Join(root, p.needs.State)); err == nil && info.IsDir() {
+				root = p.needs.Root(root)
 				break
 			}
 			if root == filepath.Dir(root) {
@@ -143,10 +166,10 @@ func locate(dir, path string) (root, name string, err error) {
 		}
 	}
 	if err := tree.CheckName(name); err != nil {
-		return "", "", usagef("%s: %v", path, err)
+		return "", "", usage.Errorf("%s: %v", path, err)
 	}
-	if _, err := os.Stat(filepath.Join(root, stateName)); err != nil {
-		return "", "", fmt.Errorf("%s was never served, as it has no %s: name a served directory", root, stateName)
+	if _, err := os.Stat(filepath.Join(root, p.needs.State)); err != nil {
+		return "", "", fmt.Errorf("%s was never served, as it has no %s: name a served directory", root, p.needs.State)
 	}
 	return root, name, nil
 }
@@ -163,7 +186,7 @@ func parseTime(s string, now time.Time) (time.Time, error) {
 			return t, nil
 		}
 	}
-	return time.Time{}, usagef("--at %q: write a time such as 2026-11-25T10:00:00Z or \"2026-11-25 10:00\", "+
+	return time.Time{}, usage.Errorf("--at %q: write a time such as 2026-11-25T10:00:00Z or \"2026-11-25 10:00\", "+
 		"or a time before now, such as 90m, 1d or yesterday", s)
 }
 
@@ -171,7 +194,7 @@ func parseTime(s string, now time.Time) (time.Time, error) {
 var errNoVersion = errors.New("no version of it is kept (see: ifmatch history list)")
 
 // find returns the version that the arguments select.
-func (p *historyArgs) find(ctx context.Context, store tree.Store) (tree.Version, error) {
+func (p *arguments) find(ctx context.Context, store tree.Store) (tree.Version, error) {
 	kept, err := versionsOf(store.Versions(ctx, p.name, tree.VersionOptions{}))
 	if err != nil {
 		return tree.Version{}, err
@@ -206,7 +229,7 @@ func versionsOf(versions iter.Seq2[tree.Version, error]) (all []tree.Version, er
 }
 
 // current returns what is at the name now; the zero value where that is nothing, or cannot be told.
-func (p *historyArgs) current(ctx context.Context, store tree.Store) (now tree.State) {
+func (p *arguments) current(ctx context.Context, store tree.Store) (now tree.State) {
 	_ = store.Try(ctx, tree.Condition{Names: []string{p.name}, Check: func(v tree.View) (err error) {
 		now, err = v.State(p.name)
 		return err
@@ -215,12 +238,12 @@ func (p *historyArgs) current(ctx context.Context, store tree.Store) (now tree.S
 }
 
 // versionWithTag returns the newest version with the tag of the arguments.
-func (p *historyArgs) versionWithTag(ctx context.Context, store tree.Store, kept []tree.Version) (*tree.Version, error) {
+func (p *arguments) versionWithTag(ctx context.Context, store tree.Store, kept []tree.Version) (*tree.Version, error) {
 	for i, v := range slices.Backward(kept) {
 		tag := v.Tag
 		if tag == "" && !v.Collection && !v.Link {
 			err := readVersion(ctx, store, v, func(content io.Reader) (err error) {
-				tag, err = tagOf(content)
+				tag, err = etags.Of(content)
 				return err
 			})
 			if err != nil && !errors.Is(err, tree.ErrNotExist) { // it has expired meanwhile
@@ -238,7 +261,7 @@ func (p *historyArgs) versionWithTag(ctx context.Context, store tree.Store, kept
 }
 
 // show returns the path of a name for people.
-func (p *historyArgs) show(name string) string {
+func (p *arguments) show(name string) string {
 	return filepath.Join(p.root, filepath.FromSlash(name))
 }
 
@@ -252,8 +275,8 @@ func readVersion(ctx context.Context, store tree.Store, v tree.Version, read fun
 	return read(io.NewSectionReader(content, 0, now.Size))
 }
 
-func listVersions(c *cli.Context, p *historyArgs) error {
-	store, err := openHistory(p.root)
+func listVersions(c *cli.Context, p *arguments) error {
+	store, err := p.needs.Read(p.root)
 	if err != nil {
 		return err
 	}
@@ -327,8 +350,8 @@ func printable(name string) string {
 	return name
 }
 
-func showVersion(c *cli.Context, p *historyArgs) error {
-	store, err := openHistory(p.root)
+func showVersion(c *cli.Context, p *arguments) error {
+	store, err := p.needs.Read(p.root)
 	if err != nil {
 		return err
 	}
@@ -357,13 +380,13 @@ func showVersion(c *cli.Context, p *historyArgs) error {
 }
 
 // pruneVersions deletes the versions of a name and of its members. It works beside a server, as its expiry does.
-func pruneVersions(c *cli.Context, p *historyArgs) (err error) {
-	open, done := openRestore, "deleted"
+func pruneVersions(c *cli.Context, p *arguments) (err error) {
+	open, done := p.needs.Write, "deleted"
 	if p.dryRun {
 		done = "would be deleted"
-		open = func(dir string, _ func(error)) (*backend, error) { return openHistory(dir) }
+		open = func(dir string, _ func(error)) (Store, error) { return p.needs.Read(dir) }
 	}
-	store, err := open(p.root, reportTo(c.App.ErrWriter))
+	store, err := open(p.root, helptext.ReportTo(c.App.ErrWriter))
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,5 @@
-package main
+// Package etags is the command ifmatch etag. It prints the tags of files.
+package etags
 
 import (
 	"crypto/sha256"
@@ -9,10 +10,12 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"r-seed-1f3a754f.example/ifmatch/internal/usage"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
-func etagCommand(misused cli.OnUsageErrorFunc) *cli.Command {
+// Command returns the command.
+func Command(misused cli.OnUsageErrorFunc) *cli.Command {
 	return &cli.Command{
 		Name:      "etag",
 		Usage:     "print the entity tag that a server gives to FILE",
@@ -22,7 +25,7 @@ func etagCommand(misused cli.OnUsageErrorFunc) *cli.Command {
 		OnUsageError: misused,
 		Action: func(c *cli.Context) error {
 			if !c.Args().Present() {
-				return usagef("no file is named: ifmatch etag FILE")
+				return usage.Errorf("no file is named: ifmatch etag FILE")
 			}
 			return printTags(c.App.Writer, c.Args().Slice())
 		},
@@ -56,11 +59,11 @@ func tagOfFile(name string) (tree.ETag, error) {
 	if info, err := f.Stat(); err == nil && info.IsDir() {
 		return "", fmt.Errorf("%s is a directory, and only files have a tag: name the files in it", name)
 	}
-	return tagOf(f)
+	return Of(f)
 }
 
-// tagOf reads r to its end and returns the tag of the content.
-func tagOf(r io.Reader) (tree.ETag, error) {
+// Of reads r to its end and returns the tag of the content.
+func Of(r io.Reader) (tree.ETag, error) {
 	hash := sha256.New()
 	if _, err := io.Copy(hash, r); err != nil {
 		return "", err

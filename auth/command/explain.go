@@ -1,4 +1,4 @@
-package main
+package command
 
 import (
 	"fmt"
@@ -9,35 +9,37 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"r-seed-1f3a754f.example/ifmatch/auth"
+	"r-seed-1f3a754f.example/ifmatch/internal/usage"
+	"r-seed-1f3a754f.example/ifmatch/settings"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
-// explainCommand says what decides about a path.
-func explainCommand(misused cli.OnUsageErrorFunc) *cli.Command {
+// Explain returns the command ifmatch explain. It says what decides about a path.
+func Explain(n Needs) *cli.Command {
 	return &cli.Command{
 		Name: "explain", Usage: "print what a user may do with PATH, and the rules that decide it", ArgsUsage: "PATH",
 		Description: "PATH is below what is served, such as /projects/plan.txt. Nothing is looked for on the disk: " +
 			"rules are about names.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "user", Usage: "`NAME` of the user (default: anonymous)"},
-			usersFlag(),
-			&cli.PathFlag{Name: "config", Usage: "configuration `FILE` with groups and rules", EnvVars: env("config")},
+			n.Users,
+			&cli.PathFlag{Name: "config", Usage: "configuration `FILE` with groups and rules", EnvVars: settings.Variables("config")},
 			&cli.StringFlag{Name: "anonymous", Usage: "`WHAT` everybody may do: none, read or write",
-				EnvVars: env("anonymous")},
+				EnvVars: settings.Variables("anonymous")},
 			&cli.StringFlag{Name: "groups", Usage: "`GROUPS` that a proxy names, with commas between them"},
 		},
-		OnUsageError: misused,
+		OnUsageError: n.Misused,
 		Action: func(c *cli.Context) error {
 			if c.NArg() != 1 {
-				return usagef("name one path: ifmatch explain PATH --user NAME")
+				return usage.Errorf("name one path: ifmatch explain PATH --user NAME")
 			}
-			access, err := accessOf(c)
+			access, err := n.accessOf(c)
 			if err != nil {
 				return err
 			}
 			name := strings.TrimPrefix(path.Clean("/"+c.Args().First()), "/")
 			if err := tree.CheckName(name); err != nil {
-				return usagef("%s: %v", c.Args().First(), err)
+				return usage.Errorf("%s: %v", c.Args().First(), err)
 			}
 			explain(c.App.Writer, c.Path("config"), name, access)
 			return nil
@@ -46,19 +48,19 @@ func explainCommand(misused cli.OnUsageErrorFunc) *cli.Command {
 }
 
 // accessOf reads what a command line says about who asks.
-func accessOf(c *cli.Context) (auth.Access, error) {
-	anonymous, err := parseAnonymous(c.String("anonymous"))
+func (n Needs) accessOf(c *cli.Context) (auth.Access, error) {
+	anonymous, err := Anonymous(c.String("anonymous"))
 	if err != nil {
 		return auth.Access{}, err
 	}
-	authority, err := auth.Open(auth.Options{Users: c.Path("users"), Config: c.Path("config"), OldHashes: true, Alike: alike,
+	authority, err := auth.Open(auth.Options{Users: c.Path("users"), Config: c.Path("config"), OldHashes: true, Alike: n.Alike,
 		Anonymous: anonymous})
 	if err != nil {
 		return auth.Access{}, err
 	}
 	who := auth.Principal{Name: auth.NormalName(c.String("user"))}
 	if who.Name != "" && !authority.Now().Knows(who.Name) {
-		return auth.Access{}, usagef("there is no user %q: name the users file with --users, or in the --config",
+		return auth.Access{}, usage.Errorf("there is no user %q: name the users file with --users, or in the --config",
 			who.Name)
 	}
 	for group := range strings.SplitSeq(c.String("groups"), ",") {
@@ -72,8 +74,8 @@ func accessOf(c *cli.Context) (auth.Access, error) {
 	return authority.Now().Access(who), nil
 }
 
-// parseAnonymous reads --anonymous.
-func parseAnonymous(s string) (auth.Effects, error) {
+// Anonymous reads the value of --anonymous.
+func Anonymous(s string) (auth.Effects, error) {
 	switch s {
 	case "", "none":
 		return auth.None, nil
@@ -82,7 +84,7 @@ func parseAnonymous(s string) (auth.Effects, error) {
 	case "write":
 		return auth.ReadWrite, nil
 	}
-	return auth.None, usagef("--anonymous %q is not known: use none, read or write", s)
+	return auth.None, usage.Errorf("--anonymous %q is not known: use none, read or write", s)
 }
 
 // explain prints what an access says of a name.

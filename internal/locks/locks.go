@@ -1,4 +1,5 @@
-package main
+// Package locks is the command ifmatch locks. It lists the WebDAV locks of a tree, and breaks them.
+package locks
 
 import (
 	"context"
@@ -13,12 +14,23 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"r-seed-1f3a754f.example/ifmatch/internal/helptext"
+	"r-seed-1f3a754f.example/ifmatch/internal/usage"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
-// locksCommand lists and breaks the WebDAV locks of a directory. A running server notices at its next request.
-func locksCommand(misused cli.OnUsageErrorFunc) *cli.Command {
-	return group(misused, "locks", "list or break the WebDAV locks of a served directory",
+// A Store has locks that the command can work on.
+type Store interface {
+	tree.Store
+	io.Closer
+}
+
+// An Opener opens the tree of a served directory.
+type Opener func(dir string, readOnly bool) (Store, error)
+
+// Command returns the command. A running server notices at its next request.
+func Command(misused cli.OnUsageErrorFunc, open Opener) *cli.Command {
+	return helptext.Group(misused, "locks", "list or break the WebDAV locks of a served directory",
 		&cli.Command{
 			Name:         "list",
 			Usage:        "print the locks: token, path, kind, depth, expiry, owner",
@@ -26,9 +38,9 @@ func locksCommand(misused cli.OnUsageErrorFunc) *cli.Command {
 			OnUsageError: misused,
 			Action: func(c *cli.Context) error {
 				if c.NArg() != 1 {
-					return usagef("name the served directory: ifmatch locks list DIR")
+					return usage.Errorf("name the served directory: ifmatch locks list DIR")
 				}
-				return listLocks(c.Context, c.App.Writer, c.Args().First())
+				return listLocks(c.Context, open, c.App.Writer, c.Args().First())
 			},
 		},
 		&cli.Command{
@@ -38,9 +50,9 @@ func locksCommand(misused cli.OnUsageErrorFunc) *cli.Command {
 			OnUsageError: misused,
 			Action: func(c *cli.Context) error {
 				if c.NArg() < 2 {
-					return usagef("name the directory and the locks: ifmatch locks break DIR TOKEN|/PATH...")
+					return usage.Errorf("name the directory and the locks: ifmatch locks break DIR TOKEN|/PATH...")
 				}
-				return breakLocks(c.Context, c.App.Writer, c.Args().First(), c.Args().Tail())
+				return breakLocks(c.Context, open, c.App.Writer, c.Args().First(), c.Args().Tail())
 			},
 		},
 	)
@@ -57,8 +69,8 @@ func locksOf(ctx context.Context, store tree.Store) (locks []tree.Lock, err erro
 	return locks, err
 }
 
-func listLocks(ctx context.Context, w io.Writer, dir string) error {
-	store, err := openServed(dir, true)
+func listLocks(ctx context.Context, open Opener, w io.Writer, dir string) error {
+	store, err := open(dir, true)
 	if err != nil {
 		return err
 	}
@@ -105,8 +117,8 @@ func ownerText(l tree.Lock) string {
 }
 
 // breakLocks ends the named locks. If one of the names is wrong, it ends none.
-func breakLocks(ctx context.Context, w io.Writer, dir string, named []string) error {
-	store, err := openServed(dir, false)
+func breakLocks(ctx context.Context, open Opener, w io.Writer, dir string, named []string) error {
+	store, err := open(dir, false)
 	if err != nil {
 		return err
 	}

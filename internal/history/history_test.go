@@ -1,4 +1,4 @@
-package main
+package history
 
 import (
 	"errors"
@@ -8,12 +8,21 @@ import (
 
 	"r-seed-1f3a754f.example/ifmatch/etagfs"
 	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/internal/usage"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // A restore does not replace a file that changes before the commit, and the version stays in the history.
 func TestRestoreIsGuarded(t *testing.T) {
-	store, _ := openForTest(t, t.TempDir(), fs.Options{History: true}, etagfs.Options{})
+	dir, err := fs.Open(t.TempDir(), fs.Options{History: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	store, err := etagfs.New(dir, etagfs.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
 	ctx := t.Context()
 	put := func(content string) {
 		t.Helper()
@@ -25,7 +34,7 @@ func TestRestoreIsGuarded(t *testing.T) {
 	put("two")
 	see := func() (tree.Version, tree.Condition) {
 		t.Helper()
-		version, err := (&historyArgs{name: "f"}).find(ctx, store)
+		version, err := (&arguments{name: "f"}).find(ctx, store)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -79,7 +88,7 @@ func TestParseTime(t *testing.T) {
 	}
 	for _, in := range []string{"", "noon", "-1h", "25.11.2026", "2026-13-01"} {
 		got, err := parseTime(in, now)
-		if usage := new(usageError); !errors.As(err, &usage) {
+		if usage := new(usage.Error); !errors.As(err, &usage) {
 			t.Errorf("parseTime(%q) = %v, %v; want a usage error", in, got, err)
 		}
 	}
