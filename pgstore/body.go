@@ -125,7 +125,7 @@ func (s *Store) stageObject(ctx context.Context, c *staged, body io.Reader) erro
 	if err != nil {
 		return stored(err)
 	}
-	c.size, err = io.Copy(c.object, body)
+	c.size, err = io.Copy(c.object, &claimingReader{ctx, s, c, s.time(), body})
 	if errors.As(err, new(*tree.BodyError)) || ctx.Err() != nil {
 		return err
 	}
@@ -136,21 +136,51 @@ var errGivenUp = &tree.StorageError{Kind: tree.ErrBusy, Hint: "the upload was ta
 
 // claim notes that an object is on its way. The janitor leaves it for a day from then on.
 func (s *Store) claim(ctx context.Context, c *staged) error {
-	c.claimed = time.Now()
-	answer, err := s.pool.Exec(ctx, `insert into ifmatch.dead (blob, place) values ($1, 'o')
- on conflict (blob) do update set since = now() where not dead.claimed`, c.id)
+	return s.claimBy(ctx, c, `insert into ifmatch.dead (blob, place, since) values ($1, 'o', coalesce($2, now()))`+noted)
+}
+
+// keepClaim claims an object again that was long on its way. It is not enough to note it anew: the janitor may have
+// deleted the object, and what it knew of it.
+func (s *Store) keepClaim(ctx context.Context, c *staged) error {
+	switch {
+	case !c.large:
+		return nil
+	case c.claimed.IsZero():
+		return s.claim(ctx, c)
+	case s.time().Sub(c.claimed) < claimAfter:
+		return nil
+	}
+	return s.claimBy(ctx, c, "update ifmatch.dead set since = coalesce($2, now()) where blob = $1 and not claimed")
+}
+
+func (s *Store) claimBy(ctx context.Context, c *staged, sql string) error {
+	answer, err := s.pool.Exec(ctx, sql, c.id, s.clock())
 	if err == nil && answer.RowsAffected() == 0 {
 		return errGivenUp
+	}
+	if err == nil {
+		c.claimed = s.time()
 	}
 	return translate(err)
 }
 
-// keepClaim claims an object again that was long on its way.
-func (s *Store) keepClaim(ctx context.Context, c *staged) error {
-	if !c.large || time.Since(c.claimed) < claimAfter {
-		return nil
+// A claimingReader keeps the claim of an object whose body comes slowly.
+type claimingReader struct {
+	ctx   context.Context
+	s     *Store
+	c     *staged
+	tried time.Time
+	body  io.Reader
+}
+
+func (r *claimingReader) Read(p []byte) (int, error) {
+	if now := r.s.time(); now.Sub(r.tried) >= claimAfter {
+		r.tried = now
+		if err := r.s.keepClaim(r.ctx, r.c); err == errGivenUp {
+			return 0, err
+		} // any other error is of now, and there is a day to try again
 	}
-	return s.claim(ctx, c)
+	return r.body.Read(p)
 }
 
 // abandon removes a content that gets no name. Where that fails, the janitor does.

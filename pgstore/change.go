@@ -76,7 +76,7 @@ func (t *transaction) archive(name string, n *node, cause string, keepRow bool) 
 
 // discard notes that the content of a node may be garbage.
 func (t *transaction) discard(n *node) {
-	t.do("insert into ifmatch.dead (blob, place, since) values ($1, $2, $3) on conflict (blob) do nothing",
+	t.do("insert into ifmatch.dead (blob, place, since) values ($1, $2, $3)"+noted,
 		*n.blob, n.place, t.view.now)
 }
 

@@ -145,7 +145,9 @@ func (s *Store) sumsOf(ctx context.Context, n *node) (tree.Sums, error) {
 	if _, err := io.Copy(h, bodyReader{ctx, io.NewSectionReader(content, 0, n.size)}); err != nil {
 		return nil, err
 	}
-	sums = h.sums()
+	if sums = h.sums(); !bytes.Equal(sums[crypto.SHA256], n.sum) {
+		return nil, s.damaged("", n, fmt.Errorf("it has the SHA-256 %x", sums[crypto.SHA256]))
+	}
 	_, err = s.pool.Exec(ctx, "insert into ifmatch.sums (sha256, sha1, md5) values ($1, $2, $3) on conflict do nothing",
 		sums[crypto.SHA256], sums[crypto.SHA1], sums[crypto.MD5])
 	return sums, translate(err)

@@ -38,12 +38,17 @@ func (s *Store) Start() {
 
 // Clean removes old entries of the tables and objects without a name, if no replica has done so within the last hour.
 func (s *Store) Clean(ctx context.Context) error {
-	answer, err := s.pool.Exec(ctx, `insert into ifmatch.job (name, until) values ('clean', now() + $1)
- on conflict (name) do update set until = now() + $1 where job.until < now()`, janitorEvery)
+	answer, err := s.pool.Exec(ctx, `insert into ifmatch.job (name, until) values ('clean', coalesce($2, now()) + $1)
+ on conflict (name) do update set until = coalesce($2, now()) + $1 where job.until < coalesce($2, now())`,
+		janitorEvery, s.clock())
 	if err != nil || answer.RowsAffected() == 0 {
 		return err
 	}
-	for _, task := range s.tasks() {
+	var now time.Time
+	if err := s.pool.QueryRow(ctx, "select coalesce($1, now())", s.clock()).Scan(&now); err != nil {
+		return err
+	}
+	for _, task := range s.tasks(now) {
 		for {
 			answer, err := s.pool.Exec(ctx, task.sql, task.args...)
 			if err != nil {
@@ -54,7 +59,7 @@ func (s *Store) Clean(ctx context.Context) error {
 			}
 		}
 	}
-	return s.collect(ctx)
+	return s.collect(ctx, now.Add(-blobGrace))
 }
 
 // A task is a statement that runs until it has nothing more to do.
@@ -63,41 +68,48 @@ type task struct {
 	args      []any
 }
 
-func (s *Store) tasks() []task {
+// tasks returns what there is to do at a time. A content whose last name has gone is kept for the whole of its grace from
+// then on, also where it was noted before that it may be garbage.
+func (s *Store) tasks(now time.Time) []task {
+	old := now.Add(-s.opts.History)
 	return []task{
-		{"locks", "delete from ifmatch.davlock where expires < now()", nil},
-		{"notes", "delete from ifmatch.note where expires < now()", nil},
-		{"uploads", `with d as (delete from ifmatch.upload where expires < now() and held_until < now() returning blob, sha256)
- insert into ifmatch.dead (blob, place) select blob, 'o' from d where sha256 is null on conflict do nothing`, nil},
+		{"locks", "delete from ifmatch.davlock where expires < $1", []any{now}},
+		{"notes", "delete from ifmatch.note where expires < $1", []any{now}},
+		{"uploads", `with d as (delete from ifmatch.upload where expires < $1 and held_until < now() returning blob, sha256)
+ insert into ifmatch.dead (blob, place, since) select blob, 'o', $1 from d where sha256 is null` + noted, []any{now}},
 		{"files of the history", `with v as (delete from ifmatch.version where id in (select id from ifmatch.version
- where gone < now() - $1::interval and kind = 'f' order by gone limit 1000) returning blob, place)
- insert into ifmatch.dead (blob, place) select distinct blob, place from v on conflict do nothing`, []any{s.opts.History}},
+ where gone < $1 and kind = 'f' order by gone limit 1000) returning blob, place)
+ insert into ifmatch.dead (blob, place, since) select distinct blob, place, $2::timestamptz from v` + noted, []any{old, now}},
 		{"collections of the history", `with recursive v as (delete from ifmatch.version where id in (
-  select id from ifmatch.version where gone < now() - $1::interval and kind = 'd' order by gone limit 1) returning id),
+  select id from ifmatch.version where gone < $1 and kind = 'd' order by gone limit 1) returning id),
  t as (select n.parent, n.name, n.id, n.kind, n.blob, n.place from v join ifmatch.node n on n.parent = -v.id
   union all select n.parent, n.name, n.id, n.kind, n.blob, n.place from t join ifmatch.node n on n.parent = t.id
   and t.kind = 'd'),
  d as (delete from ifmatch.node n using t where n.parent = t.parent and n.name = t.name)
- insert into ifmatch.dead (blob, place) select distinct blob, place from t where kind = 'f' on conflict do nothing`,
-			[]any{s.opts.History}},
-		{"dates of names at which nothing is", `with g as (delete from ifmatch.gone where at < now() - $1::interval
+ insert into ifmatch.dead (blob, place, since) select distinct blob, place, $2::timestamptz from t where kind = 'f'` + noted,
+			[]any{old, now}},
+		{"dates of names at which nothing is", `with g as (delete from ifmatch.gone where at < $1
   returning greatest(earlier, below, ahead_last, extract(epoch from at)::bigint + 1) as last)
  update ifmatch.node set earlier = greatest(earlier, (select max(last) from g))
- where parent = 0 and name = '' and exists (select from g)`, []any{goneKept}},
+ where parent = 0 and name = '' and exists (select from g)`, []any{now.Add(-goneKept)}},
 		{"changes", `with c as (delete from ifmatch.change where at < $1 and xid < pg_snapshot_xmin(pg_current_snapshot())
   returning xid, seq), l as (select xid, seq from c order by xid desc, seq desc limit 1)
  update ifmatch.meta set forgotten_xid = l.xid, forgotten_seq = l.seq from l
- where (l.xid, l.seq) > (forgotten_xid, forgotten_seq)`, []any{time.Now().Add(-feedKept).UnixNano()}},
-		{"garbage that has a name", `delete from ifmatch.dead d where since < now() - $1::interval and not claimed and (
+ where (l.xid, l.seq) > (forgotten_xid, forgotten_seq)`, []any{now.Add(-feedKept).UnixNano()}},
+		{"garbage that has a name", `delete from ifmatch.dead d where since < $1 and not claimed and (
  exists (select from ifmatch.upload u where u.blob = d.blob and u.sha256 is null) or d.blob in (
   select blob from ifmatch.node where kind = 'f' union all select blob from ifmatch.version where kind = 'f'))`,
-			[]any{blobGrace}},
+			[]any{now.Add(-blobGrace)}},
 	}
 }
 
-// collect deletes contents that have no name. A claimed one can get none any more.
-func (s *Store) collect(ctx context.Context) error {
-	_, err := s.pool.Exec(ctx, "update ifmatch.dead set claimed = true where since < now() - $1::interval", blobGrace)
+// noted ends a statement that notes what may be garbage.
+const noted = " on conflict (blob) do update set since = excluded.since where not dead.claimed"
+
+// collect deletes contents that have had no name since a time. A claimed one can get none any more. The time must be that
+// of the task "garbage that has a name": a content that has come of age since then may have a name.
+func (s *Store) collect(ctx context.Context, before time.Time) error {
+	_, err := s.pool.Exec(ctx, "update ifmatch.dead set claimed = true where since < $1", before)
 	if err != nil {
 		return err
 	}

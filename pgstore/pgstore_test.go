@@ -31,7 +31,7 @@ func clean(dsn string) error {
 	_, err = conn.Exec(ctx, `delete from ifmatch.node where parent <> 0; delete from ifmatch.content;
  delete from ifmatch.sums; delete from ifmatch.gone; delete from ifmatch.davlock; delete from ifmatch.version;
  delete from ifmatch.change; delete from ifmatch.dead; delete from ifmatch.upload; delete from ifmatch.note;
- delete from ifmatch.meta; insert into ifmatch.meta default values;
+ delete from ifmatch.job; delete from ifmatch.meta; insert into ifmatch.meta default values;
  update ifmatch.node set props = null, earlier = null, below = null, ahead_first = null, ahead_last = null`)
 	return errors.Join(err, conn.Close(ctx))
 }

@@ -173,6 +173,14 @@ func (s *Store) clock() *time.Time {
 	return &t
 }
 
+// time returns the time of that clock, or of the machine.
+func (s *Store) time() time.Time {
+	if t := s.clock(); t != nil {
+		return *t
+	}
+	return time.Now()
+}
+
 // acquire returns a connection. It waits a moment where all are in use.
 func (s *Store) acquire(ctx context.Context) (*pgxpool.Conn, error) {
 	limited, cancel := context.WithTimeout(ctx, patience)

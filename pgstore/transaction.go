@@ -69,7 +69,7 @@ func (s *Store) update(ctx context.Context, w write) error {
 		case errors.As(err, &wants):
 			exclusive = append(exclusive, wants.name)
 		case errors.Is(err, errBehind), errors.Is(err, errRepeat):
-		case code(err) == codeDivision: // see transaction.place and guard
+		case code(err) == codeDivision, errors.Is(err, errUnknown): // see transaction.place and guard, and resolve
 			return err
 		case code(err) == codeSerialization, code(err) == codeDeadlock, code(err) == codeUnique:
 			s.opts.Report(fmt.Errorf("a write of %q runs again: %w", w.names, err)) // no two writes of ours conflict so

@@ -109,13 +109,20 @@ func (u *upload) Close() error {
 	return translate(err)
 }
 
-// Remove implements [tree.Upload].
+// Remove implements [tree.Upload]. Bytes that are whole may have a name by now, so the janitor decides about them.
 func (u *upload) Remove(ctx context.Context) error {
-	_, err := u.s.pool.Exec(ctx, "delete from ifmatch.upload where id = $1 and holder = $2", u.state.ID, u.holder)
-	if err != nil {
-		return translate(err)
+	var whole bool
+	err := u.s.pool.QueryRow(ctx, `with u as (delete from ifmatch.upload where id = $1 and holder = $2
+ returning blob, received = length as whole),
+ d as (insert into ifmatch.dead (blob, place, since) select blob, 'o', coalesce($3, now()) from u`+noted+`)
+ select whole from u`, u.state.ID, u.holder, u.s.clock()).Scan(&whole)
+	if errors.Is(err, pgx.ErrNoRows) || err == nil && whole {
+		return nil
 	}
-	return stored(u.s.opts.Blobs.Delete(ctx, u.blob))
+	if err == nil {
+		u.s.abandon(ctx, &staged{id: u.blob, large: true, claimed: time.Now()})
+	}
+	return translate(err)
 }
 
 // Append implements [tree.Upload].
@@ -268,23 +275,15 @@ func (u *upload) Put(
 	if err := u.stay(ctx); err != nil {
 		return tree.State{}, false, err
 	}
-	state, created, used, err := u.s.publish(ctx, name, content, opts, cond)
-	if errors.Is(err, errUnknown) {
-		return tree.State{}, false, err
-	}
-	if content.large && !used {
-		_, failed := u.s.pool.Exec(context.WithoutCancel(ctx), "delete from ifmatch.dead where blob = $1", content.id)
-		err = errors.Join(err, translate(failed))
-	}
+	// An object without a name stays claimed until the janitor looks: an attempt whose outcome was not known can have given
+	// it one.
+	state, created, _, err = u.s.publish(ctx, name, content, opts, cond)
 	if err != nil {
 		return tree.State{}, false, err
 	}
 	u.state.Tag = state.Tag
 	if failed := u.change(context.WithoutCancel(ctx), "sha256 = $4", content.sum); failed != nil {
 		u.s.opts.Report(fmt.Errorf("the end of an upload is not noted: %w", failed))
-	} else if content.large && !used {
-		failed = u.s.opts.Blobs.Delete(ctx, u.blob)
-		u.s.opts.Report(failed)
 	}
 	return state, created, nil
 }

@@ -120,6 +120,10 @@ func testUploadParts(t *testing.T, b Backend) {
 	if err := u.Append(f.ctx, strings.NewReader(""), tree.AppendOptions{}); err == nil {
 		t.Error("a part can be added after the Put")
 	}
+	if err := u.Remove(f.ctx); err != nil {
+		t.Errorf("Remove after the Put: %v", err)
+	}
+	f.wantContent("d/f", "hello world")
 }
 
 func testUploadRefused(t *testing.T, b Backend) {
