@@ -199,7 +199,7 @@ func (r *crossing) take(t *transaction, keep bool) error {
 	if r.taken, err = r.s.fs.Take(r.from, found, how); err != nil {
 		return err
 	}
-	t.made(r.from, fs.Info{}, false)
+	t.feed.Made(r.from, fs.Info{}, false)
 	if found.Kind != fs.Directory {
 		return r.finish(t)
 	}

@@ -196,14 +196,14 @@ func (s *Store) Changed(names ...string) {
 			s.rescan()
 		}
 	}
-	s.hint(names, false)
+	s.feed.Hint(names, false)
 }
 
 // Rescan says that any file may have changed. No record becomes wrong by this, because each use of a record looks at
 // the file. But there may be files to be hashed ahead of need, and file systems that are not known yet. Rescan does not
 // wait.
 func (s *Store) Rescan() {
-	s.missed()
+	s.feed.Missed()
 	s.rescan()
 }
 
@@ -271,7 +271,7 @@ func (s *Store) putBack(ctx context.Context) {
 		return
 	}
 	waits := s.fs.PutBack(ctx)
-	s.missed() // names have come back
+	s.feed.Missed() // names have come back
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.away = 0; waits {
@@ -312,7 +312,7 @@ const (
 
 // hashAhead is hashFound for a name at which there may be any resource, or none.
 func (s *Store) hashAhead(ctx context.Context, next task) {
-	info, err := s.look(ctx, next.name)
+	info, err := s.reader.Look(ctx, next.name, nil)
 	if err != nil || info.Kind != fs.Regular || !next.asked && !s.lasts(info) {
 		return
 	}
@@ -342,7 +342,7 @@ func (s *Store) tellOnce(name string, err error) {
 
 // sumAhead finds all sums of a file whose tag is known.
 func (s *Store) sumAhead(ctx context.Context, name string) {
-	info, err := s.look(ctx, name)
+	info, err := s.reader.Look(ctx, name, nil)
 	if err != nil {
 		return
 	}

@@ -315,7 +315,7 @@ func TestVerifyFindsWhatNoTimeStampTells(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	info, err := s.look(t.Context(), "rotten")
+	info, err := s.reader.Look(t.Context(), "rotten", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -356,7 +356,7 @@ func TestVerifyBesideAWriter(t *testing.T) {
 		return
 	}
 	lay(t, dir, "rotten=1")
-	info, err := s.look(t.Context(), "rotten")
+	info, err := s.reader.Look(t.Context(), "rotten", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

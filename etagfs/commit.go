@@ -96,7 +96,7 @@ func (t *transaction) commit(name string, over fs.Info, n newVersion) (fs.Info, 
 		var same bool
 		info, same = t.carry(before, name, k, n.tag != "", func() bool { return lease == nil || lease.Held() }, change.done)
 		if same && lease != nil {
-			t.s.keepOwnBody(info, n.tag, n.body)
+			t.s.contents.KeepOwn(info, n.tag, n.body)
 		}
 		end()
 	})
@@ -107,7 +107,7 @@ func (t *transaction) commit(name string, over fs.Info, n newVersion) (fs.Info, 
 	if over.Exists() {
 		t.s.displaced()
 	}
-	t.made(name, info, n.kind == fs.Directory)
+	t.feed.Made(name, info, n.kind == fs.Directory)
 	return info, nil
 }
 
@@ -153,7 +153,7 @@ func (t *transaction) remove(name string, found fs.Info, how fs.How) error {
 	if err := t.at(name).Remove(found, how); err != nil {
 		return err
 	}
-	t.made(name, fs.Info{}, false)
+	t.feed.Made(name, fs.Info{}, false)
 	t.s.displaced()
 	return nil
 }
@@ -257,7 +257,7 @@ func (t *transaction) touch(name string, before fs.Info, modified time.Time, k i
 // wrote to it meanwhile.
 func (t *transaction) givingWay(name string, seen fs.Info) (gone func()) {
 	s, nothing := t.s, func() {}
-	if seen.Kind != fs.Regular || !s.reading.of(seen) {
+	if seen.Kind != fs.Regular || !s.contents.IsSending(seen) {
 		return nothing
 	}
 	k, known := s.index.Lookup(seen.Fingerprint)

@@ -164,7 +164,7 @@ const (
 // file.
 func (c *copier) stage(ctx context.Context, from, to string, opts tree.CopyOptions) (*fs.Staged, fs.Info, tree.ETag, error) {
 	c.to = to
-	info, err := c.s.look(ctx, from)
+	info, err := c.s.reader.Look(ctx, from, nil)
 	if err != nil {
 		return nil, fs.Info{}, "", err
 	}
@@ -251,7 +251,7 @@ func (c *copier) total(ctx context.Context, from string, shallow bool) (sum int6
 
 // totalButCollections is total without the collections among the members. It returns the names of these collections.
 func (c *copier) totalButCollections(ctx context.Context, from string) (sum int64, below []string, err error) {
-	for members, err := range c.s.readMembers(from, fs.DirOptions{}).batches(ctx) {
+	for members, err := range c.s.reader.Members(from, fs.DirOptions{}).Batches(ctx) {
 		if err == nil {
 			err = ctx.Err()
 		}
@@ -271,7 +271,7 @@ func (c *copier) totalButCollections(ctx context.Context, from string) (sum int6
 // file copies the content of a file, and its traits. It returns the look at the source to which the copy belongs, and
 // the tag if it is known.
 func (c *copier) file(ctx context.Context, from string, staged *fs.Staged) (fs.Info, tree.ETag, error) {
-	f, info, err := c.s.open(ctx, from)
+	f, info, err := c.s.reader.Open(ctx, from)
 	if err != nil {
 		return fs.Info{}, "", err
 	}

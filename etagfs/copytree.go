@@ -10,6 +10,7 @@ import (
 
 	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/index"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/snapshots"
 	"r-seed-1f3a754f.example/ifmatch/fs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
@@ -30,9 +31,9 @@ func (c *copier) members(ctx context.Context, from, place string, top *fs.Staged
 	}
 	for _, one := range below {
 		err := c.collection(ctx, from, place, one.name, top)
-		for isGone(err) && c.searches < maxRereads {
+		for isGone(err) && c.searches < snapshots.MaxRereads {
 			c.searches++
-			base, failed := c.s.renamed(ctx, from, one.id)
+			base, failed := c.s.reader.Renamed(ctx, from, one.id)
 			if failed != nil {
 				return failed // the collection itself was removed or renamed
 			}
@@ -72,14 +73,14 @@ func (c *copier) collection(ctx context.Context, from, place, base string, top *
 func (c *copier) membersButCollections(
 	ctx context.Context, from, place string, top *fs.Staged,
 ) (below []listed, err error) {
-	r := c.s.readMembers(from, fs.DirOptions{})
-	for members, err := range r.batches(ctx) {
+	r := c.s.reader.Members(from, fs.DirOptions{})
+	for members, err := range r.Batches(ctx) {
 		if err != nil {
 			return nil, err
 		}
 		for _, m := range members {
 			if m.Err == nil && m.Kind == fs.Directory {
-				below = append(below, listed{m.Name, memberIDOf(m.Info)})
+				below = append(below, listed{m.Name, snapshots.IDOf(m.Info)})
 				continue
 			}
 			name, at := tree.Join(from, m.Name), path.Join(place, m.Name)
@@ -88,16 +89,16 @@ func (c *copier) membersButCollections(
 				err = c.member(ctx, name, at, m.Info, top)
 			}
 			if isGone(err) {
-				r.isGone(m.Name)
+				r.MarkGone(m.Name)
 			} else if err != nil {
 				return nil, c.failedAt(name, at, m.Kind == fs.Directory, err)
 			}
 		}
 	}
 	switch {
-	case r.away: // it was removed or renamed, and its members cannot be opened by this name
+	case r.IsAway(): // it was removed or renamed, and its members cannot be opened by this name
 		return nil, &iofs.PathError{Op: "copy", Path: from, Err: iofs.ErrNotExist}
-	case r.missed, r.lost:
+	case r.IsIncomplete():
 		return nil, errStale // members are renamed faster than they are copied
 	}
 	return below, nil

@@ -6,6 +6,7 @@ import (
 
 	"r-seed-1f3a754f.example/ifmatch/etagfs/hashing"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/index"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/snapshots"
 	"r-seed-1f3a754f.example/ifmatch/fs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
@@ -43,7 +44,7 @@ func (s *Store) stateOf(name string, info fs.Info, tag tree.ETag, how index.Show
 	return state
 }
 
-// stateAt is stateOf with a look that was taken in a snapshot. It fails with errMoved if the look is not valid any
+// stateAt is stateOf with a look that was taken in a snapshot. It fails with snapshots.ErrMoved if the look is not valid any
 // more.
 func (s *Store) stateAt(
 	at *fs.Snapshot, name string, info fs.Info, tag tree.ETag, how index.Showing,
@@ -51,7 +52,7 @@ func (s *Store) stateAt(
 	state := s.bareState(name, info, tag)
 	if !at.Valid() ||
 		info.Kind == fs.Regular && !s.dates.Show(name, s.versionOf(info, tag), how, at.Valid, s.around(name)) {
-		return state, errMoved
+		return state, snapshots.ErrMoved
 	}
 	return state, nil
 }
@@ -70,7 +71,7 @@ func (s *Store) stateOfEarlier(ctx context.Context, name string, info fs.Info, t
 	shown := false
 	ctx, cancel := context.WithTimeout(ctx, datePatience)
 	defer cancel()
-	err := s.read(ctx, func(at *fs.Snapshot) error {
+	err := s.reader.Read(ctx, func(at *fs.Snapshot) error {
 		now, err := at.Stat(name)
 		if err == nil && now.Fingerprint == info.Fingerprint && at.Valid() {
 			shown = s.dates.Show(name, v, how, at.Valid, s.around(name))

@@ -50,14 +50,16 @@ import (
 	"errors"
 	"os"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
 
+	"r-seed-1f3a754f.example/ifmatch/etagfs/content"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/feed"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/hashing"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/index"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/locktable"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/snapshots"
 	"r-seed-1f3a754f.example/ifmatch/fs"
 	"r-seed-1f3a754f.example/ifmatch/limit"
 	"r-seed-1f3a754f.example/ifmatch/tree"
@@ -116,6 +118,7 @@ type Options struct {
 // A Store is a directory served as a [tree.Store].
 type Store struct {
 	fs     *fs.FS
+	reader *snapshots.Reader
 	report func(error)
 	now    func() time.Time
 
@@ -129,15 +132,11 @@ type Store struct {
 	dates *index.Dates
 
 	hasher   *hashing.Hasher
-	reading  reading
-	inFlight int64 // see Options. It is negative if the kernel sends no bytes.
-	relayed  int64 // see Options
-	// captured is how many bytes of files the store holds that were captured while the files were hashed.
-	captured atomic.Int64
+	contents *content.Server
 	queue    *queue
 	told     *lru.Cache[string, string] // why files could not be hashed ahead of need, by name
 	odd      *oddNames
-	feed     *feed // nil: changes are not kept
+	feed     *feed.Feed // nil: changes are not kept
 	expiry   expiry
 	uploads  partedUploads
 	stop     context.CancelFunc
@@ -173,19 +172,20 @@ func New(below *fs.FS, opts Options) (*Store, error) {
 	opts = opts.withDefaults()
 	ctx, stop := context.WithCancel(context.Background())
 	s := &Store{
-		user:     os.Geteuid(), // Go makes a system call each time
-		inFlight: opts.InFlight,
-		relayed:  opts.Relayed,
-		fs:       below,
-		report:   opts.Report,
-		now:      opts.Now,
-		held:     opts.Held,
-		locks:    locktable.New(below, opts.Now, opts.Report),
-		queue:    newQueue(),
-		expiry:   newExpiry(opts.History),
-		uploads:  partedUploads{limits: opts.Uploads},
-		stop:     stop,
+		user:    os.Geteuid(), // Go makes a system call each time
+		fs:      below,
+		report:  opts.Report,
+		now:     opts.Now,
+		held:    opts.Held,
+		locks:   locktable.New(below, opts.Now, opts.Report),
+		queue:   newQueue(),
+		expiry:  newExpiry(opts.History),
+		uploads: partedUploads{limits: opts.Uploads},
+		stop:    stop,
 	}
+	s.reader = &snapshots.Reader{FS: below, Held: s.noteHeld, Met: func(f *fs.File, name string, info fs.Info) {
+		s.hasher.Meet(f, name, info)
+	}}
 	below.ReportTo(opts.Report)
 	s.told, _ = lru.New[string, string](maxTold) // it fails only for a size below one
 	s.odd = newOddNames()
@@ -197,7 +197,10 @@ func New(below *fs.FS, opts Options) (*Store, error) {
 			Sync: s.syncVolume, LazyTimes: below.LazyTimes, Report: opts.Report, Memory: opts.CacheMemory,
 		})
 		s.hasher = hashing.New(hashing.Options{
-			FS: below, Root: root, Index: s.index, Now: opts.Now, Turns: opts.Hashes, Open: s.open, Running: &s.running,
+			FS: below, Root: root, Index: s.index, Now: opts.Now, Turns: opts.Hashes, Open: s.reader.Open, Running: &s.running,
+		})
+		s.contents = content.New(content.Options{
+			FS: below, Root: root, Index: s.index, Hasher: s.hasher, InFlight: opts.InFlight, Relayed: opts.Relayed,
 		})
 		// A server that only reads leaves no trace of itself, and the dates that it has shown are forgotten.
 		fresh := below.Fresh() || below.ReadOnly() && !s.index.OnDisk()
@@ -213,7 +216,12 @@ func New(below *fs.FS, opts Options) (*Store, error) {
 		}
 		return nil, errors.Join(err, below.Close())
 	}
-	s.openFeed(ctx, opts)
+	if opts.Journal {
+		s.feed = feed.Open(ctx, feed.Options{
+			FS: below, Reader: s.reader, Index: s.index, Now: opts.Now, Report: opts.Report, ReportOnce: s.tellOnce,
+			Running: &s.running,
+		})
+	}
 	s.work(ctx, opts)
 	if opts.History != nil && !below.ReadOnly() {
 		s.running.Go(func() { s.expire(ctx) })
@@ -267,7 +275,7 @@ func (s *Store) Close() error {
 		return errors.Join(s.dates.Close(), s.index.Close(lastSync), s.fs.Leave())
 	}
 	s.clearTrashLast()
-	s.closeFeed()
+	s.feed.Close()
 	return errors.Join(s.dates.Close(), s.index.Close(lastSync), s.fs.Close())
 }
 

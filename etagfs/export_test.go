@@ -28,4 +28,4 @@ func (s *Store) Hashing() int { return s.hasher.Running() }
 func (s *Store) ActAs(user int) { s.user = user }
 
 // Unsettled reports whether changes on the disk are looked for.
-func (s *Store) Unsettled() bool { return s.feed.unsettled() }
+func (s *Store) Unsettled() bool { return s.feed.Unsettled() }

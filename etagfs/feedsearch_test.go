@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"r-seed-1f3a754f.example/ifmatch/etagfs/feed"
 	"r-seed-1f3a754f.example/ifmatch/fs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
@@ -41,15 +42,15 @@ func TestSearchIsTriedAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 		held.Store(true)
-		s.missed()
-		time.Sleep(2 * searchAgain)
-		if !s.feed.unsettled() {
+		s.feed.Missed()
+		time.Sleep(2 * feed.SearchAgain)
+		if !s.feed.Unsettled() {
 			t.Error("what was missed is told without the lock")
 		}
 		held.Store(false)
-		time.Sleep(3 * searchAgain)
+		time.Sleep(3 * feed.SearchAgain)
 		synctest.Wait()
-		if s.feed.unsettled() {
+		if s.feed.Unsettled() {
 			t.Error("what was missed is looked for once alone")
 		}
 		end, err := s.Now(t.Context())

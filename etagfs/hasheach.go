@@ -6,6 +6,7 @@ import (
 	"maps"
 
 	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/feed"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/hashing"
 	"r-seed-1f3a754f.example/ifmatch/fs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
@@ -49,7 +50,7 @@ type hashes struct {
 	// permit a write after the program has closed the file.
 	doubtful map[fs.Fingerprint]bool
 	// scanned are the changes that were looked for since the Check has asked about them, see Since.
-	scanned map[scanKey]bool
+	scanned map[feed.ScanKey]bool
 }
 
 // forget deletes the tags of doubtful versions, so that these tags are unknown again.

@@ -70,7 +70,7 @@ func eventually(t *testing.T, what string, is func() bool) {
 }
 
 func (s *Store) knows(name string) bool {
-	info, err := s.look(context.Background(), name)
+	info, err := s.reader.Look(context.Background(), name, nil)
 	_, ok := s.index.Tag(info.Fingerprint)
 	return err == nil && ok
 }

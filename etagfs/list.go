@@ -3,7 +3,6 @@ package etagfs
 import (
 	"context"
 	"errors"
-	"io"
 	"iter"
 	"slices"
 
@@ -11,6 +10,7 @@ import (
 
 	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/index"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/snapshots"
 	"r-seed-1f3a754f.example/ifmatch/fs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
@@ -48,7 +48,7 @@ func (s *Store) count(ctx context.Context, dir string, opts tree.ListOptions) er
 	var rest toList
 	for more := true; more; {
 		var below []listed
-		for members, err := range s.glance(ctx, dir, opts.Follow) {
+		for members, err := range s.reader.Glance(ctx, dir, opts.Follow) {
 			members = shown(dir, members, opts)
 			if left -= len(members); left < 0 {
 				return tree.ErrTooMany
@@ -73,44 +73,6 @@ func (s *Store) count(ctx context.Context, dir string, opts tree.ListOptions) er
 	return nil
 }
 
-// glance yields the names and kinds of members, some at a time, and an error at the end. Commits may come between.
-func (s *Store) glance(ctx context.Context, dir string, follow tree.Follow) iter.Seq2[[]fs.Member, error] {
-	return func(yield func([]fs.Member, error) bool) {
-		var d *fs.Dir
-		var members []fs.Member
-		var end error
-		closed := func() {
-			if d != nil {
-				d.Close()
-				d = nil
-			}
-		}
-		defer closed()
-		err := s.read(ctx, func(at *fs.Snapshot) (err error) {
-			closed() // from the try before
-			at.Follow = failure.OfFollow(follow)
-			if d, err = openDir(at, dir, fs.DirOptions{KindsOnly: true}); err == nil {
-				members, end = d.Next(membersAtOnce)
-			}
-			return err
-		})
-		if err != nil {
-			yield(nil, err)
-			return
-		}
-		for end == nil {
-			if !yield(members, nil) {
-				return
-			}
-			members, end = d.Next(membersAtOnce)
-		}
-		if end == io.EOF {
-			end = nil
-		}
-		yield(members, end)
-	}
-}
-
 // toList has the collections that are still to be listed. A collection is listed after the collection in which it was
 // found, and before its own members. So one collection of a deep tree is open at a time, however slowly a client reads.
 type toList []level
@@ -125,7 +87,7 @@ type level struct {
 // listed is a member that is to be listed itself.
 type listed struct {
 	name string
-	id   memberID
+	id   snapshots.MemberID
 }
 
 // add adds the members of a collection.
@@ -187,9 +149,9 @@ func (l *listing) list(self tree.State) {
 			continue
 		}
 		self, below, more, err = l.member(tree.Join(dir, one.name))
-		for err == errGone && l.searches < maxRereads {
+		for err == errGone && l.searches < snapshots.MaxRereads {
 			l.searches++
-			base, _ := l.s.renamed(l.ctx, dir, one.id)
+			base, _ := l.s.reader.Renamed(l.ctx, dir, one.id)
 			if base == "" || base != one.name && rest.has(dir, base) {
 				break
 			}
@@ -228,16 +190,16 @@ func (l *listing) collection(self tree.State, first bool) (below []listed, more 
 	var short shortRoots
 	var members []fs.Member
 	var locks [][]tree.Lock
-	r := l.s.readMembers(dir, fs.DirOptions{Follow: true, Attributes: l.opts.Want&tree.WantProperties != 0})
-	r.follow = l.opts.Follow
-	r.also = func(at *fs.Snapshot, batch []fs.Member) (err error) {
+	r := l.s.reader.Members(dir, fs.DirOptions{Follow: true, Attributes: l.opts.Want&tree.WantProperties != 0})
+	r.Follow = l.opts.Follow
+	r.Also = func(at *fs.Snapshot, batch []fs.Member) (err error) {
 		if members = batch; l.opts.Show != nil {
 			members = shown(dir, slices.Clone(batch), l.opts)
 		}
 		locks, err = l.s.locksIn(at, dir, members, l.opts.Want, &short)
 		return err
 	}
-	for _, err := range r.batches(l.ctx) {
+	for _, err := range r.Batches(l.ctx) {
 		switch {
 		case err != nil && !begun && !first:
 			// Check for the error before the collection is yielded: a collection that cannot be listed is yielded with
@@ -257,10 +219,10 @@ func (l *listing) collection(self tree.State, first bool) (below []listed, more 
 			i++
 			switch {
 			case errors.Is(err, tree.ErrNotExist):
-				r.isGone(members[i].Name)
+				r.MarkGone(members[i].Name)
 				continue
 			case err == nil && l.opts.Depth < 0 && state.Collection && !state.Link:
-				below = append(below, listed{members[i].Name, memberIDOf(members[i].Info)})
+				below = append(below, listed{members[i].Name, snapshots.IDOf(members[i].Info)})
 				continue
 			}
 			if !l.yield(state, err) {
@@ -269,26 +231,6 @@ func (l *listing) collection(self tree.State, first bool) (below []listed, more 
 		}
 	}
 	return below, true, nil
-}
-
-// renamed looks for a member that was renamed in its collection since the collection was read. It returns "" if the
-// member is not there any more. An error says that the collection cannot be read.
-func (s *Store) renamed(ctx context.Context, dir string, id memberID) (name string, err error) {
-	if id.Inode == 0 {
-		return "", nil
-	}
-	r := s.readMembers(dir, fs.DirOptions{})
-	for members, err := range r.batches(ctx) {
-		if err != nil || !r.small {
-			return "", err
-		}
-		for _, m := range members {
-			if m.Err == nil && memberIDOf(m.Info) == id {
-				return m.Name, nil
-			}
-		}
-	}
-	return "", nil
 }
 
 // locksIn returns the locks that cover each of some members of a collection. It asks once for all members. It returns

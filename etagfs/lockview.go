@@ -6,6 +6,7 @@ import (
 
 	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/locktable"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/snapshots"
 	"r-seed-1f3a754f.example/ifmatch/fs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
@@ -95,7 +96,7 @@ func (v *view) lookUp(name string, find func(*locktable.Set, locktable.Place, ti
 	p := v.place(name) // place looks at the disk, so the table is not locked meanwhile
 	err = v.s.locks.LookAgain(func(set *locktable.Set, now time.Time) { find(set, p, now) })
 	if err == nil && !v.isNow() {
-		err = errMoved
+		err = snapshots.ErrMoved
 	}
 	return err
 }

@@ -213,7 +213,7 @@ func (t *transaction) patch(name string, before fs.Info, patch tree.Patch, prope
 		undo = append(undo, func() error { return p.SetMode(before.Mode) })
 	}
 	now, carried := t.carry(before, name, k, known, quiet, change.same)
-	t.made(name, now, false)
+	t.feed.Made(name, now, false)
 	if patch.Modified.IsZero() {
 		return nil
 	}
@@ -225,7 +225,7 @@ func (t *transaction) patch(name string, before fs.Info, patch tree.Patch, prope
 		after, err = p.SetModified(now, patch.Modified, 0)
 	}
 	if err == nil {
-		t.made(name, after, false)
+		t.feed.Made(name, after, false)
 	}
 	if err == nil && after.Kind == fs.Regular {
 		tag, _ := t.s.index.Tag(after.Fingerprint)

@@ -138,7 +138,7 @@ func (u *upload) stage(ctx context.Context, body io.Reader, cond tree.Condition)
 	if err != nil {
 		return stagingFailed(err)
 	}
-	body, kept := s.keepWhileReading(u.staged, body, opts.Length)
+	body, kept := s.contents.KeepWhileReading(u.staged, body, opts.Length)
 	if u.sums, u.size, err = stageBody(ctx, u.staged, body, opts.Length, opts.Hashes...); err != nil {
 		return failure.Of(err)
 	}
@@ -309,7 +309,7 @@ func (u *upload) leave(t *transaction, over fs.Info) (tree.State, error) {
 			u.unlike = true // a new version can get the time, because the server owns it
 			return tree.State{}, errStale
 		}
-		t.made(u.name, over, false)
+		t.feed.Made(u.name, over, false)
 	}
 	u.s.hasher.KeepSums(over, u.sums)
 	// A local program may have written the file and never synced it.

@@ -6,6 +6,7 @@ import (
 	iofs "io/fs"
 	"time"
 
+	"r-seed-1f3a754f.example/ifmatch/etagfs/content"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/hashing"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/index"
@@ -16,7 +17,7 @@ import (
 
 // Stat implements [tree.Store].
 func (s *Store) Stat(ctx context.Context, name string, opts tree.ReadOptions) (tree.State, error) {
-	info, err := s.lookFor(ctx, name, opts.Follow)
+	info, err := s.reader.Look(ctx, name, opts.Follow)
 	if err != nil {
 		return tree.State{}, failure.Of(err)
 	}
@@ -29,7 +30,7 @@ func (s *Store) lookIf(
 	ctx context.Context, name string, follow tree.Follow, cond tree.Condition,
 ) (info fs.Info, err error) {
 	if cond.Check == nil {
-		return s.lookFor(ctx, name, follow)
+		return s.reader.Look(ctx, name, follow)
 	}
 	err = s.try(ctx, func(v *view) (err error) {
 		v.follow = follow
@@ -157,9 +158,9 @@ func (s *Store) Open(
 func (s *Store) openContent(
 	ctx context.Context, name string, opts tree.ReadOptions, cond tree.Condition,
 ) (tree.Content, tree.State, error) {
-	var small smallContent
+	var small content.Small
 	var smallState tree.State
-	f, info, err := s.openIf(ctx, name, opts.Follow, func(at *fs.Snapshot, look fs.Info) (enough bool, err error) {
+	f, info, err := s.reader.OpenIf(ctx, name, opts.Follow, func(at *fs.Snapshot, look fs.Info) (enough bool, err error) {
 		d := decision{s: s, at: at, name: name, look: look, opts: opts, cond: cond}
 		enough, err = d.take()
 		small, smallState = d.content, d.state
@@ -174,7 +175,7 @@ func (s *Store) openContent(
 	if err != nil {
 		return nil, tree.State{}, failure.Of(err)
 	}
-	content, state, err := s.opened(ctx, name, f, info, opts)
+	c, state, err := s.opened(ctx, name, f, info, opts)
 	if err == nil {
 		err = s.askOf(ctx, state, cond)
 	}
@@ -182,16 +183,13 @@ func (s *Store) openContent(
 		f.Close()
 		return nil, tree.State{}, failure.Of(err)
 	}
-	if content.stamped && opts.Want&tree.WantTag != 0 {
-		if small, ok := s.bodyAt(content.info, content.tag); ok {
-			return small, state, f.Close()
-		}
-		if small, ok := s.keepBody(f, content.info, content.tag); ok {
+	if opts.Want&tree.WantTag != 0 {
+		if small, ok := c.InMemory(); ok {
 			return small, state, f.Close()
 		}
 	}
-	content.counted = s.reading.begin(content.info)
-	return content, state, nil
+	c.Begin()
+	return c, state, nil
 }
 
 // A decision is about a look at a file that a client wants to read, in the snapshot in which the look was taken.
@@ -204,7 +202,7 @@ type decision struct {
 	cond tree.Condition
 
 	// The content in memory, and the state of its version, with errInMemory.
-	content smallContent
+	content content.Small
 	state   tree.State
 }
 
@@ -217,7 +215,7 @@ var errInMemory = errors.New("the content is in memory, or not asked for")
 // Otherwise the condition is asked again after the file is opened.
 //
 // take also reports whether that look is enough to open the file without another look. The look is enough if
-// [opened] reads all of the content before it sends any, and looks at the file in between. This is so for a small file
+// [content.File] reads all of the content before it sends any, and looks at the file in between. This is so for a small file
 // whose tag is known. If the file was changed during each earlier try, it is looked at when it is opened, and is sent
 // as it is. [tree.ReadOptions] say so with a deadline that has passed.
 func (d *decision) take() (enough bool, err error) {
@@ -232,7 +230,7 @@ func (d *decision) take() (enough bool, err error) {
 			return false, err
 		}
 	}
-	return look.Size <= chunkSize && !late, nil
+	return look.Size <= content.ChunkSize && !late, nil
 }
 
 // ask asks the condition about the look, and looks for the content in memory. What the mode alone does not permit is
@@ -273,7 +271,7 @@ func (d *decision) find(tag tree.ETag) (ok bool) {
 	if d.opts.NoContent {
 		return true
 	}
-	d.content, ok = d.s.bodyAt(d.look, tag)
+	d.content, ok = d.s.contents.InMemory(d.look, tag)
 	return ok
 }
 
@@ -283,7 +281,9 @@ func (s *Store) mayRead(look fs.Info) bool {
 }
 
 // opened makes the content and the state that a client gets from an open file.
-func (s *Store) opened(ctx context.Context, name string, f *fs.File, info fs.Info, opts tree.ReadOptions) (*opened, tree.State, error) {
+func (s *Store) opened(ctx context.Context, name string, f *fs.File, info fs.Info, opts tree.ReadOptions) (
+	*content.File, tree.State, error,
+) {
 	tag, stamped := s.index.Tag(info.Fingerprint)
 	if !stamped && opts.Want&tree.WantTag != 0 {
 		patience, cancel := tree.Patience(ctx, opts.TagDeadline)
@@ -305,7 +305,7 @@ func (s *Store) opened(ctx context.Context, name string, f *fs.File, info fs.Inf
 			state.Properties, _ = s.decodeProperties(name, data) // if that fails, the content is still sent
 		}
 	}
-	return &opened{s: s, file: f, info: info, tag: tag, stamped: stamped}, state, nil
+	return s.contents.Of(f, info, tag, stamped), state, nil
 }
 
 // askOf asks a condition about a file as it was opened.
@@ -332,4 +332,36 @@ func (v openedView) State(name string) (tree.State, error) {
 		return v.opened, nil
 	}
 	return v.view.State(name)
+}
+
+// attributes returns the stored properties of the resource that a look has found at a name.
+func (s *Store) attributes(ctx context.Context, name string, follow tree.Follow, look fs.Info) (data []byte, err error) {
+	if s.index.Plain(look.Fingerprint) {
+		return nil, nil
+	}
+	if look.Kind == fs.Regular {
+		f, info, err := s.reader.OpenIf(ctx, name, follow, nil)
+		if err != nil {
+			return nil, err
+		}
+		if f != nil {
+			defer f.Close()
+			return s.attributesOf(f, info)
+		}
+	}
+	err = s.reader.Read(ctx, func(at *fs.Snapshot) (err error) {
+		at.Follow = failure.OfFollow(follow)
+		data, err = at.Attributes(name)
+		return err
+	})
+	return data, err
+}
+
+// covering returns the locks that cover a name.
+func (s *Store) covering(ctx context.Context, name string) (locks []tree.Lock, err error) {
+	err = s.reader.Read(ctx, func(at *fs.Snapshot) (err error) {
+		locks, err = s.viewAt(at).Covering(name)
+		return err
+	})
+	return locks, err
 }

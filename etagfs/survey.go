@@ -108,7 +108,7 @@ func (s *Store) readAll(ctx context.Context, atOnce int, each func(Reading), cho
 }
 
 func (s *Store) verify(ctx context.Context, name string) Reading {
-	f, info, err := s.open(ctx, name)
+	f, info, err := s.reader.Open(ctx, name)
 	if err != nil || f == nil {
 		return Reading{Name: name, Err: failure.Of(err)}
 	}

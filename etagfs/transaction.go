@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
-	"r-seed-1f3a754f.example/ifmatch/etagfs/journal"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/feed"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/locktable"
 	"r-seed-1f3a754f.example/ifmatch/fs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
@@ -21,13 +21,10 @@ type transaction struct {
 	*view
 	ctx      context.Context
 	unsynced *fs.Unsynced
-	over     foundThing        // what the change that it has told of last has found at its name
-	knew     bool              // followers know of that
-	begun    bool              // it may have changed something
-	locks    bool              // it has changed WebDAV locks
-	told     bool              // it has told of a change
-	untold   []journal.Pending // of which it has told, and has given up the lock of the journal since
-	after    []func()          // called when the locks are released
+	feed     *feed.Commit
+	begun    bool     // it may have changed something
+	locks    bool     // it has changed WebDAV locks
+	after    []func() // called when the locks are released
 }
 
 // A preparation prepares the data that a transaction needs, such as a staged file, outside of the lock. It is called
@@ -75,7 +72,7 @@ func (s *Store) update(
 		if turn == sharedTurns+1 {
 			var err error
 			if alone, err = s.fs.Turn(ctx, scope); err != nil {
-				return failure.Of(lockFailed(err))
+				return failure.Of(failure.Lock(err))
 			}
 		}
 		err := s.tryUpdate(ctx, &scope, alone, prepare, step)
@@ -113,6 +110,7 @@ func (s *Store) tryUpdate(
 	var done *transaction
 	err := s.withTags(ctx, alone != nil, func(v *view) error {
 		done = &transaction{view: v, ctx: ctx, unsynced: s.fs.Unsynced()}
+		done.feed = s.feed.Commit(done.shared)
 		err := done.run(*scope, alone, step)
 		if errors.Is(err, tree.ErrUnsure) {
 			err = errors.Join(err, done.sync()) // the change may be there, and then it is not to be lost again
@@ -145,7 +143,7 @@ func (t *transaction) run(scope fs.Scope, alone *fs.Turn, step func(*transaction
 	s := t.s
 	hold, err := s.fs.Hold(t.ctx, scope, alone)
 	if err != nil {
-		return failure.Of(lockFailed(err))
+		return failure.Of(failure.Lock(err))
 	}
 	defer func() {
 		hold.Release()
@@ -168,7 +166,7 @@ func (t *transaction) run(scope fs.Scope, alone *fs.Turn, step func(*transaction
 	if t.onMade != nil && (err == nil || errors.Is(err, tree.ErrUnsure)) {
 		t.onMade() // before the change is shown
 	}
-	err = t.settle(err)
+	t.settle(err)
 	if err != nil && t.refused != nil {
 		return t.refused // unchanged
 	}
@@ -187,17 +185,6 @@ func (s *Store) noteHeld() (end func()) {
 		return func() {}
 	}
 	return s.held()
-}
-
-// lockFailed explains why the locks of a commit cannot be had.
-func lockFailed(err error) error {
-	switch {
-	case errors.Is(err, fs.ErrHeldUp):
-		return fmt.Errorf("%w: %w", failure.ErrHeldUp, err)
-	case errors.Is(err, fs.ErrBusy):
-		return fmt.Errorf("%w: %w", failure.ErrDirHeld, err)
-	}
-	return err
 }
 
 // begin says that the transaction is about to change names, or what belongs to them. It must be called before the first

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/feed"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/hashing"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/undo"
 	"r-seed-1f3a754f.example/ifmatch/fs"
@@ -22,7 +23,7 @@ func (s *Store) RestoreAt(
 	ctx context.Context, name string, at time.Time, opts tree.RestoreAtOptions,
 ) (result tree.Restored, err error) {
 	if s.feed == nil {
-		return result, errNoFeed
+		return result, feed.ErrNone
 	}
 	for range undoTries {
 		begin, err := s.Now(ctx)
@@ -48,7 +49,7 @@ func (s *Store) RestoreAt(
 			}
 			return u.result, nil
 		}
-		if changed, err := s.changedSince(ctx, name, begin); err != nil {
+		if changed, err := s.feed.ChangedSince(ctx, name, begin); err != nil {
 			return result, err
 		} else if changed {
 			continue
@@ -98,26 +99,6 @@ func (s *Store) knownSince(at time.Time) (known undo.Known, err error) {
 	return known, err
 }
 
-// changedSince reports whether a name, or one below it, has changed since a cursor.
-func (s *Store) changedSince(ctx context.Context, name string, since tree.Cursor) (bool, error) {
-	if err := s.adopt(ctx); err != nil {
-		return false, err
-	}
-	for {
-		changes, err := s.feed.Read(since)
-		if errors.Is(err, tree.ErrNotExist) {
-			return true, nil
-		}
-		if err != nil || len(changes) == 0 {
-			return false, failure.Of(err)
-		}
-		if concerns(changes, name, nil) {
-			return true, nil
-		}
-		since = changes[len(changes)-1].Cursor
-	}
-}
-
 // undoDisk is the present state for the plan.
 type undoDisk struct{ s *Store }
 
@@ -130,7 +111,7 @@ func (d undoDisk) Lstat(name string) (fs.Info, error) {
 }
 
 func (d undoDisk) Members(ctx context.Context, dir string) (all []fs.Info, err error) {
-	for members, err := range d.s.readMembers(dir, fs.DirOptions{}).batches(ctx) {
+	for members, err := range d.s.reader.Members(dir, fs.DirOptions{}).Batches(ctx) {
 		if errors.Is(failure.Of(err), tree.ErrNotExist) || errors.Is(err, failure.ErrNotCollection) {
 			return all, nil
 		}

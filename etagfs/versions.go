@@ -106,9 +106,9 @@ func (s *Store) OpenVersion(ctx context.Context, id string) (tree.Content, tree.
 	if err != nil {
 		return nil, tree.Version{}, failure.Of(err)
 	}
-	content := &opened{s: s, file: f, info: info, tag: v.Tag}
-	content.counted = s.reading.begin(info)
-	return content, v, nil
+	c := s.contents.Of(f, info, v.Tag, false)
+	c.Begin()
+	return c, v, nil
 }
 
 // isOther fails with ErrSame if the file, collection or link at a name equals a version, so that there is nothing to

@@ -8,8 +8,10 @@ import (
 	"time"
 
 	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/feed"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/index"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/locktable"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/snapshots"
 	"r-seed-1f3a754f.example/ifmatch/fs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
@@ -37,7 +39,7 @@ type view struct {
 	// missing are the names of files whose tags were asked for and are not known.
 	missing []string
 	// unscanned are the changes that must be looked for before the Check can be asked again.
-	unscanned []scanKey
+	unscanned []feed.ScanKey
 	hidden    func(name string) bool // names whose changes do not count
 	// refused is the error that the Check returned.
 	refused error
@@ -105,7 +107,7 @@ func (v *view) lstat(name string) (fs.Info, error) {
 		}
 		l.err = v.lack(l.err)
 		if !v.isNow() {
-			l = look{err: errMoved}
+			l = look{err: snapshots.ErrMoved}
 		}
 		v.looks[name] = l
 	}
@@ -121,7 +123,7 @@ func (v *view) stat(name string) (fs.Info, error) {
 	info, err := v.disk.Stat(name)
 	err = v.lack(err)
 	if !v.isNow() {
-		return fs.Info{}, errMoved
+		return fs.Info{}, snapshots.ErrMoved
 	}
 	if v.follow != nil {
 		err = v.follow(info.At, failure.Of(err))
@@ -204,7 +206,7 @@ func (v *view) ask(cond tree.Condition) error {
 	v.refused = cond.Ask(v)
 	if v.refused != nil && !errors.Is(v.refused, tree.ErrTagUnknown) {
 		if !v.isNow() {
-			return errMoved
+			return snapshots.ErrMoved
 		}
 		// The refusal shows the client the versions that the Check has seen, so their dates are noted as shown. A look
 		// alone notes nothing.
@@ -243,7 +245,7 @@ var writerPauses = []time.Duration{
 // withTags runs step until its Check knows the tags that it asks for, no other change came between, and the disk has
 // room. If exclusive is true, all other writers of this process wait, and no large file is hashed.
 func (s *Store) withTags(ctx context.Context, exclusive bool, step func(v *view) error) error {
-	hashed := hashes{map[seen]tree.ETag{}, map[fs.Fingerprint]bool{}, map[scanKey]bool{}}
+	hashed := hashes{map[seen]tree.ETag{}, map[fs.Fingerprint]bool{}, map[feed.ScanKey]bool{}}
 	pauses := writerPauses
 	busy := error(tree.ErrBusy)
 	for round, wider := 0, 0; round < checkRounds && wider < maxWider; round++ {
@@ -292,7 +294,7 @@ func (s *Store) Try(ctx context.Context, cond tree.Condition) error {
 
 func (s *Store) try(ctx context.Context, step func(v *view) error) error {
 	return s.withTags(ctx, false, func(v *view) error {
-		return s.read(ctx, func(at *fs.Snapshot) error {
+		return s.reader.Read(ctx, func(at *fs.Snapshot) error {
 			of := *v
 			*v = *s.viewAt(at)
 			v.hashes, v.by = of.hashes, of.by

@@ -218,8 +218,8 @@ type directory struct {
 // walkOne visits the files of one directory and returns the directories in it.
 func (s *Store) walkOne(ctx context.Context, of directory, visit func(name string, info fs.Info, err error) error) (below []directory, err error) {
 	dir := of.name
-	r, begun := s.readMembers(dir, fs.DirOptions{}), false
-	for members, end := range r.batches(ctx) {
+	r, begun := s.reader.Members(dir, fs.DirOptions{}), false
+	for members, end := range r.Batches(ctx) {
 		switch {
 		case end == nil:
 		case begun:
@@ -241,7 +241,7 @@ func (s *Store) walkOne(ctx context.Context, of directory, visit func(name strin
 				}
 			case m.Kind == fs.Regular:
 				if m.Device != of.device && m.Mount == of.mount && !s.index.Persists(m.Device) {
-					s.index.Mounted(m.Device, r.d.Volume(), of.mount != s.root.mount, dir) // dir is on an overlay
+					s.index.Mounted(m.Device, r.Volume(), of.mount != s.root.mount, dir) // dir is on an overlay
 				}
 				err = visit(name, m.Info, nil)
 			}

@@ -50,7 +50,7 @@ func (s *Store) Mkdir(ctx context.Context, name string, opts tree.MkdirOptions, 
 		if err != nil {
 			info = fs.Info{Kind: fs.Directory} // the directory is made, even if the look at it fails
 		}
-		t.made(name, info, false)
+		t.feed.Made(name, info, false)
 		state = s.bareState(name, info, "")
 		if opts.Modified.IsZero() {
 			return nil
@@ -223,8 +223,8 @@ func (r *renaming) step(t *transaction) error {
 		r.info, r.tag = t.setModified(r.to, r.info, r.opts.Modified, r.tag)
 		err = t.file(r.to)
 	}
-	t.made(r.from, fs.Info{}, false)
-	t.made(r.to, r.info, source.Kind == fs.Directory)
+	t.feed.Made(r.from, fs.Info{}, false)
+	t.feed.Made(r.to, r.info, source.Kind == fs.Directory)
 	// RFC 4918 §6.1 and §7.6: a lock does not move with its resource, and a lock of the destination covers the resource
 	// that comes there.
 	return errors.Join(err, t.endLocks(locks, source.Kind == fs.Directory))

@@ -164,3 +164,14 @@ func ofPlain(err error) error {
 	}
 	return err
 }
+
+// Lock explains why the locks of a commit cannot be had.
+func Lock(err error) error {
+	switch {
+	case errors.Is(err, fs.ErrHeldUp):
+		return fmt.Errorf("%w: %w", ErrHeldUp, err)
+	case errors.Is(err, fs.ErrBusy):
+		return fmt.Errorf("%w: %w", ErrDirHeld, err)
+	}
+	return err
+}

@@ -1,4 +1,4 @@
-package etagfs
+package content
 
 import (
 	"bytes"
@@ -13,25 +13,26 @@ import (
 // maxBody bounds the contents that are kept in memory, in bytes.
 const maxBody = 16 << 10
 
-// A smallContent is the content of a version in memory. Bytes and tag are of one version, which the name had at the
+// Small is the content of a version in memory. Bytes and tag are of one version, which the name had at the
 // look that has found its fingerprint. It implements [tree.Content].
-type smallContent struct{ data []byte }
+type Small struct{ data []byte }
 
-func (c smallContent) Close() error { return nil }
+// Close implements [tree.Content].
+func (c Small) Close() error { return nil }
 
 // InMemory marks a content that stays readable after its store has been closed.
-func (c smallContent) InMemory() {}
+func (c Small) InMemory() {}
 
 // Parts implements [tree.PartedContent].
-func (c smallContent) Parts(context.Context, []tree.Part) (bool, error) { return true, nil }
+func (c Small) Parts(context.Context, []tree.Part) (bool, error) { return true, nil }
 
 // ReadAt implements [tree.Content].
-func (c smallContent) ReadAt(p []byte, offset int64) (int, error) {
+func (c Small) ReadAt(p []byte, offset int64) (int, error) {
 	return bytes.NewReader(c.data).ReadAt(p, offset)
 }
 
 // WriteRange implements [tree.Content].
-func (c smallContent) WriteRange(_ context.Context, w io.Writer, offset, n int64) (int64, error) {
+func (c Small) WriteRange(_ context.Context, w io.Writer, offset, n int64) (int64, error) {
 	if offset < 0 || n < 0 || offset > int64(len(c.data)) || n > int64(len(c.data))-offset {
 		return 0, tree.ErrChanged
 	}
@@ -41,8 +42,8 @@ func (c smallContent) WriteRange(_ context.Context, w io.Writer, offset, n int64
 
 // mayKeep reports whether a look always shows that the content of a file has changed since it was read under a lease.
 // It does not where a program can write through a memory map unseen (tmpfs, overlayfs), and where there are no leases.
-func (s *Store) mayKeep(info fs.Info) bool {
-	if info.Size > maxBody || info.Kind != fs.Regular || info.Device != s.root.device || info.Mount != s.root.mount {
+func (s *Server) mayKeep(info fs.Info) bool {
+	if info.Size > maxBody || info.Kind != fs.Regular || info.Device != s.root.Device || info.Mount != s.root.Mount {
 		return false
 	}
 	return showAll(s.fs.AbilitiesOf(info))
@@ -53,44 +54,44 @@ func showAll(able fs.Abilities) bool {
 	return able.Leases && able.FineTimes && able.Mappings && !able.Exclusive
 }
 
-// bodyAt returns the content in memory of the version that a look has found, if the content has that tag.
-func (s *Store) bodyAt(look fs.Info, tag tree.ETag) (smallContent, bool) {
+// InMemory returns the content in memory of the version that a look has found, if the content has that tag.
+func (s *Server) InMemory(look fs.Info, tag tree.ETag) (Small, bool) {
 	if look.Size > maxBody {
-		return smallContent{}, false
+		return Small{}, false
 	}
 	data, of, ok := s.index.Body(look.Fingerprint)
-	return smallContent{data}, ok && of == tag
+	return Small{data}, ok && of == tag
 }
 
-// keepBody reads a small file that was opened, and keeps the content in memory. It reads under a lease, which is
+// keep reads a small file that was opened, and keeps the content in memory. It reads under a lease, which is
 // unbroken from before the look at the open file until after the read. ok is false if no content is kept.
-func (s *Store) keepBody(f *fs.File, info fs.Info, tag tree.ETag) (content smallContent, ok bool) {
+func (s *Server) keep(f *fs.File, info fs.Info, tag tree.ETag) (content Small, ok bool) {
 	if !s.mayKeep(info) || !s.index.Plain(info.Fingerprint) || !s.index.WantsBody(info.Fingerprint) {
-		return smallContent{}, false
+		return Small{}, false
 	}
 	lease, err := s.fs.Lease(f)
 	if err != nil {
-		return smallContent{}, false
+		return Small{}, false
 	}
 	defer lease.Release()
 	now, err := s.hasher.Refresh(f, info)
 	if err != nil || now.Fingerprint != info.Fingerprint {
-		return smallContent{}, false
+		return Small{}, false
 	}
 	data := make([]byte, info.Size)
 	if n, err := s.fs.ReadAt(f, data, 0); err != nil && err != io.EOF || n < len(data) {
-		return smallContent{}, false
+		return Small{}, false
 	}
 	if !lease.Held() || tree.TagOf(sha256.Sum256(data)) != tag {
-		return smallContent{}, false
+		return Small{}, false
 	}
 	s.index.KeepBody(info.Fingerprint, tag, data)
-	return smallContent{data}, true
+	return Small{data}, true
 }
 
-// keepWhileReading returns the body of a staged file that also keeps in memory what is read of it, if the body is
+// KeepWhileReading returns the body of a staged file that also keeps in memory what is read of it, if the body is
 // announced to be small, and may be kept. kept returns that after the body was read.
-func (s *Store) keepWhileReading(
+func (s *Server) KeepWhileReading(
 	staged *fs.Staged, body io.Reader, length int64,
 ) (reading io.Reader, kept func() []byte) {
 	if length < 0 || length > maxBody || !s.index.KeepsBodies() || !showAll(staged.Abilities()) {
@@ -100,9 +101,9 @@ func (s *Store) keepWhileReading(
 	return io.TeeReader(body, k), k.Bytes
 }
 
-// keepOwnBody keeps in memory the content of a file that this process has written. The caller has had a lease on the
+// KeepOwn keeps in memory the content of a file that this process has written. The caller has had a lease on the
 // file since before the file had a name, has looked at it under that name, and has found the lease unbroken after that.
-func (s *Store) keepOwnBody(info fs.Info, tag tree.ETag, body []byte) {
+func (s *Server) KeepOwn(info fs.Info, tag tree.ETag, body []byte) {
 	if body != nil && int64(len(body)) == info.Size && s.mayKeep(info) {
 		s.index.KeepBody(info.Fingerprint, tag, body)
 	}

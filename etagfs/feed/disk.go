@@ -1,4 +1,4 @@
-package etagfs
+package feed
 
 import (
 	"context"
@@ -91,7 +91,7 @@ func (h *hints) rest(ctx context.Context) {
 // A diskState says how far the changes of other programs are known.
 type diskState struct {
 	mu  sync.Mutex
-	ask func(context.Context) error // see Store.Watched
+	ask func(context.Context) error // see Feed.Watched
 	// lost counts the times when changes were lost, and found those of which the changes were looked for since.
 	lost, found uint64
 	search      chan struct{} // has room for one, and is full while changes are to be looked for
@@ -101,50 +101,49 @@ type diskState struct {
 const askDir = "watch"
 
 // AskDir returns the path of a directory for the questions of a watcher, or "" if nothing may be written.
-func (s *Store) AskDir() string {
-	if s.feed == nil || s.fs.ReadOnly() || s.fs.IsInMemory() {
+func (f *Feed) AskDir() string {
+	if f == nil || f.fs.ReadOnly() || f.fs.IsInMemory() {
 		return ""
 	}
-	dir, err := s.fs.MakeStateDir(askDir)
+	dir, err := f.fs.MakeStateDir(askDir)
 	if err != nil {
 		return ""
 	}
 	return dir
 }
 
-// Watched says that a watcher tells of all changes on the disk from now on ([Store.Changed], [Store.Removed]). What
+// Watched says that a watcher tells of all changes on the disk from now on ([Feed.Hint]). What
 // has changed before, since the last time at which all was known, is looked for. ask returns when the watcher has
 // told of all changes that were made before the call. Nil: nothing is watched any more.
-func (s *Store) Watched(ask func(context.Context) error) {
-	if s.feed == nil {
+func (f *Feed) Watched(ask func(context.Context) error) {
+	if f == nil {
 		return
 	}
-	s.feed.disk.mu.Lock()
-	s.feed.disk.ask = ask
-	s.feed.disk.mu.Unlock()
+	f.disk.mu.Lock()
+	f.disk.ask = ask
+	f.disk.mu.Unlock()
 	if ask != nil {
-		s.missed()
+		f.Missed()
 	}
 }
 
-// missed says that changes on the disk may have been missed.
-func (s *Store) missed() {
-	if s.feed == nil {
+// Missed says that changes on the disk may have been missed.
+func (f *Feed) Missed() {
+	if f == nil {
 		return
 	}
-	d := &s.feed.disk
+	d := &f.disk
 	d.mu.Lock()
 	d.lost++
 	d.mu.Unlock()
 	poke(d.search)
 }
 
-// Removed says that nothing may be at these names any more. It does not wait.
-func (s *Store) Removed(names ...string) { s.hint(names, true) }
-
-func (s *Store) hint(names []string, removed bool) {
-	if s.feed != nil && !s.feed.hints.add(names, removed) {
-		s.missed()
+// Hint says that the resources at some names may have changed. removed says that nothing may be there any more. Hint does
+// not wait.
+func (f *Feed) Hint(names []string, removed bool) {
+	if f != nil && !f.hints.add(names, removed) {
+		f.Missed()
 	}
 }
 
@@ -155,43 +154,43 @@ const (
 	markPatience = 10 * time.Second
 )
 
-// awaitDisk waits until the changes on the disk are in the journal, as far as the watcher can know them. It reports
+// AwaitDisk waits until the changes on the disk are in the journal, as far as the watcher can know them. It reports
 // whether that is so.
-func (s *Store) awaitDisk(ctx context.Context) bool {
+func (f *Feed) AwaitDisk(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, askPatience)
 	defer cancel()
-	d := &s.feed.disk
+	d := &f.disk
 	d.mu.Lock()
 	ask := d.ask
 	d.mu.Unlock()
 	if ask == nil || ask(ctx) != nil {
 		return false
 	}
-	s.feed.hints.rest(ctx)
+	f.hints.rest(ctx)
 	return ctx.Err() == nil
 }
 
 // followDisk appends the changes of other programs to the journal.
-func (s *Store) followDisk(ctx context.Context) {
+func (f *Feed) followDisk(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-s.feed.hints.wake:
+		case <-f.hints.wake:
 		}
-		s.feed.told.of(s.feed.ID())
-		for hints := s.feed.hints.take(); len(hints) > 0; hints = s.feed.hints.take() {
+		f.told.of(f.journal.ID())
+		for hints := f.hints.take(); len(hints) > 0; hints = f.hints.take() {
 			var changes []sighting
 			for _, h := range hints {
-				c := s.seen(h)
+				c := f.seen(h)
 				// The removal of a collection would be told too.
 				c.OldFile = !h.removed && c.now.Exists() && c.now.Kind != fs.Directory
-				if !s.isTold(c) {
+				if !f.isTold(c) {
 					changes = append(changes, c)
 				}
 			}
-			if !s.appendSeen(ctx, changes) {
-				s.missed()
+			if !f.appendSeen(ctx, changes) {
+				f.Missed()
 			}
 		}
 	}
@@ -206,16 +205,16 @@ type sighting struct {
 }
 
 // seen looks at a name of which the watcher has told.
-func (s *Store) seen(h hint) sighting {
-	before := s.feed.told.on(h.name)
-	now, err := s.fs.Lstat(h.name)
+func (f *Feed) seen(h hint) sighting {
+	before := f.told.on(h.name)
+	now, err := f.fs.Lstat(h.name)
 	if err != nil && !errors.Is(failure.Of(err), tree.ErrNotExist) && !errors.Is(err, fs.ErrLink) {
 		now = fs.Info{} // it is not served, or cannot be looked at, so that a follower finds nothing
 	}
-	c := tree.Change{Name: h.name, Cause: tree.CauseDisk, Time: s.now(), State: tree.State{
+	c := tree.Change{Name: h.name, Cause: tree.CauseDisk, Time: f.now(), State: tree.State{
 		Name: h.name, Exists: now.Exists() && now.Kind != fs.Special, Collection: now.Kind == fs.Directory,
 	}}
-	if tag, known := s.index.Tag(now.Fingerprint); known && now.Kind == fs.Regular {
+	if tag, known := f.index.Tag(now.Fingerprint); known && now.Kind == fs.Regular {
 		c.State.Tag = tag
 	}
 	// A collection that takes the place of another one may lack members that the other one had.
@@ -224,16 +223,16 @@ func (s *Store) seen(h hint) sighting {
 }
 
 // isTold reports whether a look has found what a change has left that is in the journal.
-func (s *Store) isTold(c sighting) bool {
-	return s.feed.told.has(c.Name, c.now, c.removed, s.fs.AbilitiesOf(c.now).FineTimes)
+func (f *Feed) isTold(c sighting) bool {
+	return f.told.has(c.Name, c.now, c.removed, f.fs.AbilitiesOf(c.now).FineTimes)
 }
 
 // appendSeen appends changes that have happened. It reports whether it could.
-func (s *Store) appendSeen(ctx context.Context, changes []sighting) bool {
+func (f *Feed) appendSeen(ctx context.Context, changes []sighting) bool {
 	if len(changes) == 0 {
 		return true
 	}
-	unlock, err := s.lockFeed(ctx)
+	unlock, err := f.lock(ctx)
 	if err != nil {
 		return false
 	}
@@ -242,9 +241,9 @@ func (s *Store) appendSeen(ctx context.Context, changes []sighting) bool {
 	var appended []sighting
 	for _, c := range changes {
 		switch {
-		case c.before != nil && !slices.Equal(c.before, s.feed.told.on(c.Name)):
+		case c.before != nil && !slices.Equal(c.before, f.told.on(c.Name)):
 			// A commit has come after the look. In the journal, what was seen before it must not come after it.
-			s.hint([]string{c.Name}, c.removed)
+			f.Hint([]string{c.Name}, c.removed)
 		default:
 			news, appended = append(news, c.Change), append(appended, c)
 		}
@@ -252,20 +251,27 @@ func (s *Store) appendSeen(ctx context.Context, changes []sighting) bool {
 	if len(news) == 0 {
 		return true
 	}
-	if err := s.feed.Append(news...); err != nil {
-		s.report(err)
+	if err := f.journal.Append(news...); err != nil {
+		f.report(err)
 		return false
 	}
-	s.feed.Show()
+	f.journal.Show()
 	for _, c := range appended {
-		s.feed.told.addSeen(c)
+		f.told.addSeen(c)
 	}
 	return true
 }
 
-// unsettled reports whether changes were missed that are still looked for.
-func (f *feed) unsettled() bool {
+// Unsettled reports whether changes were missed that are still looked for.
+func (f *Feed) Unsettled() bool {
 	f.disk.mu.Lock()
 	defer f.disk.mu.Unlock()
 	return f.disk.lost != f.disk.found
+}
+
+func poke(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
 }

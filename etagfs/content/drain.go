@@ -1,4 +1,4 @@
-package etagfs
+package content
 
 import (
 	"context"
@@ -26,7 +26,7 @@ type tail struct {
 }
 
 // tailOf returns the tail of a content that is written to w.
-func (s *Store) tailOf(w io.Writer) *tail {
+func (s *Server) tailOf(w io.Writer) *tail {
 	drain, _ := w.(tree.Drain)
 	return &tail{drain: drain, inFlight: s.inFlight, relayed: s.relayed}
 }
@@ -40,10 +40,10 @@ const keepingPace = 100 * time.Millisecond
 
 // byKernel returns how many of the bytes that are left the kernel may send now.
 func (t *tail) byKernel(left int64) int64 {
-	if n := left - chunkSize - t.inFlight; n > 0 {
+	if n := left - ChunkSize - t.inFlight; n > 0 {
 		return n
 	}
-	n := left - chunkSize - slack - t.relayed
+	n := left - ChunkSize - slack - t.relayed
 	if n <= 0 || t.drain == nil || t.copies {
 		return 0
 	}

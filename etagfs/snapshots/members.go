@@ -1,4 +1,4 @@
-package etagfs
+package snapshots
 
 import (
 	"context"
@@ -14,27 +14,29 @@ import (
 )
 
 const (
-	// namesAtOnce is the number of members up to which the names of a collection are all read as of one instant. The
+	// NamesAtOnce is the number of members up to which the names of a collection are all read as of one instant. The
 	// names of a larger collection are read in parts of this size, as a local program reads them. A member that is
 	// renamed meanwhile can be missed, or be seen by both names.
-	namesAtOnce = 1024
-	// membersAtOnce is the number of members that are looked at as of one instant. If a collection has no more, its
+	NamesAtOnce = 1024
+	// AtOnce is the number of members that are looked at as of one instant. If a collection has no more, its
 	// names are read as of that instant too.
-	membersAtOnce = 64
-	// maxRereads bounds how often the names of one collection are read again because members were renamed.
-	maxRereads = 64
+	AtOnce = 64
+	// MaxRereads bounds how often the names of one collection are read again because members were renamed.
+	MaxRereads = 64
 )
 
-// A memberReader reads a collection while commits change names in it. It reads each member that is there all the time
+// Members reads a collection while commits change names in it. It reads each member that is there all the time
 // exactly once, even if the member is renamed meanwhile. If a member is gone, it reads the names again: it then also
 // reads the new members, and leaves out the members that have gone.
-type memberReader struct {
-	s    *Store
-	name string
-	opts fs.DirOptions
-	// also, if not nil, is called with each batch, in the snapshot in which the batch was looked at.
-	also   func(at *fs.Snapshot, batch []fs.Member) error
-	follow tree.Follow
+type Members struct {
+	// Also, if not nil, is called with each batch, in the snapshot in which the batch was looked at.
+	Also func(at *fs.Snapshot, batch []fs.Member) error
+	// Follow is asked about each link on the way to the collection (nil: all are followed).
+	Follow tree.Follow
+
+	reader *Reader
+	name   string
+	opts   fs.DirOptions
 
 	d       *fs.Dir
 	pending []string // the names that are still to be looked at
@@ -51,35 +53,37 @@ type memberReader struct {
 	// came holds the names that have appeared since the names were first read. A member with such a name is left out if
 	// renamed has it, because the member was already read by a name that it no longer has.
 	came    map[string]bool
-	renamed map[memberID]bool
+	renamed map[MemberID]bool
 	missed  bool // the names were read again too often, so a member may be missing
 }
 
 // A readMember records a member that was read: its name then, and the resource that it was.
 type readMember struct {
 	name string
-	id   memberID
+	id   MemberID
 }
 
-// A memberID identifies a resource independently of its name.
-type memberID struct {
+// A MemberID identifies a resource independently of its name.
+type MemberID struct {
 	hashing.FileKey
 	size, modified int64 // used if the file system has no inode numbers
 }
 
-func memberIDOf(i fs.Info) memberID {
+func IDOf(i fs.Info) MemberID {
 	if i.Inode == 0 {
-		return memberID{size: i.Size, modified: i.Modified}
+		return MemberID{size: i.Size, modified: i.Modified}
 	}
-	return memberID{FileKey: hashing.KeyOf(i)}
+	return MemberID{FileKey: hashing.KeyOf(i)}
 }
 
-func (s *Store) readMembers(name string, opts fs.DirOptions) *memberReader {
-	return &memberReader{s: s, name: name, opts: opts}
+// Members returns a reader of the members of a collection. The caller may set Also and Follow before it asks for the
+// batches.
+func (r *Reader) Members(name string, opts fs.DirOptions) *Members {
+	return &Members{reader: r, name: name, opts: opts}
 }
 
-// batches yields the members in batches, in no order. It yields at least one batch, and an error at the end.
-func (r *memberReader) batches(ctx context.Context) iter.Seq2[[]fs.Member, error] {
+// Batches yields the members in batches, in no order. It yields at least one batch, and an error at the end.
+func (r *Members) Batches(ctx context.Context) iter.Seq2[[]fs.Member, error] {
 	return func(yield func([]fs.Member, error) bool) {
 		defer r.close()
 		for first := true; first || r.isMore(); first = false {
@@ -98,11 +102,11 @@ func (r *memberReader) batches(ctx context.Context) iter.Seq2[[]fs.Member, error
 	}
 }
 
-func (r *memberReader) isMore() bool {
-	return len(r.pending) > 0 || r.end == nil || r.lost && r.rereads < maxRereads
+func (r *Members) isMore() bool {
+	return len(r.pending) > 0 || r.end == nil || r.lost && r.rereads < MaxRereads
 }
 
-func (r *memberReader) close() {
+func (r *Members) close() {
 	if r.d != nil {
 		r.d.Close()
 		r.d = nil
@@ -111,17 +115,17 @@ func (r *memberReader) close() {
 
 // next returns the next members. The first ones are looked at as of the instant at which the names were read. Otherwise
 // a collection that is replaced or removed before its members are read would seem to be empty.
-func (r *memberReader) next(ctx context.Context, first bool) (members []fs.Member, err error) {
+func (r *Members) next(ctx context.Context, first bool) (members []fs.Member, err error) {
 	if len(r.pending) == 0 && r.end == nil && !first {
-		r.pending, r.end = r.names(r.s.fs.Snapshot(), r.d, namesAtOnce)
+		r.pending, r.end = r.names(r.reader.FS.Snapshot(), r.d, NamesAtOnce)
 	}
-	var after memberReader
-	err = r.s.read(ctx, func(at *fs.Snapshot) (err error) {
+	var after Members
+	err = r.reader.Read(ctx, func(at *fs.Snapshot) (err error) {
 		if first {
 			after.close() // the directory of an earlier try
 		}
 		after = *r
-		at.Follow = failure.OfFollow(r.follow)
+		at.Follow = failure.OfFollow(r.Follow)
 		if first {
 			err = after.open(at)
 		}
@@ -136,11 +140,11 @@ func (r *memberReader) next(ctx context.Context, first bool) (members []fs.Membe
 	return members, err
 }
 
-func (r *memberReader) open(at *fs.Snapshot) (err error) {
-	if r.d, err = openDir(at, r.name, r.opts); err != nil {
+func (r *Members) open(at *fs.Snapshot) (err error) {
+	if r.d, err = OpenDir(at, r.name, r.opts); err != nil {
 		return err
 	}
-	r.pending, r.end = r.names(at, r.d, namesAtOnce+1)
+	r.pending, r.end = r.names(at, r.d, NamesAtOnce+1)
 	r.small, r.known = r.end == io.EOF, r.pending
 	if len(r.pending) == 0 && r.end != io.EOF {
 		return r.end
@@ -149,7 +153,7 @@ func (r *memberReader) open(at *fs.Snapshot) (err error) {
 }
 
 // names reads the next names, at most as many as most says. It returns io.EOF with the last names.
-func (r *memberReader) names(at *fs.Snapshot, d *fs.Dir, most int) ([]string, error) {
+func (r *Members) names(at *fs.Snapshot, d *fs.Dir, most int) ([]string, error) {
 	names, err := at.Names(d, most)
 	if err == nil && len(names) < most {
 		err = io.EOF
@@ -159,8 +163,8 @@ func (r *memberReader) names(at *fs.Snapshot, d *fs.Dir, most int) ([]string, er
 
 // batch looks at the next members. Its receiver is a copy of the reader, which replaces the reader if the snapshot is
 // valid.
-func (r *memberReader) batch(at *fs.Snapshot) (members []fs.Member, err error) {
-	names := r.pending[:min(membersAtOnce, len(r.pending))]
+func (r *Members) batch(at *fs.Snapshot) (members []fs.Member, err error) {
+	names := r.pending[:min(AtOnce, len(r.pending))]
 	r.pending = r.pending[len(names):]
 	members = make([]fs.Member, 0, len(names))
 	again := r.lost
@@ -176,21 +180,21 @@ func (r *memberReader) batch(at *fs.Snapshot) (members []fs.Member, err error) {
 	}
 	switch {
 	case !again || !r.small:
-	case r.rereads == maxRereads:
+	case r.rereads == MaxRereads:
 		r.missed = true
 	default:
 		r.rereads++
 		members = r.readAgain(at, members)
 	}
-	if r.also != nil {
-		err = r.also(at, members)
+	if r.Also != nil {
+		err = r.Also(at, members)
 	}
 	return members, err
 }
 
 // add adds a member, unless the member was already read by a name that it no longer has.
-func (r *memberReader) add(to []fs.Member, m fs.Member) []fs.Member {
-	id := memberIDOf(m.Info)
+func (r *Members) add(to []fs.Member, m fs.Member) []fs.Member {
+	id := IDOf(m.Info)
 	if r.came[m.Name] && r.renamed[id] {
 		return to
 	}
@@ -201,14 +205,14 @@ func (r *memberReader) add(to []fs.Member, m fs.Member) []fs.Member {
 }
 
 // readAgain reads the names again. It looks at some of the new members at once, because they could be gone later.
-func (r *memberReader) readAgain(at *fs.Snapshot, members []fs.Member) []fs.Member {
-	d, err := openDir(at, r.name, r.opts)
+func (r *Members) readAgain(at *fs.Snapshot, members []fs.Member) []fs.Member {
+	d, err := OpenDir(at, r.name, r.opts)
 	if err != nil {
 		r.away = true
 		return members
 	}
 	defer d.Close()
-	names, err := r.names(at, d, namesAtOnce+1)
+	names, err := r.names(at, d, NamesAtOnce+1)
 	if r.away = !d.SameAs(r.d); r.away || err != io.EOF {
 		return members
 	}
@@ -237,13 +241,13 @@ func (r *memberReader) readAgain(at *fs.Snapshot, members []fs.Member) []fs.Memb
 			r.known = append(r.known, name)
 		}
 	}
-	r.gone, r.came, r.renamed = left, came, map[memberID]bool{}
+	r.gone, r.came, r.renamed = left, came, map[MemberID]bool{}
 	for _, m := range r.read {
 		if !now[m.name] {
 			r.renamed[m.id] = true
 		}
 	}
-	some := min(membersAtOnce/2, len(added))
+	some := min(AtOnce/2, len(added))
 	r.pending = append(pending, added[some:]...)
 	for _, name := range added[:some] {
 		if m, ok, _ := at.Look(r.d, name); ok {
@@ -261,11 +265,78 @@ func setOf(names []string) map[string]bool {
 	return set
 }
 
-// isGone records that a member was gone when it was used after it was read. The reader then looks for it under another
+// MarkGone records that a member was gone when it was used after it was read. The reader then looks for it under another
 // name.
-func (r *memberReader) isGone(name string) {
+func (r *Members) MarkGone(name string) {
 	if r.small {
 		r.read = slices.DeleteFunc(r.read, func(m readMember) bool { return m.name == name })
 		r.gone, r.lost = append(r.gone, name), true
+	}
+}
+
+// IsAway reports whether the collection was not at its name any more when a member was gone.
+func (r *Members) IsAway() bool { return r.away }
+
+// IsIncomplete reports whether a member may be missing, because members were renamed faster than they were read.
+func (r *Members) IsIncomplete() bool { return r.missed || r.lost }
+
+// Volume returns the volume of a collection that is being read.
+func (r *Members) Volume() fs.Volume { return r.d.Volume() }
+
+// Renamed looks for a member that was renamed in its collection since the collection was read. It returns "" if the
+// member is not there any more. An error says that the collection cannot be read.
+func (r *Reader) Renamed(ctx context.Context, dir string, id MemberID) (name string, err error) {
+	if id.Inode == 0 {
+		return "", nil
+	}
+	read := r.Members(dir, fs.DirOptions{})
+	for members, err := range read.Batches(ctx) {
+		if err != nil || !read.small {
+			return "", err
+		}
+		for _, m := range members {
+			if m.Err == nil && IDOf(m.Info) == id {
+				return m.Name, nil
+			}
+		}
+	}
+	return "", nil
+}
+
+// Glance yields the names and kinds of the members of a collection, some at a time, and an error at the end. Commits may come between.
+func (r *Reader) Glance(ctx context.Context, dir string, follow tree.Follow) iter.Seq2[[]fs.Member, error] {
+	return func(yield func([]fs.Member, error) bool) {
+		var d *fs.Dir
+		var members []fs.Member
+		var end error
+		closed := func() {
+			if d != nil {
+				d.Close()
+				d = nil
+			}
+		}
+		defer closed()
+		err := r.Read(ctx, func(at *fs.Snapshot) (err error) {
+			closed() // from the try before
+			at.Follow = failure.OfFollow(follow)
+			if d, err = OpenDir(at, dir, fs.DirOptions{KindsOnly: true}); err == nil {
+				members, end = d.Next(AtOnce)
+			}
+			return err
+		})
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		for end == nil {
+			if !yield(members, nil) {
+				return
+			}
+			members, end = d.Next(AtOnce)
+		}
+		if end == io.EOF {
+			end = nil
+		}
+		yield(members, end)
 	}
 }

@@ -1,4 +1,4 @@
-package etagfs
+package feed
 
 import (
 	"sync/atomic"
@@ -34,11 +34,11 @@ func foundBy(now fs.Info) foundThing { return foundThing{now.Inode, now.Born, no
 
 // knows reports whether followers know that a resource is at a name, which a look has found: it was there when all
 // changes were known, or its last change was told. One that has come to its name later has a later time of change.
-func (f *feed) knows(name string, now fs.Info, fine bool) bool {
+func (f *Feed) knows(name string, now fs.Info, fine bool) bool {
 	if !now.Exists() || !fine {
 		return false
 	}
-	return now.Device == f.device && now.Changed < f.Seen() || f.told.isFresh(name, foundBy(now))
+	return now.Device == f.device && now.Changed < f.journal.Seen() || f.told.isFresh(name, foundBy(now))
 }
 
 func (f foundThing) is(other foundThing) bool { return f.inode == other.inode && f.born == other.born }
@@ -87,7 +87,7 @@ func (t *toldNames) on(name string) (all []toldChange) {
 }
 
 // add remembers a change of the store itself, which has found something there before. knew says that followers know of
-// that, see [feed.knows].
+// that, see [Feed.knows].
 func (t *toldNames) add(name string, found, over foundThing, deep, knew bool) {
 	before, known := t.names.Peek(name)
 	c := toldChange{foundThing: found, deep: deep, expected: before.expected,

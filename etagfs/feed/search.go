@@ -1,4 +1,4 @@
-package etagfs
+package feed
 
 import (
 	"context"
@@ -10,13 +10,13 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
-// searchAgain is the time between two searches for changes that were missed, where the first could not tell of them.
+// SearchAgain is the time between two searches for changes that were missed, where the first could not tell of them.
 // Until one can, each condition on a cursor is false.
-const searchAgain = 10 * time.Second
+const SearchAgain = 10 * time.Second
 
 // lookForMissed looks for changes that were missed, each time that there may be some.
-func (s *Store) lookForMissed(ctx context.Context) {
-	d := &s.feed.disk
+func (f *Feed) lookForMissed(ctx context.Context) {
+	d := &f.disk
 	again := time.NewTimer(0)
 	again.Stop()
 	defer again.Stop()
@@ -30,8 +30,8 @@ func (s *Store) lookForMissed(ctx context.Context) {
 		d.mu.Lock()
 		lost := d.lost
 		d.mu.Unlock()
-		if !s.lookSince(ctx, s.feed.Seen()) {
-			again.Reset(searchAgain)
+		if !f.lookSince(ctx, f.journal.Seen()) {
+			again.Reset(SearchAgain)
 			continue
 		}
 		d.mu.Lock()
@@ -45,29 +45,29 @@ const maxAgain = 1 << 10
 
 // lookSince tells of all collections that may have other members than at a time of the file system, and of all files
 // that may have other content. It reports whether it could.
-func (s *Store) lookSince(ctx context.Context, since int64) bool {
-	all := []sighting{s.again("")}
+func (f *Feed) lookSince(ctx context.Context, since int64) bool {
+	all := []sighting{f.again("")}
 	if since == 0 {
-		return s.appendSeen(ctx, all)
+		return f.appendSeen(ctx, all)
 	}
-	root, err := s.fs.Lstat("")
+	root, err := f.fs.Lstat("")
 	if err != nil {
-		return s.appendSeen(ctx, all)
+		return f.appendSeen(ctx, all)
 	}
 	if root.Changed >= since {
-		return s.appendSeen(ctx, all)
+		return f.appendSeen(ctx, all)
 	}
 	var found []sighting
 	left := []string{""}
 	for len(left) > 0 && len(found) <= maxAgain {
 		dir := left[len(left)-1]
 		left = left[:len(left)-1]
-		for members, err := range s.readMembers(dir, fs.DirOptions{}).batches(ctx) {
+		for members, err := range f.reader.Members(dir, fs.DirOptions{}).Batches(ctx) {
 			if ctx.Err() != nil {
 				return false
 			}
 			if err != nil && !errors.Is(failure.Of(err), tree.ErrNotExist) && !errors.Is(err, failure.ErrNotCollection) {
-				found = append(found, s.again(dir))
+				found = append(found, f.again(dir))
 			}
 			for _, m := range members {
 				if len(found) > maxAgain {
@@ -77,51 +77,51 @@ func (s *Store) lookSince(ctx context.Context, since int64) bool {
 				news := m.Err != nil || m.Changed >= since
 				switch {
 				case m.Kind == fs.Directory && (news || m.Device != root.Device):
-					found = append(found, s.again(name)) // another file system may have another clock
+					found = append(found, f.again(name)) // another file system may have another clock
 				case m.Kind == fs.Directory:
 					left = append(left, name)
 				case news:
-					found = append(found, s.seen(hint{name: name}))
+					found = append(found, f.seen(hint{name: name}))
 				}
 			}
 		}
 	}
 	if len(found) > maxAgain {
-		return s.appendSeen(ctx, all)
+		return f.appendSeen(ctx, all)
 	}
 	for ; len(found) > hintsAtOnce; found = found[hintsAtOnce:] {
-		if !s.appendSeen(ctx, found[:hintsAtOnce]) {
+		if !f.appendSeen(ctx, found[:hintsAtOnce]) {
 			return false
 		}
 	}
-	return s.appendSeen(ctx, found)
+	return f.appendSeen(ctx, found)
 }
 
 // again returns the change that says that a name is to be listed again.
-func (s *Store) again(name string) sighting {
-	return sighting{Change: tree.Change{Name: name, Cause: tree.CauseDisk, Again: true, Time: s.now(),
+func (f *Feed) again(name string) sighting {
+	return sighting{Change: tree.Change{Name: name, Cause: tree.CauseDisk, Again: true, Time: f.now(),
 		State: tree.State{Name: name, Exists: true, Collection: true}}}
 }
 
 // NoteSeen notes in the journal up to which time all changes on the disk are known, so that the next process has to
 // look for later ones only. It must be called before the watcher ends.
-func (s *Store) NoteSeen(ctx context.Context) {
-	if s.feed == nil || !s.feed.Busy() || s.feed.unsettled() {
+func (f *Feed) NoteSeen(ctx context.Context) {
+	if f == nil || !f.journal.Busy() || f.Unsettled() {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, markPatience)
 	defer cancel()
-	at, err := s.diskTime(ctx)
-	if err != nil || !s.awaitDisk(ctx) || s.feed.unsettled() {
+	at, err := f.diskTime(ctx)
+	if err != nil || !f.AwaitDisk(ctx) || f.Unsettled() {
 		return
 	}
-	unlock, err := s.lockFeed(ctx)
+	unlock, err := f.lock(ctx)
 	if err != nil {
 		return
 	}
 	defer unlock()
-	if err := s.feed.Mark(at); err != nil {
-		s.report(err)
+	if err := f.journal.Mark(at); err != nil {
+		f.report(err)
 	}
 }
 
@@ -139,28 +139,28 @@ const (
 
 // diskTime returns a time of the file system that is later than the times of all changes before the call, in
 // nanoseconds since 1970.
-func (s *Store) diskTime(ctx context.Context) (int64, error) {
-	if s.fs.ReadOnly() {
+func (f *Feed) diskTime(ctx context.Context) (int64, error) {
+	if f.fs.ReadOnly() {
 		return time.Now().Add(-clockMargin).UnixNano(), nil
 	}
-	unlock, err := s.lockFeed(ctx)
+	unlock, err := f.lock(ctx)
 	if err != nil {
 		return 0, err
 	}
-	f, err := s.feed.dir.Append(clockName)
+	file, err := f.dir.Append(clockName)
 	unlock()
 	if err != nil {
 		return 0, err
 	}
-	defer f.Close()
+	defer file.Close()
 	read := func() (int64, error) {
-		if err := f.Truncate(0); err != nil {
+		if err := file.Truncate(0); err != nil {
 			return 0, err
 		}
-		if _, err := f.Write([]byte("\n")); err != nil {
+		if _, err := file.Write([]byte("\n")); err != nil {
 			return 0, err
 		}
-		info, err := f.Stat()
+		info, err := file.Stat()
 		return info.Modified, err
 	}
 	first, err := read()

@@ -1,4 +1,4 @@
-package etagfs
+package content
 
 import (
 	"bytes"
@@ -17,9 +17,9 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
-// opened is an opened version of a file. It implements [tree.Content].
-type opened struct {
-	s    *Store
+// A File is an opened version of a file. It implements [tree.Content].
+type File struct {
+	s    *Server
 	file *fs.File
 	info fs.Info // the look to which the tag belongs
 	tag  tree.ETag
@@ -29,13 +29,14 @@ type opened struct {
 
 	captured map[tree.Part][]byte // the parts that were read while the file was hashed
 	holds    int64                // the number of bytes in captured
-	counted  hashing.FileKey      // in Store.reading
+	counted  hashing.FileKey      // see downloads
 	closed   atomic.Bool
 }
 
-func (c *opened) Close() error {
+// Close implements [tree.Content].
+func (c *File) Close() error {
 	if !c.closed.Swap(true) {
-		c.s.reading.end(c.counted)
+		c.s.downloads.end(c.counted)
 		c.s.captured.Add(-c.holds)
 	}
 	return c.file.Close()
@@ -48,7 +49,7 @@ const (
 )
 
 // mayCapture reports whether total bytes may be captured, and reserves them. Close gives them back.
-func (c *opened) mayCapture(total int64) bool {
+func (c *File) mayCapture(total int64) bool {
 	if total > maxCaptured || c.holds > 0 {
 		return false
 	}
@@ -68,17 +69,17 @@ const (
 	pieceTime  = time.Second / 2
 )
 
-// chunkSize is how many bytes are read and judged before any of them is sent.
-const chunkSize = 64 << 10
+// ChunkSize is how many bytes are read and judged before any of them is sent.
+const ChunkSize = 64 << 10
 
-var _ tree.PartedContent = (*opened)(nil)
+var _ tree.PartedContent = (*File)(nil)
 
-var chunks = sync.Pool{New: func() any { b := make([]byte, chunkSize); return &b }}
+var chunks = sync.Pool{New: func() any { b := make([]byte, ChunkSize); return &b }}
 
 // Parts implements [tree.PartedContent]. If only a hash shows whether a file is still the version, small parts are
 // copied from the file while it is hashed. All requests that ask for parts meanwhile share one hash. A single large
 // part is judged while it is sent. Several large parts would each need a hash of the whole file.
-func (c *opened) Parts(ctx context.Context, parts []tree.Part) (bool, error) {
+func (c *File) Parts(ctx context.Context, parts []tree.Part) (bool, error) {
 	if c.tag == "" || c.isStamped() {
 		return true, nil
 	}
@@ -110,7 +111,7 @@ func (c *opened) Parts(ctx context.Context, parts []tree.Part) (bool, error) {
 
 // isStamped reports whether looks show changes of the file. They do after the program that was writing has gone, and
 // the file was hashed.
-func (c *opened) isStamped() bool {
+func (c *File) isStamped() bool {
 	if !c.stamped {
 		tag, ok := c.s.index.Tag(c.info.Fingerprint)
 		c.stamped = ok && tag == c.tag
@@ -119,7 +120,7 @@ func (c *opened) isStamped() bool {
 }
 
 // ReadAt implements [tree.Content]. It judges the bytes that it reads as WriteRange does.
-func (c *opened) ReadAt(p []byte, offset int64) (int, error) {
+func (c *File) ReadAt(p []byte, offset int64) (int, error) {
 	n := min(int64(len(p)), max(c.info.Size-offset, 0))
 	read := bytes.NewBuffer(p[:0])
 	_, err := c.WriteRange(context.Background(), struct{ io.Writer }{read}, offset, n)
@@ -139,7 +140,7 @@ func (c *opened) ReadAt(p []byte, offset int64) (int, error) {
 // does, bytes were appended or a program is writing, and later looks show nothing. From there on WriteRange hashes the
 // bytes while it sends them, together with the bytes before and behind them. It holds back the last bytes until the
 // hash is known to be that of the version.
-func (c *opened) WriteRange(ctx context.Context, w io.Writer, offset, length int64) (int64, error) {
+func (c *File) WriteRange(ctx context.Context, w io.Writer, offset, length int64) (int64, error) {
 	counted := &counter{Writer: w}
 	var t *tail
 	if _, ok := w.(io.ReaderFrom); ok && c.s.inFlight >= 0 {
@@ -168,7 +169,7 @@ func (c *counter) ReadFrom(src io.Reader) (int64, error) {
 }
 
 // send is WriteRange. The kernel sends nothing if t is nil.
-func (c *opened) send(ctx context.Context, w io.Writer, offset, length int64, t *tail) error {
+func (c *File) send(ctx context.Context, w io.Writer, offset, length int64, t *tail) error {
 	if data, ok := c.captured[tree.Part{Offset: offset, Length: length}]; ok {
 		_, err := w.Write(data)
 		return err
@@ -178,7 +179,7 @@ func (c *opened) send(ctx context.Context, w io.Writer, offset, length int64, t 
 	}
 	buffer := chunks.Get().(*[]byte)
 	defer chunks.Put(buffer)
-	j := judge{opened: c, again: readAnew}
+	j := judge{File: c, again: readAnew}
 	if !c.isStamped() {
 		if err := j.begin(ctx, offset); err != nil {
 			return err
@@ -200,7 +201,7 @@ func (c *opened) send(ctx context.Context, w io.Writer, offset, length int64, t 
 			t.sent = offset
 			size = nextPiece(size, time.Since(begun))
 		} else {
-			chunk := (*buffer)[:min(end-offset, chunkSize)]
+			chunk := (*buffer)[:min(end-offset, ChunkSize)]
 			if t != nil && offset+int64(len(chunk)) == end {
 				err = t.beforeLast(ctx, offset)
 			}
@@ -233,7 +234,7 @@ func nextPiece(size int64, took time.Duration) int64 {
 
 // readJudged reads a chunk. If a look after that finds the file with another stamp and the same content, readJudged
 // reads the chunk again, because the file may have had other content in between.
-func (c *opened) readJudged(ctx context.Context, j *judge, chunk []byte, offset int64) error {
+func (c *File) readJudged(ctx context.Context, j *judge, chunk []byte, offset int64) error {
 	for {
 		if err := c.read(chunk, offset); err != nil {
 			return err
@@ -245,7 +246,7 @@ func (c *opened) readJudged(ctx context.Context, j *judge, chunk []byte, offset 
 }
 
 // sendRange sends n bytes. It fails with ErrChanged if the file has become too short for them.
-func (c *opened) sendRange(w io.Writer, offset, n int64) error {
+func (c *File) sendRange(w io.Writer, offset, n int64) error {
 	sent, err := c.s.fs.Send(c.file, w, offset, n)
 	if err == nil && sent < n {
 		err = tree.ErrChanged
@@ -254,12 +255,12 @@ func (c *opened) sendRange(w io.Writer, offset, n int64) error {
 }
 
 // read fills a chunk. It fails with ErrChanged if the file has become too short for the chunk.
-func (c *opened) read(chunk []byte, offset int64) error {
+func (c *File) read(chunk []byte, offset int64) error {
 	_, err := c.s.fs.ReadAt(c.file, chunk, offset)
 	if err == io.EOF {
 		return tree.ErrChanged
 	}
-	if err != nil { // the opened name may have stopped being a file, see Store.decideOn
+	if err != nil { // the opened name may have stopped being a file, see [Server]
 		if now, failed := c.s.hasher.Refresh(c.file, c.info); failed == nil && !now.SameFile(c.info) {
 			return tree.ErrChanged
 		}
@@ -269,7 +270,7 @@ func (c *opened) read(chunk []byte, offset int64) error {
 
 // A judge decides whether bytes that are read one after another belong to a version.
 type judge struct {
-	*opened
+	*File
 	sum   hash.Hash // the hash of all bytes up to there, once looks show nothing, and nil before
 	again int       // how often the file may still be hashed because its stamps have changed
 }

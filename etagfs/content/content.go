@@ -1,0 +1,68 @@
+// Package content sends the versions of files. It makes sure that all bytes that are sent belong to the version whose tag
+// the client gets, although local programs can write to the file meanwhile. Small contents stay in memory.
+package content
+
+import (
+	"sync/atomic"
+
+	"r-seed-1f3a754f.example/ifmatch/etagfs/hashing"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/index"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
+)
+
+// Options say from what a server sends. All fields are needed.
+type Options struct {
+	FS     *fs.FS
+	Root   fs.Info // a look at the root
+	Index  *index.Index
+	Hasher *hashing.Hasher
+	// InFlight and Relayed are the bounds of the same names in the options of package etagfs, in bytes. InFlight is
+	// negative if the kernel sends no bytes.
+	InFlight, Relayed int64
+}
+
+// A Server sends the contents of a directory.
+type Server struct {
+	fs       *fs.FS
+	root     fs.Info
+	index    *index.Index
+	hasher   *hashing.Hasher
+	inFlight int64
+	relayed  int64
+
+	downloads downloads
+	// captured is how many bytes of files are held that were captured while the files were hashed.
+	captured atomic.Int64
+}
+
+// New returns a server.
+func New(o Options) *Server {
+	return &Server{
+		fs: o.FS, root: o.Root, index: o.Index, hasher: o.Hasher, inFlight: o.InFlight, relayed: o.Relayed,
+	}
+}
+
+// Of returns the content of an open file, which a look has found. The content closes the file. tag is the tag that the
+// client gets, or "" if it gets none. stamped says that the index has the tag, so that looks show changes.
+func (s *Server) Of(f *fs.File, info fs.Info, tag tree.ETag, stamped bool) *File {
+	return &File{s: s, file: f, info: info, tag: tag, stamped: stamped}
+}
+
+// InMemory returns the content of the file from memory, where it is kept or may be kept there.
+func (c *File) InMemory() (Small, bool) {
+	if !c.stamped {
+		return Small{}, false
+	}
+	if small, ok := c.s.InMemory(c.info, c.tag); ok {
+		return small, true
+	}
+	return c.s.keep(c.file, c.info, c.tag)
+}
+
+// Begin says that the content is about to be sent. Until it is closed, [Server.IsSending] says so.
+func (c *File) Begin() { c.counted = c.s.downloads.begin(c.info) }
+
+// IsSending reports whether the file that a look has found is being sent. A commit that lets such a file give way keeps
+// its tag, if the content is known to be the same. Otherwise each download would have to read the whole file.
+func (s *Server) IsSending(info fs.Info) bool { return s.downloads.of(info) }

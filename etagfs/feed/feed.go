@@ -1,0 +1,149 @@
+// Package feed tells of the changes of a directory in their order: those of the store as part of its commits, and those
+// of other programs as a watcher and searches find them.
+package feed
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+
+	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/index"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/journal"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/snapshots"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+)
+
+// journalDir is the directory of the journal, in the state directory.
+const journalDir = "journal"
+
+// Options say what a feed tells of. All fields are needed.
+type Options struct {
+	FS     *fs.FS
+	Reader *snapshots.Reader
+	Index  *index.Index
+	Now    func() time.Time
+	Report func(error)
+	// ReportOnce is Report, unless the error of that subject was the same the last time.
+	ReportOnce func(subject string, err error)
+	// Running has the work in the background.
+	Running *sync.WaitGroup
+}
+
+// A Feed is the journal of the changes of a store, and what it needs to tell changes of the store from those of other
+// programs. It implements [tree.Feed]. A nil Feed keeps no changes.
+type Feed struct {
+	fs         *fs.FS
+	reader     *snapshots.Reader
+	index      *index.Index
+	now        func() time.Time
+	report     func(error)
+	reportOnce func(string, error)
+	running    *sync.WaitGroup
+
+	journal *journal.Journal
+	// told are the latest changes, by name, as looks have found them. An event of the watcher for such a look is no
+	// news. If one is dropped, its change may be told twice.
+	told   *toldNames
+	device uint64 // of the root, whose clock the marks of the journal are of
+	hints  *hints
+	// disk says how far the changes of other programs are known.
+	disk  diskState
+	scans *lru.Cache[ScanKey, scan]
+	dir   *fs.StateDir
+	alone sync.Mutex // in place of the lock of the tree, where nothing is written
+	owing struct {
+		mu      sync.Mutex
+		changes []journal.Pending
+	}
+}
+
+// Open opens the journal, which is kept in memory if nothing may be written. If the journal cannot be opened, the next
+// change tries again. The work in the background ends with the context.
+func Open(ctx context.Context, o Options) *Feed {
+	f := &Feed{
+		fs: o.FS, reader: o.Reader, index: o.Index, now: o.Now, report: o.Report, reportOnce: o.ReportOnce,
+		running: o.Running, told: newTold(), hints: newHints(), dir: o.FS.StateDir(journalDir),
+		disk: diskState{search: make(chan struct{}, 1)},
+	}
+	files, turn := journal.InMemory(), journal.Turn(nil)
+	if !f.fs.ReadOnly() && !f.fs.IsInMemory() {
+		files, turn = journalFiles{f.fs, f.dir}, journalTurn{f.fs}
+	}
+	if root, err := f.fs.Lstat(""); err == nil {
+		f.device = root.Device
+	}
+	f.scans, _ = lru.New[ScanKey, scan](maxScans) // it fails only for a size below one
+	f.journal = journal.New(files, journal.Options{Boot: index.BootID(), Now: f.now, Turn: turn})
+	unlock, err := f.lock(ctx)
+	if err == nil {
+		err = f.journal.Load()
+		unlock()
+	}
+	if err != nil {
+		f.report(fmt.Errorf("changes cannot be followed until the next one is kept: %w", err))
+	}
+	f.running.Go(func() { f.followDisk(ctx) })
+	f.running.Go(func() { f.lookForMissed(ctx) })
+	f.running.Go(func() { f.keep(ctx) })
+	return f
+}
+
+// lock takes the lock under which the journal is written.
+func (f *Feed) lock(ctx context.Context) (unlock func(), err error) {
+	if f.fs.ReadOnly() {
+		f.alone.Lock()
+		return f.alone.Unlock, nil
+	}
+	end, err := f.fs.Lock(ctx)
+	err = failure.Lock(err)
+	if err == nil {
+		if err = f.flush(); err != nil {
+			end()
+		}
+	}
+	return func() {
+		f.journal.Rest()
+		end()
+	}, err
+}
+
+// noteEvery is how often it is noted how far changes on the disk are known. After a crash, what has changed since is
+// to be listed again.
+const noteEvery = 15 * time.Second
+
+// keep notes now and then how far changes are known, and forgets old ones.
+func (f *Feed) keep(ctx context.Context) {
+	tick := time.NewTicker(noteEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		f.NoteSeen(ctx)
+		unlock, err := f.lock(ctx)
+		if err != nil {
+			continue
+		}
+		if err := f.journal.Trim(); err != nil {
+			f.reportOnce(trimming, err)
+		}
+		unlock()
+	}
+}
+
+// trimming stands for that as the subject of an error.
+const trimming = "\x00journal"
+
+// Close closes the journal. It is called when nothing is changed any more.
+func (f *Feed) Close() {
+	if f != nil {
+		f.journal.Close()
+		f.dir.Close()
+	}
+}

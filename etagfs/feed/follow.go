@@ -1,0 +1,131 @@
+package feed
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"time"
+
+	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
+	"r-seed-1f3a754f.example/ifmatch/tree"
+)
+
+// ErrNone is the error of a store without a journal.
+var ErrNone = fmt.Errorf("no changes are kept: %w", tree.ErrUnsupported)
+
+// adopt takes in the changes of other processes, if there are any.
+func (f *Feed) adopt(ctx context.Context) error {
+	if !f.journal.Grown() {
+		return nil
+	}
+	unlock, err := f.lock(ctx)
+	if err != nil {
+		return failure.Of(err)
+	}
+	defer unlock()
+	return failure.Of(f.journal.Adopt())
+}
+
+// Now implements [tree.Feed].
+func (f *Feed) Now(ctx context.Context) (tree.Cursor, error) {
+	if f == nil {
+		return "", ErrNone
+	}
+	f.AwaitDisk(ctx)
+	if err := f.adopt(ctx); err != nil {
+		return "", err
+	}
+	return f.journal.Now()
+}
+
+// Latest implements [tree.Feed].
+func (f *Feed) Latest(ctx context.Context, name string) (tree.Change, error) {
+	if f == nil {
+		return tree.Change{}, ErrNone
+	}
+	if err := f.adopt(ctx); err != nil {
+		return tree.Change{}, err
+	}
+	c, err := f.journal.Latest(ctx, name)
+	return c, failure.Of(err)
+}
+
+// adoptEvery is how often a follower looks for changes of other processes.
+const adoptEvery = time.Second
+
+// Changes implements [tree.Feed].
+func (f *Feed) Changes(ctx context.Context, since, until tree.Cursor) iter.Seq2[tree.Change, error] {
+	return func(yield func(tree.Change, error) bool) {
+		if f == nil {
+			yield(tree.Change{}, ErrNone)
+			return
+		}
+		again := time.NewTimer(adoptEvery)
+		defer again.Stop()
+		for looked := false; since == "" || since != until; {
+			more := f.journal.More()
+			changes, err := f.journal.Read(since)
+			if errors.Is(err, tree.ErrNotExist) && !looked {
+				// Another process may have given that cursor to the client.
+				looked = true
+				if err = f.adopt(ctx); err == nil {
+					continue
+				}
+			}
+			if err != nil {
+				yield(tree.Change{}, failure.Of(err))
+				return
+			}
+			for _, c := range changes {
+				if since = c.Cursor; !yield(c, nil) || since == until {
+					return
+				}
+			}
+			if len(changes) > 0 {
+				continue
+			}
+			if until != "" {
+				return // the changes up to there are known
+			}
+			select {
+			case <-ctx.Done():
+				yield(tree.Change{}, ctx.Err())
+				return
+			case <-more:
+			case <-again.C:
+				again.Reset(adoptEvery)
+				if err := f.adopt(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, tree.ErrBusy) {
+					yield(tree.Change{}, err)
+					return
+				}
+			}
+		}
+	}
+}
+
+// Begun returns the time since which all changes are kept, as [journal.Journal.Begun] does.
+func (f *Feed) Begun() (time.Time, error) { return f.journal.Begun() }
+
+// Read returns the next changes after a cursor, or none, as [journal.Journal.Read] does. It does not wait.
+func (f *Feed) Read(since tree.Cursor) ([]tree.Change, error) { return f.journal.Read(since) }
+
+// ChangedSince reports whether a name, or one below it, has changed since a cursor.
+func (f *Feed) ChangedSince(ctx context.Context, name string, since tree.Cursor) (bool, error) {
+	if err := f.adopt(ctx); err != nil {
+		return false, err
+	}
+	for {
+		changes, err := f.journal.Read(since)
+		if errors.Is(err, tree.ErrNotExist) {
+			return true, nil
+		}
+		if err != nil || len(changes) == 0 {
+			return false, failure.Of(err)
+		}
+		if concerns(changes, name, nil) {
+			return true, nil
+		}
+		since = changes[len(changes)-1].Cursor
+	}
+}
