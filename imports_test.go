@@ -59,10 +59,11 @@ var allowedImports = map[string][]string{
 	"shares/layout":        {"tree"},
 	"quota":                {"tree", "admin", "quota/limits"},
 	"quota/limits":         {"tree"},
-	"tree/memtree":         {"tree"}, // for tests
+	"tree/memtree":         {"tree", "spelling"}, // for tests
 	"tree/treetest":        {"tree"},
-	"fs":                   {"fs/vfs", "fs/vfs/aferosystem", "fs/volumes", "fs/posixacl", "fs/sharedsync"},
-	"fs/volumes":           {"fs/vfs", "fs/hold", "fs/posixacl", "mounts"},
+	"spelling":             {},
+	"fs":                   {"fs/vfs", "fs/vfs/aferosystem", "fs/volumes", "fs/posixacl", "fs/sharedsync", "spelling"},
+	"fs/volumes":           {"fs/vfs", "fs/hold", "fs/posixacl", "mounts", "spelling"},
 	"fs/posixacl":          {},
 	"fs/vfs/aferosystem":   {"fs/vfs"},
 	"fs/hold":              {"fs/vfs"},
@@ -72,6 +73,9 @@ var allowedImports = map[string][]string{
 	"fs/folding":           {}, // for tests
 	"watcher":              {"mounts"},
 	"watcher/hints":        {"admin", "watcher"},
+
+	"internal/clustertest":       {"internal/pgtest", "pgstore", "pgstore/blobs", "tree"}, // for tests
+	"internal/clustertest/front": {"internal/clustertest"},                                // for tests
 
 	"etagfs": {"tree", "limit", "fs", "etagfs/content", "etagfs/failure", "etagfs/feed", "etagfs/hashing",
 		"etagfs/index", "etagfs/locktable", "etagfs/snapshots", "etagfs/undo"},
@@ -89,7 +93,7 @@ var allowedImports = map[string][]string{
 	"internal/pgtest":         {}, // for tests
 	"pgstore/blobs":           {},
 	"pgstore/schema":          {},
-	"pgstore":                 {"tree", "pgstore/blobs", "pgstore/notes", "pgstore/schema"},
+	"pgstore":                 {"tree", "pgstore/blobs", "pgstore/notes", "pgstore/schema", "spelling"},
 	"pgstore/notes":           {},
 	"wire":                    {},
 	"uploads":                 {"tree"},
@@ -136,7 +140,7 @@ var allowedImports = map[string][]string{
 
 // testImports lists the packages that tests may import besides: a suite to run, and a real store in place of a fake.
 var testImports = map[string][]string{
-	".":                       {"fs", "etagfs", "internal/pgtest", "internal/servertest", "internal/scripttest", "tree/treetest"},
+	".":                       {"fs", "etagfs", "internal/clustertest", "internal/pgtest", "internal/servertest", "internal/scripttest", "tree/treetest"},
 	"internal/certificate":    {"internal/servertest"},
 	"auth/session/replicated": {"pgstore", "internal/pgtest"},
 	"internal/history":        {"fs", "etagfs"},

@@ -8,13 +8,20 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/urfave/cli/v2"
 
+	"r-seed-1f3a754f.example/ifmatch/internal/clustertest"
 	"r-seed-1f3a754f.example/ifmatch/internal/scripttest"
 )
 
 // TestMain makes the test binary stand in for the program: a script that runs ifmatch runs main in a process of its
 // own, with the race detector if the tests have it.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"ifmatch": main})
+	testscript.Main(m, map[string]func(){"ifmatch": func() {
+		if clustertest.IsFront() {
+			clustertest.Main()
+			return
+		}
+		main()
+	}})
 }
 
 // TestScript runs the conversations in testdata/script. Package scripttest documents their commands.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
+	"r-seed-1f3a754f.example/ifmatch/spelling"
 )
 
 // A Kept is a version in the history: a file, a link, or a collection with all that was in it.
@@ -155,7 +156,7 @@ func (s *FS) Inside(k Kept) ([]Kept, error) {
 	slices.Sort(names)
 	members := make([]Kept, 0, len(names))
 	for _, name := range names {
-		if volumes.IsReserved(name) {
+		if spelling.IsReserved(name) {
 			continue // the collection was a subvolume, with a state directory of its own
 		}
 		if m, ok := s.keptMember(k, name); ok {

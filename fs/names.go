@@ -6,6 +6,7 @@ import (
 
 	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
+	"r-seed-1f3a754f.example/ifmatch/spelling"
 )
 
 // The errors of this package, besides those of io/fs and the operating system.
@@ -72,8 +73,8 @@ const (
 // only the day.
 const Nearly = volumes.Nearly
 
-// Fold returns a form of a segment that all its spellings share, see [volumes.Fold].
-func Fold(segment string) string { return volumes.Fold(segment) }
+// Fold returns a form of a segment that all its spellings share, see [spelling.Fold].
+func Fold(segment string) string { return spelling.Fold(segment) }
 
 // Alike reports whether some file system may take two names for one.
 func Alike(a, b string) bool { return volumes.Alike(a, b) }

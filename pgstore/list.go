@@ -95,6 +95,9 @@ func (s *Store) List(
 
 // begin looks at the first resource and at all below it that are to be of one instant. more says that there are others.
 func (l *listing) begin(ctx context.Context, dir string, cond tree.Condition) (more bool, err error) {
+	if err := checkReserved(dir); err != nil {
+		return false, err
+	}
 	conn, err := l.s.acquire(ctx)
 	if err != nil {
 		return false, err

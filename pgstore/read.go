@@ -10,6 +10,9 @@ import (
 
 // Stat implements [tree.Store].
 func (s *Store) Stat(ctx context.Context, name string, opts tree.ReadOptions) (tree.State, error) {
+	if err := checkReserved(name); err != nil {
+		return tree.State{}, err
+	}
 	sn, err := s.look(ctx, wish{
 		names: []string{name}, locks: opts.Want&tree.WantLocks != 0, props: opts.Want&tree.WantProperties != 0,
 	})
@@ -48,6 +51,9 @@ func (s *Store) describe(n *node, name string, sn *snap, want tree.Want) (state 
 func (s *Store) Open(
 	ctx context.Context, name string, opts tree.ReadOptions, cond tree.Condition,
 ) (tree.Content, tree.State, error) {
+	if err := checkReserved(name); err != nil {
+		return nil, tree.State{}, err
+	}
 	w := wishOf(cond, name)
 	w.locks = w.locks || opts.Want&tree.WantLocks != 0
 	w.props = opts.Want&tree.WantProperties != 0

@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"r-seed-1f3a754f.example/ifmatch/spelling"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
@@ -50,7 +51,7 @@ type transaction struct {
 
 // update runs a write until it has happened, or cannot.
 func (s *Store) update(ctx context.Context, w write) error {
-	if err := checkNames(w.names); err != nil {
+	if err := errors.Join(checkReserved(w.sources...), checkNames(w.names)); err != nil {
 		return err
 	}
 	check := newCursorCheck(s)
@@ -88,7 +89,21 @@ func (s *Store) update(ctx context.Context, w write) error {
 // errRepeat says that a write has not happened, and may be tried again.
 var errRepeat = errors.New("the answer to the commit was lost, and it has not happened")
 
+// checkReserved refuses names that no client may use.
+func checkReserved(names ...string) error {
+	for _, name := range names {
+		if spelling.HasReserved(name) {
+			return about(name, tree.ErrReserved)
+		}
+	}
+	return nil
+}
+
+// checkNames refuses names at which nothing can be made.
 func checkNames(names []string) error {
+	if err := checkReserved(names...); err != nil {
+		return err
+	}
 	for _, name := range names {
 		depth := 0
 		for segment := range strings.SplitSeq(name, "/") {

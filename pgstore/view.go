@@ -37,7 +37,7 @@ func (v *view) State(name string) (tree.State, error) {
 	if n == nil {
 		return tree.State{}, v.unnamed(name)
 	}
-	return n.state(name, v.now), nil
+	return n.state(name, v.now), checkReserved(name)
 }
 
 // Locks implements [tree.View].

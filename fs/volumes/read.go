@@ -5,6 +5,8 @@ import (
 	"io"
 	iofs "io/fs"
 	"path"
+
+	"r-seed-1f3a754f.example/ifmatch/spelling"
 )
 
 // Stat looks at the file or directory that a name stands for. It follows symbolic links that stay inside the tree.
@@ -191,7 +193,7 @@ func (d *Dir) kinds() ([]Member, error) {
 			if m, ok, _ := d.member(info.Name, nil); ok {
 				members = append(members, m)
 			}
-		} else if info.Kind != Special && !IsReserved(info.Name) {
+		} else if info.Kind != Special && !spelling.IsReserved(info.Name) {
 			members = append(members, Member{Info: d.lookedAt(info, info.Name)})
 		}
 	}
@@ -203,7 +205,7 @@ func (d *Dir) Close() error { return d.file.Close() }
 
 // member looks at one name. ok is false if the name is not to be shown, or is gone.
 func (d *Dir) member(base string, n *Snapshot) (m Member, ok, gone bool) {
-	if IsReserved(base) {
+	if spelling.IsReserved(base) {
 		return Member{}, false, false
 	}
 	info, err := d.file.LstatIn(base)

@@ -9,9 +9,9 @@ import (
 	"slices"
 	"sort"
 	"strings"
-	"sync/atomic"
 	"syscall"
-	"unicode/utf8"
+
+	"r-seed-1f3a754f.example/ifmatch/spelling"
 )
 
 // Local returns a name in the form that the system calls of package vfs take.
@@ -20,67 +20,6 @@ func Local(name string) string {
 		return "."
 	}
 	return name
-}
-
-// IsReserved reports whether any file system takes a segment for the name of the state directory, as far as the segment
-// alone tells. The segment may differ in its case, in its end, and in characters that are not seen. See also isShort.
-func IsReserved(segment string) bool {
-	if !beginsWithDot(segment) {
-		return false
-	}
-	file, _, _ := strings.Cut(segment, ":") // the part behind the colon names a stream of the file on NTFS
-	return Fold(file) == OwnDir
-}
-
-// beginsWithDot reports whether a segment begins with a character that Fold makes a dot of. For nearly every name no
-// other check is needed.
-func beginsWithDot(segment string) bool {
-	for _, r := range segment {
-		switch {
-		case r < utf8.RuneSelf:
-			return r == '.'
-		case !firstRunes.is(r, isSkipped):
-			return firstRunes.is(r, isDot)
-		}
-	}
-	return false
-}
-
-// firstRunes remembers the class of each character beyond ASCII at the beginning of a segment. Each look at a name
-// needs the class for each of its segments, and folding takes longer than the look.
-var firstRunes runeClasses
-
-// runeClasses has four bits for each character of the Basic Multilingual Plane. The class of any other character is
-// found anew each time.
-type runeClasses [(1 << 16) / 8]atomic.Uint32
-
-const (
-	isSkipped uint32 = 1 << iota // a file system may ignore it
-	isDot                        // it folds to a string that begins with a dot
-	isAsked
-)
-
-func classOf(r rune) uint32 {
-	switch {
-	case isIgnorable(r):
-		return isSkipped
-	case strings.HasPrefix(foldUnicode(string(r)), "."):
-		return isDot
-	}
-	return 0
-}
-
-func (c *runeClasses) is(r rune, class uint32) bool {
-	if r >= 1<<16 {
-		return classOf(r)&class != 0
-	}
-	word, shift := &c[r/8], 4*(r%8)
-	is := word.Load() >> shift
-	if is&isAsked == 0 {
-		is = classOf(r) | isAsked
-		word.Or(is << shift)
-	}
-	return is&class != 0
 }
 
 // isRespelled reports whether Windows may take a segment for another one. It may take the segment for two segments, for
@@ -98,7 +37,7 @@ func isShort(segment string) bool {
 	if !strings.Contains(segment, "~") {
 		return false
 	}
-	folded := Fold(segment)
+	folded := spelling.Fold(segment)
 	return len(folded) <= len("ifmatc~1") && strings.HasPrefix(folded, "if") && strings.Contains(folded, "~")
 }
 
@@ -111,7 +50,7 @@ const maxShort = 8
 func (s *Tree) CheckReserved(name string) error {
 	at, short := 0, 0
 	for segment := range strings.SplitSeq(name, "/") {
-		if IsReserved(segment) || runtime.GOOS == "windows" && isRespelled(segment) {
+		if spelling.IsReserved(segment) || runtime.GOOS == "windows" && isRespelled(segment) {
 			return reserved(name)
 		}
 		if isShort(segment) {

@@ -6,69 +6,12 @@ import (
 	"path"
 	"slices"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
-	"golang.org/x/text/cases"
 	"golang.org/x/text/unicode/norm"
+
+	"r-seed-1f3a754f.example/ifmatch/spelling"
 )
-
-// Fold returns a form of a segment that all its spellings share, if some file system takes these spellings for one
-// name. Spellings may differ in the case, in the Unicode normal form, in characters that are not seen, in the dots and
-// spaces at the end that FAT drops, and in the name of a stream on NTFS. No single file system takes all of these for
-// one name. So two segments with different forms are two names, except for the short names of FAT. Two segments with
-// the same form may be one name. See [Tree.SameName].
-func Fold(segment string) string {
-	if !isASCII(segment) {
-		segment = foldUnicode(segment)
-	}
-	if i := strings.Index(segment, ":$"); i >= 0 { // file::$DATA, and dir:$I30:$INDEX_ALLOCATION
-		segment = strings.TrimRight(segment[:i], ":")
-	}
-	return strings.ToLower(strings.TrimRight(segment, ". "))
-}
-
-// foldUnicode decomposes characters, including compatibility characters, and drops the case, and characters that are
-// not seen. The decomposition has to be done again after the case is dropped (Unicode §3.13, D145 and D147).
-func foldUnicode(s string) string {
-	s = strings.Map(func(r rune) rune {
-		switch {
-		case isIgnorable(r):
-			return -1
-		case r == 'ı': // some tables of NTFS take it for i, and İ too, whose dot is dropped below
-			return 'i'
-		case r == '\uF028': // SMB writes a space at the end of a name so, and a dot as the next one
-			return ' '
-		case r == '\uF029':
-			return '.'
-		}
-		return r
-	}, s)
-	for range 3 {
-		next := norm.NFKD.String(cases.Fold().String(norm.NFKD.String(s)))
-		if next = strings.ReplaceAll(next, "\u0307", ""); next == s {
-			break
-		}
-		s = next
-	}
-	return s
-}
-
-// isIgnorable reports whether a file system may ignore a character. These are the characters with the property
-// Default_Ignorable_Code_Point (Unicode §5.21), and some more.
-func isIgnorable(r rune) bool {
-	return r >= utf8.RuneSelf &&
-		unicode.In(r, unicode.Cf, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
-}
-
-func isASCII(s string) bool {
-	for i := range len(s) {
-		if s[i] >= utf8.RuneSelf {
-			return false
-		}
-	}
-	return true
-}
 
 // Alike reports whether some file system may take two names for one.
 func Alike(a, b string) bool {
@@ -84,7 +27,7 @@ func Alike(a, b string) bool {
 }
 
 func alikeSegments(a, b string) bool {
-	return IsShortened(a) || IsShortened(b) || mayFoldAlike(a, b) && Fold(a) == Fold(b)
+	return IsShortened(a) || IsShortened(b) || mayFoldAlike(a, b) && spelling.Fold(a) == spelling.Fold(b)
 }
 
 // mayFoldAlike reports whether Fold may return the same for two segments. It tells most segments apart by their first
@@ -157,7 +100,7 @@ func (s *Tree) SameName(a string, seenA Info, b string, seenB Info) bool {
 	if a == b {
 		return true
 	}
-	if !same && Fold(a) != Fold(b) {
+	if !same && spelling.Fold(a) != spelling.Fold(b) {
 		return false // one of them is a short name, and not of the other one
 	}
 	f, err := s.calls.Open(dir)
@@ -168,7 +111,7 @@ func (s *Tree) SameName(a string, seenA Info, b string, seenB Info) bool {
 	if !same && seenA.Inode != 0 && f.Volume().Numbered {
 		return false
 	}
-	members, all := s.namesIn(f, func(name string) bool { return name == a || name == b || Fold(name) == Fold(a) })
+	members, all := s.namesIn(f, func(name string) bool { return name == a || name == b || spelling.Fold(name) == spelling.Fold(a) })
 	if slices.Contains(members, a) && slices.Contains(members, b) {
 		return false
 	}
@@ -231,7 +174,7 @@ func SpelledLike(name, path string) string {
 	ours, theirs := strings.Split(name, "/"), strings.Split(path, "/")
 	n := min(len(ours), len(theirs))
 	for i := range n {
-		if Fold(ours[i]) != Fold(theirs[i]) {
+		if spelling.Fold(ours[i]) != spelling.Fold(theirs[i]) {
 			return path
 		}
 	}
@@ -256,7 +199,7 @@ func (s *Tree) Composed(dir, base string) (member string, err error) {
 	defer f.Close()
 	base = norm.NFC.String(base)
 	found, all := s.namesIn(f, func(name string) bool {
-		return !isASCII(name) && norm.NFC.String(name) == base && !IsReserved(name)
+		return !spelling.IsASCII(name) && norm.NFC.String(name) == base && !spelling.IsReserved(name)
 	})
 	if !all || len(found) != 1 {
 		return "", nil

@@ -19,6 +19,7 @@ import (
 
 	"golang.org/x/net/webdav"
 
+	"r-seed-1f3a754f.example/ifmatch/spelling"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
@@ -164,6 +165,9 @@ func (v view) State(name string) (tree.State, error) {
 	if err := v.may(name); err != nil {
 		return tree.State{}, err
 	}
+	if spelling.HasReserved(name) {
+		return tree.State{}, reserved(name)
+	}
 	state := v.s.state(name, 0)
 	v.s.show(state, state.LastModified)
 	return state, nil
@@ -178,6 +182,9 @@ func (v view) Locks(name string) ([]tree.Lock, error) {
 // do runs an operation on some names under the mutex. shape says whether it makes sense, cond whether it may happen, and
 // change makes it happen.
 func (s *Store) do(cond tree.Condition, shape func() error, change func(), names ...string) error {
+	if i := slices.IndexFunc(names, spelling.HasReserved); i >= 0 {
+		return reserved(names[i])
+	}
 	allowed := map[string]bool{"": true}
 	for _, name := range slices.Concat(names, cond.Names) {
 		for ; !allowed[name]; name, _ = tree.Split(name) {
@@ -204,6 +211,8 @@ func (s *Store) do(cond tree.Condition, shape func() error, change func(), names
 	}
 	return err
 }
+
+func reserved(name string) error { return fmt.Errorf("%q: %w", name, tree.ErrReserved) }
 
 // reading returns the condition of a method that changes nothing.
 func reading(cond tree.Condition) tree.Condition {

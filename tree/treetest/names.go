@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/net/webdav"
+
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
@@ -78,6 +80,7 @@ func testNames(t *testing.T, b Backend) {
 		f.wantErr("Copy", copied, want)
 		f.wantErr("Move", move, want)
 	})
+	t.Run("reserved", func(t *testing.T) { testReserved(t, b) })
 	t.Run("deep", func(t *testing.T) {
 		f := open(t, b)
 		name := "d"
@@ -91,6 +94,43 @@ func testNames(t *testing.T, b Backend) {
 		f.put(name+"/f", "deep")
 		f.wantTree(append(want, name+"/f=deep")...)
 	})
+}
+
+// testReserved: the name of the server's own state, in any spelling and at any depth, is missing for readers, and no writer
+// makes or changes anything there.
+func testReserved(t *testing.T, b Backend) {
+	for _, name := range []string{".ifmatch", "d/.IFMATCH", ".ifmatch/x", "d/.ifmatch. /x", ".if\u00admatch"} {
+		f := open(t, b, "f=1", "d/")
+		never, patch := tree.Condition{}, tree.Patch{Properties: []webdav.Proppatch{set("a", "1")}}
+		var errs map[string]error
+		f.unchanged("a reserved name", func() {
+			_, stat := f.Stat(f.ctx, name, tree.ReadOptions{})
+			_, _, opened := f.Open(f.ctx, name, tree.ReadOptions{}, never)
+			_, _, put := f.tryPut(name, "2", never)
+			_, mkdir := f.Mkdir(f.ctx, name, tree.MkdirOptions{}, never)
+			_, _, copied := f.Copy(f.ctx, "f", name, tree.CopyOptions{}, never)
+			_, _, copiedFrom := f.Copy(f.ctx, name, "new", tree.CopyOptions{}, never)
+			_, _, moved := f.Move(f.ctx, "f", name, tree.CopyOptions{}, never)
+			_, _, movedFrom := f.Move(f.ctx, name, "new", tree.CopyOptions{}, never)
+			_, _, locked := f.Lock(f.ctx, tree.LockRequest{Root: name, Timeout: time.Minute}, never)
+			errs = map[string]error{
+				"Stat": stat, "Open": opened, "Put": put, "Mkdir": mkdir, "Copy to it": copied, "Copy": copiedFrom, "Move to it": moved,
+				"Move": movedFrom, "Remove": f.Remove(f.ctx, name, never), "Lock": locked,
+				"PatchProperties": f.PatchProperties(f.ctx, name, patch, never),
+			}
+			for _, err := range f.List(f.ctx, name, tree.ListOptions{Depth: 1}, never) {
+				errs["List"] = err
+			}
+			_ = f.Try(f.ctx, tree.Condition{Names: []string{name}, Check: func(v tree.View) error {
+				_, errs["State of a View"] = v.State(name)
+				return nil
+			}})
+		})
+		for what, err := range errs {
+			f.wantErr(fmt.Sprintf("%s %q", what, name), err, tree.ErrReserved)
+		}
+		f.wantTree("f=1", "d/")
+	}
 }
 
 func testReopen(t *testing.T, b Backend) {
