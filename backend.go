@@ -17,6 +17,7 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/etagfs"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/reopening"
 	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/internal/cluster"
 	"r-seed-1f3a754f.example/ifmatch/internal/history"
 	"r-seed-1f3a754f.example/ifmatch/internal/locks"
 	"r-seed-1f3a754f.example/ifmatch/internal/runas"
@@ -207,6 +208,9 @@ func openServed(dir string, readOnly bool) (*backend, error) {
 
 // openLocks opens a directory to look at its locks, or to end them.
 func openLocks(dir string, readOnly bool) (locks.Store, error) { return openServed(dir, readOnly) }
+
+// openSource opens a directory to copy what is in it, and changes nothing in it.
+func openSource(dir string) (cluster.Source, error) { return openHistory(dir) }
 
 // openHistory opens a directory to read its history, and changes nothing in it.
 func openHistory(dir string) (history.Store, error) {

@@ -2,14 +2,12 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
-	"net/url"
 
 	"r-seed-1f3a754f.example/ifmatch/auth/session"
 	"r-seed-1f3a754f.example/ifmatch/auth/session/replicated"
+	"r-seed-1f3a754f.example/ifmatch/internal/database"
 	"r-seed-1f3a754f.example/ifmatch/pgstore"
-	"r-seed-1f3a754f.example/ifmatch/pgstore/blobs"
 	"r-seed-1f3a754f.example/ifmatch/settings"
 )
 
@@ -21,12 +19,10 @@ func (cfg Config) checkDatabase(file *settings.File) error {
 	if cfg.Database == "" {
 		return nil
 	}
-	switch at, err := url.Parse(cfg.Database); {
-	case err != nil || at.Scheme != "postgres" && at.Scheme != "postgresql":
-		return usagef("--store is no address of a database: give one such as postgres://user@host/database")
-	case hasPassword(at):
-		return usagef("--store has a password, which each user of this machine can read: put it into a file, and its name " +
-			"into PGPASSFILE")
+	if err := (database.Place{Store: cfg.Database}).Check(); err != nil {
+		return err
+	}
+	switch {
 	case len(file.Quotas) > 0:
 		return usagef("%s has quotas, and --store cannot keep these yet: leave them out", file.Name)
 	case len(file.Shares) > 0:
@@ -35,19 +31,9 @@ func (cfg Config) checkDatabase(file *settings.File) error {
 	return nil
 }
 
-func hasPassword(at *url.URL) bool {
-	_, has := at.User.Password()
-	return has || at.Query().Has("password")
-}
-
 // openDatabase opens the store of one of several servers.
 func openDatabase(cfg Config, log *slog.Logger) (served, error) {
-	objects, err := blobs.Open(cfg.Blobs)
-	if err != nil {
-		return nil, fmt.Errorf("--blobs: %w", err)
-	}
-	store, err := pgstore.Open(context.Background(), cfg.Database, pgstore.Options{
-		Blobs:     objects,
+	store, err := database.Place{Store: cfg.Database, Blobs: cfg.Blobs}.Open(context.Background(), pgstore.Options{
 		History:   cfg.History.Keep,
 		NoHistory: cfg.History.Keep <= 0,
 		Report: func(err error) {
@@ -57,7 +43,7 @@ func openDatabase(cfg Config, log *slog.Logger) (served, error) {
 		},
 	})
 	if err != nil {
-		return nil, fmt.Errorf("--store: %w", err)
+		return nil, err
 	}
 	return store, nil
 }

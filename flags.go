@@ -175,7 +175,7 @@ func flagsFirst(args []string) []string {
 		}
 	case wordsOf(args) > 0:
 		command = wordsOf(args)
-		for _, flag := range []string{"no-password", "create", "all", "password"} {
+		for _, flag := range []string{"no-password", "create", "all", "password", "dry-run", "into", "replace", "follow", "verify", "fix"} {
 			alone[flag] = true
 		}
 	default:
@@ -353,11 +353,11 @@ func usersFlag() cli.Flag {
 // of others.
 func wordsOf(args []string) int {
 	switch {
-	case len(args) >= 2 && (args[1] == "explain" || args[1] == "put"):
+	case len(args) >= 2 && slices.Contains([]string{"explain", "put", "import", "export", "doctor", "etag"}, args[1]):
 		return 2
 	case len(args) >= 4 && args[1] == "user" && args[2] == "token":
 		return 4
-	case len(args) >= 3 && slices.Contains([]string{"user", "history", "sessions", "link"}, args[1]):
+	case len(args) >= 3 && slices.Contains([]string{"user", "history", "sessions", "link", "locks", "cluster"}, args[1]):
 		return 3
 	}
 	return 0

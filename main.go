@@ -19,6 +19,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"r-seed-1f3a754f.example/ifmatch/auth/command"
+	"r-seed-1f3a754f.example/ifmatch/internal/cluster"
 	"r-seed-1f3a754f.example/ifmatch/internal/etags"
 	"r-seed-1f3a754f.example/ifmatch/internal/helptext"
 	"r-seed-1f3a754f.example/ifmatch/internal/history"
@@ -71,6 +72,9 @@ const (
 	statusInterrupted = 130 // as shells report SIGINT
 )
 
+// differs ends the program with the status of a command that compares and has found differences.
+func differs(err error) error { return &statusError{err, statusChanged} }
+
 func exitCode(err error) int {
 	usage, other, refused := new(usageError), new(statusError), new(put.Refused)
 	switch {
@@ -120,6 +124,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			linkcommand.New(linkcommand.Needs{
 				Misused: misused, Users: usersFlag(), Days: withDays, Ask: command.ReadPassword,
 			}),
+			cluster.Import(cluster.Needs{Misused: misused, State: stateName, Open: openSource, Differs: differs}),
 			command.Explain(access), configCommand(misused), doctorCommand(misused),
 			{
 				Name:         "version",
