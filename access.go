@@ -103,8 +103,8 @@ func openAuth(cfg Config) (*auth.Authority, error) {
 // sessions returns those of the users who have logged in at the page: on the disk that is served, of the first share where
 // there are several, or in --state-dir. They end with the process where neither can be written.
 func (cfg Config) sessions(log *slog.Logger) *session.Table {
-	if cfg.sharedSessions != nil {
-		return session.New(cfg.sharedSessions, nil)
+	if cfg.shared.sessions != nil {
+		return session.New(cfg.shared.sessions, nil)
 	}
 	if cfg.Memory || cfg.ReadOnly && cfg.StateDir == "" {
 		return session.New(session.Memory(), nil)

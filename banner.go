@@ -170,7 +170,7 @@ func guarantees(cfg Config, able capabilities) (disk, writes string) {
 // linksNotKept tells why users can make no share links.
 func linksNotKept(cfg Config) []string {
 	users := cfg.Authority.Now().UsersFile()
-	if users == "" || cfg.NoLinks {
+	if users == "" || cfg.NoLinks || cfg.shared.links != nil {
 		return nil
 	}
 	err := links.CheckKept(users)

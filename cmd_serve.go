@@ -143,7 +143,7 @@ func serveDir(
 	if all, ok := store.(figured); ok {
 		figures(cfg.Monitor, all)
 	}
-	cfg.sharedSessions = sessionsOf(store)
+	cfg.share(store)
 	measured := cfg.Monitor.Measure(store)
 	bounded := cfg.limited(measured, log)
 	cfg.Ending = ctx.Done()
@@ -249,6 +249,7 @@ func newHandler(cfg Config, store tree.Store, log *slog.Logger) (http.Handler, e
 		RequireConditions: cfg.RequireConditions,
 		CORSOrigins:       cfg.CORSOrigins,
 		DeleteGuard:       cfg.DeleteGuard,
+		Guarded:           cfg.shared.guard,
 		DrainBytes:        cfg.DrainBytes,
 		DrainTime:         cfg.DrainTime,
 		Pace:              cfg.Limits.Pace,
@@ -262,6 +263,7 @@ func newHandler(cfg Config, store tree.Store, log *slog.Logger) (http.Handler, e
 		Sites:             sites,
 		Auth:              cfg.Authority,
 		Sessions:          cfg.sessions(log),
+		Links:             cfg.shared.links,
 		NoLinks:           cfg.NoLinks,
 		Audit:             cfg.Audit,
 		Observe:           cfg.Monitor.Observe(),

@@ -14,7 +14,6 @@ import (
 	"github.com/dustin/go-humanize"
 
 	"r-seed-1f3a754f.example/ifmatch/auth"
-	"r-seed-1f3a754f.example/ifmatch/auth/session"
 	"r-seed-1f3a754f.example/ifmatch/internal/certificate"
 	"r-seed-1f3a754f.example/ifmatch/limit"
 	"r-seed-1f3a754f.example/ifmatch/listen"
@@ -36,17 +35,17 @@ type Config struct {
 	Database string         // the address of the database with the tree, in place of Dir
 	Blobs    string         // the address of its large contents
 
-	sharedSessions session.Store // of all replicas with Database
-	WholeSystem    bool          // Dir may be the root of the file system
-	ExpectState    bool          // Dir was served before: see checkExpected
-	ReadOnly       bool
-	Page           web.Mode
-	NoLocks        bool   // refuse LOCK
-	NoLinks        bool   // answer no share links
-	RefuseJunk     bool   // see handler.Config
-	StateDir       string // the directory of the index ("": in Dir)
-	Durability     durability
-	History        retention // of replaced and removed versions
+	shared      sharedState // by all replicas with Database
+	WholeSystem bool        // Dir may be the root of the file system
+	ExpectState bool        // Dir was served before: see checkExpected
+	ReadOnly    bool
+	Page        web.Mode
+	NoLocks     bool   // refuse LOCK
+	NoLinks     bool   // answer no share links
+	RefuseJunk  bool   // see handler.Config
+	StateDir    string // the directory of the index ("": in Dir)
+	Durability  durability
+	History     retention // of replaced and removed versions
 	// PublishGrace is how long what a publication has displaced is answered, on sites that do not say.
 	PublishGrace time.Duration
 	// Modes of new files and collections (0: by the umask).

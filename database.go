@@ -6,7 +6,9 @@ import (
 
 	"r-seed-1f3a754f.example/ifmatch/auth/session"
 	"r-seed-1f3a754f.example/ifmatch/auth/session/replicated"
+	"r-seed-1f3a754f.example/ifmatch/handler/deleteguard"
 	"r-seed-1f3a754f.example/ifmatch/internal/database"
+	"r-seed-1f3a754f.example/ifmatch/links"
 	"r-seed-1f3a754f.example/ifmatch/pgstore"
 	"r-seed-1f3a754f.example/ifmatch/settings"
 )
@@ -48,10 +50,38 @@ func openDatabase(cfg Config, log *slog.Logger) (served, error) {
 	return store, nil
 }
 
-// sessionsOf returns the sessions of a store that keeps them for all replicas, or nil.
-func sessionsOf(store served) session.Store {
-	if shared, ok := store.(*pgstore.Store); ok {
-		return replicated.New(shared.Notes("session"))
+// openShelf opens the share links of the replicas.
+func openShelf(ctx context.Context, address string) (links.Shelf, func() error, error) {
+	place := database.Place{Store: address}
+	if err := place.Check(); err != nil {
+		return nil, nil, err
 	}
-	return nil
+	store, err := place.Open(ctx, pgstore.Options{NoMigrate: true, MaxConns: 1})
+	if err != nil {
+		return nil, nil, err
+	}
+	return sharedLinks(store), store.Close, nil
+}
+
+func sharedLinks(store *pgstore.Store) links.Shelf { return store.Notes("links").Text("") }
+
+// A sharedState is the state that the replicas of a store share. Without such a store it is nil.
+type sharedState struct {
+	sessions session.Store
+	guard    deleteguard.Store // of DELETE
+	links    links.Shelf
+}
+
+// share has the replicas of a store share their state, if it is such a store.
+func (cfg *Config) share(store served) {
+	shared, ok := store.(*pgstore.Store)
+	if !ok {
+		return
+	}
+	cfg.shared = sharedState{
+		sessions: replicated.New(shared.Notes("session")),
+		guard:    shared.Notes("failed-put"),
+		links:    sharedLinks(shared),
+	}
+	cfg.Authority.CountWith(shared.Notes("wrong-password"))
 }

@@ -123,6 +123,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			command.User(access), sessions.Command(misused),
 			linkcommand.New(linkcommand.Needs{
 				Misused: misused, Users: usersFlag(), Days: withDays, Ask: command.ReadPassword,
+				Shelf: openShelf,
 			}),
 			cluster.Import(cluster.Needs{Misused: misused, State: stateName, Open: openSource, Differs: differs}),
 			command.Explain(access), configCommand(misused), doctorCommand(misused),

@@ -13,7 +13,7 @@
 //	switch {
 //	case errors.As(err, &refused):	// *RequestError: refused.Status (400 or 403), refused.Detail
 //	case errors.As(err, &login):	// *LoginError: login.LogTo(ctx, log), then by login.Reason
-//					// WrongPassword: 401, TooMany: 429, Busy: 503; both with Retry-After: login.RetryAfter
+//					// WrongPassword: 401, TooMany: 429, Busy and Uncounted: 503; with Retry-After: login.RetryAfter
 //	}
 //	access := s.Access(who)
 //
@@ -58,6 +58,9 @@
 // # Limits
 //
 // Rules are about names, compared byte by byte in NFC. Hard links and bind mounts give one file several names, which
-// cannot be told apart. On a disk that folds case a rule is about the spelling that the disk has. How many wrong
-// passwords there were is known to this process alone.
+// cannot be told apart. On a disk that folds case a rule is about the spelling that the disk has.
+//
+// How many wrong passwords there were is known to this process, or to all servers that count together
+// ([Authority.CountWith]). One of these learns at the next wrong password from a network that the others refuse it. Until
+// then it takes a right one that it has proved before.
 package auth

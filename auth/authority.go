@@ -56,6 +56,10 @@ func Open(opts Options) (*Authority, error) {
 	return a, a.Reload()
 }
 
+// CountWith has several servers count wrong passwords together, instead of each by itself. It must be called before the
+// first password is checked.
+func (a *Authority) CountWith(shared Counts) { a.guard.throttle.shared = shared }
+
 // Reload reads all files and takes them over. If one of them cannot be used, nothing is taken over.
 func (a *Authority) Reload() error {
 	change, err := a.Look(true)

@@ -8,7 +8,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	stdhash "hash"
-	"hash/maphash"
 	"log/slog"
 	"net/netip"
 	"runtime"
@@ -26,7 +25,7 @@ type LoginError struct {
 	Reason Reason
 	From   netip.Addr // the client
 	Name   string     // as it was sent
-	// RetryAfter is when to try again, for TooMany and Busy.
+	// RetryAfter is when to try again, for all reasons but WrongPassword.
 	RetryAfter time.Duration
 	// Last: it is WrongPassword, and the next ones are TooMany for a while.
 	Last bool
@@ -40,6 +39,7 @@ const (
 	WrongPassword Reason = iota // 401, for an unknown user too
 	TooMany                     // 429: there were too many wrong ones
 	Busy                        // 503: too many are being checked
+	Uncounted                   // 503: a wrong one could not be counted now, so that none is checked
 )
 
 // Error implements error. It does not tell whether there is such a user.
@@ -49,13 +49,15 @@ func (e *LoginError) Error() string {
 		return fmt.Sprintf("there were too many wrong passwords; try again in %v", e.RetryAfter.Round(time.Second))
 	case Busy:
 		return "too many passwords are being checked; try again"
+	case Uncounted:
+		return "wrong passwords cannot be counted now, because the database does not answer; try again"
 	}
 	return "the name or the password is wrong"
 }
 
 // LogTo writes the one line that programs such as fail2ban read: the address comes first, and the name is last and
-// quoted in ASCII, so that no name can look like another address. TooMany and Busy are no guesses that were tried,
-// and have no line.
+// quoted in ASCII, so that no name can look like another address. With the other reasons no password was tried, and there
+// is no line.
 func (e *LoginError) LogTo(ctx context.Context, log *slog.Logger) {
 	if e.Reason != WrongPassword {
 		return
@@ -82,6 +84,8 @@ const (
 	cacheSize    = 4096
 	hashPatience = 5 * time.Second // how long a check waits for its turn
 	maxSlowed    = 128             // answers that are kept back at once
+
+	uncountedWait = 2 * time.Second // where wrong passwords cannot be counted, until a client may try again
 )
 
 // A guard is the state that stays when files are read anew: the sources of wrong passwords, and the number of
@@ -89,7 +93,6 @@ const (
 type guard struct {
 	now      func() time.Time
 	macs     sync.Pool // of *mac, with the key of this process
-	seed     maphash.Seed
 	throttle *throttle
 	hashing  *semaphore.Weighted
 	slowed   *semaphore.Weighted
@@ -98,7 +101,7 @@ type guard struct {
 
 func newGuard(now func() time.Time) (*guard, error) {
 	g := &guard{
-		now: now, seed: maphash.MakeSeed(), throttle: newThrottle(now),
+		now: now, throttle: newThrottle(now),
 		hashing: semaphore.NewWeighted(int64(max(1, runtime.GOMAXPROCS(0)/2))), // the other half serves
 		slowed:  semaphore.NewWeighted(maxSlowed),
 		sleep:   sleep,
@@ -164,7 +167,7 @@ func (l *logins) check(ctx context.Context, from netip.Addr, name, password stri
 // checkHash compares a password with the hash of the name that it is counted for, as check does.
 func (l *logins) checkHash(ctx context.Context, from netip.Addr, name, password string, stored hash, known bool) error {
 	g := l.guard
-	src := source{networkOf(from), maphash.String(g.seed, name) | 1}
+	src := sourceOf(from, name)
 	if wait := g.throttle.refused(src); wait > 0 {
 		return &LoginError{Reason: TooMany, From: from, Name: name, RetryAfter: wait}
 	}
@@ -205,20 +208,24 @@ func (l *logins) prove(name, password string) (p proof) {
 // ask checks a password, for all who have sent it from one network at once.
 func (l *logins) ask(src source, from netip.Addr, name, password string, stored hash, known bool, p proof) error {
 	g := l.guard
-	if wait := g.throttle.begin(src); wait > 0 {
+	ctx := context.Background() // it is asked for several, and Counts bound their waits
+	switch wait, err := g.throttle.begin(ctx, src); {
+	case err != nil:
+		return &LoginError{Reason: Uncounted, From: from, Name: name, RetryAfter: uncountedWait}
+	case wait > 0:
 		return &LoginError{Reason: TooMany, From: from, Name: name, RetryAfter: wait}
 	}
 	right, err, _ := l.hashing.Do(string(p[:]), func() (any, error) { return l.matches(stored, password) })
 	switch {
 	case err != nil:
-		g.throttle.right(src) // it was not tried
+		g.throttle.right(ctx, src) // it was not tried
 		return &LoginError{Reason: Busy, From: from, Name: name, RetryAfter: time.Second}
 	case right.(bool) && known:
-		g.throttle.right(src)
+		g.throttle.right(ctx, src)
 		l.proved.Add(p, g.now().Add(cacheFor))
 		return nil
 	}
-	slow, last := g.throttle.wrong(src)
+	slow, last := g.throttle.wrong(ctx, src)
 	return &wrongPassword{LoginError{Reason: WrongPassword, From: from, Name: name, Last: last}, slow}
 }
 

@@ -50,7 +50,7 @@ func reasonOf(err error) string {
 	case err == nil:
 		return "right"
 	case errors.As(err, &login):
-		return [...]string{"wrong", "too many", "busy"}[login.Reason]
+		return [...]string{"wrong", "too many", "busy", "uncounted"}[login.Reason]
 	}
 	return err.Error()
 }
@@ -260,7 +260,7 @@ func TestAtOnceNoMoreAreTriedThanMayBeWrong(t *testing.T) {
 func TestSourcesAreBounded(t *testing.T) {
 	th := newThrottle(time.Now)
 	for i := range maxSources + 1000 {
-		th.begin(source{netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), 32), 1})
+		th.begin(t.Context(), source{netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), 32), [16]byte{1}})
 	}
 	if th.counts.Len() != maxSources {
 		t.Error(th.counts.Len())

@@ -113,7 +113,7 @@ func (s *server) linksAddress(w http.ResponseWriter, r *request, id string) erro
 		if !slices.ContainsFunc(list, func(l links.Link) bool { return l.ID == id }) {
 			return tree.ErrNotExist
 		}
-		gone, err := links.Revoke(s.links.Users(), maker.Name, id, s.Now())
+		gone, err := s.links.Revoke(r.Context(), maker.Name, id)
 		if err == nil && len(gone) == 0 {
 			err = tree.ErrNotExist
 		}
@@ -167,7 +167,7 @@ func (s *server) makeLink(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return &statusError{status: http.StatusBadRequest, detail: err.Error()}
 	}
-	if err := links.Add(s.links.Users(), link, s.Now()); errors.Is(err, links.ErrTooMany) {
+	if err := s.links.Add(r.Context(), link); errors.Is(err, links.ErrTooMany) {
 		return &statusError{status: http.StatusForbidden, detail: err.Error()}
 	} else if err != nil {
 		return err

@@ -96,6 +96,8 @@ type Config struct {
 	// DeleteGuard are patterns of User-Agents. Their unconditional DELETE is refused after their PUT of the same name
 	// has failed. "*" stands for any text.
 	DeleteGuard []string
+	// Guarded remembers these PUTs for all servers of a tree (nil: this handler does).
+	Guarded deleteguard.Store
 
 	// Sites are the parts of the tree that are shown as web sites (nil: none). See [site.Set.Check].
 	Sites *site.Set
@@ -104,6 +106,8 @@ type Config struct {
 	Auth *auth.Authority
 	// Sessions are those of the users who have logged in at the page (nil: they end with this handler).
 	Sessions *session.Table
+	// Links keeps the share links of several servers (nil: they are in a file beside the users file).
+	Links links.Shelf
 	// NoLinks answers no share links, and lets no user make any.
 	NoLinks bool
 
@@ -187,8 +191,8 @@ func newServer(config Config) (*server, error) {
 	if s.Sessions == nil {
 		s.Sessions = session.New(session.Memory(), s.Now)
 	}
-	s.links = links.NewBook(s.usersWithLinks, s.Now)
-	if s.deleteGuard, err = deleteguard.New(s.DeleteGuard, s.Now); err != nil {
+	s.links = links.NewBook(s.usersWithLinks, s.Links, s.Now)
+	if s.deleteGuard, err = deleteguard.New(s.DeleteGuard, s.Guarded, s.Now); err != nil {
 		return nil, fmt.Errorf("a pattern of the delete guard: %w", err)
 	}
 	if feed, ok := s.Store.(tree.Feed); ok {

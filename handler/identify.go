@@ -232,7 +232,7 @@ func (s *server) noteRefused(w http.ResponseWriter, r *request, e *auth.LoginErr
 	switch e.Reason {
 	case auth.TooMany:
 		status = http.StatusTooManyRequests
-	case auth.Busy:
+	case auth.Busy, auth.Uncounted:
 		status = http.StatusServiceUnavailable
 	}
 	if status != http.StatusUnauthorized {

@@ -251,6 +251,8 @@ func reasonOf(e *auth.LoginError) string {
 		return "too_many"
 	case auth.Busy:
 		return "busy"
+	case auth.Uncounted:
+		return "uncounted"
 	}
 	return "wrong_password"
 }

@@ -1,7 +1,9 @@
 package links
 
 import (
+	"context"
 	"crypto/sha256"
+	"fmt"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -10,11 +12,12 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/auth"
 )
 
-// A Book knows the links as the file has them now. Each look-up looks at the file, and reads it anew if it has changed,
-// so that a link that another process revokes has ended with the next request. It may be used by several goroutines at
-// once.
+// A Book knows the links as the file, or the shelf of several servers, has them now. Each look-up looks there, and reads it
+// anew if it has changed, so that a link that another process revokes has ended with the next request. It may be used by
+// several goroutines at once.
 type Book struct {
 	users func() string // the users file, "" if there is none
+	shelf Shelf         // nil: the links are in a file beside the users file
 	now   func() time.Time
 	last  atomic.Pointer[reading]
 	mu    sync.Mutex // one reads the file
@@ -22,15 +25,26 @@ type Book struct {
 
 // A reading is what the file was at one moment.
 type reading struct {
-	name string
+	name string      // of the file, or the version on the shelf
 	info os.FileInfo // nil: there was none
 	at   time.Time
 	sum  [sha256.Size]byte // of the text
 	list *List
 }
 
-// NewBook returns the links beside the users file that users returns. now is the clock.
-func NewBook(users func() string, now func() time.Time) *Book { return &Book{users: users, now: now} }
+// A Shelf keeps the text of the links for several servers, as [Parse] reads it. Its methods wait for seconds at the most.
+type Shelf interface {
+	// Read returns the text and its version, "" if there is none yet. Where the version is the known one, there is no text.
+	Read(ctx context.Context, known string) (text, version string, err error)
+	// Edit changes the text in one step for all servers. It returns the error of change, after which nothing has happened.
+	Edit(ctx context.Context, change func(text string) (string, error)) error
+}
+
+// NewBook returns the links beside the users file that users returns, or those on a shelf, unless that is nil. now is the
+// clock. Without users there are no links in either place.
+func NewBook(users func() string, shelf Shelf, now func() time.Time) *Book {
+	return &Book{users: users, shelf: shelf, now: now}
+}
 
 // Users returns the users file, or "" if there is none, and so no links.
 func (b *Book) Users() string { return b.users() }
@@ -59,6 +73,9 @@ func (b *Book) List() (*List, error) {
 	if users == "" {
 		return &List{}, nil
 	}
+	if b.shelf != nil {
+		return b.shelved(context.Background())
+	}
 	name := File(users)
 	info, err := os.Stat(name)
 	if err != nil {
@@ -85,6 +102,47 @@ func (b *Book) List() (*List, error) {
 	next.info, next.at = info, at
 	b.last.Store(next)
 	return next.list, nil
+}
+
+// shelved returns the links on the shelf. One goroutine reads them, where they have changed.
+func (b *Book) shelved(ctx context.Context) (*List, error) {
+	known := func() (*List, string) {
+		if r := b.last.Load(); r != nil {
+			return r.list, r.name
+		}
+		return &List{}, ""
+	}
+	list, version := known()
+	if text, now, err := b.shelf.Read(ctx, version); err != nil || now == version && text == "" {
+		return list, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	list, version = known()
+	text, now, err := b.shelf.Read(ctx, version)
+	if err != nil || now == version && text == "" {
+		return list, err
+	}
+	if list, err = Parse(text); err != nil {
+		return nil, fmt.Errorf("the share links in the database cannot be read: %w", err)
+	}
+	b.last.Store(&reading{name: now, list: list})
+	return list, nil
+}
+
+// Add adds a link. It is kept for good when Add returns.
+func (b *Book) Add(ctx context.Context, link Link) error { return add(b.editor(ctx), link, b.now()) }
+
+// Revoke removes the link of a maker that has an id, and returns it, if it was there.
+func (b *Book) Revoke(ctx context.Context, maker, id string) (gone []Link, err error) {
+	return revoke(b.editor(ctx), maker, id, b.now())
+}
+
+func (b *Book) editor(ctx context.Context) editor {
+	if b.shelf == nil {
+		return fileEditor(b.users())
+	}
+	return func(change func(text string) (string, error)) error { return b.shelf.Edit(ctx, change) }
 }
 
 // read reads the file of some users. What was read before, which may be nil, is kept if the text is the same.

@@ -105,12 +105,31 @@ func (l *List) find(token string, now time.Time) *Link {
 // ErrTooMany says that there are as many links as there may be.
 var ErrTooMany = errors.New("there are as many links as there may be: revoke one first")
 
-// change edits the list of the file of some users. Expired links are dropped with each change.
-func change(users string, now time.Time, fn func(*List) error) error {
-	return inWords(auth.EditFile(users, File(users), func(text string) (string, error) {
+// An editor changes the text of the links in one step.
+type editor func(change func(text string) (string, error)) error
+
+// fileEditor changes the file of some users.
+func fileEditor(users string) editor {
+	return func(change func(text string) (string, error)) error {
+		return auth.EditFile(users, File(users), func(text string) (string, error) {
+			text, err := change(text)
+			if broken := new(brokenError); errors.As(err, &broken) {
+				err = fmt.Errorf("%s cannot be read: %w", File(users), broken.error)
+			}
+			return text, err
+		})
+	}
+}
+
+// A brokenError says that a text is no list of links.
+type brokenError struct{ error }
+
+// change edits the list. Expired links are dropped with each change.
+func change(edit editor, now time.Time, fn func(*List) error) error {
+	return inWords(edit(func(text string) (string, error) {
 		l, err := Parse(text)
 		if err != nil {
-			return "", fmt.Errorf("%s cannot be read: %w", File(users), err)
+			return "", &brokenError{err}
 		}
 		l.all = slices.DeleteFunc(l.all, func(link *Link) bool { return !now.Before(link.Expires) })
 		if err := fn(l); err != nil {
@@ -163,8 +182,10 @@ func CheckKept(users string) error {
 }
 
 // Add adds a link to the file of some users. It is on the disk when Add returns.
-func Add(users string, link Link, now time.Time) error {
-	return change(users, now, func(l *List) error {
+func Add(users string, link Link, now time.Time) error { return add(fileEditor(users), link, now) }
+
+func add(edit editor, link Link, now time.Time) error {
+	return change(edit, now, func(l *List) error {
 		l.all = slices.DeleteFunc(l.all, func(old *Link) bool { return link.replaces(old) })
 		if len(l.all) >= MaxLinks || len(l.Of(link.Maker)) >= MaxOfMaker {
 			return ErrTooMany
@@ -184,7 +205,7 @@ func (l *Link) replaces(old *Link) bool {
 
 // Carry keeps the links of a maker when the hash of the password becomes another one: see [auth.Users.Carried].
 func Carry(users string, before *auth.Users, maker, hash string, now time.Time) error {
-	return change(users, now, func(l *List) error {
+	return change(fileEditor(users), now, func(l *List) error {
 		for _, link := range l.all {
 			if link.Maker == maker {
 				link.Account = before.Carried(maker, link.Account, hash)
@@ -197,7 +218,11 @@ func Carry(users string, before *auth.Users, maker, hash string, now time.Time) 
 // Revoke removes the link of a maker that has an id. maker "" stands for each maker, and id "" for each link of the maker.
 // It returns the links that are gone.
 func Revoke(users, maker, id string, now time.Time) (gone []Link, err error) {
-	err = change(users, now, func(l *List) error {
+	return revoke(fileEditor(users), maker, id, now)
+}
+
+func revoke(edit editor, maker, id string, now time.Time) (gone []Link, err error) {
+	err = change(edit, now, func(l *List) error {
 		gone = nil
 		l.all = slices.DeleteFunc(l.all, func(link *Link) bool {
 			if maker != "" && link.Maker != maker || id != "" && link.ID != id {

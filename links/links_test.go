@@ -151,7 +151,7 @@ func TestLinksOfManyWriters(t *testing.T) {
 func TestBookSeesEachChange(t *testing.T) {
 	users := filepath.Join(t.TempDir(), "users")
 	clock := now
-	book := NewBook(func() string { return users }, func() time.Time { return clock })
+	book := NewBook(func() string { return users }, nil, func() time.Time { return clock })
 	l, token := madeOf(t, wish("ann", "a"))
 	has := func(want bool) {
 		t.Helper()

@@ -39,7 +39,8 @@ import (
 
 // Bounds of a replica.
 const (
-	maxConns     = 16              // three replicas fit into the 100 connections that PostgreSQL has by default
+	maxConns     = 16              // five replicas fit into the 100 connections that PostgreSQL has by default
+	noteConns    = 2               // besides, for notes: a Check may ask for one while its transaction is open
 	patience     = 5 * time.Second // for a connection, and for a lock on a name
 	defaultLevel = 16 << 10        // contents up to this size lie in the database
 )
@@ -68,8 +69,9 @@ type Options struct {
 type Store struct {
 	opts  Options
 	pool  *pgxpool.Pool
-	id    uuid.UUID // of the tree: part of the locks' keys
-	epoch uuid.UUID // part of cursors
+	notes *pgxpool.Pool // of its own, so that a Check can ask for a note while all connections of pool are in use
+	id    uuid.UUID     // of the tree: part of the locks' keys
+	epoch uuid.UUID     // part of cursors
 
 	stopJanitor func()
 }
@@ -106,9 +108,17 @@ func Open(ctx context.Context, dsn string, opts Options) (*Store, error) {
 	if err != nil {
 		return nil, hidden(err)
 	}
-	s := &Store{opts: opts, pool: pool}
-	if err := errors.Join(s.identify(ctx), s.claimBlobs(ctx)); err != nil {
+	config = config.Copy()
+	config.MaxConns = noteConns
+	side, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
 		pool.Close()
+		return nil, hidden(err)
+	}
+	s := &Store{opts: opts, pool: pool, notes: side}
+	if err := errors.Join(s.identify(ctx), s.claimBlobs(ctx)); err != nil {
+		s.pool.Close()
+		s.notes.Close()
 		return nil, hidden(err)
 	}
 	return s, nil
@@ -158,11 +168,12 @@ func (s *Store) Close() error {
 		s.stopJanitor()
 	}
 	s.pool.Close()
+	s.notes.Close()
 	return nil
 }
 
 // Notes returns the small things of a kind that the replicas share.
-func (s *Store) Notes(kind string) *notes.Table { return notes.New(s.pool, kind) }
+func (s *Store) Notes(kind string) *notes.Table { return notes.New(s.notes, kind, translate) }
 
 // clock returns the time of a clock that is passed in, or nil.
 func (s *Store) clock() *time.Time {

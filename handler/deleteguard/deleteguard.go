@@ -9,14 +9,13 @@
 package deleteguard
 
 import (
+	"context"
 	"crypto/sha256"
+	"encoding/json"
 	"path"
 	"slices"
 	"strings"
-	"sync"
 	"time"
-
-	lru "github.com/hashicorp/golang-lru/v2"
 
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
@@ -24,35 +23,52 @@ import (
 const (
 	// Time is how long after the answer to a PUT a DELETE counts as following it.
 	Time = 10 * time.Second
-	// maxEntries bounds the names that are remembered.
+	// maxEntries bounds the names that are remembered in memory.
 	maxEntries = 4096
 )
 
 // A Guard remembers the PUTs that have failed. Its methods may be called at the same time.
 type Guard struct {
 	agents []string // patterns of the User-Agent, see flat
-	now    func() time.Time
+	failed Store
+	unseen *memory // the DELETEs that were refused because a connection to this process had been refused
+}
 
-	mu     sync.Mutex
-	failed *lru.Cache[Key, FailedPut]
-	unseen *lru.Cache[Key, time.Time] // DELETEs that were refused because a connection had been refused
+// A Store keeps texts by keys for some time. That of several servers has them for all of these. Its methods may be called
+// at the same time.
+type Store interface {
+	// Keep keeps a text for some time, in place of one with the same key.
+	Keep(ctx context.Context, key string, text []byte, lasts time.Duration) error
+	// Prolong has a text that is there last for some time from now.
+	Prolong(ctx context.Context, key string, lasts time.Duration) error
+	// Take removes a text and returns it, or nil if there is none. Of several calls at once, one gets it.
+	Take(ctx context.Context, key string) ([]byte, error)
 }
 
 // A Key stands for a client, its User-Agent and a name. It is a hash, so that the memory of the guard does not depend
 // on the length of names.
 type Key [sha256.Size]byte
 
-// A FailedPut is a PUT that was refused or has failed.
+// A FailedPut is a PUT that was refused or has failed, and the version of the name that it has met.
 type FailedPut struct {
-	at     time.Time  // the end of the request
-	met    tree.State // the state of the name then
-	unseen bool       // the version that it met is not known: it may have been sent on a connection that was refused
+	Name     []byte    `json:"name,omitempty"` // any bytes; nil if it is not known
+	Tag      tree.ETag `json:"tag,omitempty"`
+	Size     int64     `json:"size,omitempty"`
+	Modified time.Time `json:"modified,omitzero"`
+	// Unseen: the version that it met is not known, or the PUT may have been sent on a connection that was refused.
+	Unseen bool `json:"unseen,omitempty"`
+	// turnedAway: it is of TakeUnseen.
+	turnedAway bool
 }
 
 // New returns a guard for clients whose User-Agent matches one of some patterns, in the syntax of [path.Match], but
-// with "*" for any text. It fails if a pattern is malformed.
-func New(agents []string, now func() time.Time) (*Guard, error) {
-	g := &Guard{now: now}
+// with "*" for any text. It fails if a pattern is malformed. shared is the store of several servers (nil: the guard is of
+// this process), and now the clock of this one.
+func New(agents []string, shared Store, now func() time.Time) (*Guard, error) {
+	g := &Guard{failed: shared, unseen: newMemory(now)}
+	if g.failed == nil {
+		g.failed = newMemory(now)
+	}
 	for _, pattern := range agents {
 		pattern = flat(pattern)
 		if _, err := path.Match(pattern, ""); err != nil {
@@ -60,11 +76,7 @@ func New(agents []string, now func() time.Time) (*Guard, error) {
 		}
 		g.agents = append(g.agents, pattern)
 	}
-	var err error
-	if g.failed, err = lru.New[Key, FailedPut](maxEntries); err == nil {
-		g.unseen, err = lru.New[Key, time.Time](maxEntries)
-	}
-	return g, err
+	return g, nil
 }
 
 // Matches reports whether a User-Agent matches one of some patterns, as those of [New].
@@ -91,72 +103,79 @@ func KeyOf(client, agent, name string) Key {
 	return sha256.Sum256([]byte(client + "\x00" + agent + "\x00" + strings.ToLower(name)))
 }
 
-// Failed notes that a PUT has failed, and the version that it has met.
-func (g *Guard) Failed(key Key, met tree.State) { g.failed.Add(key, FailedPut{at: g.now(), met: met}) }
+// Failed notes that a PUT has failed, and the file that it has met.
+func (g *Guard) Failed(ctx context.Context, key Key, met tree.State) error {
+	return g.keep(ctx, key, FailedPut{Name: []byte(met.Name), Tag: met.Tag, Size: met.Size, Modified: met.Modified})
+}
 
 // FailedUnseen notes that a PUT was refused before the store was asked about the name.
-func (g *Guard) FailedUnseen(key Key) { g.failed.Add(key, FailedPut{at: g.now(), unseen: true}) }
+func (g *Guard) FailedUnseen(ctx context.Context, key Key) error {
+	return g.keep(ctx, key, FailedPut{Unseen: true})
+}
+
+func (g *Guard) keep(ctx context.Context, key Key, put FailedPut) error {
+	text, err := json.Marshal(put)
+	if err != nil {
+		return err
+	}
+	return g.failed.Keep(ctx, string(key[:]), text, Time)
+}
 
 // Answered makes the time of the last [Guard.Failed] begin anew, because the answer has been sent only now: many
 // clients read it only after they have sent the whole body.
-func (g *Guard) Answered(key Key) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if put, ok := g.failed.Get(key); ok {
-		put.at = g.now()
-		g.failed.Add(key, put)
-	}
+func (g *Guard) Answered(ctx context.Context, key Key) error {
+	return g.failed.Prolong(ctx, string(key[:]), Time)
 }
 
 // Written forgets the failed PUT, because the client has written the name since.
-func (g *Guard) Written(key Key) { g.failed.Remove(key) }
+func (g *Guard) Written(ctx context.Context, key Key) error {
+	_, err := g.failed.Take(ctx, string(key[:]))
+	return err
+}
 
 // Take returns the PUT that a DELETE follows, if there is one, and forgets it. So one of two DELETEs is refused.
-func (g *Guard) Take(key Key) (FailedPut, bool) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	put, ok := g.failed.Get(key)
-	g.failed.Remove(key)
-	return put, ok && g.now().Sub(put.at) < Time
+func (g *Guard) Take(ctx context.Context, key Key) (put FailedPut, ok bool, err error) {
+	text, err := g.failed.Take(ctx, string(key[:]))
+	if err != nil || text == nil {
+		return put, false, err
+	}
+	if json.Unmarshal(text, &put) != nil {
+		put = FailedPut{Unseen: true} // of a later release
+	}
+	return put, true, nil
 }
 
 // TakeUnseen is [Guard.Take] for a client of which a connection was refused a moment ago, so that it is not known which
 // PUT has failed. It remembers the name, so that one of two DELETEs is refused here too.
 func (g *Guard) TakeUnseen(key Key) (FailedPut, bool) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if at, told := g.unseen.Get(key); told && g.now().Sub(at) < Time {
-		return FailedPut{}, false
-	}
-	g.unseen.Add(key, g.now())
-	return FailedPut{at: g.now(), unseen: true}, true
+	return FailedPut{Unseen: true, turnedAway: true}, g.unseen.first(string(key[:]), Time)
 }
 
-// PutBack undoes Take or TakeUnseen for a DELETE that has failed for another reason.
-func (g *Guard) PutBack(key Key, put FailedPut) {
-	if put.unseen {
-		g.unseen.Remove(key)
-		return
+// PutBack undoes Take or TakeUnseen for a DELETE that has failed for another reason. The time begins anew.
+func (g *Guard) PutBack(ctx context.Context, key Key, put FailedPut) error {
+	if put.turnedAway {
+		_, err := g.unseen.Take(ctx, string(key[:]))
+		return err
 	}
-	g.failed.ContainsOrAdd(key, put)
+	return g.keep(ctx, key, put)
 }
 
 // Met reports whether the PUT has met this version of the name, as far as that is known.
 func (p *FailedPut) Met(now tree.State) bool {
-	return p.unseen && now.Exists && !now.Collection || sameVersion(now, p.met)
+	if !now.Exists || now.Collection {
+		return false
+	}
+	return p.Unseen || p.sameVersion(now)
 }
 
-// Name returns the name of the PUT, or "" if it is not known.
-func (p *FailedPut) Name() string { return p.met.Name }
-
-// sameVersion reports whether two states are of the same version of a file. If a tag is not known, size and date
-// decide, because a hash would take too long here.
-func sameVersion(a, b tree.State) bool {
-	switch {
-	case !a.Exists || !b.Exists || a.Collection || b.Collection:
+// sameVersion reports whether a state is of the version that the PUT has met. If a tag is not known, size and date decide,
+// because a hash would take too long here.
+func (p *FailedPut) sameVersion(now tree.State) bool {
+	if p.Name == nil {
 		return false
-	case a.Tag != "" && b.Tag != "":
-		return a.Tag == b.Tag
 	}
-	return a.Size == b.Size && a.Modified.Equal(b.Modified)
+	if now.Tag != "" && p.Tag != "" {
+		return now.Tag == p.Tag
+	}
+	return now.Size == p.Size && now.Modified.Equal(p.Modified)
 }

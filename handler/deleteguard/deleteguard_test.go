@@ -11,17 +11,21 @@ import (
 
 // Of several DELETEs at the same time, one is refused.
 func TestGuardRefusesOne(t *testing.T) {
-	g, err := New([]string{"*"}, time.Now)
+	g, err := New([]string{"*"}, nil, time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var key Key
-	g.Failed(key, tree.State{Name: "f", Exists: true})
+	if err := g.Failed(t.Context(), key, tree.State{Name: "f", Exists: true}); err != nil {
+		t.Fatal(err)
+	}
 	var refused atomic.Int32
 	var all sync.WaitGroup
 	for range 8 {
 		all.Go(func() {
-			if _, ok := g.Take(key); ok {
+			if _, ok, err := g.Take(t.Context(), key); err != nil {
+				t.Error(err)
+			} else if ok {
 				refused.Add(1)
 			}
 		})
@@ -48,7 +52,7 @@ func TestGuardWatchesAgents(t *testing.T) {
 		{[]string{"a/*", "b"}, "b", true},
 		{nil, "rclone/v1", false},
 	} {
-		g, err := New(tt.patterns, time.Now)
+		g, err := New(tt.patterns, nil, time.Now)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -56,7 +60,7 @@ func TestGuardWatchesAgents(t *testing.T) {
 			t.Errorf("%q watches %q: %v", tt.patterns, tt.agent, got)
 		}
 	}
-	if _, err := New([]string{"["}, time.Now); err == nil {
+	if _, err := New([]string{"["}, nil, time.Now); err == nil {
 		t.Error("a pattern that is none is taken")
 	}
 }

@@ -3,6 +3,7 @@ package command
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/url"
@@ -25,19 +26,31 @@ type Needs struct {
 	Users   cli.Flag                                                 // names the users file
 	Days    func(flags []cli.Flag) []cli.Flag                        // makes flags take days
 	Ask     func(context.Context, io.Writer, string) (string, error) // asks for a password
+	// Shelf opens the links of several servers in a database.
+	Shelf func(ctx context.Context, address string) (shelf links.Shelf, closed func() error, err error)
 }
 
 // New returns the command.
 func New(n Needs) *cli.Command {
-	sub := func(name, args, usage, description string, flags []cli.Flag, do func(c *cli.Context) error) *cli.Command {
+	sub := func(name, args, usage, description string, flags []cli.Flag, do func(*cli.Context, *links.Book) error) *cli.Command {
 		return &cli.Command{
 			Name: name, ArgsUsage: args, Usage: usage, Description: description, OnUsageError: n.Misused,
-			Flags: append([]cli.Flag{n.Users}, flags...),
+			Flags: append([]cli.Flag{n.Users, &cli.StringFlag{Name: "store",
+				Usage: "the links are in the database at an `ADDRESS`, as that of ifmatch serve, and not beside the users file"}},
+				flags...),
 			Action: func(c *cli.Context) error {
-				if err := check(c, args); err != nil {
+				err := check(c, args)
+				if err != nil {
 					return err
 				}
-				return do(c)
+				users, shelf, closed := c.Path("users"), links.Shelf(nil), func() error { return nil }
+				if at := c.String("store"); at != "" {
+					if shelf, closed, err = n.Shelf(c.Context, at); err != nil {
+						return err
+					}
+				}
+				book := links.NewBook(func() string { return users }, shelf, time.Now)
+				return errors.Join(do(c, book), closed())
 			},
 		}
 	}
@@ -45,7 +58,7 @@ func New(n Needs) *cli.Command {
 		Name: "link", Usage: "make, list and revoke share links", OnUsageError: n.Misused,
 		Description: "Who has the URL of a link reads a file or a folder without a login, or drops new files into a folder. A link " +
 			"has a part of the rights of its maker, a user, and ends with them. Links are kept in FILE.links beside the users " +
-			"file. A server that uses the file takes a change over with the next request.",
+			"file, or in the database of several servers (--store). A server takes a change over with the next request.",
 		Subcommands: []*cli.Command{
 			sub("create", "NAME PATH", "make a link, and print its URL once",
 				"NAME is the user whose rights the link has, and PATH a name in what is served, such as /docs/report.pdf. "+
@@ -87,7 +100,7 @@ func check(c *cli.Context, args string) error {
 	return nil
 }
 
-func (n Needs) create(c *cli.Context) error {
+func (n Needs) create(c *cli.Context, book *links.Book) error {
 	users, now := c.Path("users"), time.Now()
 	maker := auth.NormalName(c.Args().Get(0))
 	account, err := accountOf(users, maker)
@@ -116,7 +129,7 @@ func (n Needs) create(c *cli.Context) error {
 	if err != nil {
 		return usage.Errorf("%v", err)
 	}
-	if err := links.Add(users, link, now); err != nil {
+	if err := book.Add(c.Context, link); err != nil {
 		return err
 	}
 	const told = "Link %s of %q, until %s. The URL is not shown again.\n"
@@ -156,8 +169,8 @@ func accountOf(file, maker string) (string, error) {
 	return users.Account(maker), nil
 }
 
-func list(c *cli.Context) error {
-	all, err := links.ReadList(c.Path("users"))
+func list(c *cli.Context, book *links.Book) error {
+	all, err := book.List()
 	if err != nil {
 		return err
 	}
@@ -175,12 +188,14 @@ func list(c *cli.Context) error {
 	return out.Flush()
 }
 
-func revoke(c *cli.Context) error {
-	users, id := c.Path("users"), c.Args().Get(0)
-	if _, err := os.Stat(links.File(users)); err != nil {
-		return err
+func revoke(c *cli.Context, book *links.Book) error {
+	id := c.Args().Get(0)
+	if c.String("store") == "" {
+		if _, err := os.Stat(links.File(c.Path("users"))); err != nil {
+			return err
+		}
 	}
-	gone, err := links.Revoke(users, "", id, time.Now())
+	gone, err := book.Revoke(c.Context, "", id)
 	if err == nil && len(gone) == 0 {
 		err = fmt.Errorf("there is no link %q", id)
 	}

@@ -1,4 +1,6 @@
 // Package notes keeps small things that all replicas share, until they expire: sessions of users, for instance.
+//
+// Each call waits for the database for a few seconds at the most. A [Table] may be used by several goroutines at once.
 package notes
 
 import (
@@ -13,55 +15,109 @@ import (
 // ErrNone says that there is no such note.
 var ErrNone = errors.New("there is no such note")
 
+// patience bounds each call, with the wait for a connection.
+const patience = 5 * time.Second
+
+// Forever is for notes that do not expire.
+const Forever = 200 * 365 * 24 * time.Hour
+
 // A Table has the notes of one kind.
 type Table struct {
-	pool *pgxpool.Pool
-	kind string
+	pool      *pgxpool.Pool
+	kind      string
+	translate func(error) error
 }
 
-// New returns the notes of a kind in a database.
-func New(pool *pgxpool.Pool, kind string) *Table { return &Table{pool, kind} }
+// New returns the notes of a kind in a database. translate makes the errors of a caller of those of the database (nil:
+// they stay what they are).
+func New(pool *pgxpool.Pool, kind string, translate func(error) error) *Table {
+	if translate == nil {
+		translate = func(err error) error { return err }
+	}
+	return &Table{pool, kind, translate}
+}
+
+func (t *Table) exec(ctx context.Context, sql string, args ...any) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	_, err := t.pool.Exec(ctx, sql, append([]any{t.kind}, args...)...)
+	return t.translate(err)
+}
+
+// one reads a value of a row, or [ErrNone].
+func (t *Table) one(ctx context.Context, into any, sql string, args ...any) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	err := t.pool.QueryRow(ctx, sql, append([]any{t.kind}, args...)...).Scan(into)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return ErrNone
+	}
+	return t.translate(err)
+}
 
 // Put keeps a note, in place of one with the same key.
 func (t *Table) Put(ctx context.Context, key string, value []byte, expires time.Time) error {
-	_, err := t.pool.Exec(ctx, `insert into ifmatch.note (kind, key, value, expires) values ($1, $2, $3, $4)
- on conflict (kind, key) do update set value = $3, expires = $4`, t.kind, []byte(key), value, expires)
-	return err
+	return t.exec(ctx, `insert into ifmatch.note (kind, key, value, expires) values ($1, $2, $3, $4)
+ on conflict (kind, key) do update set value = $3, expires = $4`, []byte(key), value, expires)
+}
+
+// Keep is [Table.Put] for some time by the clock of the database, for notes that expire so soon that clocks of several
+// machines are too far apart.
+func (t *Table) Keep(ctx context.Context, key string, value []byte, lasts time.Duration) error {
+	return t.exec(ctx, `insert into ifmatch.note (kind, key, value, expires) values ($1, $2, $3, clock_timestamp() + $4)
+ on conflict (kind, key) do update set value = $3, expires = clock_timestamp() + $4`, []byte(key), value, lasts)
 }
 
 // Change replaces a note that is there. Without one it does nothing.
 func (t *Table) Change(ctx context.Context, key string, value []byte, expires time.Time) error {
-	_, err := t.pool.Exec(ctx, "update ifmatch.note set value = $3, expires = $4 where kind = $1 and key = $2",
-		t.kind, []byte(key), value, expires)
-	return err
+	return t.exec(ctx, "update ifmatch.note set value = $3, expires = $4 where kind = $1 and key = $2",
+		[]byte(key), value, expires)
+}
+
+// Prolong has a note that is there, and has not expired, last for some time from now. Without one it does nothing.
+func (t *Table) Prolong(ctx context.Context, key string, lasts time.Duration) error {
+	return t.exec(ctx, `update ifmatch.note set expires = clock_timestamp() + $3
+ where kind = $1 and key = $2 and expires > clock_timestamp()`, []byte(key), lasts)
 }
 
 // Get returns a note, or [ErrNone].
 func (t *Table) Get(ctx context.Context, key string) (value []byte, err error) {
-	err = t.pool.QueryRow(ctx, "select value from ifmatch.note where kind = $1 and key = $2 and expires > now()",
-		t.kind, []byte(key)).Scan(&value)
-	if errors.Is(err, pgx.ErrNoRows) {
-		err = ErrNone
+	err = t.one(ctx, &value, "select value from ifmatch.note where kind = $1 and key = $2 and expires > clock_timestamp()",
+		[]byte(key))
+	return value, err
+}
+
+// Take removes a note and returns it, or nil if there is none. Of several calls at once, one gets it.
+func (t *Table) Take(ctx context.Context, key string) (value []byte, err error) {
+	err = t.one(ctx, &value, `delete from ifmatch.note where kind = $1 and key = $2
+ returning case when expires > clock_timestamp() then value end`, []byte(key))
+	if errors.Is(err, ErrNone) {
+		err = nil
 	}
 	return value, err
 }
 
 // Remove removes notes. Those that are not there are no error.
 func (t *Table) Remove(ctx context.Context, keys ...string) error {
+	return t.exec(ctx, "delete from ifmatch.note where kind = $1 and key = any($2)", bytesOf(keys))
+}
+
+func bytesOf(keys []string) [][]byte {
 	raw := make([][]byte, 0, len(keys))
 	for _, key := range keys {
 		raw = append(raw, []byte(key))
 	}
-	_, err := t.pool.Exec(ctx, "delete from ifmatch.note where kind = $1 and key = any($2)", t.kind, raw)
-	return err
+	return raw
 }
 
 // List returns some notes by their keys, up to a number.
 func (t *Table) List(ctx context.Context, most int) (map[string][]byte, error) {
-	rows, err := t.pool.Query(ctx, "select key, value from ifmatch.note where kind = $1 and expires > now() limit $2",
-		t.kind, most)
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	rows, err := t.pool.Query(ctx,
+		"select key, value from ifmatch.note where kind = $1 and expires > clock_timestamp() limit $2", t.kind, most)
 	if err != nil {
-		return nil, err
+		return nil, t.translate(err)
 	}
 	defer rows.Close()
 	all := map[string][]byte{}
@@ -72,5 +128,5 @@ func (t *Table) List(ctx context.Context, most int) (map[string][]byte, error) {
 		}
 		all[string(key)] = value
 	}
-	return all, rows.Err()
+	return all, t.translate(rows.Err())
 }

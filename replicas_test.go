@@ -1,0 +1,118 @@
+package main
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"r-seed-1f3a754f.example/ifmatch/auth"
+	"r-seed-1f3a754f.example/ifmatch/internal/pgtest"
+	"r-seed-1f3a754f.example/ifmatch/internal/servertest"
+	"r-seed-1f3a754f.example/ifmatch/pgstore"
+)
+
+// serveReplicas serves a tree in a database by some servers, each with a users file of its own.
+func serveReplicas(t *testing.T, n int, users string) (urls []string, client *http.Client) {
+	t.Helper()
+	dsn := pgtest.Run(t).Database(t, nil)
+	for range n {
+		store, err := pgstore.Open(t.Context(), dsn, pgstore.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { store.Close() })
+		file := filepath.Join(t.TempDir(), "users")
+		if err := os.WriteFile(file, []byte(users), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		cfg := Config{Database: dsn, DeleteGuard: []string{"rclone/*"}}
+		if cfg.Authority, err = auth.Open(auth.Options{Users: file, InsecureBasic: true}); err != nil {
+			t.Fatal(err)
+		}
+		cfg.share(store)
+		h, err := newHandler(cfg, store, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var url string
+		url, client = servertest.Serve(t, h)
+		urls = append(urls, url)
+	}
+	return urls, client
+}
+
+// TestReplicasShare links, failed PUTs and wrong passwords: each request of a client comes to another one.
+func TestReplicasShare(t *testing.T) {
+	const hash = "$2a$04$4NPtG9SnUkkykmP0X2whze5iZbQ78XY/PGYEG/HvK35rDcWxp/5DG" // of secret
+	urls, client := serveReplicas(t, 2, "ann:"+hash+"\nbob:"+hash+"\n")
+	basic := func(name, password string) string {
+		return "Basic " + base64.StdEncoding.EncodeToString([]byte(name+":"+password))
+	}
+	send := func(replica int, method, path, body, password string, want int, header ...string) string {
+		t.Helper()
+		if password != "" {
+			header = append(header, "Authorization", basic("ann", password))
+		}
+		answer, text := servertest.Do(t, client, method, urls[replica]+path, body, header...)
+		if answer.StatusCode != want {
+			t.Errorf("%s %s at %d: %d, want %d: %s", method, path, replica, answer.StatusCode, want, text)
+		}
+		return text
+	}
+	t.Run("share links", func(t *testing.T) {
+		send(0, http.MethodPut, "/f", "content", "secret", http.StatusCreated)
+		var made struct{ ID, Href string }
+		told := send(0, http.MethodPost, "/.ifmatch/links", `{"path": "/f"}`, "secret", http.StatusCreated,
+			"Content-Type", "application/json")
+		if err := json.Unmarshal([]byte(told), &made); err != nil {
+			t.Fatal(err)
+		}
+		for i := range urls {
+			if got := send(i, http.MethodGet, made.Href, "", "", http.StatusOK); got != "content" {
+				t.Errorf("at %d: %q", i, got)
+			}
+		}
+		send(1, http.MethodDelete, "/.ifmatch/links/"+made.ID, "", "secret", http.StatusNoContent)
+		for i := range urls {
+			send(i, http.MethodGet, made.Href, "", "", http.StatusNotFound)
+		}
+	})
+	t.Run("the guard for DELETE", func(t *testing.T) {
+		const rclone = "rclone/v1.60"
+		send(0, http.MethodPut, "/guarded", "hers", "secret", http.StatusCreated)
+		send(0, http.MethodPut, "/guarded", "mine", "secret", http.StatusPreconditionFailed, "If-None-Match", "*", "User-Agent", rclone)
+		send(1, http.MethodDelete, "/guarded", "", "secret", http.StatusPreconditionFailed, "User-Agent", rclone)
+		if got := send(0, http.MethodGet, "/guarded", "", "secret", http.StatusOK); got != "hers" {
+			t.Errorf("it is %q", got)
+		}
+		send(0, http.MethodDelete, "/guarded", "", "secret", http.StatusNoContent, "User-Agent", rclone) // the user means it
+	})
+	t.Run("wrong passwords", func(t *testing.T) {
+		var wrong atomic.Int32
+		var all sync.WaitGroup
+		for i := range 14 {
+			all.Go(func() { // one after another would take long, because answers are kept back
+				answer, _ := servertest.Do(t, client, http.MethodGet, urls[i%2]+"/", "",
+					"Authorization", basic("bob", fmt.Sprint("wrong", i)))
+				switch answer.StatusCode {
+				case http.StatusUnauthorized:
+					wrong.Add(1)
+				case http.StatusTooManyRequests:
+				default:
+					t.Errorf("wrong password %d: %d", i, answer.StatusCode)
+				}
+			})
+		}
+		all.Wait()
+		if n := wrong.Load(); n != 10 {
+			t.Errorf("%d wrong passwords were tried, want 10 at both together", n)
+		}
+	})
+}
