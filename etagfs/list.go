@@ -5,8 +5,8 @@ import (
 	"errors"
 	"iter"
 	"slices"
-
-	"golang.org/x/sync/errgroup"
+	"sync"
+	"sync/atomic"
 
 	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/index"
@@ -263,7 +263,7 @@ func (l *listing) describeMembers(dir string, members []fs.Member, locks [][]tre
 	return func(yield func(tree.State, error) bool) {
 		s, opts := l.s, l.opts.Reading()
 		ctx, cancel := context.WithCancel(l.ctx)
-		var hashing errgroup.Group
+		var hashing sync.WaitGroup
 		defer hashing.Wait() // nothing uses the findings after that
 		defer cancel()
 		found := slices.Grow(l.found[:0], len(members))[:len(members)]
@@ -282,17 +282,14 @@ func (l *listing) describeMembers(dir string, members []fs.Member, locks [][]tre
 				missing = append(missing, one)
 			}
 		}
-		if len(missing) > 0 {
-			hashing.SetLimit(hashedAtOnce + 1) // one more for the goroutine that starts them
-			hashing.Go(func() error {
-				for _, one := range missing {
-					hashing.Go(func() error {
-						one.state, one.err = s.describeContent(ctx, one.name, one.info, opts)
-						close(one.done)
-						return nil
-					})
+		var next atomic.Int64
+		for range min(hashedAtOnce, len(missing)) {
+			hashing.Go(func() {
+				for i := next.Add(1) - 1; i < int64(len(missing)); i = next.Add(1) - 1 {
+					one := missing[i]
+					one.state, one.err = s.describeContent(ctx, one.name, one.info, opts)
+					close(one.done)
 				}
-				return nil
 			})
 		}
 		for i, m := range members {
