@@ -81,7 +81,7 @@ var allowedImports = map[string][]string{
 	"internal/clustertest/front": {"internal/clustertest"},                                // for tests
 
 	"etagfs": {"tree", "limit", "fs", "etagfs/content", "etagfs/failure", "etagfs/feed", "etagfs/hashing",
-		"etagfs/index", "etagfs/locktable", "etagfs/snapshots", "etagfs/undo"},
+		"etagfs/index", "etagfs/locktable", "etagfs/snapshots", "etagfs/undo", "etagfs/warmup"},
 	"etagfs/content":   {"tree", "fs", "etagfs/failure", "etagfs/hashing", "etagfs/index"},
 	"etagfs/failure":   {"tree", "fs"},
 	"etagfs/feed":      {"tree", "fs", "etagfs/failure", "etagfs/index", "etagfs/journal", "etagfs/snapshots"},
@@ -92,6 +92,7 @@ var allowedImports = map[string][]string{
 	"etagfs/reopening": {"tree", "fs", "etagfs", "etagfs/failure"},
 	"etagfs/snapshots": {"tree", "fs", "etagfs/failure", "etagfs/hashing"},
 	"etagfs/undo":      {"tree", "fs"},
+	"etagfs/warmup":    {"tree", "fs", "etagfs/failure", "etagfs/hashing", "etagfs/index", "etagfs/snapshots"},
 
 	"internal/pgtest":         {}, // for tests
 	"pgstore/blobs":           {},
@@ -158,6 +159,7 @@ var testImports = map[string][]string{
 	"fs/vfs":                  {"fs/vfs/aferosystem"},
 	"etagfs":                  {"fs/folding", "tree/treetest", "watcher"},
 	"etagfs/index":            {"tree/treetest"},
+	"etagfs/warmup":           {"limit", "tree/treetest"},
 	"pgstore":                 {"internal/pgtest", "tree/treetest"},
 	"pgstore/schema":          {"internal/pgtest"},
 	"pgstore/notes":           {"internal/pgtest", "pgstore/schema"},

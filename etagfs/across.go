@@ -146,7 +146,7 @@ func (r *crossing) remove(ctx context.Context) error {
 		err = s.update(ctx, scope, nil, func(t *transaction) error { return r.take(t, false) })
 		if err == nil && r.taken != nil {
 			s.report(fmt.Errorf("%q was moved and is not in the history, for which the disk is too full", r.from))
-			defer s.queue.emptyTrash()
+			defer s.chores.emptyTrash()
 		}
 	}
 	if r.taken != nil && r.c.source.Kind == fs.Directory {
@@ -241,7 +241,7 @@ func (r *crossing) putBack(ctx context.Context) error {
 	}
 	if !tried {
 		err = r.taken.GiveBackLater(err)
-		r.s.queue.putBack()
+		r.s.chores.putBack()
 	}
 	return failure.Unsure(err)
 }

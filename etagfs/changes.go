@@ -26,6 +26,21 @@ func (s *Store) Changes(ctx context.Context, since, until tree.Cursor) iter.Seq2
 	return s.feed.Changes(ctx, since, until)
 }
 
+// Changed says that the files at these names may have changed. Their tags are computed ahead of need, if these tags
+// last. Changed does not wait.
+func (s *Store) Changed(names ...string) {
+	s.warmer.Changed(names...)
+	s.feed.Hint(names, false)
+}
+
+// Rescan says that any file may have changed. No record becomes wrong by this, because each use of a record looks at
+// the file. But there may be files to be hashed ahead of need, and file systems that are not known yet. Rescan does not
+// wait.
+func (s *Store) Rescan() {
+	s.feed.Missed()
+	s.warmer.Rescan()
+}
+
 // NoteSeen is [feed.Feed.NoteSeen].
 func (s *Store) NoteSeen(ctx context.Context) { s.feed.NoteSeen(ctx) }
 

@@ -18,7 +18,7 @@ const stampSlack = 20 * time.Millisecond
 // versionOf describes a version as [index.Dates] needs it.
 func (s *Store) versionOf(info fs.Info, tag tree.ETag) index.Version {
 	v := index.Version{Of: info.Fingerprint, Tag: tag, Modified: info.ModTime().Unix()}
-	v.Mounted = info.Mount != s.root.mount
+	v.Mounted = info.Mount != s.root.Mount
 	v.Traced = s.fs.AbilitiesOf(info).ExchangeTimes
 	coarse := stampSlack
 	if able := s.fs.AbilitiesOf(info); !able.FineTimes && !able.Exclusive {

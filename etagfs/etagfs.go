@@ -52,14 +52,14 @@ import (
 	"sync"
 	"time"
 
-	lru "github.com/hashicorp/golang-lru/v2"
-
 	"r-seed-1f3a754f.example/ifmatch/etagfs/content"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/feed"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/hashing"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/index"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/locktable"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/snapshots"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/warmup"
 	"r-seed-1f3a754f.example/ifmatch/fs"
 	"r-seed-1f3a754f.example/ifmatch/limit"
 	"r-seed-1f3a754f.example/ifmatch/tree"
@@ -125,16 +125,17 @@ type Store struct {
 	absent func() error // see OnCommit
 
 	held  func() (end func()) // see Options
-	root  directory
-	user  int // of this process, or -1 on Windows
+	root  fs.Info             // a look at the root
+	user  int                 // of this process, or -1 on Windows
 	index *index.Index
 	locks *locktable.Table
 	dates *index.Dates
 
 	hasher   *hashing.Hasher
 	contents *content.Server
-	queue    *queue
-	told     *lru.Cache[string, string] // why files could not be hashed ahead of need, by name
+	warmer   *warmup.Warmer
+	chores   chores
+	once     *failure.Once
 	odd      *oddNames
 	feed     *feed.Feed // nil: changes are not kept
 	expiry   expiry
@@ -178,7 +179,8 @@ func New(below *fs.FS, opts Options) (*Store, error) {
 		now:     opts.Now,
 		held:    opts.Held,
 		locks:   locktable.New(below, opts.Now, opts.Report),
-		queue:   newQueue(),
+		chores:  chores{wake: make(chan struct{}, 1)},
+		once:    failure.NewOnce(opts.Report),
 		expiry:  newExpiry(opts.History),
 		uploads: partedUploads{limits: opts.Uploads},
 		stop:    stop,
@@ -187,17 +189,20 @@ func New(below *fs.FS, opts Options) (*Store, error) {
 		s.hasher.Meet(f, name, info)
 	}}
 	below.ReportTo(opts.Report)
-	s.told, _ = lru.New[string, string](maxTold) // it fails only for a size below one
 	s.odd = newOddNames()
 	root, volume, err := lookAtRoot(below)
 	if err == nil {
-		s.root = directory{"", root.Device, root.Mount}
+		s.root = root
 		s.index = index.Open(index.Options{
 			Dir: opts.IndexDir, Device: root.Device, Heir: fs.Heir(root), Volume: volume, Boot: index.BootID(),
 			Sync: s.syncVolume, LazyTimes: below.LazyTimes, Report: opts.Report, Memory: opts.CacheMemory,
 		})
 		s.hasher = hashing.New(hashing.Options{
 			FS: below, Root: root, Index: s.index, Now: opts.Now, Turns: opts.Hashes, Open: s.reader.Open, Running: &s.running,
+		})
+		s.warmer = warmup.New(warmup.Options{
+			FS: below, Root: root, Reader: s.reader, Index: s.index, Hasher: s.hasher, Now: opts.Now, Report: opts.Report,
+			Once: s.once, Running: &s.running, AtOnce: opts.WarmUp, Rescan: opts.Rescan, Progress: opts.Progress,
 		})
 		s.contents = content.New(content.Options{
 			FS: below, Root: root, Index: s.index, Hasher: s.hasher, InFlight: opts.InFlight, Relayed: opts.Relayed,
@@ -218,11 +223,12 @@ func New(below *fs.FS, opts Options) (*Store, error) {
 	}
 	if opts.Journal {
 		s.feed = feed.Open(ctx, feed.Options{
-			FS: below, Reader: s.reader, Index: s.index, Now: opts.Now, Report: opts.Report, ReportOnce: s.tellOnce,
+			FS: below, Reader: s.reader, Index: s.index, Now: opts.Now, Report: opts.Report, Once: s.once,
 			Running: &s.running,
 		})
 	}
-	s.work(ctx, opts)
+	s.warmer.Start(ctx)
+	s.running.Go(func() { s.keepHouse(ctx) })
 	if opts.History != nil && !below.ReadOnly() {
 		s.running.Go(func() { s.expire(ctx) })
 		s.running.Go(func() { s.sweep(ctx) })
@@ -247,14 +253,14 @@ func lookAtRoot(below *fs.FS) (fs.Info, fs.Volume, error) {
 func (s *Store) recover(ctx context.Context) {
 	err := s.fs.Recover(ctx)
 	if err == nil {
-		s.told.Remove(recovering)
+		s.once.Forget(recovering)
 	} else if ctx.Err() == nil {
-		s.tellOnce(recovering, err)
+		s.once.Report(recovering, err)
 	}
-	s.queue.emptyTrash()
+	s.chores.emptyTrash()
 }
 
-// recovering stands for the recovery in Store.told, in place of the name of a file.
+// recovering stands for the recovery as the subject of an error.
 const recovering = "\x00recover"
 
 // FS returns the directory of the store.
@@ -304,7 +310,7 @@ func (s *Store) tick() {
 	anew := s.index.Tick()
 	s.dates.Tick()
 	if anew {
-		s.rescan()
+		s.warmer.Rescan()
 	}
 }
 

@@ -57,7 +57,7 @@ func TestDiscardedLater(t *testing.T) {
 	if left := staged(); len(left) != 1 {
 		t.Fatalf("there is %q: this test is about nothing", left)
 	}
-	s.queue.emptyTrash() // fails as well
+	s.chores.emptyTrash() // fails as well
 	eventually(t, "that it is removed", func() bool { return len(staged()) == 0 })
 	if n := times.Load(); n >= 0 {
 		t.Errorf("%d calls did not fail", n)

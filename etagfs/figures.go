@@ -1,6 +1,11 @@
 package etagfs
 
-import "r-seed-1f3a754f.example/ifmatch/etagfs/index"
+import (
+	"context"
+
+	"r-seed-1f3a754f.example/ifmatch/etagfs/index"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/warmup"
+)
 
 // Figures are how much is going on in a store now.
 type Figures struct {
@@ -15,7 +20,7 @@ type Figures struct {
 // Figures returns how much is going on. It neither reads the disk nor waits for a lock that is held during a read.
 func (s *Store) Figures() (f Figures) {
 	f.Hashing = s.hasher.Asked()
-	f.Queued = s.queue.count()
+	f.Queued = s.warmer.Queued()
 	f.Locks = s.locks.Count()
 	f.Index = s.index.Lookups()
 	history, known := s.fs.HistorySize()
@@ -25,9 +30,22 @@ func (s *Store) Figures() (f Figures) {
 	return f
 }
 
-// count returns how many files wait to be hashed.
-func (q *queue) count() int {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return len(q.due) + len(q.asked) + len(q.changed)
+// What package warmup says about files.
+type (
+	Progress = warmup.Progress
+	Survey   = warmup.Survey
+	Reading  = warmup.Reading
+)
+
+// Survey is [warmup.Warmer.Survey].
+func (s *Store) Survey(ctx context.Context) (Survey, error) { return s.warmer.Survey(ctx) }
+
+// Warm is [warmup.Warmer.Warm].
+func (s *Store) Warm(ctx context.Context, atOnce int, each func(Reading)) error {
+	return s.warmer.Warm(ctx, atOnce, each)
+}
+
+// Verify is [warmup.Warmer.Verify].
+func (s *Store) Verify(ctx context.Context, atOnce int, each func(Reading)) error {
+	return s.warmer.Verify(ctx, atOnce, each)
 }

@@ -29,7 +29,11 @@ func TestHashThatHasJustEnded(t *testing.T) {
 	if err != nil || state.Tag != treetest.TagOf("content") || between != 1 || reads.Load() != 1 {
 		t.Errorf("got %+v, error %v, after %d reads in %d rounds", state, err, reads.Load(), between)
 	}
-	if r := s.verify(t.Context(), "f"); r.Err != nil || r.Is != state.Tag || r.Was != state.Tag || reads.Load() != 2 {
+	var r Reading
+	if err := s.Verify(t.Context(), 1, func(one Reading) { r = one }); err != nil {
+		t.Error(err)
+	}
+	if r.Err != nil || r.Is != state.Tag || r.Was != state.Tag || reads.Load() != 2 {
 		t.Errorf("verified: %+v, after %d reads", r, reads.Load())
 	}
 }

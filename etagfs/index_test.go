@@ -101,32 +101,6 @@ func TestIndexOutlivesTheStore(t *testing.T) {
 	}
 }
 
-func TestChangedHashesAhead(t *testing.T) {
-	dir := t.TempDir()
-	clock := treetest.NewClock()
-	s, hashed := openWithoutLeases(t, dir, Options{Now: clock.Now, Report: func(err error) { t.Error(err) }})
-	defer s.Close()
-	if err := os.WriteFile(filepath.Join(dir, "f"), []byte("theirs"), 0o666); err != nil {
-		t.Fatal(err)
-	}
-	// One that has just changed is put off; others are not.
-	s.Changed("f", "no", "", ".ifmatch/format", "f/x")
-	eventually(t, "that f is put off", func() bool {
-		s.queue.mu.Lock()
-		defer s.queue.mu.Unlock()
-		return len(s.queue.due) == 1 && s.queue.due["f"].at.After(clock.Now())
-	})
-	if n := hashed.Load(); n != 0 {
-		t.Errorf("%d files were hashed too early", n)
-	}
-	clock.Advance(10 * time.Second)
-	s.Changed("no") // wakes it; else it would look by itself in two seconds
-	eventually(t, "the hash", func() bool { return s.knows("f") })
-	if state, err := s.Stat(t.Context(), "f", tree.ReadOptions{Want: tree.WantTag}); err != nil || state.Tag != treetest.TagOf("theirs") || hashed.Load() != 1 {
-		t.Errorf("got %+v, error %v, hashed %d times", state, err, hashed.Load())
-	}
-}
-
 // TestOneHashAtATime has many ask for one tag, the first of whom gives up.
 func TestOneHashAtATime(t *testing.T) {
 	dir := t.TempDir()

@@ -96,7 +96,7 @@ func (s *Store) describeContent(ctx context.Context, name string, info fs.Info, 
 		patience, cancel := tree.Patience(ctx, opts.TagDeadline)
 		defer cancel()
 		state.Sums, err = s.hasher.SumsOf(patience, name, info, tag)
-		err = s.goWithout(ctx, task{name: name, sums: true}, err)
+		err = s.goWithout(ctx, name, true, err)
 	}
 	return state, err
 }
@@ -118,14 +118,14 @@ func (s *Store) findTag(ctx context.Context, name string, info fs.Info, deadline
 	defer cancel()
 	found, tag, err := s.hasher.Hash(patience, name, hashing.ForAnswer)
 	if err != nil {
-		return info, "", s.goWithout(ctx, task{name: name}, err)
+		return info, "", s.goWithout(ctx, name, false, err)
 	}
 	return found, tag, nil
 }
 
 // goWithout drops an error that says only that a wanted value could not be found in time, or not at all by this
 // process: a file that the process may not read can still be described.
-func (s *Store) goWithout(ctx context.Context, wanted task, err error) error {
+func (s *Store) goWithout(ctx context.Context, name string, sums bool, err error) error {
 	if errors.Is(err, tree.ErrBusy) || errors.Is(err, iofs.ErrPermission) || errors.As(err, new(*limit.Error)) {
 		return nil
 	}
@@ -133,7 +133,7 @@ func (s *Store) goWithout(ctx context.Context, wanted task, err error) error {
 	case ctx.Err() != nil:
 		return err
 	case errors.Is(err, context.DeadlineExceeded):
-		s.queue.ask(wanted)
+		s.warmer.Ask(name, sums)
 		return nil
 	case errors.Is(err, context.Canceled):
 		return nil // see tree.HashContext: perhaps no request is waiting any more
@@ -221,7 +221,7 @@ var errInMemory = errors.New("the content is in memory, or not asked for")
 func (d *decision) take() (enough bool, err error) {
 	s, look := d.s, d.look
 	tag, known := s.index.Tag(look.Fingerprint)
-	if !known || look.Kind != fs.Regular || look.Device != s.root.device {
+	if !known || look.Kind != fs.Regular || look.Device != s.root.Device {
 		return false, nil
 	}
 	late := !d.opts.TagDeadline.IsZero() && !time.Now().Before(d.opts.TagDeadline)
@@ -293,7 +293,7 @@ func (s *Store) opened(ctx context.Context, name string, f *fs.File, info fs.Inf
 		if errors.Is(err, fs.ErrMoved) {
 			return nil, tree.State{}, err
 		}
-		if err = s.goWithout(ctx, task{name: name}, err); err != nil {
+		if err = s.goWithout(ctx, name, false, err); err != nil {
 			return nil, tree.State{}, err
 		}
 		remembered, ok := s.index.Tag(info.Fingerprint)

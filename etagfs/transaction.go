@@ -171,7 +171,7 @@ func (t *transaction) run(scope fs.Scope, alone *fs.Turn, step func(*transaction
 		return t.refused // unchanged
 	}
 	if errors.Is(err, fs.ErrAway) {
-		s.queue.putBack()
+		s.chores.putBack()
 	}
 	return failure.Of(err)
 }

@@ -40,9 +40,9 @@ func (s *Store) loadUploads(ctx context.Context) {
 func (s *Store) readUploads(ctx context.Context, sweep bool) {
 	ids, err := s.fs.UploadIDs()
 	if err != nil {
-		s.tellOnce(sweepingUploads, err)
+		s.once.Report(sweepingUploads, err)
 	} else {
-		s.told.Remove(sweepingUploads)
+		s.once.Forget(sweepingUploads)
 	}
 	all := &s.uploads
 	all.mu.Lock()

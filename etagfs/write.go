@@ -67,7 +67,7 @@ func (s *Store) Remove(ctx context.Context, name string, cond tree.Condition) er
 		// The history has freed all the room that it can, and the disk still has no room for a new history entry.
 		if err = s.remove(ctx, name, false, cond); err == nil {
 			s.report(fmt.Errorf("%q was removed and is not in the history, for which the disk is too full", name))
-			s.queue.emptyTrash()
+			s.chores.emptyTrash()
 		}
 	}
 	return err
@@ -151,7 +151,7 @@ func (s *Store) rename(ctx context.Context, from, to string, opts tree.CopyOptio
 func (r *renaming) end(ctx context.Context) error {
 	defer func() {
 		if r.note.Waits() {
-			r.s.queue.putBack()
+			r.s.chores.putBack()
 		}
 	}()
 	return r.note.End(context.WithoutCancel(ctx))

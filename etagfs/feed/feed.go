@@ -27,8 +27,7 @@ type Options struct {
 	Index  *index.Index
 	Now    func() time.Time
 	Report func(error)
-	// ReportOnce is Report, unless the error of that subject was the same the last time.
-	ReportOnce func(subject string, err error)
+	Once   *failure.Once
 	// Running has the work in the background.
 	Running *sync.WaitGroup
 }
@@ -36,13 +35,13 @@ type Options struct {
 // A Feed is the journal of the changes of a store, and what it needs to tell changes of the store from those of other
 // programs. It implements [tree.Feed]. A nil Feed keeps no changes.
 type Feed struct {
-	fs         *fs.FS
-	reader     *snapshots.Reader
-	index      *index.Index
-	now        func() time.Time
-	report     func(error)
-	reportOnce func(string, error)
-	running    *sync.WaitGroup
+	fs      *fs.FS
+	reader  *snapshots.Reader
+	index   *index.Index
+	now     func() time.Time
+	report  func(error)
+	once    *failure.Once
+	running *sync.WaitGroup
 
 	journal *journal.Journal
 	// told are the latest changes, by name, as looks have found them. An event of the watcher for such a look is no
@@ -65,7 +64,7 @@ type Feed struct {
 // change tries again. The work in the background ends with the context.
 func Open(ctx context.Context, o Options) *Feed {
 	f := &Feed{
-		fs: o.FS, reader: o.Reader, index: o.Index, now: o.Now, report: o.Report, reportOnce: o.ReportOnce,
+		fs: o.FS, reader: o.Reader, index: o.Index, now: o.Now, report: o.Report, once: o.Once,
 		running: o.Running, told: newTold(), hints: newHints(), dir: o.FS.StateDir(journalDir),
 		disk: diskState{search: make(chan struct{}, 1)},
 	}
@@ -131,7 +130,7 @@ func (f *Feed) keep(ctx context.Context) {
 			continue
 		}
 		if err := f.journal.Trim(); err != nil {
-			f.reportOnce(trimming, err)
+			f.once.Report(trimming, err)
 		}
 		unlock()
 	}

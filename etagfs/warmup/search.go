@@ -1,4 +1,4 @@
-package etagfs
+package warmup
 
 import (
 	"context"
@@ -104,9 +104,9 @@ const (
 	scanPause = time.Second
 )
 
-// search looks for files whose tags are not known. It searches once at the start, then each time [Store.Rescan] asks
+// search looks for files whose tags are not known. It searches once at the start, then each time [Warmer.Rescan] asks
 // for it, and at the interval every if that is positive.
-func (s *Store) search(ctx context.Context, w *warmUp, every time.Duration) {
+func (w *Warmer) search(ctx context.Context, found *warmUp, every time.Duration) {
 	var again <-chan time.Time
 	if every > 0 {
 		ticker := time.NewTicker(every)
@@ -125,40 +125,40 @@ func (s *Store) search(ctx context.Context, w *warmUp, every time.Duration) {
 		return
 	}
 	for {
-		took := s.searchOnce(ctx, w)
+		took := w.searchOnce(ctx, found)
 		if !wait(max(scanPause, took)) { // a search runs for half of the time at the most
 			return
 		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-s.queue.scan:
+		case <-w.queue.scan:
 		case <-again:
 		}
 	}
 }
 
-func (s *Store) searchOnce(ctx context.Context, w *warmUp) time.Duration {
+func (w *Warmer) searchOnce(ctx context.Context, found *warmUp) time.Duration {
 	start := time.Now()
-	files, bytes := w.hashedFiles.Load(), w.hashedBytes.Load()
-	w.mu.Lock()
-	w.troubles = map[string]*trouble{}
-	w.mu.Unlock()
+	files, bytes := found.hashedFiles.Load(), found.hashedBytes.Load()
+	found.mu.Lock()
+	found.troubles = map[string]*trouble{}
+	found.mu.Unlock()
 	var p Progress
 	tell := func() {
-		p.Unreadable = w.unreadable()
-		p.Hashed, p.HashedBytes, p.Took = w.hashedFiles.Load()-files, w.hashedBytes.Load()-bytes, time.Since(start)
-		if w.progress != nil {
-			w.progress(p)
+		p.Unreadable = found.unreadable()
+		p.Hashed, p.HashedBytes, p.Took = found.hashedFiles.Load()-files, found.hashedBytes.Load()-bytes, time.Since(start)
+		if found.progress != nil {
+			found.progress(p)
 		}
 	}
 	told := start
-	err := s.walk(ctx, func(name string, info fs.Info, err error) error {
+	err := w.walk(ctx, func(name string, info fs.Info, err error) error {
 		if err != nil {
-			w.failed(err)
+			found.failed(err)
 			return nil
 		}
-		if !s.index.Persists(info.Device) {
+		if !w.index.Persists(info.Device) {
 			return nil // an index in memory has no room for the tags of all files
 		}
 		p.Files++
@@ -167,22 +167,22 @@ func (s *Store) searchOnce(ctx context.Context, w *warmUp) time.Duration {
 			tell()
 			told = time.Now()
 		}
-		if _, ok := s.index.Tag(info.Fingerprint); ok || s.queue.isPutOff(name) {
+		if _, ok := w.index.Tag(info.Fingerprint); ok || w.queue.isPutOff(name) {
 			return nil
 		}
-		w.inHand.Add(1)
+		found.inHand.Add(1)
 		select {
-		case s.queue.found <- task{name: name, found: true}:
+		case w.queue.found <- task{name: name, found: true}:
 			return nil
 		case <-ctx.Done():
-			w.inHand.Done()
+			found.inHand.Done()
 			return ctx.Err()
 		}
 	})
-	w.inHand.Wait()
+	found.inHand.Wait()
 	if err == nil && ctx.Err() == nil {
-		for _, err := range w.news() {
-			s.report(err)
+		for _, err := range found.news() {
+			w.report(err)
 		}
 		p.Done = true
 		tell()
@@ -193,15 +193,15 @@ func (s *Store) searchOnce(ctx context.Context, w *warmUp) time.Duration {
 // walk calls visit for each file of the root's file system, and of those file systems below it whose tags the index can
 // keep on disk. The order of the files is undefined. If a file or directory cannot be read, walk calls visit with the
 // error. walk follows no links. It holds only the directories that it has still to visit.
-func (s *Store) walk(ctx context.Context, visit func(name string, info fs.Info, err error) error) error {
-	left := []directory{s.root}
+func (w *Warmer) walk(ctx context.Context, visit func(name string, info fs.Info, err error) error) error {
+	left := []directory{w.root}
 	for len(left) > 0 {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		next := left[len(left)-1]
 		left = left[:len(left)-1]
-		below, err := s.walkOne(ctx, next, visit)
+		below, err := w.walkOne(ctx, next, visit)
 		if err != nil {
 			return err
 		}
@@ -216,9 +216,9 @@ type directory struct {
 }
 
 // walkOne visits the files of one directory and returns the directories in it.
-func (s *Store) walkOne(ctx context.Context, of directory, visit func(name string, info fs.Info, err error) error) (below []directory, err error) {
+func (w *Warmer) walkOne(ctx context.Context, of directory, visit func(name string, info fs.Info, err error) error) (below []directory, err error) {
 	dir := of.name
-	r, begun := s.reader.Members(dir, fs.DirOptions{}), false
+	r, begun := w.reader.Members(dir, fs.DirOptions{}), false
 	for members, end := range r.Batches(ctx) {
 		switch {
 		case end == nil:
@@ -236,12 +236,12 @@ func (s *Store) walkOne(ctx context.Context, of directory, visit func(name strin
 			case m.Err != nil:
 				err = visit(name, m.Info, m.Err)
 			case m.Kind == fs.Directory:
-				if next := (directory{name, m.Device, m.Mount}); m.Device == of.device || s.isKept(next) {
+				if next := (directory{name, m.Device, m.Mount}); m.Device == of.device || w.isKept(next) {
 					below = append(below, next)
 				}
 			case m.Kind == fs.Regular:
-				if m.Device != of.device && m.Mount == of.mount && !s.index.Persists(m.Device) {
-					s.index.Mounted(m.Device, r.Volume(), of.mount != s.root.mount, dir) // dir is on an overlay
+				if m.Device != of.device && m.Mount == of.mount && !w.index.Persists(m.Device) {
+					w.index.Mounted(m.Device, r.Volume(), of.mount != w.root.mount, dir) // dir is on an overlay
 				}
 				err = visit(name, m.Info, nil)
 			}
@@ -258,15 +258,15 @@ func (s *Store) walkOne(ctx context.Context, of directory, visit func(name strin
 
 // isKept finds the file system of a directory, and reports whether the index keeps the tags of that file system on
 // disk. It looks at no member of the directory, and it does not wait for a file system that does not answer.
-func (s *Store) isKept(dir directory) bool {
-	if dir.device == s.root.device {
+func (w *Warmer) isKept(dir directory) bool {
+	if dir.device == w.root.device {
 		return true
 	}
-	d, err := s.fs.OpenDir(dir.name, fs.DirOptions{})
+	d, err := w.fs.OpenDir(dir.name, fs.DirOptions{})
 	if err != nil {
 		return true // the later listing of the directory reports the error
 	}
 	defer d.Close()
-	s.index.Mounted(dir.device, d.Volume(), dir.mount != s.root.mount, dir.name)
-	return s.index.Persists(dir.device)
+	w.index.Mounted(dir.device, d.Volume(), dir.mount != w.root.mount, dir.name)
+	return w.index.Persists(dir.device)
 }

@@ -1,4 +1,4 @@
-package etagfs
+package warmup
 
 import (
 	"context"
@@ -24,19 +24,19 @@ type Survey struct {
 }
 
 // Survey looks at every file and hashes none.
-func (s *Store) Survey(ctx context.Context) (Survey, error) {
-	found := Survey{Kept: s.index.OnDisk()}
+func (w *Warmer) Survey(ctx context.Context) (Survey, error) {
+	found := Survey{Kept: w.index.OnDisk()}
 	if found.Kept {
-		found.Processes = s.index.Processes()
+		found.Processes = w.index.Processes()
 	}
-	err := s.walk(ctx, func(name string, info fs.Info, err error) error {
+	err := w.walk(ctx, func(name string, info fs.Info, err error) error {
 		if err != nil {
 			found.Unreadable++
 			return nil
 		}
 		found.Files++
 		found.Bytes += info.Size
-		if _, ok := s.index.Tag(info.Fingerprint); ok {
+		if _, ok := w.index.Tag(info.Fingerprint); ok {
 			found.Known++
 			found.KnownBytes += info.Size
 		}
@@ -57,12 +57,12 @@ type Reading struct {
 
 // Warm hashes the files whose tags are not known, up to atOnce at a time, and calls each with every result. If ctx ends
 // first, Warm returns the error of ctx.
-func (s *Store) Warm(ctx context.Context, atOnce int, each func(Reading)) error {
-	return s.readAll(ctx, atOnce, each, func(info fs.Info) bool {
-		_, known := s.index.Tag(info.Fingerprint)
+func (w *Warmer) Warm(ctx context.Context, atOnce int, each func(Reading)) error {
+	return w.readAll(ctx, atOnce, each, func(info fs.Info) bool {
+		_, known := w.index.Tag(info.Fingerprint)
 		return !known
 	}, func(name string) Reading {
-		info, tag, err := s.hasher.Hash(ctx, name, hashing.ForAnswer)
+		info, tag, err := w.hasher.Hash(ctx, name, hashing.ForAnswer)
 		return Reading{Name: name, Size: info.Size, Is: tag, Err: err}
 	})
 }
@@ -70,14 +70,14 @@ func (s *Store) Warm(ctx context.Context, atOnce int, each func(Reading)) error 
 // Verify reads every file again, from the disk if the system allows that, and calls each with every result. The index
 // remembers the tag of the present bytes, as after any other hash, and forgets a tag that does not match them. A tag
 // must be that of the bytes, however the bytes have changed.
-func (s *Store) Verify(ctx context.Context, atOnce int, each func(Reading)) error {
+func (w *Warmer) Verify(ctx context.Context, atOnce int, each func(Reading)) error {
 	all := func(fs.Info) bool { return true }
-	return s.readAll(ctx, atOnce, each, all, func(name string) Reading { return s.verify(ctx, name) })
+	return w.readAll(ctx, atOnce, each, all, func(name string) Reading { return w.verify(ctx, name) })
 }
 
 // readAll reads the files that chosen selects. As soon as a file is read, readAll calls each with the result, one
 // result at a time.
-func (s *Store) readAll(ctx context.Context, atOnce int, each func(Reading), chosen func(fs.Info) bool, read func(name string) Reading) error {
+func (w *Warmer) readAll(ctx context.Context, atOnce int, each func(Reading), chosen func(fs.Info) bool, read func(name string) Reading) error {
 	var telling sync.Mutex
 	tell := func(r Reading) {
 		if errors.Is(r.Err, tree.ErrNotExist) {
@@ -89,7 +89,7 @@ func (s *Store) readAll(ctx context.Context, atOnce int, each func(Reading), cho
 	}
 	var reading errgroup.Group
 	reading.SetLimit(max(1, atOnce))
-	err := s.walk(ctx, func(name string, info fs.Info, err error) error {
+	err := w.walk(ctx, func(name string, info fs.Info, err error) error {
 		if err != nil {
 			tell(Reading{Name: name, Err: err})
 			return nil
@@ -107,17 +107,17 @@ func (s *Store) readAll(ctx context.Context, atOnce int, each func(Reading), cho
 	return errors.Join(err, reading.Wait(), ctx.Err())
 }
 
-func (s *Store) verify(ctx context.Context, name string) Reading {
-	f, info, err := s.reader.Open(ctx, name)
+func (w *Warmer) verify(ctx context.Context, name string) Reading {
+	f, info, err := w.reader.Open(ctx, name)
 	if err != nil || f == nil {
 		return Reading{Name: name, Err: failure.Of(err)}
 	}
 	defer f.Close()
 	r := Reading{Name: name, Size: info.Size}
 	for range hashing.ForCheck.Rounds {
-		was, known := s.index.Tag(info.Fingerprint)
-		s.fs.Uncache(f)
-		again, sum, err := s.hasher.HashOnce(ctx, f, info, hashing.ForCheck)
+		was, known := w.index.Tag(info.Fingerprint)
+		w.fs.Uncache(f)
+		again, sum, err := w.hasher.HashOnce(ctx, f, info, hashing.ForCheck)
 		switch {
 		case errors.Is(err, hashing.ErrChanged):
 			info = again
@@ -131,10 +131,10 @@ func (s *Store) verify(ctx context.Context, name string) Reading {
 			r.Was = was
 		}
 		if r.Was != "" && r.Was != r.Is {
-			s.index.Corrected()
+			w.index.Corrected()
 		}
-		if now, ok := s.index.Tag(again.Fingerprint); ok && now != r.Is {
-			s.index.Forget(again.Fingerprint) // a program may be writing to it, so its present tag is not known either
+		if now, ok := w.index.Tag(again.Fingerprint); ok && now != r.Is {
+			w.index.Forget(again.Fingerprint) // a program may be writing to it, so its present tag is not known either
 		}
 		return r
 	}
