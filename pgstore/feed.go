@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"r-seed-1f3a754f.example/ifmatch/tree"
@@ -32,12 +33,12 @@ func (p position) before(other position) bool {
 }
 
 func (s *Store) cursor(p position) tree.Cursor {
-	return tree.Cursor(fmt.Sprintf("%s.%d.%d", s.epoch, p.xid, p.seq))
+	return tree.Cursor(fmt.Sprintf("%s.%d.%d", s.epoch.Load(), p.xid, p.seq))
 }
 
 // parse returns the position of a cursor.
 func (s *Store) parse(c tree.Cursor) (position, error) {
-	rest, ours := strings.CutPrefix(string(c), s.epoch.String()+".")
+	rest, ours := strings.CutPrefix(string(c), s.epoch.Load().String()+".")
 	xid, seq, _ := strings.Cut(rest, ".")
 	var p position
 	var err, failed error
@@ -53,25 +54,23 @@ var errNoCursor = fmt.Errorf("no such cursor: %w", tree.ErrNotExist)
 
 // locate returns the position of a cursor, if all changes after it are known.
 func (s *Store) locate(ctx context.Context, c tree.Cursor) (p position, err error) {
-	if c != "" {
-		if p, err = s.parse(c); err != nil {
-			return p, err
-		}
-	}
 	var forgotten position
 	var next uint64
-	err = s.pool.QueryRow(ctx, `select forgotten_xid, forgotten_seq,
+	var epoch uuid.UUID
+	err = s.pool.QueryRow(ctx, `select epoch, forgotten_xid, forgotten_seq,
  pg_snapshot_xmax(pg_current_snapshot()) from ifmatch.meta`).
-		Scan(&forgotten.xid, &forgotten.seq, &next)
-	switch {
-	case err != nil:
+		Scan(&epoch, &forgotten.xid, &forgotten.seq, &next)
+	if err != nil {
 		return p, translate(err)
-	case c == "":
-		return forgotten, nil
-	case p.before(forgotten) || p.xid >= next:
-		return p, errNoCursor
 	}
-	return p, nil
+	s.epoch.Store(&epoch)
+	if c == "" {
+		return forgotten, nil
+	}
+	if p, err = s.parse(c); err == nil && (p.before(forgotten) || p.xid >= next) {
+		err = errNoCursor
+	}
+	return p, err
 }
 
 // Now implements [tree.Feed]. It waits for the transactions that began to write before the last one that it sees.
@@ -80,10 +79,14 @@ func (s *Store) Now(ctx context.Context) (tree.Cursor, error) {
 	defer cancel()
 	var last position
 	var oldest uint64
-	err := s.pool.QueryRow(limited, `select coalesce(c.xid, m.forgotten_xid), coalesce(c.seq, m.forgotten_seq),
+	var epoch uuid.UUID
+	err := s.pool.QueryRow(limited, `select m.epoch, coalesce(c.xid, m.forgotten_xid), coalesce(c.seq, m.forgotten_seq),
  pg_snapshot_xmin(pg_current_snapshot()) from ifmatch.meta m
  left join (select xid, seq from ifmatch.change order by xid desc, seq desc limit 1) c on true`).
-		Scan(&last.xid, &last.seq, &oldest)
+		Scan(&epoch, &last.xid, &last.seq, &oldest)
+	if err == nil {
+		s.epoch.Store(&epoch)
+	}
 	for err == nil && oldest <= last.xid {
 		if err = sleep(limited, time.Millisecond); err == nil {
 			err = s.pool.QueryRow(limited, "select pg_snapshot_xmin(pg_current_snapshot())").Scan(&oldest)

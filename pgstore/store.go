@@ -24,6 +24,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -69,9 +70,9 @@ type Options struct {
 type Store struct {
 	opts  Options
 	pool  *pgxpool.Pool
-	notes *pgxpool.Pool // of its own, so that a Check can ask for a note while all connections of pool are in use
-	id    uuid.UUID     // of the tree: part of the locks' keys
-	epoch uuid.UUID     // part of cursors
+	notes *pgxpool.Pool             // of its own, so that a Check can ask for a note while all connections of pool are in use
+	id    uuid.UUID                 // of the tree: part of the locks' keys
+	epoch atomic.Pointer[uuid.UUID] // part of cursors; another one after a restore from a backup
 
 	stopJanitor func()
 }
@@ -127,13 +128,18 @@ func Open(ctx context.Context, dsn string, opts Options) (*Store, error) {
 // identify reads which tree the database has. The tables must be of this release, or of the next one.
 func (s *Store) identify(ctx context.Context) error {
 	var version int64
+	var epoch uuid.UUID
 	err := s.pool.QueryRow(ctx, "select store, epoch, (select max(version_id) from ifmatch.migration) from ifmatch.meta").
-		Scan(&s.id, &s.epoch, &version)
+		Scan(&s.id, &epoch, &version)
+	s.epoch.Store(&epoch)
 	if err == nil {
 		err = schema.Check(version)
 	}
 	return err
 }
+
+// ID says which tree the store has. It is the same for all replicas.
+func (s *Store) ID() string { return s.id.String() }
 
 // hidden returns an error without the password that the text of a broken address may have.
 func hidden(err error) error {

@@ -1,0 +1,90 @@
+package transfer
+
+import (
+	"context"
+	"crypto/sha256"
+	"hash/maphash"
+	"io"
+
+	"r-seed-1f3a754f.example/ifmatch/tree"
+)
+
+// compare reads all files of the directory, and compares their tags with those of the store.
+func (m *Mirror) compare(ctx context.Context) error { return m.compareMembers(ctx, "") }
+
+func (m *Mirror) compareMembers(ctx context.Context, dir string) error {
+	seed, there, below := maphash.MakeSeed(), map[uint64]bool{}, []string(nil)
+	err := m.list(ctx, dir, func(s tree.State) error {
+		_, base := tree.Split(s.Name)
+		there[maphash.String(seed, base)] = true
+		same, err := m.isSame(s)
+		if err == nil && !same {
+			if err = m.shallow(ctx, s.Name); err == nil { // it has changed meanwhile, or here
+				if s, err = m.stat(ctx, s.Name); err == nil {
+					same, err = m.isSame(s)
+				}
+			}
+		}
+		switch {
+		case err != nil:
+			return err
+		case !same:
+			m.done.Different++
+			m.Tell(s.Name, "is not what it is in the tree")
+		case s.Collection:
+			below = append(below, s.Name)
+		case s.Exists:
+			m.done.Compared++
+		}
+		return ctx.Err()
+	})
+	if err != nil {
+		return err
+	}
+	err = m.each(dir, func(base string) error {
+		name := tree.Join(dir, base)
+		if there[maphash.String(seed, base)] || dir == "" && (base == MirrorState || base == "lost+found") {
+			return nil
+		}
+		if err := m.shallow(ctx, name); err != nil {
+			return err
+		}
+		s, err := m.stat(ctx, name)
+		if err != nil || s.Exists {
+			return err
+		}
+		if l, err := m.look(name); err != nil || l.info == nil {
+			return err
+		}
+		m.done.Different++
+		m.Tell(name, "is here, and not in the tree")
+		return nil
+	})
+	for _, name := range below {
+		if err == nil {
+			err = m.compareMembers(ctx, name)
+		}
+	}
+	return err
+}
+
+// isSame reports whether a name is what a state says. A file is read.
+func (m *Mirror) isSame(s tree.State) (bool, error) {
+	l, err := m.look(s.Name)
+	switch {
+	case err != nil || l.info == nil || !s.Exists:
+		return err == nil && (l.info != nil) == s.Exists, err
+	case s.Collection || !l.info.Mode().IsRegular():
+		return s.Collection && l.info.IsDir(), nil
+	}
+	f, err := m.root.Open(s.Name)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	sum := sha256.New()
+	if _, err := io.Copy(sum, f); err != nil {
+		return false, err
+	}
+	return tree.TagOf([32]byte(sum.Sum(nil))) == s.Tag, nil
+}
