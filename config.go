@@ -27,13 +27,14 @@ import (
 
 // Config is the configuration of a server. [configOf] makes one from the command line.
 type Config struct {
-	Dir      string         // the served directory, ignored with Memory
-	Shares   []layout.Share // directories that are served in place of Dir, each at its path
-	Quotas   []limits.Limit // on paths, in whatever share they are
-	Sites    []site.Site    // paths that are shown as web sites
-	Memory   bool           // serve a new tree in memory instead of Dir
-	Database string         // the address of the database with the tree, in place of Dir
-	Blobs    string         // the address of its large contents
+	Dir       string         // the served directory, ignored with Memory
+	Shares    []layout.Share // directories that are served in place of Dir, each at its path
+	Quotas    []limits.Limit // on paths, in whatever share they are
+	Sites     []site.Site    // paths that are shown as web sites
+	Memory    bool           // serve a new tree in memory instead of Dir
+	Database  string         // the address of the database with the tree, in place of Dir
+	Blobs     string         // the address of its large contents
+	BlobGrace time.Duration  // for which an object without a name is kept
 
 	shared      sharedState // by all replicas with Database
 	WholeSystem bool        // Dir may be the root of the file system

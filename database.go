@@ -25,6 +25,8 @@ func (cfg Config) checkDatabase(file *settings.File) error {
 		return err
 	}
 	switch {
+	case cfg.BlobGrace < pgstore.MinBlobGrace:
+		return usagef("--blob-grace %v is too short: give an hour or more, such as 24h", cfg.BlobGrace)
 	case len(file.Quotas) > 0:
 		return usagef("%s has quotas, and --store cannot keep these yet: leave them out", file.Name)
 	case len(file.Shares) > 0:
@@ -36,6 +38,7 @@ func (cfg Config) checkDatabase(file *settings.File) error {
 // openDatabase opens the store of one of several servers.
 func openDatabase(cfg Config, log *slog.Logger) (served, error) {
 	store, err := database.Place{Store: cfg.Database, Blobs: cfg.Blobs}.Open(context.Background(), pgstore.Options{
+		BlobGrace: cfg.BlobGrace,
 		History:   cfg.History.Keep,
 		NoHistory: cfg.History.Keep <= 0,
 		Report: func(err error) {

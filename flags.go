@@ -12,6 +12,7 @@ import (
 
 	"r-seed-1f3a754f.example/ifmatch/internal/certificate"
 	"r-seed-1f3a754f.example/ifmatch/internal/duration"
+	"r-seed-1f3a754f.example/ifmatch/pgstore"
 	"r-seed-1f3a754f.example/ifmatch/settings"
 	"r-seed-1f3a754f.example/ifmatch/settings/values"
 )
@@ -41,7 +42,11 @@ func serveFlags() []cli.Flag {
 		yes("memory", "serve a new tree in memory instead of a directory; it is lost at the end"),
 		text("store", "", "serve a tree in a PostgreSQL database in place of a directory, at an `ADDRESS` such as "+
 			"postgres://user@host/database, together with other servers; the password comes from PGPASSFILE"),
-		text("blobs", "", "keep large contents of --store at an `ADDRESS` that all servers share, such as dir:///srv/blobs"),
+		text("blobs", "", "keep large contents of --store at an `ADDRESS` that all servers share: dir:///srv/blobs, or "+
+			"s3://bucket/prefix?endpoint=https://s3.example; the key comes from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
+		&cli.DurationFlag{Name: "blob-grace", Value: pgstore.DefaultBlobGrace, EnvVars: env("blob-grace"),
+			Usage: "keep large contents of --store that have no name any more for a `TIME`, for requests that read them, " +
+				"and for backups"},
 		yes("whole-system", "allow DIR to be /, with every file of the machine"),
 		yes("expect-state", "refuse DIR if it was never served: then its disk is not mounted"),
 		file("state-dir", "keep the index of ETags in `DIR`, outside the served directory"),
@@ -210,6 +215,7 @@ func configOf(c *cli.Context) (Config, error) {
 		Memory:            c.Bool("memory"),
 		Database:          c.String("store"),
 		Blobs:             c.String("blobs"),
+		BlobGrace:         c.Duration("blob-grace"),
 		WholeSystem:       c.Bool("whole-system"),
 		ExpectState:       c.Bool("expect-state"),
 		ReadOnly:          c.Bool("read-only"),

@@ -95,6 +95,7 @@ var allowedImports = map[string][]string{
 	"etagfs/warmup":    {"tree", "fs", "etagfs/failure", "etagfs/hashing", "etagfs/index", "etagfs/snapshots"},
 
 	"internal/pgtest":         {}, // for tests
+	"internal/s3test":         {}, // for tests
 	"pgstore/blobs":           {},
 	"pgstore/schema":          {},
 	"pgstore":                 {"tree", "pgstore/blobs", "pgstore/notes", "pgstore/schema", "spelling"},
@@ -160,7 +161,8 @@ var testImports = map[string][]string{
 	"etagfs":                  {"fs/folding", "tree/treetest", "watcher"},
 	"etagfs/index":            {"tree/treetest"},
 	"etagfs/warmup":           {"limit", "tree/treetest"},
-	"pgstore":                 {"internal/pgtest", "tree/treetest"},
+	"pgstore":                 {"internal/pgtest", "internal/s3test", "tree/treetest"},
+	"pgstore/blobs":           {"internal/s3test"},
 	"pgstore/schema":          {"internal/pgtest"},
 	"pgstore/notes":           {"internal/pgtest", "pgstore/schema"},
 	"handler/events":          {"tree/memtree", "tree/treetest"},

@@ -17,7 +17,7 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
-// claimAfter is when an object on its way has to be claimed again. It is much less than the grace of garbage.
+// claimAfter is when an object on its way has to be claimed again. It is much less than [MinBlobGrace].
 const claimAfter = 10 * time.Minute
 
 // A staged content has arrived, and has no name yet.
@@ -88,7 +88,7 @@ func (s *Store) stage(ctx context.Context, body io.Reader, opts tree.PutOptions)
 		err = nil
 	}
 	if c.size = n; err == nil && n > s.opts.Inline {
-		err = s.stageObject(ctx, c, io.MultiReader(&head, from))
+		err = s.stageObject(ctx, c, io.MultiReader(&head, from), opts.Length)
 	} else {
 		c.data = head.Bytes()
 	}
@@ -101,8 +101,9 @@ func (s *Store) stage(ctx context.Context, body io.Reader, opts tree.PutOptions)
 		}
 	}
 	if err == nil && c.object != nil {
-		err = stored(c.object.Commit())
-		c.object = nil
+		if err = stored(c.object.Commit(ctx, [32]byte(c.sum))); err == nil {
+			c.object = nil
+		}
 	}
 	if err != nil {
 		s.abandon(ctx, c)
@@ -112,7 +113,7 @@ func (s *Store) stage(ctx context.Context, body io.Reader, opts tree.PutOptions)
 }
 
 // stageObject receives a body that is large enough to be an object. A row tells the janitor of the object first.
-func (s *Store) stageObject(ctx context.Context, c *staged, body io.Reader) error {
+func (s *Store) stageObject(ctx context.Context, c *staged, body io.Reader, length int64) error {
 	if s.opts.Blobs == nil {
 		return &tree.StorageError{Kind: tree.ErrTooLarge,
 			Hint: "there is no place for large contents; start the server with --blobs"}
@@ -120,12 +121,13 @@ func (s *Store) stageObject(ctx context.Context, c *staged, body io.Reader) erro
 	c.large = true
 	err := s.claim(ctx, c)
 	if err == nil {
-		c.object, err = s.opts.Blobs.Create(ctx, c.id)
+		c.object, err = s.opts.Blobs.Create(ctx, c.id, length)
 	}
 	if err != nil {
 		return stored(err)
 	}
-	c.size, err = io.Copy(c.object, &claimingReader{ctx, s, c, s.time(), body})
+	from := &claimingReader{ctx: ctx, s: s, c: c, tried: s.time(), body: body, length: length}
+	c.size, err = io.Copy(struct{ io.Writer }{c.object}, from)
 	if errors.As(err, new(*tree.BodyError)) || ctx.Err() != nil {
 		return err
 	}
@@ -134,9 +136,10 @@ func (s *Store) stageObject(ctx context.Context, c *staged, body io.Reader) erro
 
 var errGivenUp = &tree.StorageError{Kind: tree.ErrBusy, Hint: "the upload was taken to be given up; send it again"}
 
-// claim notes that an object is on its way. The janitor leaves it for a day from then on.
+// claim notes that an object is on its way. The janitor leaves it for its grace from then on.
 func (s *Store) claim(ctx context.Context, c *staged) error {
-	return s.claimBy(ctx, c, `insert into ifmatch.dead (blob, place, since) values ($1, 'o', coalesce($2, now()))`+noted)
+	return s.claimBy(ctx, c, `insert into ifmatch.dead (blob, place, begun, since)
+ values ($1, 'o', true, coalesce($2, now()))`+noted)
 }
 
 // keepClaim claims an object again that was long on its way. It is not enough to note it anew: the janitor may have
@@ -164,13 +167,15 @@ func (s *Store) claimBy(ctx context.Context, c *staged, sql string) error {
 	return translate(err)
 }
 
-// A claimingReader keeps the claim of an object whose body comes slowly.
+// A claimingReader keeps the claim of an object whose body comes slowly. It passes on no more than was announced.
 type claimingReader struct {
 	ctx   context.Context
 	s     *Store
 	c     *staged
 	tried time.Time
-	body  io.Reader
+
+	body         io.Reader
+	read, length int64 // length is -1 where none was announced
 }
 
 func (r *claimingReader) Read(p []byte) (int, error) {
@@ -180,7 +185,11 @@ func (r *claimingReader) Read(p []byte) (int, error) {
 			return 0, err
 		} // any other error is of now, and there is a day to try again
 	}
-	return r.body.Read(p)
+	n, err := r.body.Read(p)
+	if r.read += int64(n); r.length >= 0 && r.read > r.length {
+		return 0, &tree.BodyError{Err: fmt.Errorf("it has more than the %d bytes that were announced", r.length)}
+	}
+	return n, err
 }
 
 // abandon removes a content that gets no name. Where that fails, the janitor does.
@@ -189,7 +198,7 @@ func (s *Store) abandon(ctx context.Context, c *staged) {
 	var err error
 	switch {
 	case c.object != nil:
-		err = c.object.Abort()
+		err = c.object.Abort(ctx)
 	case c.large:
 		err = s.opts.Blobs.Delete(ctx, c.id)
 	}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	iofs "io/fs"
 
 	"github.com/jackc/pgx/v5"
 
@@ -18,7 +19,8 @@ import (
 // lastPart is how much of an object is sent only when all of it has been found to be right.
 const lastPart = 64 << 10
 
-// open opens the content of a node. One that lies in the database has come with the look.
+// open opens the content of a node. One that lies in the database has come with the look, and an object is asked for
+// with its first byte.
 func (s *Store) open(ctx context.Context, name string, n *node) (tree.Content, error) {
 	if n.place == inTable {
 		if int64(len(n.data)) != n.size {
@@ -30,11 +32,7 @@ func (s *Store) open(ctx context.Context, name string, n *node) (tree.Content, e
 		return nil, &tree.StorageError{Kind: tree.ErrUnavailable,
 			Hint: "large contents are elsewhere; start the server with --blobs"}
 	}
-	object, err := s.opts.Blobs.Open(ctx, *n.blob)
-	if errors.Is(err, tree.ErrNotExist) {
-		return nil, s.damaged(name, n, err)
-	}
-	return &largeContent{store: s, name: name, node: n, object: object}, stored(err)
+	return &largeContent{store: s, ctx: ctx, name: name, node: n}, nil
 }
 
 // damaged reports a content that is lost, and returns the error for the client.
@@ -64,43 +62,69 @@ func (inline) Parts(context.Context, []tree.Part) (bool, error) { return true, n
 // Close implements [io.Closer].
 func (inline) Close() error { return nil }
 
-// A largeContent is an opened object.
+// A largeContent is an object.
 type largeContent struct {
-	store  *Store
-	name   string
-	node   *node
-	object blobs.Object
+	store *Store
+	ctx   context.Context // of ReadAt
+	name  string
+	node  *node
+}
+
+// reader opens some of the bytes.
+func (c *largeContent) reader(ctx context.Context, offset, n int64) (io.ReadCloser, error) {
+	r, err := c.store.opts.Blobs.Open(ctx, *c.node.blob, c.node.size, offset, n)
+	return r, c.failed(err)
+}
+
+// failed returns the error of the contract. One that says that the content is damaged is reported.
+func (c *largeContent) failed(err error) error {
+	if errors.Is(err, iofs.ErrNotExist) || errors.Is(err, blobs.ErrDamaged) {
+		return c.store.damaged(c.name, c.node, err)
+	}
+	return stored(err)
 }
 
 // ReadAt implements [io.ReaderAt].
 func (c *largeContent) ReadAt(p []byte, offset int64) (int, error) {
-	n, err := c.object.ReadAt(p, offset)
-	if err != nil && err != io.EOF {
-		err = stored(err)
+	n := max(min(int64(len(p)), c.node.size-offset), 0)
+	r, err := c.reader(c.ctx, offset, n)
+	if err != nil {
+		return 0, err
 	}
-	return n, err
+	defer r.Close()
+	read, err := io.ReadFull(r, p[:n])
+	if err == nil && n < int64(len(p)) {
+		return read, io.EOF
+	}
+	return read, c.failed(err)
 }
 
 // Parts implements [tree.PartedContent].
 func (*largeContent) Parts(context.Context, []tree.Part) (bool, error) { return true, nil }
 
 // Close implements [io.Closer].
-func (c *largeContent) Close() error { return c.object.Close() }
+func (c *largeContent) Close() error { return nil }
 
 // WriteRange implements [tree.Content]. The whole content is hashed on its way. If it is another, the last part is not
 // sent, so that the client sees a broken answer and never a wrong file.
-func (c *largeContent) WriteRange(_ context.Context, w io.Writer, offset, n int64) (int64, error) {
+func (c *largeContent) WriteRange(ctx context.Context, w io.Writer, offset, n int64) (int64, error) {
+	r, err := c.reader(ctx, offset, n)
+	if err != nil {
+		return 0, err
+	}
+	defer r.Close()
+	from := objectReader{r, c}
 	if offset != 0 || n != c.node.size {
-		return c.send(w, io.NewSectionReader(c.object, offset, n))
+		return io.Copy(w, from)
 	}
 	sum, first := sha256.New(), max(n-lastPart, 0)
-	written, err := c.send(io.MultiWriter(w, sum), io.NewSectionReader(c.object, 0, first))
+	written, err := io.CopyN(io.MultiWriter(w, sum), from, first)
 	if err != nil {
 		return written, err
 	}
 	last := make([]byte, n-first)
-	if _, err := c.object.ReadAt(last, first); err != nil && err != io.EOF {
-		return written, stored(err)
+	if _, err := io.ReadFull(from, last); err != nil {
+		return written, err
 	}
 	if sum.Write(last); !bytes.Equal(sum.Sum(nil), c.node.sum) {
 		return written, c.store.damaged(c.name, c.node, fmt.Errorf("it has the SHA-256 %x", sum.Sum(nil)))
@@ -109,10 +133,17 @@ func (c *largeContent) WriteRange(_ context.Context, w io.Writer, offset, n int6
 	return written + int64(more), err
 }
 
-func (c *largeContent) send(w io.Writer, from *io.SectionReader) (int64, error) {
-	n, err := io.Copy(w, struct{ io.Reader }{from})
-	if err == nil && n < from.Size() {
-		err = c.store.damaged(c.name, c.node, io.ErrUnexpectedEOF)
+// An objectReader has the errors of an object in the words of the contract.
+type objectReader struct {
+	io.Reader
+	c *largeContent
+}
+
+// Read implements [io.Reader].
+func (r objectReader) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	if err != nil && err != io.EOF {
+		err = r.c.failed(err)
 	}
 	return n, err
 }
@@ -142,7 +173,7 @@ func (s *Store) sumsOf(ctx context.Context, n *node) (tree.Sums, error) {
 	}
 	defer content.Close()
 	h := newHasher([]crypto.Hash{crypto.SHA1, crypto.MD5})
-	if _, err := io.Copy(h, bodyReader{ctx, io.NewSectionReader(content, 0, n.size)}); err != nil {
+	if _, err := content.WriteRange(ctx, h, 0, n.size); err != nil {
 		return nil, err
 	}
 	if sums = h.sums(); !bytes.Equal(sums[crypto.SHA256], n.sum) {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"r-seed-1f3a754f.example/ifmatch/pgstore/blobs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
@@ -94,6 +95,12 @@ func stored(err error) error {
 		return err
 	case errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded):
 		return err
+	case errors.Is(err, blobs.ErrBusy):
+		return &tree.StorageError{Kind: tree.ErrBusy, RetryAfter: retryAfterFailover, Err: err,
+			Hint: "too many large files are on their way to this server; try again"}
+	case errors.Is(err, errors.ErrUnsupported):
+		return &tree.StorageError{Kind: tree.ErrTooLarge, Err: err,
+			Hint: "the content is too large for the place of objects"}
 	case errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT):
 		return &tree.StorageError{Kind: tree.ErrNoSpace, Err: err,
 			Hint: "the place for large contents is full; remove files, or enlarge it"}

@@ -2,11 +2,13 @@ package pgstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"golang.org/x/sync/errgroup"
 )
 
 const (
@@ -14,8 +16,14 @@ const (
 	janitorAsks   = 5 * time.Minute     // how often each replica asks whether it is time
 	feedKept      = 7 * 24 * time.Hour  // changes
 	goneKept      = 90 * 24 * time.Hour // dates of names at which nothing is
-	blobGrace     = 24 * time.Hour      // garbage, since a request may read it, and an upload may be about to use it
 	garbageAtOnce = 1000
+	deletesAtOnce = 8
+)
+
+// How long contents without a name are kept. A request may read one of them, and an upload may be about to use it.
+const (
+	DefaultBlobGrace = 24 * time.Hour
+	MinBlobGrace     = time.Hour
 )
 
 // Start begins to look after the tables.
@@ -59,7 +67,7 @@ func (s *Store) Clean(ctx context.Context) error {
 			}
 		}
 	}
-	return s.collect(ctx, now.Add(-blobGrace))
+	return s.collect(ctx, now.Add(-s.opts.BlobGrace))
 }
 
 // A task is a statement that runs until it has nothing more to do.
@@ -76,7 +84,7 @@ func (s *Store) tasks(now time.Time) []task {
 		{"locks", "delete from ifmatch.davlock where expires < $1", []any{now}},
 		{"notes", "delete from ifmatch.note where expires < $1", []any{now}},
 		{"uploads", `with d as (delete from ifmatch.upload where expires < $1 and held_until < now() returning blob, sha256)
- insert into ifmatch.dead (blob, place, since) select blob, 'o', $1 from d where sha256 is null` + noted, []any{now}},
+ insert into ifmatch.dead (blob, place, begun, since) select blob, 'o', true, $1 from d where sha256 is null` + noted, []any{now}},
 		{"files of the history", `with v as (delete from ifmatch.version where id in (select id from ifmatch.version
  where gone < $1 and kind = 'f' order by gone limit 1000) returning blob, place)
  insert into ifmatch.dead (blob, place, since) select distinct blob, place, $2::timestamptz from v` + noted, []any{old, now}},
@@ -99,46 +107,80 @@ func (s *Store) tasks(now time.Time) []task {
 		{"garbage that has a name", `delete from ifmatch.dead d where since < $1 and not claimed and (
  exists (select from ifmatch.upload u where u.blob = d.blob and u.sha256 is null) or d.blob in (
   select blob from ifmatch.node where kind = 'f' union all select blob from ifmatch.version where kind = 'f'))`,
-			[]any{now.Add(-blobGrace)}},
+			[]any{now.Add(-s.opts.BlobGrace)}},
 	}
 }
 
 // noted ends a statement that notes what may be garbage.
 const noted = " on conflict (blob) do update set since = excluded.since where not dead.claimed"
 
+// A garbage is a content that has no name.
+type garbage struct {
+	Blob   uuid.UUID
+	Object bool
+	Begun  bool
+}
+
 // collect deletes contents that have had no name since a time. A claimed one can get none any more. The time must be that
-// of the task "garbage that has a name": a content that has come of age since then may have a name.
+// of the task "garbage that has a name": a content that has come of age since then may have a name. What cannot be
+// deleted stays claimed, for the next time.
 func (s *Store) collect(ctx context.Context, before time.Time) error {
-	_, err := s.pool.Exec(ctx, "update ifmatch.dead set claimed = true where since < $1", before)
+	_, err := s.pool.Exec(ctx, `update ifmatch.dead d set claimed = true where since < $1
+ and not exists (select from ifmatch.upload u where u.tail = d.blob)`, before)
 	if err != nil {
 		return err
 	}
+	var after uuid.UUID
+	var failed error
 	for {
-		rows, err := s.pool.Query(ctx, "select blob, place = 'o' from ifmatch.dead where claimed limit $1", garbageAtOnce)
+		rows, err := s.pool.Query(ctx, `select blob, place = 'o', begun from ifmatch.dead where claimed and blob > $1
+ order by blob limit $2`, after, garbageAtOnce)
 		if err != nil {
 			return err
 		}
-		type garbage struct {
-			Blob   uuid.UUID
-			Object bool
-		}
 		all, err := pgx.CollectRows(rows, pgx.RowToStructByPos[garbage])
 		if err != nil || len(all) == 0 {
-			return err
+			return errors.Join(err, failed)
 		}
-		var blobs []uuid.UUID
-		for _, one := range all {
-			if one.Object && s.opts.Blobs != nil {
-				if err := s.opts.Blobs.Delete(ctx, one.Blob); err != nil {
-					return fmt.Errorf("an object cannot be deleted: %w", err)
-				}
-			}
-			blobs = append(blobs, one.Blob)
-		}
+		after = all[len(all)-1].Blob
+		deleted, err := s.deleteAll(ctx, all)
+		failed = errors.Join(failed, err)
 		_, err = s.pool.Exec(ctx, `with c as (delete from ifmatch.content where blob = any($1))
- delete from ifmatch.dead where blob = any($1)`, blobs)
+ delete from ifmatch.dead where blob = any($1)`, deleted)
 		if err != nil {
 			return err
 		}
 	}
+}
+
+// deleteAll deletes contents, and returns those that are gone. It tells one error of many.
+func (s *Store) deleteAll(ctx context.Context, all []garbage) (deleted []uuid.UUID, failed error) {
+	var group errgroup.Group
+	group.SetLimit(deletesAtOnce)
+	gone := make([]bool, len(all))
+	for i, one := range all {
+		group.Go(func() error {
+			var err error
+			switch {
+			case !one.Object:
+			case s.opts.Blobs == nil:
+				return nil
+			case one.Begun:
+				err = s.opts.Blobs.Discard(ctx, one.Blob)
+			default:
+				err = s.opts.Blobs.Delete(ctx, one.Blob)
+			}
+			if gone[i] = err == nil; err != nil {
+				return fmt.Errorf("an object cannot be deleted: %w", err)
+			}
+			return nil
+		})
+	}
+	failed = group.Wait()
+	for i, one := range all {
+		if gone[i] {
+			deleted = append(deleted, one.Blob)
+		}
+	}
+	return deleted, failed
 }

@@ -23,7 +23,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"sync/atomic"
 	"time"
 
@@ -56,6 +55,9 @@ type Options struct {
 	// History is how long versions that were replaced or removed are kept, unless NoHistory says that none are.
 	History   time.Duration
 	NoHistory bool
+	// BlobGrace is how long an object is kept that has no name any more, since requests may still read it (0: the
+	// default; [MinBlobGrace] at least, but in tests).
+	BlobGrace time.Duration
 	// NoMigrate says that the tables are not made or changed. They must be those of this program.
 	NoMigrate bool
 	// MaxConns bounds the connections to the database (0: the default).
@@ -88,6 +90,9 @@ func Open(ctx context.Context, dsn string, opts Options) (*Store, error) {
 		opts.Inline = defaultLevel
 	}
 	opts.Inline = max(opts.Inline, 0)
+	if opts.BlobGrace <= 0 {
+		opts.BlobGrace = DefaultBlobGrace
+	}
 	if opts.Report == nil {
 		opts.Report = func(error) {}
 	}
@@ -245,28 +250,14 @@ func (s *Store) send(
 	return errors.Join(err, answers.Close())
 }
 
-// claimBlobs notes the id of the tree in the place for objects, and refuses a place that belongs to another tree.
+// claimBlobs notes the id of the tree in the place for objects, and refuses a place that belongs to another tree, or
+// that does not work.
 func (s *Store) claimBlobs(ctx context.Context) error {
 	if s.opts.Blobs == nil {
 		return nil
 	}
-	object, err := s.opts.Blobs.Open(ctx, s.id)
-	if err == nil {
-		return object.Close()
+	if err := blobs.Claim(ctx, s.opts.Blobs, s.id); err != nil {
+		return fmt.Errorf("--blobs: %w", err)
 	}
-	if !errors.Is(err, tree.ErrNotExist) {
-		return fmt.Errorf("--blobs cannot be read: %w", err)
-	}
-	for other, err := range s.opts.Blobs.List(ctx) {
-		if err != nil {
-			return fmt.Errorf("--blobs cannot be read: %w", err)
-		}
-		return fmt.Errorf("--blobs belongs to another database: it has the object %s, and not that of this one, %s", other, s.id)
-	}
-	w, err := s.opts.Blobs.Create(ctx, s.id)
-	if err != nil {
-		return fmt.Errorf("--blobs cannot be written: %w", err)
-	}
-	_, err = io.WriteString(w, s.id.String())
-	return errors.Join(err, w.Commit())
+	return nil
 }

@@ -27,12 +27,18 @@ const (
 
 var _ tree.Uploads = (*Store)(nil)
 
-// An upload is a body that arrives in several requests, at any replica. Its bytes are an object on its way. One handle
-// at a time holds it, by a lease.
+// An upload is a body that arrives in several requests, at any replica. Its bytes are an object on its way, which is
+// committed with the last of them. One handle at a time holds it, by a lease.
+//
+// A handle whose lease has run out may still be at work. So the next one makes an object of its own: see
+// [blobs.Store].Resume.
 type upload struct {
 	s      *Store
 	holder uuid.UUID
-	blob   uuid.UUID
+	kept   blobs.Kept
+	tail   *uuid.UUID // the object with the last bytes that are kept, if there is one
+	taken  bool       // an earlier handle may be at work
+	unsure bool       // so may a request of this one
 	sum    hash.Hash
 	state  tree.UploadState
 }
@@ -53,7 +59,8 @@ func (s *Store) NewUpload(
 	if err := errors.Join(checkNames([]string{name}), s.Try(ctx, cond)); err != nil {
 		return nil, err
 	}
-	u := &upload{s: s, holder: uuid.New(), blob: uuid.Must(uuid.NewV7()), sum: sha256.New()}
+	u := &upload{s: s, holder: uuid.New(), sum: sha256.New()}
+	u.kept.ID = uuid.Must(uuid.NewV7())
 	u.state = tree.UploadState{ID: rand.Text(), Name: name, Length: opts.Length, Note: opts.Note, Expires: opts.Expires}
 	state, err := u.sum.(encoding.BinaryMarshaler).MarshalBinary()
 	if err != nil {
@@ -65,7 +72,7 @@ func (s *Store) NewUpload(
 	}
 	answer, err := s.pool.Exec(ctx, `insert into ifmatch.upload (id, path, length, hash, blob, note, holder, held_until, expires)
  select $1, $2, $3, $4, $5, $6, $7, now() + $8, $9 where (select count(*) from ifmatch.upload where sha256 is null) < $10`,
-		u.state.ID, []byte(name), opts.Length, state, u.blob, note, u.holder, lease, opts.Expires, maxUploads)
+		u.state.ID, []byte(name), opts.Length, state, u.kept.ID, note, u.holder, lease, opts.Expires, maxUploads)
 	if err == nil && answer.RowsAffected() == 0 {
 		return nil, &tree.StorageError{Kind: tree.ErrNoSpace, Hint: "there are too many unfinished uploads; try again later"}
 	}
@@ -76,10 +83,13 @@ func (s *Store) NewUpload(
 func (s *Store) OpenUpload(ctx context.Context, id string) (tree.Upload, error) {
 	u := &upload{s: s, holder: uuid.New(), sum: sha256.New()}
 	var path, state, sum []byte
-	err := s.pool.QueryRow(ctx, `update ifmatch.upload set holder = $2, held_until = now() + $3
- where id = $1 and expires > coalesce($4, now()) and held_until < now()
- returning path, length, received, hash, blob, note, sha256, expires`, id, u.holder, lease, s.clock()).
-		Scan(&path, &u.state.Length, &u.state.Offset, &state, &u.blob, &u.state.Note, &sum, &u.state.Expires)
+	err := s.pool.QueryRow(ctx, `with old as (select id, held_until from ifmatch.upload where id = $1 for update)
+ update ifmatch.upload u set holder = $2, held_until = now() + $3 from old
+ where u.id = old.id and u.expires > coalesce($4, now()) and u.held_until < now()
+ returning path, length, received, hash, blob, note, sha256, expires, state, tail, old.held_until > '-infinity'`,
+		id, u.holder, lease, s.clock()).
+		Scan(&path, &u.state.Length, &u.state.Offset, &state, &u.kept.ID, &u.state.Note, &sum, &u.state.Expires,
+			&u.kept.State, &u.tail, &u.taken)
 	if errors.Is(err, pgx.ErrNoRows) {
 		var held bool
 		err = s.pool.QueryRow(ctx, "select exists(select from ifmatch.upload where id = $1 and expires > coalesce($2, now()))",
@@ -91,6 +101,7 @@ func (s *Store) OpenUpload(ctx context.Context, id string) (tree.Upload, error) 
 	if err != nil {
 		return nil, translate(err)
 	}
+	u.kept.Size = u.state.Offset
 	if u.state.ID, u.state.Name = id, string(path); sum != nil {
 		u.state.Tag = tree.TagOf([32]byte(sum))
 	}
@@ -104,25 +115,44 @@ func (u *upload) State() tree.UploadState { return u.state }
 func (u *upload) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	_, err := u.s.pool.Exec(ctx, "update ifmatch.upload set held_until = '-infinity' where id = $1 and holder = $2",
-		u.state.ID, u.holder)
+	_, err := u.s.pool.Exec(ctx, `update ifmatch.upload set held_until = case when $3 then now() else '-infinity' end
+ where id = $1 and holder = $2`, u.state.ID, u.holder, u.unsure)
 	return translate(err)
 }
 
-// Remove implements [tree.Upload]. Bytes that are whole may have a name by now, so the janitor decides about them.
+// Remove implements [tree.Upload]. An object of which all bytes have arrived is left to the janitor: a Put of another
+// handle may have given it a name.
 func (u *upload) Remove(ctx context.Context) error {
-	var whole bool
-	err := u.s.pool.QueryRow(ctx, `with u as (delete from ifmatch.upload where id = $1 and holder = $2
- returning blob, received = length as whole),
- d as (insert into ifmatch.dead (blob, place, since) select blob, 'o', coalesce($3, now()) from u`+noted+`)
- select whole from u`, u.state.ID, u.holder, u.s.clock()).Scan(&whole)
-	if errors.Is(err, pgx.ErrNoRows) || err == nil && whole {
+	answer, err := u.s.pool.Exec(ctx, `with d as (
+  delete from ifmatch.upload where id = $1 and holder = $2 returning blob, sha256),
+ g as (insert into ifmatch.dead (blob, place, begun, since) select blob, 'o', true, coalesce($3, now()) from d
+  where sha256 is null`+noted+`)
+ select from d`, u.state.ID, u.holder, u.s.clock())
+	switch {
+	case err != nil:
+		return translate(err)
+	case answer.RowsAffected() == 0:
+		return errTaken
+	case u.state.Offset == u.state.Length:
 		return nil
 	}
-	if err == nil {
-		u.s.abandon(ctx, &staged{id: u.blob, large: true, claimed: time.Now()})
+	u.dispose(ctx, &u.kept.ID)
+	u.dispose(ctx, u.tail)
+	return nil
+}
+
+// dispose removes an object that has no name. Where that fails, the janitor does.
+func (u *upload) dispose(ctx context.Context, id *uuid.UUID) {
+	if id == nil {
+		return
 	}
-	return translate(err)
+	err := u.s.opts.Blobs.Discard(ctx, *id)
+	if err == nil {
+		_, err = u.s.pool.Exec(ctx, "delete from ifmatch.dead where blob = $1", *id)
+	}
+	if err != nil {
+		u.s.opts.Report(fmt.Errorf("an object of an upload is left for the janitor: %w", err))
+	}
 }
 
 // Append implements [tree.Upload].
@@ -133,7 +163,7 @@ func (u *upload) Append(ctx context.Context, body io.Reader, opts tree.AppendOpt
 	if err := u.s.Try(ctx, opts.Cond); err != nil {
 		return err
 	}
-	a := &arrival{upload: u, opts: opts, sum: sha256.New(), offset: u.state.Offset}
+	a := &arrival{upload: u, ctx: ctx, opts: opts, sum: sha256.New(), offset: u.state.Offset}
 	if err := copyHash(a.sum, u.sum); err != nil {
 		return err
 	}
@@ -141,11 +171,16 @@ func (u *upload) Append(ctx context.Context, body io.Reader, opts tree.AppendOpt
 	if err == nil && opts.Verify != nil {
 		err = opts.Verify()
 	}
-	if err != nil && (opts.Verify != nil || a.long) {
-		a.drop()
-		return err
+	lasting := context.WithoutCancel(ctx)
+	if err == nil || opts.Verify == nil && !a.long {
+		err = errors.Join(err, a.keep(lasting))
 	}
-	return errors.Join(err, a.keep(context.WithoutCancel(ctx)))
+	if a.w != nil { // the bytes since the last keep are forgotten
+		if left := a.w.Leave(lasting); left != nil {
+			u.s.opts.Report(fmt.Errorf("some bytes of an upload are left for the janitor: %w", left))
+		}
+	}
+	return err
 }
 
 func copyHash(to, from hash.Hash) error {
@@ -159,39 +194,32 @@ func copyHash(to, from hash.Hash) error {
 // An arrival is the part of an upload that one request brings.
 type arrival struct {
 	*upload
+	ctx    context.Context
 	opts   tree.AppendOptions
-	w      blobs.Writer
-	sum    hash.Hash // of all bytes, with those that are not kept yet
+	w      blobs.Writer // nil before the first bytes, and after the last
+	sum    hash.Hash    // of all bytes, with those that are not kept yet
 	offset int64
 	long   bool // the body is longer than announced
 }
 
-// receive copies a body to the object.
+// receive copies a body to the object. It goes in steps from one multiple of [blobs.Step] to the next, where it is cheap
+// to keep what has come.
 func (a *arrival) receive(ctx context.Context, body io.Reader) error {
 	from := io.LimitReader(bodyReader{ctx, body}, a.state.Length-a.offset+1)
-	kept := time.Now()
+	kept, stayed := time.Now(), time.Now()
 	for {
-		if err := a.open(ctx); err != nil {
-			return err
-		}
-		n, err := io.CopyN(io.MultiWriter(a.w, a.sum), from, 1<<20)
-		a.offset += n
+		_, err := io.CopyN(a, from, blobs.Step-a.offset%blobs.Step)
 		switch {
-		case a.offset > a.state.Length:
-			a.long = true
-			return &tree.BodyError{Err: fmt.Errorf("it has more than the %d bytes that were announced", a.state.Length)}
 		case err == io.EOF:
 			return nil
 		case err != nil:
 			return stored(err)
-		}
-		if time.Since(kept) < keepEvery {
-			continue
-		}
-		if kept = time.Now(); a.opts.Verify != nil {
-			err = a.stay(ctx)
-		} else {
+		case time.Since(kept) > keepEvery && a.opts.Verify == nil && a.w.Whole():
 			err = a.keep(ctx)
+			kept, stayed = time.Now(), time.Now()
+		case time.Since(stayed) > keepEvery:
+			err = a.stay(ctx)
+			stayed = time.Now()
 		}
 		if err != nil {
 			return err
@@ -199,30 +227,43 @@ func (a *arrival) receive(ctx context.Context, body io.Reader) error {
 	}
 }
 
-// open opens the object where the bytes that are kept end. The first bytes make it.
+// Write implements [io.Writer]. The first bytes open the object.
+func (a *arrival) Write(p []byte) (int, error) {
+	if a.offset+int64(len(p)) > a.state.Length {
+		a.long = true
+		return 0, &tree.BodyError{Err: fmt.Errorf("it has more than the %d bytes that were announced", a.state.Length)}
+	}
+	if a.w == nil {
+		if err := a.open(a.ctx); err != nil {
+			return 0, err
+		}
+	}
+	n, err := a.w.Write(p)
+	a.sum.Write(p[:n])
+	a.offset += int64(n)
+	return n, err
+}
+
+// open opens the object where the bytes that are kept end.
 func (a *arrival) open(ctx context.Context) (err error) {
-	if a.w != nil {
-		return nil
+	id := a.kept.ID
+	if a.taken {
+		id = uuid.Must(uuid.NewV7())
+		if err := a.s.claim(ctx, &staged{id: id}); err != nil {
+			return err
+		}
 	}
-	a.w, err = a.s.opts.Blobs.Resume(ctx, a.blob, a.offset)
-	if errors.Is(err, tree.ErrNotExist) && a.offset == 0 {
-		a.w, err = a.s.opts.Blobs.Create(ctx, a.blob)
-	}
-	return stored(err)
+	a.w, err = a.s.opts.Blobs.Resume(ctx, id, a.state.Length, a.kept)
+	return err
 }
 
-// drop forgets the bytes that have come since the last keep. The next Resume cuts them off.
-func (a *arrival) drop() {
-	if a.w != nil {
-		_ = a.w.Keep()
-	}
-}
-
-// keep makes the bytes durable, and then their number.
+// keep makes the bytes durable, and then their number. With the last of them, the object is complete.
 func (a *arrival) keep(ctx context.Context) error {
+	next, tail := a.kept, a.tail
 	if a.w != nil {
-		err := a.w.Keep()
-		if a.w = nil; err != nil {
+		var err error
+		a.unsure = true // until all is known to have ended well
+		if next, tail, err = a.keepObject(ctx); err != nil {
 			return stored(err)
 		}
 	}
@@ -234,12 +275,42 @@ func (a *arrival) keep(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := a.change(ctx, "received = $4, hash = $5, expires = $6", a.offset, state, expires); err != nil {
+	if next.ID != a.kept.ID { // the janitor has the former object, as soon as the upload has not
+		if err := a.s.claim(ctx, &staged{id: a.kept.ID}); err != nil {
+			return err
+		}
+	}
+	err = a.change(ctx, "received = $4, hash = $5, expires = $6, blob = $7, state = $8, tail = $9",
+		a.offset, state, expires, next.ID, next.State, tail)
+	if err != nil {
 		return err
 	}
+	if a.tail != nil && a.tail != tail {
+		a.dispose(ctx, a.tail)
+	}
 	a.state.Offset, a.state.Expires = a.offset, expires
+	a.kept, a.tail, a.taken, a.unsure = next, tail, false, false
 	return copyHash(a.upload.sum, a.sum)
 }
+
+// keepObject makes the bytes durable. It returns the object with the last of them, if there is one.
+func (a *arrival) keepObject(ctx context.Context) (next blobs.Kept, tail *uuid.UUID, err error) {
+	if a.offset < a.state.Length {
+		next, err = a.w.Keep(ctx, func() (uuid.UUID, error) {
+			id := uuid.Must(uuid.NewV7())
+			tail = &id
+			return id, a.s.claim(ctx, &staged{id: id})
+		})
+		return next, tail, err
+	}
+	next = blobs.Kept{ID: a.w.ID(), Size: a.offset}
+	if err = a.w.Commit(ctx, [32]byte(a.sum.Sum(nil))); err == nil {
+		a.w = nil
+	}
+	return next, nil, err
+}
+
+var errTaken = fmt.Errorf("another request goes on with the upload: %w", tree.ErrBusy)
 
 // stay renews the lease.
 func (u *upload) stay(ctx context.Context) error { return u.change(ctx, "received = received") }
@@ -249,7 +320,7 @@ func (u *upload) change(ctx context.Context, set string, args ...any) error {
 	answer, err := u.s.pool.Exec(ctx, "update ifmatch.upload set held_until = now() + $3, "+set+
 		" where id = $1 and holder = $2", append([]any{u.state.ID, u.holder, lease}, args...)...)
 	if err == nil && answer.RowsAffected() == 0 {
-		return fmt.Errorf("another request goes on with the upload: %w", tree.ErrBusy)
+		return errTaken
 	}
 	return translate(err)
 }
@@ -263,7 +334,7 @@ func (u *upload) Put(
 		return tree.State{}, false, fmt.Errorf("the upload is not whole, has ended, or is for another collection: %w",
 			tree.ErrUnsupported)
 	}
-	content := &staged{id: u.blob, size: u.state.Length, sum: u.sum.Sum(nil), large: true}
+	content := &staged{id: u.kept.ID, size: u.state.Length, sum: u.sum.Sum(nil), large: true}
 	if u.state.Length == 0 {
 		content.large, content.data = false, []byte{}
 	}
@@ -275,8 +346,8 @@ func (u *upload) Put(
 	if err := u.stay(ctx); err != nil {
 		return tree.State{}, false, err
 	}
-	// An object without a name stays claimed until the janitor looks: an attempt whose outcome was not known can have given
-	// it one.
+	// An object that gets no name stays claimed until the janitor looks. An attempt whose outcome was not known can have
+	// given it one, and so can an earlier Put whose end was not noted.
 	state, created, _, err = u.s.publish(ctx, name, content, opts, cond)
 	if err != nil {
 		return tree.State{}, false, err

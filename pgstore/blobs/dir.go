@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	iofs "io/fs"
 	"iter"
@@ -33,47 +34,101 @@ func (d *Dir) path(id ID) (dir, file string) {
 }
 
 // Create implements [Store].
-func (d *Dir) Create(_ context.Context, id ID) (Writer, error) {
+func (d *Dir) Create(_ context.Context, id ID, _ int64) (Writer, error) {
+	return d.open(id, os.O_CREATE|os.O_EXCL)
+}
+
+// open opens a file for writing, and makes its subdirectory if that is not there.
+func (d *Dir) open(id ID, flag int) (*file, error) {
 	dir, path := d.path(id)
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if errors.Is(err, iofs.ErrNotExist) {
+	f, err := os.OpenFile(path, os.O_RDWR|flag, 0o600)
+	if errors.Is(err, iofs.ErrNotExist) && flag&os.O_CREATE != 0 {
 		if err = os.Mkdir(dir, 0o700); err == nil || errors.Is(err, iofs.ErrExist) {
-			f, err = os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+			f, err = os.OpenFile(path, os.O_RDWR|flag, 0o600)
 		}
 	}
 	if err != nil {
 		return nil, err
 	}
-	return &file{File: f, store: d, dir: dir}, nil
+	return &file{File: f, store: d, id: id, dir: dir}, nil
 }
 
-// Resume implements [Store].
-func (d *Dir) Resume(_ context.Context, id ID, size int64) (Writer, error) {
-	dir, path := d.path(id)
-	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+// Resume implements [Store]. Under a new identifier, it goes on with a copy: an earlier writer may still write to the
+// file that it has open.
+func (d *Dir) Resume(_ context.Context, id ID, _ int64, kept Kept) (Writer, error) {
+	flag := os.O_CREATE
+	if kept.ID == id && kept.Size > 0 {
+		flag = 0
+	}
+	f, err := d.open(id, flag)
 	if err != nil {
 		return nil, err
 	}
-	info, err := f.Stat()
-	if err == nil && info.Size() < size {
-		err = io.ErrUnexpectedEOF
+	if kept.ID != id && kept.Size > 0 {
+		err = errors.Join(f.Truncate(0), f.copy(kept))
+	}
+	var at int64
+	if err == nil {
+		at, err = f.Seek(0, io.SeekEnd)
+	}
+	if err == nil && at < kept.Size {
+		err = fmt.Errorf("%d of its first %d bytes are there: %w", at, kept.Size, ErrDamaged)
 	}
 	if err == nil {
-		err = f.Truncate(size)
+		err = f.Truncate(kept.Size)
 	}
 	if err == nil {
-		_, err = f.Seek(size, io.SeekStart)
+		_, err = f.Seek(kept.Size, io.SeekStart)
 	}
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	return &file{File: f, store: d, dir: dir}, nil
+	return f, nil
+}
+
+// copy copies bytes that were kept in another file. The kernel may share their blocks.
+func (f *file) copy(kept Kept) error {
+	_, path := f.store.path(kept.ID)
+	from, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	_, err = io.CopyN(f.File, from, kept.Size)
+	return err
 }
 
 // Open implements [Store].
-func (d *Dir) Open(_ context.Context, id ID) (Object, error) {
+func (d *Dir) Open(_ context.Context, id ID, size, offset, n int64) (io.ReadCloser, error) {
 	_, path := d.path(id)
-	return os.Open(path)
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && info.Size() != size {
+		err = fmt.Errorf("it has %d bytes, and not %d: %w", info.Size(), size, ErrDamaged)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return &whole{Reader: io.NewSectionReader(f, offset, n), Closer: f, left: n}, nil
+}
+
+// A whole reader yields a number of bytes, or an error.
+type whole struct {
+	io.Reader
+	io.Closer
+	left int64
+}
+
+// Read implements [io.Reader].
+func (r *whole) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	if r.left -= int64(n); err == io.EOF && r.left > 0 {
+		err = fmt.Errorf("%d bytes are missing: %w", r.left, ErrDamaged)
+	}
+	return n, err
 }
 
 // Delete implements [Store].
@@ -84,6 +139,9 @@ func (d *Dir) Delete(_ context.Context, id ID) error {
 	}
 	return nil
 }
+
+// Discard implements [Store].
+func (d *Dir) Discard(ctx context.Context, id ID) error { return d.Delete(ctx, id) }
 
 // List implements [Store].
 func (d *Dir) List(ctx context.Context) iter.Seq2[ID, error] {
@@ -112,19 +170,36 @@ var errStopped = errors.New("the listing was left")
 type file struct {
 	*os.File
 	store *Dir
+	id    ID
 	dir   string
 }
 
-// Commit implements [Writer]. A new file is durable when its directory is.
-func (f *file) Commit() error {
-	return errors.Join(f.Sync(), f.Close(), syncDir(f.dir), f.store.syncRoot(f.dir))
-}
+// ID implements [Writer].
+func (f *file) ID() ID { return f.id }
+
+// Commit implements [Writer].
+func (f *file) Commit(context.Context, [32]byte) error { return errors.Join(f.sync(), f.Close()) }
+
+// sync makes the file durable. A new one is when its directory is.
+func (f *file) sync() error { return errors.Join(f.Sync(), syncDir(f.dir), f.store.syncRoot(f.dir)) }
 
 // Keep implements [Writer].
-func (f *file) Keep() error { return f.Commit() }
+func (f *file) Keep(context.Context, func() (ID, error)) (Kept, error) {
+	size, err := f.Seek(0, io.SeekCurrent)
+	return Kept{ID: f.id, Size: size}, errors.Join(err, f.sync())
+}
 
-// Abort implements [Writer].
-func (f *file) Abort() error { return errors.Join(f.Close(), os.Remove(f.Name())) }
+// Whole implements [Writer].
+func (f *file) Whole() bool { return true }
+
+// Leave implements [Writer].
+func (f *file) Leave(context.Context) error { return f.Close() }
+
+// Abort implements [Writer]. The file may be closed already.
+func (f *file) Abort(context.Context) error {
+	_ = f.Close()
+	return os.Remove(f.Name())
+}
 
 // syncRoot syncs the root once for each subdirectory, since this process cannot tell which one has made it.
 func (d *Dir) syncRoot(dir string) error {
