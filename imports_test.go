@@ -98,7 +98,8 @@ var allowedImports = map[string][]string{
 	"internal/s3test":         {}, // for tests
 	"pgstore/blobs":           {},
 	"pgstore/schema":          {},
-	"pgstore":                 {"tree", "pgstore/blobs", "pgstore/notes", "pgstore/schema", "spelling"},
+	"pgstore/session":         {},
+	"pgstore":                 {"tree", "pgstore/blobs", "pgstore/notes", "pgstore/schema", "pgstore/session", "spelling"},
 	"pgstore/notes":           {},
 	"wire":                    {},
 	"uploads":                 {"tree"},

@@ -157,7 +157,7 @@ func (s *Store) keepClaim(ctx context.Context, c *staged) error {
 }
 
 func (s *Store) claimBy(ctx context.Context, c *staged, sql string) error {
-	answer, err := s.pool.Exec(ctx, sql, c.id, s.clock())
+	answer, err := s.exec(ctx, sql, c.id, s.clock())
 	if err == nil && answer.RowsAffected() == 0 {
 		return errGivenUp
 	}
@@ -203,7 +203,7 @@ func (s *Store) abandon(ctx context.Context, c *staged) {
 		err = s.opts.Blobs.Delete(ctx, c.id)
 	}
 	if err == nil && !c.claimed.IsZero() {
-		_, err = s.pool.Exec(ctx, "delete from ifmatch.dead where blob = $1", c.id)
+		_, err = s.exec(ctx, "delete from ifmatch.dead where blob = $1", c.id)
 	}
 	if err != nil {
 		s.opts.Report(fmt.Errorf("an object without a name is left for the janitor: %w", err))

@@ -179,7 +179,7 @@ func (s *Store) sumsOf(ctx context.Context, n *node) (tree.Sums, error) {
 	if sums = h.sums(); !bytes.Equal(sums[crypto.SHA256], n.sum) {
 		return nil, s.damaged("", n, fmt.Errorf("it has the SHA-256 %x", sums[crypto.SHA256]))
 	}
-	_, err = s.pool.Exec(ctx, "insert into ifmatch.sums (sha256, sha1, md5) values ($1, $2, $3) on conflict do nothing",
+	_, err = s.exec(ctx, "insert into ifmatch.sums (sha256, sha1, md5) values ($1, $2, $3) on conflict do nothing",
 		sums[crypto.SHA256], sums[crypto.SHA1], sums[crypto.MD5])
 	return sums, translate(err)
 }

@@ -69,6 +69,10 @@ func translate(err error) error {
 	failed := func(kind error, hint string, after time.Duration) error {
 		return &tree.StorageError{Kind: kind, Hint: hint, RetryAfter: after, Err: err}
 	}
+	if early := (earlyError{}); errors.As(err, &early) {
+		return failed(tree.ErrUnavailable, "the clock of the database is behind what it was, as after a failover; writes wait "+
+			"until it has come that far", early.by)
+	}
 	switch code(err) {
 	case codeLockNotGranted:
 		return failed(tree.ErrBusy, "another write holds the name for long; try again", retryAfterBusyWrite)

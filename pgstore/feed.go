@@ -54,6 +54,8 @@ var errNoCursor = fmt.Errorf("no such cursor: %w", tree.ErrNotExist)
 
 // locate returns the position of a cursor, if all changes after it are known.
 func (s *Store) locate(ctx context.Context, c tree.Cursor) (p position, err error) {
+	ctx, cancel := s.patient(ctx)
+	defer cancel()
 	var forgotten position
 	var next uint64
 	var epoch uuid.UUID
@@ -123,6 +125,8 @@ type querier interface {
 func (s *Store) changesAfter(
 	ctx context.Context, from querier, p position, settled bool,
 ) (all []tree.Change, last position, err error) {
+	ctx, cancel := s.patient(ctx)
+	defer cancel()
 	rows, err := from.Query(ctx, changesSQL, p.xid, p.seq, changePage, settled)
 	if err != nil {
 		return nil, p, translate(err)
@@ -163,6 +167,8 @@ const latestSQL = `select ` + changeColumns + ` from ifmatch.change where (path 
 
 // Latest implements [tree.Feed].
 func (s *Store) Latest(ctx context.Context, name string) (tree.Change, error) {
+	ctx, cancel := s.patient(ctx)
+	defer cancel()
 	var names [][]byte
 	for _, p := range prefixes(name) {
 		names = append(names, []byte(p))

@@ -109,6 +109,8 @@ func (s *Store) Versions(ctx context.Context, name string, opts tree.VersionOpti
 }
 
 func (s *Store) versions(ctx context.Context, sql string, args ...any) (all []kept, err error) {
+	ctx, cancel := s.patient(ctx)
+	defer cancel()
 	rows, err := s.pool.Query(ctx, sql, args...)
 	if err != nil {
 		return nil, translate(err)
@@ -139,6 +141,8 @@ func (s *Store) memberOf(ctx context.Context, k kept, rest string) (member kept,
 	if k.node.kind != kindDir {
 		return k, false, nil
 	}
+	ctx, cancel := s.patient(ctx)
+	defer cancel()
 	rows, err := s.pool.Query(ctx, memberSQL, k.id, segmentsOf(rest))
 	if err != nil {
 		return k, false, translate(err)
@@ -179,6 +183,8 @@ func (s *Store) find(ctx context.Context, id string) (k kept, err error) {
 	if err != nil || row <= 0 || isMember && tree.CheckName(rest) != nil {
 		return k, gone
 	}
+	ctx, cancel := s.patient(ctx)
+	defer cancel()
 	rows, err := s.pool.Query(ctx, `select `+versionColumns+`, v.props,
  (select c.data from ifmatch.content c where v.place = 'i' and c.blob = v.blob) from ifmatch.version v where v.id = $1`, row)
 	if err != nil {
@@ -222,8 +228,11 @@ func (s *Store) inside(ctx context.Context, id string) iter.Seq2[tree.Version, e
 		dir, err := s.find(ctx, id)
 		name := []byte{}
 		for full := err == nil && dir.node.kind == kindDir; full; {
+			limited, cancel := s.patient(ctx)
 			var rows pgx.Rows
-			if rows, err = s.pool.Query(ctx, membersSQL, []int64{dir.node.id}, dir.node.id, name, versionPage, false); err != nil {
+			rows, err = s.pool.Query(limited, membersSQL, []int64{dir.node.id}, dir.node.id, name, versionPage, false)
+			if err != nil {
+				cancel()
 				break
 			}
 			var page []kept
@@ -236,6 +245,7 @@ func (s *Store) inside(ctx context.Context, id string) iter.Seq2[tree.Version, e
 				page = append(page, dir.member(string(name), row.node()))
 			}
 			rows.Close()
+			cancel()
 			if err = errors.Join(err, rows.Err()); err != nil {
 				break
 			}

@@ -102,7 +102,7 @@ func (l *listing) begin(ctx context.Context, dir string, cond tree.Condition) (m
 	if err != nil {
 		return false, err
 	}
-	defer l.s.rollback(ctx, conn)
+	defer l.s.rollback(ctx, conn, func() {})
 	w := wishOf(cond, dir)
 	w.props = l.opts.Want&tree.WantProperties != 0
 	if l.opts.Want&tree.WantLocks != 0 {

@@ -3,6 +3,7 @@ package pgstore
 import (
 	"bytes"
 	"context"
+	"errors"
 	"time"
 	"unicode/utf8"
 
@@ -128,6 +129,8 @@ func (s *Store) readNodes(rows pgx.Rows, t *trie, into *snap) error {
 	}
 	if clock := s.clock(); clock != nil {
 		into.now = *clock
+	} else if !into.now.IsZero() {
+		s.saw(into.now.UnixNano())
 	}
 	into.complete(t.names)
 	return nil
@@ -186,7 +189,7 @@ func (s *Store) look(ctx context.Context, w wish) (*snap, error) {
 // reconnects reports whether a first attempt has failed at a connection to a server that is gone. Another attempt then gets
 // a new connection.
 func (s *Store) reconnects(ctx context.Context, attempt int, err error) bool {
-	if attempt > 0 || !isAway(err) || ctx.Err() != nil {
+	if attempt > 0 || !isAway(err) || errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
 		return false
 	}
 	s.pool.Reset()

@@ -16,9 +16,12 @@ import (
 type fate int
 
 const (
-	answered fate = iota
-	lost          // it does not reach the server, and the connection breaks
-	unheard       // the server has answered, and the connection breaks before the answer arrives
+	answered  fate = iota
+	lost           // it does not reach the server, and the connection breaks
+	unheard        // the server has answered, and the connection breaks before the answer arrives
+	slow           // the answer comes late
+	swallowed      // it does not reach the server, and the connection stays
+	silent         // the server has answered, the answer does not arrive, and the connection stays
 )
 
 // A proxy passes messages between clients and the server of the tests. It knows batches: the messages that a client sends before it
@@ -30,21 +33,22 @@ type proxy struct {
 
 	mu      sync.Mutex
 	changed sync.Cond
-	left    int    // how many more batches are answered
-	count   int    // how many were answered
-	fates   []fate // of the next batches, and then all are answered
+	left    int           // how many more batches are answered
+	count   int           // how many were answered
+	fates   []fate        // of the next batches, and then all are answered
+	release chan struct{} // closed when the connections that hang are to break
 }
 
 const unlimited = 1 << 30
 
 func newProxy(t *testing.T) *proxy {
-	p := &proxy{t: t, server: pgtest.Shared(t).Socket(), dir: t.TempDir(), left: unlimited}
+	p := &proxy{t: t, server: pgtest.Shared(t).Socket(), dir: t.TempDir(), left: unlimited, release: make(chan struct{})}
 	p.changed.L = &p.mu
 	listener, err := net.Listen("unix", filepath.Join(p.dir, ".s.PGSQL.5432"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { listener.Close(); p.allow(unlimited) })
+	t.Cleanup(func() { listener.Close(); p.next(); p.allow(unlimited) })
 	go func() {
 		for {
 			client, err := listener.Accept()
@@ -77,11 +81,20 @@ func (p *proxy) counted() int {
 	return p.count
 }
 
-// next sets the fates of the next batches.
+// next sets the fates of the next batches. It breaks the connections that hang.
 func (p *proxy) next(fates ...fate) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	close(p.release)
+	p.release = make(chan struct{})
 	p.fates = fates
+}
+
+// hasMet reports whether all fates were met.
+func (p *proxy) hasMet() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.fates) == 0
 }
 
 // A passage is one connection.
@@ -137,7 +150,27 @@ func (c *passage) ask() bool {
 			c.fate, c.fates = c.fates[0], c.fates[1:]
 		}
 	}
+	if c.fate == swallowed {
+		c.hang()
+	}
 	return c.fate != lost
+}
+
+// hang waits until the client has closed the connection, or the next fates are set.
+func (c *passage) hang() {
+	release := c.release
+	c.mu.Unlock()
+	defer c.mu.Lock()
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		_, _ = c.client.Read(make([]byte, 1<<10))
+	}()
+	select {
+	case <-gone:
+	case <-release:
+	}
+	c.fate = lost
 }
 
 // answer reports whether a message of the server reaches the client, and waits until it may.
@@ -153,6 +186,15 @@ func (c *passage) answer() bool {
 	c.left--
 	c.count++
 	c.asking = false
+	switch c.fate {
+	case slow:
+		c.mu.Unlock()
+		time.Sleep(20 * time.Millisecond)
+		c.mu.Lock()
+		return true
+	case silent:
+		c.hang()
+	}
 	return c.fate == answered
 }
 

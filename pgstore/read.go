@@ -131,6 +131,8 @@ const rootID = int64(1)
 func (s *Store) spelledIn(
 	ctx context.Context, parent int64, segment string,
 ) (id int64, name string, isDir bool, err error) {
+	ctx, cancel := s.patient(ctx)
+	defer cancel()
 	rows, err := s.pool.Query(ctx, spelledSQL, parent, []byte(segment), formOf(segment))
 	if err != nil {
 		return 0, "", false, err

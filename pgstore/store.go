@@ -34,15 +34,21 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/pgstore/blobs"
 	"r-seed-1f3a754f.example/ifmatch/pgstore/notes"
 	"r-seed-1f3a754f.example/ifmatch/pgstore/schema"
+	"r-seed-1f3a754f.example/ifmatch/pgstore/session"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // Bounds of a replica.
 const (
-	maxConns     = 16              // five replicas fit into the 100 connections that PostgreSQL has by default
-	noteConns    = 2               // besides, for notes: a Check may ask for one while its transaction is open
-	patience     = 5 * time.Second // for a connection, and for a lock on a name
-	defaultLevel = 16 << 10        // contents up to this size lie in the database
+	maxConns     = 16               // five replicas fit into the 100 connections that PostgreSQL has by default
+	noteConns    = 2                // besides, for notes: a Check may ask for one while its transaction is open
+	patience     = 5 * time.Second  // for a connection, and for a lock on a name
+	lookPatience = 15 * time.Second // for all locks of a write, and the look
+	// answerPatience is how long an answer of the database is waited for, and how long it is asked what has become of a
+	// commit without one.
+	answerPatience = 30 * time.Second
+	treePatience   = 10 * time.Minute // for the copy of a collection
+	defaultLevel   = 16 << 10         // contents up to this size lie in the database
 )
 
 // Options configure a [Store].
@@ -62,6 +68,8 @@ type Options struct {
 	NoMigrate bool
 	// MaxConns bounds the connections to the database (0: the default).
 	MaxConns int32
+	// Patience is how long an answer of the database is waited for (0: 30 seconds).
+	Patience time.Duration
 	// Now is the clock (nil: that of the database).
 	Now func() time.Time
 	// Report gets errors that no caller gets (nil: they are dropped).
@@ -75,6 +83,12 @@ type Store struct {
 	notes *pgxpool.Pool             // of its own, so that a Check can ask for a note while all connections of pool are in use
 	id    uuid.UUID                 // of the tree: part of the locks' keys
 	epoch atomic.Pointer[uuid.UUID] // part of cursors; another one after a restore from a backup
+
+	// writing has a value for each write that uses a connection. Writes leave some for readers, since all of them hang
+	// where the standby is gone.
+	writing chan struct{}
+	// seen is the latest time of the database that this replica has seen, in nanoseconds since 1970.
+	seen atomic.Int64
 
 	stopJanitor func()
 }
@@ -93,6 +107,9 @@ func Open(ctx context.Context, dsn string, opts Options) (*Store, error) {
 	if opts.BlobGrace <= 0 {
 		opts.BlobGrace = DefaultBlobGrace
 	}
+	if opts.Patience == 0 {
+		opts.Patience = answerPatience
+	}
 	if opts.Report == nil {
 		opts.Report = func(error) {}
 	}
@@ -104,24 +121,26 @@ func Open(ctx context.Context, dsn string, opts Options) (*Store, error) {
 	if opts.MaxConns > 0 {
 		config.MaxConns = opts.MaxConns
 	}
-	configure(config.ConnConfig)
+	session.Configure(config.ConnConfig)
 	if !opts.NoMigrate {
 		if err := schema.Migrate(ctx, config.ConnConfig); err != nil {
 			return nil, hidden(err)
 		}
 	}
+	s := &Store{opts: opts, writing: make(chan struct{}, max(1, config.MaxConns-config.MaxConns/4))}
+	config.AfterConnect = s.connected
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, hidden(err)
 	}
 	config = config.Copy()
-	config.MaxConns = noteConns
+	config.MaxConns, config.AfterConnect = noteConns, nil
 	side, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		pool.Close()
 		return nil, hidden(err)
 	}
-	s := &Store{opts: opts, pool: pool, notes: side}
+	s.pool, s.notes = pool, side
 	if err := errors.Join(s.identify(ctx), s.claimBlobs(ctx)); err != nil {
 		s.pool.Close()
 		s.notes.Close()
@@ -154,32 +173,38 @@ func hidden(err error) error {
 	return err
 }
 
-// configure sets the bounds of sessions. A replica that dies or hangs lets go of its locks by them.
-func configure(config *pgx.ConnConfig) {
-	if config.ConnectTimeout == 0 {
-		config.ConnectTimeout = patience
+// connected looks at a new session. It may be with another server, whose clock is another one: no change may be older
+// than those that are there.
+func (s *Store) connected(ctx context.Context, conn *pgx.Conn) error {
+	var last *int64
+	err := conn.QueryRow(ctx, "select (select at from ifmatch.change order by xid desc, seq desc limit 1)").Scan(&last)
+	if err == nil && last != nil {
+		s.saw(*last)
 	}
-	for name, value := range map[string]string{
-		"application_name":                    "ifmatch",
-		"lock_timeout":                        "5s",
-		"idle_in_transaction_session_timeout": "5s",
-		"tcp_keepalives_idle":                 "5",
-		"tcp_keepalives_interval":             "5",
-		"tcp_keepalives_count":                "3",
-	} {
-		if _, set := config.RuntimeParams[name]; !set {
-			config.RuntimeParams[name] = value
-		}
+	return err
+}
+
+// saw notes a time of the database.
+func (s *Store) saw(at int64) {
+	for seen := s.seen.Load(); at > seen && !s.seen.CompareAndSwap(seen, at); seen = s.seen.Load() {
 	}
 }
 
-// Close ends the connections.
+// Close ends the connections. It does not wait for long for commits that the database does not answer.
 func (s *Store) Close() error {
 	if s.stopJanitor != nil {
 		s.stopJanitor()
 	}
-	s.pool.Close()
-	s.notes.Close()
+	closed := make(chan struct{})
+	go func() {
+		s.pool.Close()
+		s.notes.Close()
+		close(closed)
+	}()
+	select {
+	case <-closed:
+	case <-time.After(patience):
+	}
 	return nil
 }
 
@@ -215,6 +240,62 @@ func (s *Store) acquire(ctx context.Context) (*pgxpool.Conn, error) {
 	return conn, translate(err)
 }
 
+var errManyWrites = &tree.StorageError{Kind: tree.ErrBusy,
+	Hint: "too many writes wait for the database; try again"}
+
+// begins waits for the turn of a write. The caller calls done when it leaves its connection.
+func (s *Store) begins(ctx context.Context) (done func(), err error) {
+	select {
+	case s.writing <- struct{}{}:
+		return func() { <-s.writing }, nil
+	default:
+	}
+	timeout := time.NewTimer(patience)
+	defer timeout.Stop()
+	select {
+	case s.writing <- struct{}{}:
+		return func() { <-s.writing }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-timeout.C:
+		return nil, errManyWrites
+	}
+}
+
+// exec runs a statement that changes something by itself. It may run twice, where the first answer is lost.
+func (s *Store) exec(ctx context.Context, sql string, args ...any) (answer pgconn.CommandTag, err error) {
+	done, err := s.begins(ctx)
+	if err != nil {
+		return answer, err
+	}
+	defer done()
+	for attempt := 0; ; attempt++ {
+		limited, cancel := s.patient(ctx)
+		answer, err = s.pool.Exec(limited, sql, args...)
+		cancel()
+		if !s.reconnects(ctx, attempt, err) {
+			return answer, err
+		}
+	}
+}
+
+// execRow is exec of a statement that yields one row.
+func (s *Store) execRow(ctx context.Context, sql string, args []any, into ...any) error {
+	done, err := s.begins(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	ctx, cancel := s.patient(ctx)
+	defer cancel()
+	return s.pool.QueryRow(ctx, sql, args...).Scan(into...)
+}
+
+// patient bounds the wait for answers.
+func (s *Store) patient(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, s.opts.Patience)
+}
+
 // read runs queries in one transaction with one snapshot, in one round trip. Each element of results reads one of them.
 func (s *Store) read(ctx context.Context, b *pgx.Batch, results ...func(pgx.Rows) error) error {
 	conn, err := s.acquire(ctx)
@@ -226,6 +307,8 @@ func (s *Store) read(ctx context.Context, b *pgx.Batch, results ...func(pgx.Rows
 	whole.Queue("begin isolation level repeatable read read only")
 	whole.QueuedQueries = append(whole.QueuedQueries, b.QueuedQueries...)
 	whole.Queue("commit")
+	ctx, cancel := s.patient(ctx)
+	defer cancel()
 	return translate(s.send(ctx, conn.Conn(), whole, 1, results...))
 }
 

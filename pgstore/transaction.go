@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"r-seed-1f3a754f.example/ifmatch/pgstore/session"
 	"r-seed-1f3a754f.example/ifmatch/spelling"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
@@ -47,6 +48,8 @@ type transaction struct {
 	batch  *pgx.Batch
 	cond   tree.Condition
 	writes bool // whether the batch changes anything
+	long   bool // it copies a collection
+	looked time.Time
 }
 
 // update runs a write until it has happened, or cannot.
@@ -59,6 +62,7 @@ func (s *Store) update(ctx context.Context, w write) error {
 	var err error
 	for attempt := range maxAttempts {
 		err = s.attempt(ctx, w, exclusive, check)
+		early := earlyError{}
 		switch wants := (*exclusiveError)(nil); {
 		case err == nil:
 			if w.cond.Made != nil {
@@ -70,6 +74,10 @@ func (s *Store) update(ctx context.Context, w write) error {
 		case errors.As(err, &wants):
 			exclusive = append(exclusive, wants.name)
 		case errors.Is(err, errBehind), errors.Is(err, errRepeat):
+		case errors.As(err, &early) && early.by <= waitedFor:
+			if sleep(ctx, early.by) != nil {
+				return ctx.Err()
+			}
 		case code(err) == codeDivision, errors.Is(err, errUnknown): // see transaction.place and guard, and resolve
 			return err
 		case code(err) == codeSerialization, code(err) == codeDeadlock, code(err) == codeUnique:
@@ -158,8 +166,13 @@ func (s *Store) lockKey(name string) int64 {
 
 // attempt locks, looks, decides, changes and commits.
 func (s *Store) attempt(ctx context.Context, w write, exclusive []string, check *cursorCheck) error {
+	done, err := s.begins(ctx)
+	if err != nil {
+		return err
+	}
 	conn, err := s.acquire(ctx)
 	if err != nil {
+		done()
 		return err
 	}
 	keys, modes := s.lockKeys(exclusive, slices.Concat(w.sources, w.cond.Names))
@@ -168,24 +181,58 @@ func (s *Store) attempt(ctx context.Context, w write, exclusive []string, check 
 		err = w.step(t)
 	}
 	if err != nil || !t.writes {
-		s.rollback(ctx, conn)
+		s.rollback(ctx, conn, done)
 		return err
 	}
-	t.batch.Queue("commit")
-	// It is never cancelled: a commit that is cancelled while it waits for a standby is answered as if it had happened.
-	answers := conn.SendBatch(context.WithoutCancel(ctx), t.batch)
-	err = answers.Close()
-	if err == nil {
+	late, err := s.commit(ctx, conn, t, done)
+	switch {
+	case late:
+		return &tree.StorageError{Kind: tree.ErrUnavailable, RetryAfter: retryAfterFailover, Err: errUnknown, Hint: hintUnknown}
+	case err == nil && session.Replicated(conn.Conn()):
 		conn.Release()
+		done()
 		return nil
-	}
-	if code(err) != "" && !isAway(err) {
-		s.rollback(ctx, conn)
+	case code(err) != "" && !isAway(err):
+		s.rollback(ctx, conn, done)
 		return err // it was answered: nothing has happened
 	}
+	defer done()
+	slept := time.Since(t.looked) > session.IdleLimit
 	_ = conn.Conn().Close(context.WithoutCancel(ctx))
 	conn.Release()
-	return s.resolve(ctx, t.id, t.xmin, keys, modes, err)
+	if err = s.resolve(ctx, t.id, t.xmin, keys, modes, err); err == errRepeat && slept {
+		// This process was stopped, or the database has not answered for long. The client may have given up.
+		return &tree.StorageError{Kind: tree.ErrUnavailable, RetryAfter: retryAfterFailover,
+			Hint: "the write came too late to the database, which had ended its locks; nothing has changed; try again"}
+	}
+	return err
+}
+
+// commit sends the changes, and waits for the answer. It never cancels: a commit that is cancelled while it waits for a
+// standby is answered as if it had happened. An answer that is late finds nobody, and what the write has used is freed
+// then.
+func (s *Store) commit(ctx context.Context, conn *pgxpool.Conn, t *transaction, done func()) (late bool, err error) {
+	t.batch.Queue("commit")
+	answered := make(chan error, 1)
+	go func() { answered <- conn.SendBatch(context.WithoutCancel(ctx), t.batch).Close() }()
+	limit := s.opts.Patience
+	if t.long {
+		limit = max(limit, treePatience)
+	}
+	timeout := time.NewTimer(limit)
+	defer timeout.Stop()
+	select {
+	case err := <-answered:
+		return false, err
+	case <-timeout.C:
+	}
+	go func() {
+		defer done()
+		defer conn.Release()
+		<-answered
+		_ = conn.Conn().Close(context.WithoutCancel(ctx))
+	}()
+	return true, nil
 }
 
 // begin takes the locks and looks.
@@ -203,18 +250,36 @@ func (s *Store) begin(
 		readers = append(readers, w.more(b)...)
 	}
 	check.conn = conn.Conn()
-	if err := s.send(ctx, conn.Conn(), b, 2, readers...); err != nil {
+	seen := s.seen.Load()
+	limited, cancel := context.WithTimeout(ctx, min(lookPatience, s.opts.Patience))
+	defer cancel()
+	if err := s.send(limited, conn.Conn(), b, 2, readers...); err != nil {
 		return &transaction{}, err
 	}
+	if by := time.Duration(seen - v.snap.now.UnixNano()); by > 0 && s.opts.Now == nil {
+		return &transaction{}, earlyError{by}
+	}
 	return &transaction{
-		view: v, now: v.snap.now.Unix(), id: uuid.Must(uuid.NewV7()), batch: &pgx.Batch{}, cond: w.cond,
+		view: v, now: v.snap.now.Unix(), id: uuid.Must(uuid.NewV7()), batch: &pgx.Batch{}, cond: w.cond, looked: time.Now(),
 	}, nil
+}
+
+// waitedFor is how far the clock of the database may be behind for writes that wait.
+const waitedFor = time.Second
+
+// An earlyError says that the clock of the database is behind what it has shown, as after a failover to a server with
+// another clock. Locks that have expired would hold again, beside later ones.
+type earlyError struct{ by time.Duration }
+
+func (e earlyError) Error() string {
+	return fmt.Sprintf("the clock of the database is behind by %v", e.by)
 }
 
 // rollback ends a transaction that has changed nothing, and gives the connection back. No caller waits for that. Where
 // it fails, the connection is closed, which does the same.
-func (s *Store) rollback(ctx context.Context, conn *pgxpool.Conn) {
+func (s *Store) rollback(ctx context.Context, conn *pgxpool.Conn, done func()) {
 	go func() {
+		defer done()
 		defer conn.Release()
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 		defer cancel()
@@ -224,13 +289,14 @@ func (s *Store) rollback(ctx context.Context, conn *pgxpool.Conn) {
 	}()
 }
 
-// resolvePatience bounds the search for the outcome of a commit.
-const resolvePatience = 30 * time.Second
+const hintUnknown = "the database does not say whether the write has happened; look before you try again"
 
 // resolve finds out whether a commit has happened whose answer was lost. As long as the database works on it, it holds
-// the locks on the names. So an attempt that gets them knows that it has ended, and table change says how.
+// the locks on the names. So an attempt that gets them knows that it has ended, and table change says how. A commit that
+// waited for its standby when the primary died is seen before the standby has it. So the look is a commit itself, which
+// is answered when the standby has both.
 func (s *Store) resolve(ctx context.Context, id uuid.UUID, xmin string, keys []int64, modes []bool, lost error) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), resolvePatience)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.opts.Patience)
 	defer cancel()
 	for {
 		happened, err := s.happened(ctx, id, xmin, keys, modes)
@@ -244,7 +310,7 @@ func (s *Store) resolve(ctx context.Context, id uuid.UUID, xmin string, keys []i
 		case <-ctx.Done():
 			return &tree.StorageError{
 				Kind: tree.ErrUnavailable, RetryAfter: retryAfterFailover, Err: errors.Join(errUnknown, lost, err),
-				Hint: "the database does not say whether the write has happened; look before you try again",
+				Hint: hintUnknown,
 			}
 		case <-time.After(100 * time.Millisecond):
 		}
@@ -264,13 +330,17 @@ func (s *Store) happened(
 	b.Queue("begin isolation level read committed")
 	b.Queue(lockSQL, keys, modes)
 	b.Queue("select exists(select from ifmatch.change where xid >= $1::text::xid8 and id = $2)", xmin, id)
-	b.Queue("rollback")
+	b.Queue("select pg_current_xact_id()") // a standby refuses it, and cannot say what has become of a commit
+	b.Queue("commit")
 	err = s.send(ctx, conn.Conn(), b, 2, func(rows pgx.Rows) error {
 		_, err := pgx.CollectExactlyOneRow(rows, func(row pgx.CollectableRow) (struct{}, error) {
 			return struct{}{}, row.Scan(&happened)
 		})
 		return err
 	})
+	if err == nil && !session.Replicated(conn.Conn()) {
+		err = errUnknown
+	}
 	if err != nil {
 		_ = conn.Conn().Close(ctx)
 	}

@@ -70,11 +70,14 @@ func (s *Store) NewUpload(
 	if note == nil {
 		note = []byte{}
 	}
-	answer, err := s.pool.Exec(ctx, `insert into ifmatch.upload (id, path, length, hash, blob, note, holder, held_until, expires)
+	answer, err := s.exec(ctx, `insert into ifmatch.upload (id, path, length, hash, blob, note, holder, held_until, expires)
  select $1, $2, $3, $4, $5, $6, $7, now() + $8, $9 where (select count(*) from ifmatch.upload where sha256 is null) < $10`,
 		u.state.ID, []byte(name), opts.Length, state, u.kept.ID, note, u.holder, lease, opts.Expires, maxUploads)
 	if err == nil && answer.RowsAffected() == 0 {
 		return nil, &tree.StorageError{Kind: tree.ErrNoSpace, Hint: "there are too many unfinished uploads; try again later"}
+	}
+	if code(err) == codeUnique {
+		err = nil // it has happened, and the answer was lost
 	}
 	return u, translate(err)
 }
@@ -83,13 +86,12 @@ func (s *Store) NewUpload(
 func (s *Store) OpenUpload(ctx context.Context, id string) (tree.Upload, error) {
 	u := &upload{s: s, holder: uuid.New(), sum: sha256.New()}
 	var path, state, sum []byte
-	err := s.pool.QueryRow(ctx, `with old as (select id, held_until from ifmatch.upload where id = $1 for update)
+	err := s.execRow(ctx, `with old as (select id, held_until from ifmatch.upload where id = $1 for update)
  update ifmatch.upload u set holder = $2, held_until = now() + $3 from old
  where u.id = old.id and u.expires > coalesce($4, now()) and u.held_until < now()
  returning path, length, received, hash, blob, note, sha256, expires, state, tail, old.held_until > '-infinity'`,
-		id, u.holder, lease, s.clock()).
-		Scan(&path, &u.state.Length, &u.state.Offset, &state, &u.kept.ID, &u.state.Note, &sum, &u.state.Expires,
-			&u.kept.State, &u.tail, &u.taken)
+		[]any{id, u.holder, lease, s.clock()}, &path, &u.state.Length, &u.state.Offset, &state, &u.kept.ID, &u.state.Note, &sum,
+		&u.state.Expires, &u.kept.State, &u.tail, &u.taken)
 	if errors.Is(err, pgx.ErrNoRows) {
 		var held bool
 		err = s.pool.QueryRow(ctx, "select exists(select from ifmatch.upload where id = $1 and expires > coalesce($2, now()))",
@@ -115,7 +117,7 @@ func (u *upload) State() tree.UploadState { return u.state }
 func (u *upload) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	_, err := u.s.pool.Exec(ctx, `update ifmatch.upload set held_until = case when $3 then now() else '-infinity' end
+	_, err := u.s.exec(ctx, `update ifmatch.upload set held_until = case when $3 then now() else '-infinity' end
  where id = $1 and holder = $2`, u.state.ID, u.holder, u.unsure)
 	return translate(err)
 }
@@ -123,7 +125,7 @@ func (u *upload) Close() error {
 // Remove implements [tree.Upload]. An object of which all bytes have arrived is left to the janitor: a Put of another
 // handle may have given it a name.
 func (u *upload) Remove(ctx context.Context) error {
-	answer, err := u.s.pool.Exec(ctx, `with d as (
+	answer, err := u.s.exec(ctx, `with d as (
   delete from ifmatch.upload where id = $1 and holder = $2 returning blob, sha256),
  g as (insert into ifmatch.dead (blob, place, begun, since) select blob, 'o', true, coalesce($3, now()) from d
   where sha256 is null`+noted+`)
@@ -148,7 +150,7 @@ func (u *upload) dispose(ctx context.Context, id *uuid.UUID) {
 	}
 	err := u.s.opts.Blobs.Discard(ctx, *id)
 	if err == nil {
-		_, err = u.s.pool.Exec(ctx, "delete from ifmatch.dead where blob = $1", *id)
+		_, err = u.s.exec(ctx, "delete from ifmatch.dead where blob = $1", *id)
 	}
 	if err != nil {
 		u.s.opts.Report(fmt.Errorf("an object of an upload is left for the janitor: %w", err))
@@ -317,7 +319,7 @@ func (u *upload) stay(ctx context.Context) error { return u.change(ctx, "receive
 
 // change changes the row, as long as this handle holds the upload.
 func (u *upload) change(ctx context.Context, set string, args ...any) error {
-	answer, err := u.s.pool.Exec(ctx, "update ifmatch.upload set held_until = now() + $3, "+set+
+	answer, err := u.s.exec(ctx, "update ifmatch.upload set held_until = now() + $3, "+set+
 		" where id = $1 and holder = $2", append([]any{u.state.ID, u.holder, lease}, args...)...)
 	if err == nil && answer.RowsAffected() == 0 {
 		return errTaken

@@ -174,6 +174,7 @@ func (t *transaction) copyTo(to string, source, over *node, opts tree.CopyOption
 	t.dated(&n.dates, opts.Modified)
 	t.insert(to, &n)
 	if source.kind == kindDir && !opts.Shallow {
+		t.long = true
 		t.do(copyMembersSQL, source.id, over.parent, baseOf(to), t.now, t.view.now)
 	}
 	t.arrived(to, source.kind == kindDir)
