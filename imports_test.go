@@ -80,16 +80,19 @@ var allowedImports = map[string][]string{
 	"internal/clustertest":       {"internal/pgtest", "pgstore", "pgstore/blobs", "tree"}, // for tests
 	"internal/clustertest/front": {"internal/clustertest"},                                // for tests
 
-	"etagfs": {"tree", "limit", "fs", "etagfs/content", "etagfs/failure", "etagfs/feed", "etagfs/hashing",
-		"etagfs/index", "etagfs/locktable", "etagfs/snapshots", "etagfs/undo", "etagfs/warmup"},
+	"etagfs": {"tree", "limit", "fs", "etagfs/content", "etagfs/copier", "etagfs/failure", "etagfs/feed",
+		"etagfs/hashing", "etagfs/index", "etagfs/locktable", "etagfs/resumable", "etagfs/snapshots",
+		"etagfs/undo", "etagfs/warmup"},
 	"etagfs/content":   {"tree", "fs", "etagfs/failure", "etagfs/hashing", "etagfs/index"},
+	"etagfs/copier":    {"tree", "fs", "etagfs/failure", "etagfs/hashing", "etagfs/index", "etagfs/snapshots"},
 	"etagfs/failure":   {"tree", "fs"},
 	"etagfs/feed":      {"tree", "fs", "etagfs/failure", "etagfs/index", "etagfs/journal", "etagfs/snapshots"},
 	"etagfs/hashing":   {"tree", "limit", "fs", "etagfs/failure", "etagfs/index"},
 	"etagfs/index":     {"tree", "fs"},
 	"etagfs/journal":   {"tree"},
-	"etagfs/locktable": {"tree", "fs", "etagfs/failure"},
+	"etagfs/locktable": {"tree", "fs", "etagfs/failure", "etagfs/snapshots"},
 	"etagfs/reopening": {"tree", "fs", "etagfs", "etagfs/failure"},
+	"etagfs/resumable": {"tree", "fs", "etagfs/failure", "etagfs/hashing"},
 	"etagfs/snapshots": {"tree", "fs", "etagfs/failure", "etagfs/hashing"},
 	"etagfs/undo":      {"tree", "fs"},
 	"etagfs/warmup":    {"tree", "fs", "etagfs/failure", "etagfs/hashing", "etagfs/index", "etagfs/snapshots"},

@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path"
 	"slices"
 
+	"r-seed-1f3a754f.example/ifmatch/etagfs/copier"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/locktable"
 	"r-seed-1f3a754f.example/ifmatch/fs"
@@ -20,7 +20,7 @@ var errSourceLeft = failure.Busy("it is on another disk, so that it was copied, 
 // A crossing is a move to another file system.
 type crossing struct {
 	s        *Store
-	c        *copier
+	c        *copier.Copy
 	from, to string
 	opts     tree.CopyOptions
 	cond     tree.Condition
@@ -41,8 +41,8 @@ type crossing struct {
 func (s *Store) moveAcross(ctx context.Context, from, to string, opts tree.CopyOptions, cond tree.Condition) (
 	tree.State, bool, error) {
 	opts.Shallow = false
-	r := &crossing{s: s, c: &copier{s: s}, from: from, to: to, opts: opts, cond: cond}
-	r.c.ask = func() error {
+	r := &crossing{s: s, c: s.newCopy(), from: from, to: to, opts: opts, cond: cond}
+	r.c.Whole, r.c.Ask = true, func() error {
 		var source fs.Info
 		err := s.try(ctx, func(v *view) (err error) {
 			if source, _, err = r.ends(v); err != nil {
@@ -56,7 +56,7 @@ func (s *Store) moveAcross(ctx context.Context, from, to string, opts tree.CopyO
 		}
 		return err
 	}
-	defer r.c.discard()
+	defer r.c.Discard()
 	err := s.update(ctx, fs.Scope{Changed: []string{to}, Seen: cond.Names, Below: []string{from, to}},
 		func(alone bool) error { return r.prepare(ctx, alone) }, r.commit)
 	if err == nil {
@@ -76,11 +76,10 @@ func (r *crossing) ends(v *view) (source, over fs.Info, err error) {
 // prepare stages the copy. A member that has changed while others were copied is copied again. All members are compared
 // once more before the source is removed.
 func (r *crossing) prepare(ctx context.Context, alone bool) error {
-	r.c.copied = map[string]fs.Fingerprint{}
-	if err := r.c.prepare(ctx, alone, r.from, r.to, r.opts); err != nil {
+	if err := r.s.prepareCopy(ctx, r.c, alone, r.from, r.to, r.opts); err != nil {
 		return err
 	}
-	return r.c.isAll(r.s.fs.Unkept(r.from, r.c.source))
+	return r.c.IsAll(r.s.fs.Unkept(r.from, r.c.Source))
 }
 
 // commit gives the copy its name.
@@ -95,13 +94,13 @@ func (r *crossing) commit(t *transaction) error {
 	if !r.isCopied(source) {
 		return errStale
 	}
-	if err := r.c.isOf(t, r.from, source); err != nil {
+	if err := t.isCopyOf(r.c, r.from, source); err != nil {
 		return err
 	}
 	if r.locks, err = t.Locks(r.from); err != nil {
 		return err
 	}
-	locks, err := t.fateOf(r.to, "")
+	locks, err := t.FateOf(r.to, "")
 	if err != nil {
 		return err
 	}
@@ -111,22 +110,22 @@ func (r *crossing) commit(t *transaction) error {
 		return failure.ErrWriter
 	}
 	defer r.s.asOneStep(r.to, locks)()
-	info, err := t.commit(r.to, over, r.c.version("MOVE"))
+	info, err := t.commit(r.to, over, copied(r.c, "MOVE"))
 	if err != nil {
 		return err
 	}
 	r.created = !over.Exists()
-	r.state = r.s.stateOf(r.to, info, r.c.tag, shownFor(r.c.wanted))
+	r.state = r.s.stateOf(r.to, info, r.c.Tag, shownFor(r.c.Wanted))
 	return t.endLocks(locks, source.Kind == fs.Directory) // as for a copy
 }
 
 // isCopied reports whether a look has found the version that was copied. Of a collection it reports only whether it is
 // the same collection.
 func (r *crossing) isCopied(now fs.Info) bool {
-	if now.Kind == fs.Directory && r.c.source.Kind == fs.Directory {
-		return now.SameFile(r.c.source)
+	if now.Kind == fs.Directory && r.c.Source.Kind == fs.Directory {
+		return now.SameFile(r.c.Source)
 	}
-	return now.Kind == r.c.source.Kind && now.Fingerprint == r.c.source.Fingerprint
+	return now.Kind == r.c.Source.Kind && now.Fingerprint == r.c.Source.Fingerprint
 }
 
 // remove removes the source, if it is still the version that was copied. A collection is renamed into the history,
@@ -149,8 +148,8 @@ func (r *crossing) remove(ctx context.Context) error {
 			defer s.chores.emptyTrash()
 		}
 	}
-	if r.taken != nil && r.c.source.Kind == fs.Directory {
-		if r.c.isAll(r.taken.Kept()) == nil {
+	if r.taken != nil && r.c.Source.Kind == fs.Directory {
+		if r.c.IsAll(r.taken.Kept()) == nil {
 			return failure.Unsure(errors.Join(err, s.update(ctx, scope, nil, r.finish)))
 		}
 		return r.putBack(ctx)
@@ -178,7 +177,7 @@ func (r *crossing) take(t *transaction, keep bool) error {
 	if !r.isCopied(found) || !slices.EqualFunc(locks, r.locks, sameLock) {
 		return errSourceLeft
 	}
-	if r.ended, err = t.fateOf(r.from, ""); err != nil {
+	if r.ended, err = t.FateOf(r.from, ""); err != nil {
 		return err
 	}
 	r.ended = r.ended.All()
@@ -225,13 +224,13 @@ func (r *crossing) putBack(ctx context.Context) error {
 			_ = t.names(r.from) // if this fails, the source is in the history after a power failure
 		}
 		tried = true
-		if err := t.tell(telling{cause: "MOVE", name: r.from, kind: r.c.source.Kind}); err != nil {
+		if err := t.tell(telling{cause: "MOVE", name: r.from, kind: r.c.Source.Kind}); err != nil {
 			return err
 		}
 		if err := r.taken.GiveBack(); err != nil {
 			return err
 		}
-		if now, err := r.s.fs.Lstat(r.from); err != nil || !now.SameFile(r.c.source) {
+		if now, err := r.s.fs.Lstat(r.from); err != nil || !now.SameFile(r.c.Source) {
 			return fs.ErrShelved // another client has taken the name
 		}
 		return nil
@@ -244,56 +243,4 @@ func (r *crossing) putBack(ctx context.Context) error {
 		r.s.chores.putBack()
 	}
 	return failure.Unsure(err)
-}
-
-// stageWhole stages a copy of any resource that can be moved, also of a link.
-func (c *copier) stageWhole(ctx context.Context, from, to string, opts tree.CopyOptions) (*fs.Staged, fs.Info, tree.ETag, error) {
-	info, err := c.s.fs.Lstat(from)
-	if err != nil || info.Kind != fs.Link {
-		return c.stage(ctx, from, to, opts)
-	}
-	target, err := c.s.fs.Readlink(from)
-	if err != nil {
-		return nil, fs.Info{}, "", err
-	}
-	staged, err := c.s.fs.StageLink(target, to)
-	if err != nil {
-		return nil, fs.Info{}, "", stagingFailed(err)
-	}
-	return staged, info, "", nil
-}
-
-// isAll fails with errStale unless the members of a collection are those that were copied, in the same versions.
-func (c *copier) isAll(source fs.Kept) error {
-	found, err := c.compare(source, ".")
-	if err == nil && found != len(c.copied) {
-		err = errStale // a member was removed since
-	}
-	return err
-}
-
-// compare compares the members of a collection with those that were copied, and returns how many members it has found.
-func (c *copier) compare(dir fs.Kept, place string) (found int, err error) {
-	if dir.Kind != fs.Directory {
-		return 0, nil
-	}
-	members, err := c.s.fs.Inside(dir)
-	if err != nil {
-		return 0, err
-	}
-	for _, m := range members {
-		at := path.Join(place, m.Name)
-		if m.Kind == fs.Special {
-			continue // it is not served, and stays in the history
-		}
-		if c.copied[at] != m.Fingerprint {
-			return 0, errStale
-		}
-		more, err := c.compare(m, at)
-		if err != nil {
-			return 0, err
-		}
-		found += 1 + more
-	}
-	return found, nil
 }

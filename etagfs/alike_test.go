@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/afero"
 
+	"r-seed-1f3a754f.example/ifmatch/etagfs/locktable"
 	"r-seed-1f3a754f.example/ifmatch/fs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
@@ -112,7 +113,7 @@ var spelledInMany = map[string]func(n int) string{
 
 // Where names that look alike are other files, locks on them are in nobody's way, however many there are.
 func TestLocksOfOtherFilesWhoseNamesLookAlike(t *testing.T) {
-	const many = 2*maxAlike + 10
+	const many = 2*locktable.MaxAlike + 10
 	for about, spelled := range spelledInMany {
 		t.Run(about, func(t *testing.T) {
 			dir := t.TempDir()
@@ -141,45 +142,10 @@ func TestLocksOfOtherFilesWhoseNamesLookAlike(t *testing.T) {
 				if about == "case" && len(v.looks) > 10 {
 					t.Errorf("it takes %d looks", len(v.looks))
 				}
-				if len(v.looks) > maxLooked+10 {
+				if len(v.looks) > locktable.MaxLooked+10 {
 					t.Errorf("it takes %d looks", len(v.looks))
 				}
 			}
 		})
-	}
-}
-
-// However many spellings are asked about, a lock that the disk was not asked about counts.
-func TestLocksCountWhereTheDiskIsNotAsked(t *testing.T) {
-	dir := t.TempDir()
-	s, _ := openStore(t, dir, Options{})
-	defer s.Close()
-	spelled := spelledInMany["characters that are not seen"]
-	for i := range 3 {
-		if err := os.WriteFile(filepath.Join(dir, spelled(i)), nil, 0o666); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if _, _, err := take(s, lockOf(spelled(0), ""), tree.Condition{}); err != nil {
-		t.Fatal(err)
-	}
-	v := s.newView()
-	v.alike, v.cased = map[[2]string]bool{}, map[[2]string]bool{}
-	for i := range maxLooked {
-		v.alike[[2]string{fmt.Sprint(i)}] = false
-	}
-	if locks, err := v.Locks(spelled(1)); err != nil || len(locks) != 1 {
-		t.Errorf("got %+v, error %v", locks, err)
-	}
-}
-
-func TestDifferInCase(t *testing.T) {
-	for _, tt := range []struct{ a, b, want string }{
-		{"a", "A", "x"}, {"d/a/f", "D/a/F", "x=x"}, {"a", "b", ""}, {"a", "a\u00ad", ""}, {"\u00e9a", "\u00e9A", "x"}, {"\u00e9", "\u00c9", ""},
-		{"a/b", "a_b", ""}, {"[", "{", ""},
-	} {
-		if got := differInCase(tt.a, tt.b); got != tt.want {
-			t.Errorf("%q, %q: got %q, want %q", tt.a, tt.b, got, tt.want)
-		}
 	}
 }

@@ -53,11 +53,13 @@ import (
 	"time"
 
 	"r-seed-1f3a754f.example/ifmatch/etagfs/content"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/copier"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/feed"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/hashing"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/index"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/locktable"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/resumable"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/snapshots"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/warmup"
 	"r-seed-1f3a754f.example/ifmatch/fs"
@@ -133,13 +135,14 @@ type Store struct {
 
 	hasher   *hashing.Hasher
 	contents *content.Server
+	copier   *copier.Copier
 	warmer   *warmup.Warmer
 	chores   chores
 	once     *failure.Once
 	odd      *oddNames
 	feed     *feed.Feed // nil: changes are not kept
 	expiry   expiry
-	uploads  partedUploads
+	uploads  *resumable.Uploads
 	stop     context.CancelFunc
 	running  sync.WaitGroup
 }
@@ -173,23 +176,25 @@ func New(below *fs.FS, opts Options) (*Store, error) {
 	opts = opts.withDefaults()
 	ctx, stop := context.WithCancel(context.Background())
 	s := &Store{
-		user:    os.Geteuid(), // Go makes a system call each time
-		fs:      below,
-		report:  opts.Report,
-		now:     opts.Now,
-		held:    opts.Held,
-		locks:   locktable.New(below, opts.Now, opts.Report),
-		chores:  chores{wake: make(chan struct{}, 1)},
-		once:    failure.NewOnce(opts.Report),
-		expiry:  newExpiry(opts.History),
-		uploads: partedUploads{limits: opts.Uploads},
-		stop:    stop,
+		user:   os.Geteuid(), // Go makes a system call each time
+		fs:     below,
+		report: opts.Report,
+		now:    opts.Now,
+		held:   opts.Held,
+		locks:  locktable.New(below, opts.Now, opts.Report),
+		chores: chores{wake: make(chan struct{}, 1)},
+		once:   failure.NewOnce(opts.Report),
+		expiry: newExpiry(opts.History),
+		stop:   stop,
 	}
 	s.reader = &snapshots.Reader{FS: below, Held: s.noteHeld, Met: func(f *fs.File, name string, info fs.Info) {
 		s.hasher.Meet(f, name, info)
 	}}
 	below.ReportTo(opts.Report)
 	s.odd = newOddNames()
+	s.uploads = resumable.Of(resumable.Options{
+		FS: below, Store: stagedPuts{s}, Limits: opts.Uploads, Now: opts.Now, Report: opts.Report, Once: s.once,
+	})
 	root, volume, err := lookAtRoot(below)
 	if err == nil {
 		s.root = root
@@ -204,6 +209,7 @@ func New(below *fs.FS, opts Options) (*Store, error) {
 			FS: below, Root: root, Reader: s.reader, Index: s.index, Hasher: s.hasher, Now: opts.Now, Report: opts.Report,
 			Once: s.once, Running: &s.running, AtOnce: opts.WarmUp, Rescan: opts.Rescan, Progress: opts.Progress,
 		})
+		s.copier = copier.New(copier.Options{FS: below, Reader: s.reader, Index: s.index, Drop: s.discard})
 		s.contents = content.New(content.Options{
 			FS: below, Root: root, Index: s.index, Hasher: s.hasher, InFlight: opts.InFlight, Relayed: opts.Relayed,
 		})
@@ -232,7 +238,7 @@ func New(below *fs.FS, opts Options) (*Store, error) {
 	if opts.History != nil && !below.ReadOnly() {
 		s.running.Go(func() { s.expire(ctx) })
 		s.running.Go(func() { s.sweep(ctx) })
-		s.running.Go(func() { s.sweepUploads(ctx) })
+		s.running.Go(func() { s.uploads.Sweep(ctx) })
 	}
 	return s, nil
 }
@@ -337,3 +343,20 @@ func (s *Store) syncVolume(dir string, device uint64) error {
 }
 
 var errOtherVolume = errors.New("another file system is mounted there now")
+
+var _ tree.Uploads = (*Store)(nil)
+
+// UploadLimits bound the uploads that arrive in parts.
+type UploadLimits = resumable.Limits
+
+// NewUpload implements [tree.Uploads].
+func (s *Store) NewUpload(
+	ctx context.Context, name string, opts tree.UploadOptions, cond tree.Condition,
+) (tree.Upload, error) {
+	return s.uploads.New(ctx, name, opts, cond)
+}
+
+// OpenUpload implements [tree.Uploads].
+func (s *Store) OpenUpload(ctx context.Context, id string) (tree.Upload, error) {
+	return s.uploads.Open(ctx, id)
+}

@@ -10,6 +10,7 @@ import (
 
 	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/index"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/locktable"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/snapshots"
 	"r-seed-1f3a754f.example/ifmatch/fs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
@@ -187,7 +188,7 @@ func (l *listing) member(name string) (self tree.State, below []listed, more boo
 // listing.
 func (l *listing) collection(self tree.State, first bool) (below []listed, more bool, err error) {
 	dir, begun := self.Name, false
-	var short shortRoots
+	var short locktable.ShortRoots
 	var members []fs.Member
 	var locks [][]tree.Lock
 	r := l.s.reader.Members(dir, fs.DirOptions{Follow: true, Attributes: l.opts.Want&tree.WantProperties != 0})
@@ -236,12 +237,12 @@ func (l *listing) collection(self tree.State, first bool) (below []listed, more 
 // locksIn returns the locks that cover each of some members of a collection. It asks once for all members. It returns
 // nil if no lock covers a member.
 func (s *Store) locksIn(
-	at *fs.Snapshot, dir string, members []fs.Member, want tree.Want, short *shortRoots,
+	at *fs.Snapshot, dir string, members []fs.Member, want tree.Want, short *locktable.ShortRoots,
 ) (covering [][]tree.Lock, err error) {
 	if want&tree.WantLocks == 0 || len(members) == 0 {
 		return nil, nil
 	}
-	return s.viewAt(at).locksOfMembers(dir, members, short)
+	return s.viewAt(at).OfMembers(dir, members, short)
 }
 
 // hashedAtOnce bounds how many members of one listing are hashed at the same time. This number keeps a disk busy.

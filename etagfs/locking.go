@@ -14,10 +14,6 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
-// maxShared bounds the shared locks of which one covers the resource that another is on. At most maxShared locks cover
-// a name, and an answer lists all of them.
-const maxShared = 16
-
 // Lock implements [tree.Store]. If it makes an empty file, the file is there before its lock. After a crash in between,
 // the file stays, and has no lock.
 func (s *Store) Lock(ctx context.Context, req tree.LockRequest, cond tree.Condition) (tree.Lock, bool, error) {
@@ -53,7 +49,7 @@ func (s *Store) Lock(ctx context.Context, req tree.LockRequest, cond tree.Condit
 		if err := t.ask(cond); err != nil {
 			return err
 		}
-		if err := t.admits(lock); err != nil {
+		if err := t.Admits(lock); err != nil {
 			return err
 		}
 		lock.Collection = info.Kind == fs.Directory
@@ -92,7 +88,7 @@ func (t *transaction) takeLock(lock tree.Lock, created bool) error {
 // lockable looks at the resource to be locked. The root of the tree can be locked, too.
 func (v *view) lockable(name string) (fs.Info, error) {
 	if name == "" {
-		return v.lstat("")
+		return v.Lstat("")
 	}
 	info, err := v.target(name)
 	if err == nil && info.Kind == fs.Link {
@@ -115,7 +111,7 @@ func (s *Store) stageEmpty(ctx context.Context, lock tree.Lock, cond tree.Condit
 		if err := v.ask(cond); err != nil {
 			return err
 		}
-		return v.admits(lock)
+		return v.Admits(lock)
 	})
 	if err != nil {
 		return nil, &refusal{err}
@@ -131,7 +127,7 @@ func (s *Store) stageEmpty(ctx context.Context, lock tree.Lock, cond tree.Condit
 	}
 	staged, err := s.fs.Stage(name)
 	if err != nil {
-		return nil, stagingFailed(err)
+		return nil, failure.OfStaging(err)
 	}
 	err = staged.Annotate(fs.Meta{Traits: inherited})
 	if err == nil {
@@ -177,7 +173,7 @@ func (t *transaction) createEmpty(name string, empty *emptyFile) error {
 func (s *Store) Refresh(ctx context.Context, name string, tokens []string, timeout time.Duration, cond tree.Condition) (lock tree.Lock, err error) {
 	err = s.changeLocks(ctx, name, cond, func(t *transaction) error {
 		for _, token := range tokens {
-			held, err := t.holding(name, token)
+			held, err := t.Holding(name, token)
 			if err != nil {
 				return err
 			}
@@ -202,7 +198,7 @@ func (s *Store) Refresh(ctx context.Context, name string, tokens []string, timeo
 // Unlock implements [tree.Store].
 func (s *Store) Unlock(ctx context.Context, name, token string, cond tree.Condition) error {
 	return s.changeLocks(ctx, name, cond, func(t *transaction) error {
-		held, err := t.holding(name, token)
+		held, err := t.Holding(name, token)
 		if err == nil && held.Token == "" {
 			err = tree.ErrNoLock
 		}
@@ -211,9 +207,9 @@ func (s *Store) Unlock(ctx context.Context, name, token string, cond tree.Condit
 		}
 		// Commits on all names that the lock covers have decided by it.
 		if held.Infinite {
-			err = t.isHeldBelow(held.Root)
+			err = t.IsHeldBelow(held.Root)
 		} else {
-			err = t.isHeld(held.Root)
+			err = t.IsHeld(held.Root)
 		}
 		if err == nil {
 			err = t.begin(held.Root)
@@ -234,4 +230,12 @@ func (s *Store) changeLocks(
 		}
 		return change(t)
 	})
+}
+
+// asOneStep makes readers see the end of the locks and the change of their name as one step.
+func (s *Store) asOneStep(name string, locks locktable.Fate) (end func()) {
+	if locks.None() {
+		return func() {}
+	}
+	return s.fs.OneStep(name)
 }

@@ -228,7 +228,7 @@ func TestSharedLocksAreBounded(t *testing.T) {
 		_, _, err := s.Lock(t.Context(), tree.LockRequest{Root: root, Infinite: infinite, Shared: true, Timeout: time.Hour}, tree.Condition{})
 		return err
 	}
-	for i := range maxShared / 2 {
+	for i := range locktable.MaxShared / 2 {
 		if err := errors.Join(take("d/f", false), take("d/g", false)); err != nil {
 			t.Fatalf("lock %d: %v", i, err)
 		}

@@ -25,7 +25,7 @@ import (
 //
 // A case-insensitive disk has one file where a client sees two names. There the disk decides which file a name stands
 // for. The server follows the disk in everything that it keeps by name, such as the locks, and in the question which
-// resource is part of another: see [fs.FS.SameName] and lockview.go.
+// resource is part of another: see [fs.FS.SameName] and package locktable.
 
 // Spelled implements [tree.Speller].
 func (s *Store) Spelled(ctx context.Context, name string) (string, error) {
@@ -180,7 +180,7 @@ func (v *view) isThere(name string) bool {
 
 // found looks at the resource that a name stands for.
 func (v *view) found(name string) (fs.Info, error) {
-	info, err := v.lstat(name)
+	info, err := v.Lstat(name)
 	if errors.Is(err, fs.ErrLink) {
 		info, err = v.stat(name)
 	}
@@ -201,11 +201,11 @@ func (v *view) SameName(a, b string) bool {
 	if a == b || !fs.Alike(a, b) {
 		return a == b
 	}
-	infoA, err := v.lstat(a)
+	infoA, err := v.Lstat(a)
 	if err != nil {
 		return false
 	}
-	infoB, err := v.lstat(b)
+	infoB, err := v.Lstat(b)
 	return err == nil && v.s.fs.SameName(a, infoA, b, infoB)
 }
 

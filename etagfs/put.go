@@ -9,11 +9,11 @@ import (
 	"fmt"
 	"hash"
 	"io"
-	iofs "io/fs"
 
 	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/hashing"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/index"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/resumable"
 	"r-seed-1f3a754f.example/ifmatch/fs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
@@ -62,6 +62,21 @@ func (s *Store) Put(
 	}
 	if err != nil {
 		return tree.State{}, false, err
+	}
+	defer u.forget()
+	return u.putRespelled(ctx, cond)
+}
+
+// stagedPuts puts bodies that have arrived.
+type stagedPuts struct{ *Store }
+
+// PutStaged implements [resumable.Store].
+func (s stagedPuts) PutStaged(
+	ctx context.Context, name string, body resumable.Body, opts tree.PutOptions, cond tree.Condition,
+) (tree.State, bool, error) {
+	u := &upload{
+		s: s.Store, name: name, opts: opts, staged: body.Staged, size: body.Size, synced: true, sums: body.Sums,
+		tag: body.Sums.Tag(),
 	}
 	defer u.forget()
 	return u.putRespelled(ctx, cond)
@@ -136,7 +151,7 @@ func (u *upload) stage(ctx context.Context, body io.Reader, cond tree.Condition)
 		u.staged, err = s.fs.StageFor(ctx, need)
 	}
 	if err != nil {
-		return stagingFailed(err)
+		return failure.OfStaging(err)
 	}
 	body, kept := s.contents.KeepWhileReading(u.staged, body, opts.Length)
 	if u.sums, u.size, err = stageBody(ctx, u.staged, body, opts.Length, opts.Hashes...); err != nil {
@@ -149,7 +164,7 @@ func (u *upload) stage(ctx context.Context, body io.Reader, cond tree.Condition)
 		}
 	}
 	if opts.Modified, err = u.staged.TrySetModified(opts.Modified); err != nil {
-		return stagingFailed(err)
+		return failure.OfStaging(err)
 	}
 	return nil
 }
@@ -173,13 +188,13 @@ func (u *upload) prepare(ctx context.Context, alone bool) error {
 		traits = traits.WithProperties(properties)
 	}
 	if err := u.staged.Annotate(fs.Meta{Modified: u.opts.Modified, Traits: traits}); err != nil {
-		return stagingFailed(err)
+		return failure.OfStaging(err)
 	}
 	if alone && u.size > copyAlone && !u.synced {
 		return errStale // all other writers would wait for the disk
 	}
 	if err := u.staged.Sync(); err != nil {
-		return stagingFailed(err)
+		return failure.OfStaging(err)
 	}
 	u.synced = true
 	u.version().lease()
@@ -328,15 +343,6 @@ func takeInHand(body io.Reader, length int64) (io.Reader, bool, error) {
 		return nil, false, &tree.BodyError{Err: err}
 	}
 	return io.MultiReader(bytes.NewReader(data[:n]), body), err == nil, nil
-}
-
-// stagingFailed distinguishes two errors: the staging directory is gone, or the name that a client asked for does not
-// exist.
-func stagingFailed(err error) error {
-	if errors.Is(err, iofs.ErrNotExist) {
-		return fmt.Errorf("%w: %v", failure.ErrLost, err)
-	}
-	return failure.Of(err)
 }
 
 // stageBody writes a body to a staged file. It returns the hashes of the body (the SHA-256 and the other requested

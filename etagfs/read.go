@@ -34,7 +34,7 @@ func (s *Store) lookIf(
 	}
 	err = s.try(ctx, func(v *view) (err error) {
 		v.follow = follow
-		info, err = v.lstat(name)
+		info, err = v.Lstat(name)
 		if err == nil && info.Kind == fs.Link || errors.Is(err, fs.ErrLink) {
 			info, err = v.stat(name)
 		}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"r-seed-1f3a754f.example/ifmatch/etagfs/copier"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/feed"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/hashing"
@@ -230,7 +231,7 @@ func (u *undoing) condition(step undo.Step) tree.Condition {
 			seen = map[string]fs.Info{step.Name: step.Over, from: step.Seen}
 		}
 		for name, want := range seen {
-			now, err := look.lstat(name)
+			now, err := look.Lstat(name)
 			if err != nil && !errors.Is(failure.Of(err), tree.ErrNotExist) {
 				return err
 			}
@@ -281,7 +282,7 @@ func (u *undoing) take(ctx context.Context, number int, step undo.Step) (err err
 func (u *undoing) bring(ctx context.Context, step undo.Step, k fs.Kept, shallow bool, cond tree.Condition) error {
 	k.Path = step.Name
 	opts := tree.RestoreOptions{NoOverwrite: step.Op != undo.Replace && !step.Over.Exists()}
-	_, _, err := u.s.restore(ctx, &copier{s: u.s, shallow: shallow}, k, opts, cond)
+	_, _, err := u.s.restore(ctx, &copier.Copy{Copier: u.s.copier, Shallow: shallow}, k, opts, cond)
 	return err
 }
 

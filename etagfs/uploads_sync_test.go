@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"r-seed-1f3a754f.example/ifmatch/etagfs/resumable"
 	"r-seed-1f3a754f.example/ifmatch/fs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
@@ -32,7 +33,7 @@ func TestUploadAfterFailedSync(t *testing.T) {
 	}
 	defer s.Close()
 	ctx := t.Context()
-	body := bytes.Repeat([]byte("0123456789abcdef"), (checkpoint+1<<20)/16)
+	body := bytes.Repeat([]byte("0123456789abcdef"), (resumable.Checkpoint+1<<20)/16)
 	expires := time.Now().Add(time.Hour)
 	u, err := s.NewUpload(ctx, "f", tree.UploadOptions{Length: int64(len(body)), Expires: expires}, tree.Condition{})
 	if err != nil {

@@ -43,14 +43,7 @@ type view struct {
 	hidden    func(name string) bool // names whose changes do not count
 	// refused is the error that the Check returned.
 	refused error
-	// locksSeen reports whether the view has looked at the file of locks. The next fields belong to lockview.go. They
-	// hold results about names, and the names are their keys.
-	locksSeen bool
-	places    map[string]locktable.Place
-	alike     map[[2]string]bool
-	cased     map[[2]string]bool // a name, and the segments where the name of another file differs from it in case
-	compared  int                // how many pairs of names isOne had to compare by more than looks
-	shortens  map[string]bool
+	locktable.View
 	// any reports whether the condition does not depend on which version is there.
 	any bool
 	// looks are the looks taken so far, by name. All decisions about a name rest on one look, and the commit compares
@@ -78,21 +71,28 @@ type look struct {
 
 // newView returns the view of a commit.
 func (s *Store) newView() *view {
-	return &view{s: s, disk: s.fs, isNow: always, commits: true, looks: map[string]look{}}
+	v := &view{s: s, disk: s.fs, isNow: always, commits: true, looks: map[string]look{}}
+	v.View = s.locks.View(v)
+	return v
 }
 
 func always() bool { return true }
 
 // viewAt returns the view of a reader.
 func (s *Store) viewAt(at *fs.Snapshot) *view {
-	return &view{s: s, disk: at, isNow: at.Valid, looks: map[string]look{}}
+	v := &view{s: s, disk: at, isNow: at.Valid, looks: map[string]look{}}
+	v.View = s.locks.View(v)
+	return v
 }
 
-// lstat looks at the name itself. It does not follow a link.
-func (v *view) lstat(name string) (fs.Info, error) {
+// IsNow implements [locktable.Looker].
+func (v *view) IsNow() bool { return v.isNow() }
+
+// Lstat looks at the name itself. It does not follow a link.
+func (v *view) Lstat(name string) (fs.Info, error) {
 	l, ok := v.looks[name]
 	if !ok {
-		if err := v.isHeld(name); err != nil {
+		if err := v.IsHeld(name); err != nil {
 			return fs.Info{}, err
 		}
 		if p, ok := v.resolved[name]; ok {
@@ -144,7 +144,7 @@ type seen struct {
 }
 
 func (v *view) State(name string) (tree.State, error) {
-	info, err := v.lstat(name)
+	info, err := v.Lstat(name)
 	through := errors.Is(err, fs.ErrLink)
 	state, err := v.state(name, info, err)
 	state.Through = through
@@ -163,7 +163,7 @@ func (v *view) state(name string, info fs.Info, err error) (tree.State, error) {
 		switch {
 		case link && fs.IsDeadEnd(err):
 			// A link can be moved and removed even if its target does not exist or cannot be shown.
-			info, _ = v.lstat(name)
+			info, _ = v.Lstat(name)
 			return tree.State{Name: name, Exists: true, Link: true, Dead: true, Modified: modified(info)}, nil
 		case errors.Is(err, tree.ErrNotExist):
 			return tree.State{Name: name}, nil
@@ -297,6 +297,7 @@ func (s *Store) try(ctx context.Context, step func(v *view) error) error {
 		return s.reader.Read(ctx, func(at *fs.Snapshot) error {
 			of := *v
 			*v = *s.viewAt(at)
+			v.View = s.locks.View(v)
 			v.hashes, v.by = of.hashes, of.by
 			return step(v)
 		})
@@ -323,7 +324,7 @@ func (v *view) resolve(name string) error {
 		return v.unresolved(name, nil) // a snapshot looks at all names as of one instant
 	}
 	parent, _ := tree.Split(name)
-	if err := cmp.Or(v.isHeld(parent), v.isHeld(name)); err != nil {
+	if err := cmp.Or(v.IsHeld(parent), v.IsHeld(name)); err != nil {
 		return err
 	}
 	p, err := v.s.fs.Resolve(name)
@@ -344,7 +345,7 @@ func (v *view) resolve(name string) error {
 // which may be nil.
 func (v *view) unresolved(name string, err error) error {
 	parent, _ := tree.Split(name)
-	dir, failed := v.lstat(parent)
+	dir, failed := v.Lstat(parent)
 	switch {
 	case errors.Is(failed, fs.ErrReserved):
 		return failed
@@ -373,7 +374,7 @@ func (v *view) target(name string) (fs.Info, error) {
 	if err := v.resolve(name); err != nil {
 		return fs.Info{}, err
 	}
-	info, err := v.lstat(name)
+	info, err := v.Lstat(name)
 	if errors.Is(failure.Of(err), tree.ErrNotExist) {
 		return fs.Info{}, nil
 	}

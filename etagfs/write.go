@@ -88,7 +88,7 @@ func (s *Store) remove(ctx context.Context, name string, keep bool, cond tree.Co
 		if err := t.ask(cond); err != nil {
 			return err
 		}
-		locks, err := t.fateOf(name, "")
+		locks, err := t.FateOf(name, "")
 		if err != nil {
 			return err
 		}
@@ -183,7 +183,7 @@ func (r *renaming) step(t *transaction) error {
 	if err != nil {
 		return err
 	}
-	locks, err := t.fateOf(r.to, r.from)
+	locks, err := t.FateOf(r.to, r.from)
 	if err != nil {
 		return err
 	}

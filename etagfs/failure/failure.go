@@ -5,6 +5,7 @@ package failure
 import (
 	"errors"
 	"fmt"
+	iofs "io/fs"
 	"syscall"
 	"time"
 
@@ -174,4 +175,13 @@ func Lock(err error) error {
 		return fmt.Errorf("%w: %w", ErrDirHeld, err)
 	}
 	return err
+}
+
+// OfStaging is [Of] for an error of a staged file. It distinguishes two errors: the staging directory is gone, or the
+// name that a client asked for does not exist.
+func OfStaging(err error) error {
+	if errors.Is(err, iofs.ErrNotExist) {
+		return fmt.Errorf("%w: %v", ErrLost, err)
+	}
+	return Of(err)
 }

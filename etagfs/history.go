@@ -10,8 +10,10 @@ import (
 	"iter"
 	"time"
 
+	"r-seed-1f3a754f.example/ifmatch/etagfs/copier"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/hashing"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/index"
 	"r-seed-1f3a754f.example/ifmatch/fs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
@@ -161,4 +163,89 @@ func (s *Store) isSame(a, b fs.Kept) (bool, error) {
 		}
 	}
 	return true, nil
+}
+
+// Restore implements [tree.Store]. A restored link has its former target, and a restored file or collection has its
+// former mode. The condition must check the locks of the name, and of the members of a collection that is replaced.
+func (s *Store) Restore(
+	ctx context.Context, id, to string, opts tree.RestoreOptions, cond tree.Condition,
+) (tree.State, bool, error) {
+	if s.fs.ReadOnly() {
+		return tree.State{}, false, tree.ErrReadOnly
+	}
+	version, err := s.fs.KeptByID(id)
+	if err == nil {
+		err = s.isOther(ctx, to, version)
+	}
+	if err != nil {
+		return tree.State{}, false, failure.Of(err)
+	}
+	version.Path = to
+	return s.restore(ctx, s.newCopy(), version, opts, cond)
+}
+
+// restore restores a version at its path.
+func (s *Store) restore(
+	ctx context.Context, c *copier.Copy, version fs.Kept, opts tree.RestoreOptions, cond tree.Condition,
+) (tree.State, bool, error) {
+	name := version.Path
+	defer c.Discard()
+	var state tree.State
+	var created bool
+	err := s.update(ctx, scopeOf(cond, true, name), func(bool) (err error) {
+		c.Discard()
+		if err = c.StageKept(ctx, version); err == nil {
+			copied(c, "").lease()
+		}
+		return err
+	}, func(t *transaction) error {
+		over, err := t.target(name)
+		if err == nil && over.Kind == fs.Link {
+			err = fs.ErrLink
+		}
+		if err != nil {
+			return err
+		}
+		if err := t.ask(cond); err != nil {
+			return err
+		}
+		if created = !over.Exists(); !created && opts.NoOverwrite {
+			return tree.ErrExist
+		}
+		locks, err := t.FateOf(name, "")
+		if err != nil {
+			return err
+		}
+		defer s.asOneStep(name, locks)()
+		info, err := t.commit(name, over, copied(c, "restore"))
+		if err != nil {
+			return err
+		}
+		state = s.stateOf(name, info, c.Tag, index.AsValidator)
+		return t.endLocks(locks, version.Kind == fs.Directory)
+	})
+	return state, created, err
+}
+
+// Prune drops the versions that the history keeps of a name and of all names below it, before their time is over, and
+// calls dropped with each, and with the space that it takes in bytes. The space is free at the return. With dryRun it
+// only says which these would be. left is how many versions stay, see [fs.FS.Prune].
+func (s *Store) Prune(
+	ctx context.Context, name string, dryRun bool, dropped func(v tree.Version, bytes int64),
+) (left int, err error) {
+	if s.fs.ReadOnly() && !dryRun {
+		return 0, tree.ErrReadOnly
+	}
+	left, err = s.fs.Prune(ctx, name, fs.PruneOptions{DryRun: dryRun, Dropped: func(k fs.Kept, bytes int64) {
+		dropped(tree.Version{
+			State: tree.State{
+				Name: k.Path, Exists: true, Collection: k.Kind == fs.Directory, Link: k.Kind == fs.Link, Size: k.Size,
+			},
+			ID: k.ID(), Gone: k.Gone, Cause: k.Cause, Principal: tree.Principal(k.By), Late: k.Late,
+		}, bytes)
+	}})
+	if !dryRun {
+		err = errors.Join(err, s.fs.EmptyTrash(ctx))
+	}
+	return left, failure.Of(err)
 }

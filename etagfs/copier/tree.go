@@ -1,4 +1,4 @@
-package etagfs
+package copier
 
 import (
 	"context"
@@ -16,15 +16,21 @@ import (
 )
 
 // note records the fingerprint of a copied member.
-func (c *copier) note(place string, info fs.Info) {
+func (c *Copy) note(place string, info fs.Info) {
 	if c.copied != nil {
 		c.copied[place] = info.Fingerprint
 	}
 }
 
+// A collection is a member that is copied after the others.
+type collection struct {
+	name string
+	id   snapshots.MemberID
+}
+
 // members copies the members of a collection. Links are copied as links. The collections among the members are copied
 // after the collection is closed again, so that one collection of a deep tree is open at a time.
-func (c *copier) members(ctx context.Context, from, place string, top *fs.Staged) error {
+func (c *Copy) members(ctx context.Context, from, place string, top *fs.Staged) error {
 	below, err := c.membersButCollections(ctx, from, place, top)
 	if err != nil {
 		return err
@@ -33,11 +39,11 @@ func (c *copier) members(ctx context.Context, from, place string, top *fs.Staged
 		err := c.collection(ctx, from, place, one.name, top)
 		for isGone(err) && c.searches < snapshots.MaxRereads {
 			c.searches++
-			base, failed := c.s.reader.Renamed(ctx, from, one.id)
+			base, failed := c.reader.Renamed(ctx, from, one.id)
 			if failed != nil {
 				return failed // the collection itself was removed or renamed
 			}
-			if base == "" || base != one.name && slices.ContainsFunc(below, func(m listed) bool { return m.name == base }) {
+			if base == "" || base != one.name && slices.ContainsFunc(below, func(m collection) bool { return m.name == base }) {
 				break
 			}
 			err = c.collection(ctx, from, place, base, top)
@@ -53,9 +59,9 @@ func (c *copier) members(ctx context.Context, from, place string, top *fs.Staged
 func isGone(err error) bool { return errors.Is(failure.Of(err), tree.ErrNotExist) }
 
 // collection copies a member that was left out when its collection was read.
-func (c *copier) collection(ctx context.Context, from, place, base string, top *fs.Staged) error {
+func (c *Copy) collection(ctx context.Context, from, place, base string, top *fs.Staged) error {
 	name, at := tree.Join(from, base), path.Join(place, base)
-	info, err := c.s.fs.Lstat(name)
+	info, err := c.fs.Lstat(name)
 	if err == nil && info.Kind == fs.Special {
 		return nil
 	}
@@ -70,17 +76,17 @@ func (c *copier) collection(ctx context.Context, from, place, base string, top *
 
 // membersButCollections copies the members of a collection, except for collections. It returns the collections that it
 // leaves out.
-func (c *copier) membersButCollections(
+func (c *Copy) membersButCollections(
 	ctx context.Context, from, place string, top *fs.Staged,
-) (below []listed, err error) {
-	r := c.s.reader.Members(from, fs.DirOptions{})
+) (below []collection, err error) {
+	r := c.reader.Members(from, fs.DirOptions{})
 	for members, err := range r.Batches(ctx) {
 		if err != nil {
 			return nil, err
 		}
 		for _, m := range members {
 			if m.Err == nil && m.Kind == fs.Directory {
-				below = append(below, listed{m.Name, snapshots.IDOf(m.Info)})
+				below = append(below, collection{m.Name, snapshots.IDOf(m.Info)})
 				continue
 			}
 			name, at := tree.Join(from, m.Name), path.Join(place, m.Name)
@@ -99,14 +105,14 @@ func (c *copier) membersButCollections(
 	case r.IsAway(): // it was removed or renamed, and its members cannot be opened by this name
 		return nil, &iofs.PathError{Op: "copy", Path: from, Err: iofs.ErrNotExist}
 	case r.IsIncomplete():
-		return nil, errStale // members are renamed faster than they are copied
+		return nil, ErrStale // members are renamed faster than they are copied
 	}
 	return below, nil
 }
 
 // failedAt returns an error that names the member at which a copy has failed: its source, or its destination. An error
 // that concerns all members alike is returned as it is.
-func (c *copier) failedAt(from, place string, collection bool, err error) error {
+func (c *Copy) failedAt(from, place string, collection bool, err error) error {
 	member := new(tree.MemberError)
 	switch {
 	case errors.As(err, &member), fs.IsFull(err), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
@@ -123,13 +129,13 @@ func (c *copier) failedAt(from, place string, collection bool, err error) error 
 	return &tree.MemberError{Name: from, Collection: collection, Err: err}
 }
 
-func (c *copier) member(ctx context.Context, from, place string, info fs.Info, top *fs.Staged) error {
+func (c *Copy) member(ctx context.Context, from, place string, info fs.Info, top *fs.Staged) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	switch info.Kind {
 	case fs.Link:
-		target, err := c.s.fs.Readlink(from)
+		target, err := c.fs.Readlink(from)
 		if err != nil {
 			return err
 		}
@@ -154,8 +160,8 @@ func (c *copier) member(ctx context.Context, from, place string, info fs.Info, t
 		return err
 	}
 	var err error
-	for range sharedTurns {
-		if err = c.memberFile(ctx, from, place, top); !errors.Is(err, errStale) {
+	for range memberTries {
+		if err = c.memberFile(ctx, from, place, top); !errors.Is(err, ErrStale) {
 			return err
 		}
 	}
@@ -164,7 +170,7 @@ func (c *copier) member(ctx context.Context, from, place string, info fs.Info, t
 
 // leaveOut removes from a staged tree a member that could not be copied. If this fails, half of the member would be in
 // the copy. Then the copy has failed, even if the source of the member has been removed meanwhile.
-func (c *copier) leaveOut(member *fs.Staged, err error) error {
+func (c *Copy) leaveOut(member *fs.Staged, err error) error {
 	if failed := member.Discard(); failed != nil {
 		return fmt.Errorf("%w, and before that: %v", failed, err)
 	}
@@ -172,7 +178,7 @@ func (c *copier) leaveOut(member *fs.Staged, err error) error {
 }
 
 // sync syncs a member of a tree, or leaves the sync to the end.
-func (c *copier) sync(member *fs.Staged) error {
+func (c *Copy) sync(member *fs.Staged) error {
 	c.behind = c.behind || c.files > maxSyncedAlone
 	if c.behind {
 		return nil
@@ -180,7 +186,7 @@ func (c *copier) sync(member *fs.Staged) error {
 	return member.Sync()
 }
 
-func (c *copier) memberFile(ctx context.Context, from, place string, top *fs.Staged) error {
+func (c *Copy) memberFile(ctx context.Context, from, place string, top *fs.Staged) error {
 	staged, err := top.Member(place)
 	if err != nil {
 		return err
@@ -196,8 +202,8 @@ func (c *copier) memberFile(ctx context.Context, from, place string, top *fs.Sta
 	}
 	// The directory of the staged file is renamed later, but the file itself is not. So this look at the file stays
 	// true.
-	if info, err := staged.Info(); err == nil && tag != "" && c.s.fs.AbilitiesOf(info).FineTimes {
-		c.s.index.Put(info.Fingerprint, index.RecordOf(tag))
+	if info, err := staged.Info(); err == nil && tag != "" && c.fs.AbilitiesOf(info).FineTimes {
+		c.index.Put(info.Fingerprint, index.RecordOf(tag))
 	}
 	return staged.Close()
 }

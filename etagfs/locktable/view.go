@@ -1,28 +1,59 @@
-package etagfs
+package locktable
 
 import (
 	"slices"
 	"time"
 
 	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
-	"r-seed-1f3a754f.example/ifmatch/etagfs/locktable"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/snapshots"
 	"r-seed-1f3a754f.example/ifmatch/fs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
-// This file finds the locks of a name as a view sees them. A lock belongs to the resource that it is on, however the
+// A Looker looks at names for a [View]: inside a commit, or as of one instant.
+type Looker interface {
+	Lstat(name string) (fs.Info, error)
+	// SameName reports whether the disk takes two names for one.
+	SameName(a, b string) bool
+	// IsHeld and IsHeldBelow fail in a commit that does not hold the volume of a name, or one below it.
+	IsHeld(name string) error
+	IsHeldBelow(name string) error
+	// IsNow reports whether it is certain that no other commit has changed a name since the first look.
+	IsNow() bool
+}
+
+// A View finds the locks of names as a [Looker] sees these. A lock belongs to the resource that it is on, however the
 // client spelled the name when it took the lock. If the disk takes two spellings for one name, the view reports the
 // lock with the spelling that the caller asked for. The view asks the disk only about locks that some disk may take for
 // locks on that name, see [Key], and only about few of them.
+type View struct {
+	table *Table
+	fs    *fs.FS
+	look  Looker
 
-// maxAlike bounds how many pairs of spellings a view compares by the members of their collection. It also bounds for
+	seen bool // the view has looked at the file of locks
+	// The next fields hold results about names, and the names are their keys.
+	places   map[string]Place
+	alike    map[[2]string]bool
+	cased    map[[2]string]bool // a name, and the segments where the name of another file differs from it in case
+	compared int                // how many pairs of names isOne had to compare by more than looks
+	shortens map[string]bool
+}
+
+// View returns a view of the locks.
+func (t *Table) View(look Looker) View { return View{table: t, fs: t.fs, look: look} }
+
+// MaxAlike bounds how many pairs of spellings a view compares by the members of their collection. It also bounds for
 // how many collections a view asks whether they have short names. There are more only if a client has locked that many
 // similar names.
-const maxAlike = 64
+const MaxAlike = 64
 
-// maxLooked bounds how many pairs of spellings a view looks at. These looks tell nearly all pairs apart.
-const maxLooked = 1024
+// MaxLooked bounds how many pairs of spellings a view looks at. These looks tell nearly all pairs apart.
+const MaxLooked = 1024
+
+// MaxShared bounds the shared locks of which one covers the resource that another is on. At most MaxShared locks cover
+// a name, and an answer lists all of them.
+const MaxShared = 16
 
 // maxShort bounds how many segments of one name a view checks that may be short names.
 const maxShort = 8
@@ -36,20 +67,20 @@ const (
 )
 
 // Locks implements [tree.View].
-func (v *view) Locks(name string) ([]tree.Lock, error) { return v.locksAbout(name, true) }
+func (v *View) Locks(name string) ([]tree.Lock, error) { return v.about(name, true) }
 
 // Covering implements [tree.TokenView].
-func (v *view) Covering(name string) ([]tree.Lock, error) { return v.locksAbout(name, false) }
+func (v *View) Covering(name string) ([]tree.Lock, error) { return v.about(name, false) }
 
-// locksAbout returns the locks that cover a name, and, if below is set, the locks below it.
-func (v *view) locksAbout(name string, below bool) ([]tree.Lock, error) {
+// about returns the locks that cover a name, and, if below is set, the locks below it.
+func (v *View) about(name string, below bool) ([]tree.Lock, error) {
 	if below {
-		if err := v.isHeldBelow(name); err != nil {
+		if err := v.look.IsHeldBelow(name); err != nil {
 			return nil, err
 		}
 	}
-	var found []locktable.Candidate
-	err := v.lookUp(name, func(set *locktable.Set, p locktable.Place, now time.Time) {
+	var found []Candidate
+	err := v.lookUp(name, func(set *Set, p Place, now time.Time) {
 		found = set.AppendCovering(nil, p, now)
 		if below {
 			found = set.AppendBelow(found, p, now)
@@ -59,15 +90,15 @@ func (v *view) locksAbout(name string, below bool) ([]tree.Lock, error) {
 }
 
 // Holds implements [tree.TokenView].
-func (v *view) Holds(name, token string) (bool, error) {
-	lock, err := v.holding(name, token)
+func (v *View) Holds(name, token string) (bool, error) {
+	lock, err := v.Holding(name, token)
 	return lock.Token != "", err
 }
 
-// holding returns the lock with a token if the lock covers a name, and the zero value otherwise.
-func (v *view) holding(name, token string) (lock tree.Lock, err error) {
-	var found []locktable.Candidate
-	err = v.lookUp(name, func(set *locktable.Set, p locktable.Place, now time.Time) {
+// Holding returns the lock with a token if the lock covers a name, and the zero value otherwise.
+func (v *View) Holding(name, token string) (lock tree.Lock, err error) {
+	var found []Candidate
+	err = v.lookUp(name, func(set *Set, p Place, now time.Time) {
 		if c, ok := set.Holding(token, p, now); ok {
 			found = append(found, c)
 		}
@@ -80,29 +111,29 @@ func (v *view) holding(name, token string) (lock tree.Lock, err error) {
 
 // lookUp calls find with the locks, if there are any, as they were when this view first looked at them. Only that first
 // look is a look at the file, because an If header can ask often.
-func (v *view) lookUp(name string, find func(*locktable.Set, locktable.Place, time.Time)) error {
-	if err := v.isHeld(name); err != nil {
+func (v *View) lookUp(name string, find func(*Set, Place, time.Time)) error {
+	if err := v.look.IsHeld(name); err != nil {
 		return err
 	}
-	look := v.s.locks.Look
-	if v.locksSeen {
-		look = v.s.locks.LookAgain
+	look := v.table.Look
+	if v.seen {
+		look = v.table.LookAgain
 	}
 	none := true
-	err := look(func(set *locktable.Set, _ time.Time) { none = len(set.ByToken) == 0 })
-	if v.locksSeen = err == nil; none {
+	err := look(func(set *Set, _ time.Time) { none = len(set.ByToken) == 0 })
+	if v.seen = err == nil; none {
 		return failure.Of(err)
 	}
 	p := v.place(name) // place looks at the disk, so the table is not locked meanwhile
-	err = v.s.locks.LookAgain(func(set *locktable.Set, now time.Time) { find(set, p, now) })
-	if err == nil && !v.isNow() {
+	err = v.table.LookAgain(func(set *Set, now time.Time) { find(set, p, now) })
+	if err == nil && !v.look.IsNow() {
 		err = snapshots.ErrMoved
 	}
 	return err
 }
 
 // those returns the locks of the candidates that are about the name, with their roots spelled like the name.
-func (v *view) those(found []locktable.Candidate, doubtful inDoubt) []tree.Lock {
+func (v *View) those(found []Candidate, doubtful inDoubt) []tree.Lock {
 	var locks []tree.Lock
 	for _, c := range found {
 		if c.Ours != c.Theirs {
@@ -118,12 +149,12 @@ func (v *view) those(found []locktable.Candidate, doubtful inDoubt) []tree.Lock 
 
 // isOne reports whether the disk takes two similar spellings for one name. If there is no file at one of them, the disk
 // does not: a file that exists is there in all its spellings. known is false if the view may not ask the disk any more.
-func (v *view) isOne(ours, theirs string) (one, known bool) {
+func (v *View) isOne(ours, theirs string) (one, known bool) {
 	both := [2]string{ours, theirs}
 	if one, known = v.alike[both]; known {
 		return one, known
 	}
-	here, err := v.lstat(ours)
+	here, err := v.look.Lstat(ours)
 	if err != nil {
 		return false, true
 	}
@@ -131,19 +162,19 @@ func (v *view) isOne(ours, theirs string) (one, known bool) {
 	if cases[1] != "" && v.cased[cases] {
 		return false, true
 	}
-	if len(v.alike) >= maxLooked {
+	if len(v.alike) >= MaxLooked {
 		return false, false
 	}
 	if v.alike == nil {
 		v.alike, v.cased = map[[2]string]bool{}, map[[2]string]bool{}
 	}
-	there, err := v.lstat(theirs)
+	there, err := v.look.Lstat(theirs)
 	if err == nil && fs.MayBeOne(here, there) {
-		if v.compared >= maxAlike {
+		if v.compared >= MaxAlike {
 			return false, false
 		}
 		v.compared++
-		one = v.SameName(ours, theirs)
+		one = v.look.SameName(ours, theirs)
 	}
 	v.alike[both] = one
 	if cases[1] != "" && !one {
@@ -181,41 +212,41 @@ func differInCase(a, b string) string {
 }
 
 // mayShorten reports whether the members of a collection may have short names.
-func (v *view) mayShorten(dir string) bool {
+func (v *View) mayShorten(dir string) bool {
 	may, known := v.shortens[dir]
 	switch {
 	case known:
 		return may
-	case len(v.shortens) >= maxAlike:
+	case len(v.shortens) >= MaxAlike:
 		return true
 	}
 	if v.shortens == nil {
 		v.shortens = map[string]bool{}
 	}
-	info, err := v.lstat(dir)
-	may = err == nil && info.Kind == fs.Directory && v.s.fs.MayShorten(dir)
+	info, err := v.look.Lstat(dir)
+	may = err == nil && info.Kind == fs.Directory && v.fs.MayShorten(dir)
 	v.shortens[dir] = may
 	return may
 }
 
 // place returns the place of a name.
-func (v *view) place(name string) locktable.Place {
+func (v *View) place(name string) Place {
 	p, known := v.places[name]
 	if known {
 		return p
 	}
-	p = locktable.Place{Name: name, Key: locktable.Key(name), Depth: locktable.SegmentsOf(name), Short: -1}
+	p = Place{Name: name, Key: Key(name), Depth: SegmentsOf(name), Short: -1}
 	n := 0
-	for at := range locktable.ShortSegments(name) {
+	for at := range ShortSegments(name) {
 		if n++; n > maxShort || v.mayBeShort(name, at) {
 			p.Short = at
 			break
 		}
 	}
-	v.s.locks.LookAgain(func(set *locktable.Set, _ time.Time) { p.In = set.ShortAbove(p) })
+	v.table.LookAgain(func(set *Set, _ time.Time) { p.In = set.ShortAbove(p) })
 	p.In = slices.DeleteFunc(p.In, func(at int) bool { return !v.mayBeShort(name, at) })
 	if v.places == nil {
-		v.places = map[string]locktable.Place{}
+		v.places = map[string]Place{}
 	}
 	v.places[name] = p
 	return p
@@ -224,17 +255,17 @@ func (v *view) place(name string) locktable.Place {
 // mayBeShort reports whether the segment of a name after the first at segments may be the short name of another member
 // of its collection, or another name may be the short name of that segment. This is so if the segment exists, and the
 // disk has short names in that collection.
-func (v *view) mayBeShort(name string, at int) bool {
-	if !v.mayShorten(locktable.FirstSegments(name, at)) {
+func (v *View) mayBeShort(name string, at int) bool {
+	if !v.mayShorten(FirstSegments(name, at)) {
 		return false
 	}
-	_, err := v.lstat(locktable.FirstSegments(name, at+1))
+	_, err := v.look.Lstat(FirstSegments(name, at+1))
 	return err == nil
 }
 
-// admits returns the reason if a lock cannot be taken beside the present locks, and nil otherwise.
-func (v *view) admits(lock tree.Lock) error {
-	locks, err := v.locksAbout(lock.Root, lock.Infinite)
+// Admits returns the reason if a lock cannot be taken beside the present locks, and nil otherwise.
+func (v *View) Admits(lock tree.Lock) error {
+	locks, err := v.about(lock.Root, lock.Infinite)
 	if err != nil {
 		return err
 	}
@@ -247,50 +278,42 @@ func (v *view) admits(lock tree.Lock) error {
 			shared++
 		}
 	}
-	if shared >= maxShared {
+	if shared >= MaxShared {
 		return failure.Full("there are %d shared locks on it, above it or below it, which is as many as there can be", shared)
 	}
-	return v.s.locks.HasRoom(lock)
+	return v.table.HasRoom(lock)
 }
 
-// asOneStep makes readers see the end of the locks and the change of their name as one step.
-func (s *Store) asOneStep(name string, locks locktable.Fate) (end func()) {
-	if locks.None() {
-		return func() {}
-	}
-	return s.fs.OneStep(name)
-}
-
-// fateOf determines the fate of the locks on a name, of the locks below it, and of the locks on gone and below it. gone
+// FateOf determines the fate of the locks on a name, of the locks below it, and of the locks on gone and below it. gone
 // is the name of the resource that the commit moves to the name, or "" if there is none.
-func (v *view) fateOf(name, gone string) (locktable.Fate, error) {
-	f := locktable.Fate{Ended: map[string]bool{}, Stay: map[string]bool{}}
-	if err := v.isHeldBelow(name); err != nil {
+func (v *View) FateOf(name, gone string) (Fate, error) {
+	f := Fate{Ended: map[string]bool{}, Stay: map[string]bool{}}
+	if err := v.look.IsHeldBelow(name); err != nil {
 		return f, err
 	}
 	if gone != "" {
-		if err := v.isHeldBelow(gone); err != nil {
+		if err := v.look.IsHeldBelow(gone); err != nil {
 			return f, err
 		}
 	}
-	type finder func(*locktable.Set, []locktable.Candidate, locktable.Place, time.Time) []locktable.Candidate
+	type finder func(*Set, []Candidate, Place, time.Time) []Candidate
 	note := func(name string, find finder, in map[string]bool) error {
-		var found []locktable.Candidate
-		err := v.lookUp(name, func(set *locktable.Set, p locktable.Place, now time.Time) { found = find(set, nil, p, now) })
+		var found []Candidate
+		err := v.lookUp(name, func(set *Set, p Place, now time.Time) { found = find(set, nil, p, now) })
 		for _, l := range v.those(found, itIsLeft) {
 			in[l.Token] = true
 		}
 		return err
 	}
-	err := note(name, (*locktable.Set).AppendBelow, f.Ended)
+	err := note(name, (*Set).AppendBelow, f.Ended)
 	if err == nil && gone != "" {
-		err = note(gone, (*locktable.Set).AppendAt, f.Ended)
+		err = note(gone, (*Set).AppendAt, f.Ended)
 	}
 	if err == nil && gone != "" {
-		err = note(gone, (*locktable.Set).AppendBelow, f.Ended)
+		err = note(gone, (*Set).AppendBelow, f.Ended)
 	}
 	if err == nil {
-		err = note(name, (*locktable.Set).AppendAt, f.Stay)
+		err = note(name, (*Set).AppendAt, f.Stay)
 	}
 	for token := range f.Ended {
 		delete(f.Stay, token)

@@ -1,36 +1,35 @@
-package etagfs
+package locktable
 
 import (
 	"path"
 	"slices"
 	"time"
 
-	"r-seed-1f3a754f.example/ifmatch/etagfs/locktable"
 	"r-seed-1f3a754f.example/ifmatch/fs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
-// shortRoots holds the locks in a collection whose roots may be, or may have, a short name of a member. It finds their
+// ShortRoots holds the locks in a collection whose roots may be, or may have, a short name of a member. It finds their
 // tokens by the file that each root was when a listing first looked at that root. The looks are kept because a listing
 // asks for some members at a time.
-type shortRoots struct {
+type ShortRoots struct {
 	looked, all bool // all: also the locks on names that do not look short
 	tokens      map[fileNumber][]string
 }
 
 type fileNumber struct{ device, inode uint64 }
 
-// locksOfMembers returns, for each of some members of a collection, the locks that cover it, or nil if there are none.
-func (v *view) locksOfMembers(dir string, members []fs.Member, short *shortRoots) ([][]tree.Lock, error) {
+// OfMembers returns, for each of some members of a collection, the locks that cover it, or nil if there are none.
+func (v *View) OfMembers(dir string, members []fs.Member, short *ShortRoots) ([][]tree.Lock, error) {
 	shortened := slices.ContainsFunc(members, func(m fs.Member) bool { return fs.IsShortened(m.Name) })
-	var above []locktable.Candidate
+	var above []Candidate
 	ask := false
-	at := make([][]locktable.Candidate, len(members))
-	err := v.lookUp(dir, func(set *locktable.Set, in locktable.Place, now time.Time) {
+	at := make([][]Candidate, len(members))
+	err := v.lookUp(dir, func(set *Set, in Place, now time.Time) {
 		above = set.AppendCovering(nil, in, now)
 		for i, m := range members {
-			p := locktable.Place{
-				Name: tree.Join(dir, m.Name), Key: locktable.KeyBelow(in.Key, m.Name), Depth: in.Depth + 1, Short: -1,
+			p := Place{
+				Name: tree.Join(dir, m.Name), Key: KeyBelow(in.Key, m.Name), Depth: in.Depth + 1, Short: -1,
 			}
 			at[i] = set.AppendSpelled(nil, p, now)
 		}
@@ -53,8 +52,8 @@ func (v *view) locksOfMembers(dir string, members []fs.Member, short *shortRoots
 
 // appendShortNamed appends, to the candidates of each member of a collection, the locks in that collection whose root
 // is the same file by another name. One of the two names may be short.
-func (v *view) appendShortNamed(
-	at [][]locktable.Candidate, dir string, members []fs.Member, short *shortRoots, all bool,
+func (v *View) appendShortNamed(
+	at [][]Candidate, dir string, members []fs.Member, short *ShortRoots, all bool,
 ) error {
 	if !short.looked || all && !short.all {
 		if err := v.lookAtRoots(dir, short, all); err != nil {
@@ -68,11 +67,11 @@ func (v *view) appendShortNamed(
 	for i, m := range members {
 		info := m.Info
 		if m.Linked || m.Inode == 0 {
-			info, _ = v.lstat(tree.Join(dir, m.Name))
+			info, _ = v.look.Lstat(tree.Join(dir, m.Name))
 		}
 		tokens[i] = short.tokens[fileNumber{info.Device, info.Inode}]
 	}
-	return v.s.locks.LookAgain(func(set *locktable.Set, now time.Time) {
+	return v.table.LookAgain(func(set *Set, now time.Time) {
 		for i, m := range members {
 			for _, token := range tokens[i] {
 				one := set.Live(token, now)
@@ -81,28 +80,28 @@ func (v *view) appendShortNamed(
 				}
 				base := path.Base(one.Root)
 				if fs.Fold(base) != fs.Fold(m.Name) && (fs.IsShortened(base) || fs.IsShortened(m.Name)) {
-					at[i] = append(at[i], locktable.Candidate{Lock: one.Lock, Ours: tree.Join(dir, m.Name), Theirs: one.Root})
+					at[i] = append(at[i], Candidate{Lock: one.Lock, Ours: tree.Join(dir, m.Name), Theirs: one.Root})
 				}
 			}
 		}
 	})
 }
 
-// lookAtRoots finds the locks for shortRoots, and looks at each of their roots once.
-func (v *view) lookAtRoots(dir string, short *shortRoots, all bool) error {
-	var roots []*locktable.Entry
-	err := v.lookUp(dir, func(set *locktable.Set, in locktable.Place, now time.Time) {
+// lookAtRoots finds the locks for ShortRoots, and looks at each of their roots once.
+func (v *View) lookAtRoots(dir string, short *ShortRoots, all bool) error {
+	var roots []*Entry
+	err := v.lookUp(dir, func(set *Set, in Place, now time.Time) {
 		roots = set.AppendRoots(nil, in, all, now)
 	})
-	*short = shortRoots{looked: true, all: all, tokens: map[fileNumber][]string{}}
+	*short = ShortRoots{looked: true, all: all, tokens: map[fileNumber][]string{}}
 	looked := map[string]bool{}
 	for _, one := range roots {
-		if looked[one.Root] = true; len(looked) > maxLooked {
+		if looked[one.Root] = true; len(looked) > MaxLooked {
 			break
 		}
-		info, err := v.lstat(one.Root)
+		info, err := v.look.Lstat(one.Root)
 		n := fileNumber{info.Device, info.Inode}
-		if err == nil && n.inode != 0 && len(short.tokens[n]) < maxAlike {
+		if err == nil && n.inode != 0 && len(short.tokens[n]) < MaxAlike {
 			short.tokens[n] = append(short.tokens[n], one.Token)
 		}
 	}

@@ -1,4 +1,9 @@
-package etagfs
+// Package resumable has the uploads that arrive in parts, for [tree.Uploads].
+//
+// An upload is an [fs.Upload] with a record beside its bytes. A part is acknowledged when its bytes are on the disk, and
+// after them the record with the offset and the state of the hash. So nothing is read twice: the next part goes on with
+// that hash, also after a restart, and bytes behind the offset of the record are dropped.
+package resumable
 
 import (
 	"context"
@@ -21,20 +26,16 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
-// An upload that arrives in parts is an [fs.Upload] with a record beside its bytes. A part is acknowledged when its
-// bytes are on the disk, and after them the record with the offset and the state of the hash. So nothing is read twice:
-// the next part goes on with that hash, also after a restart, and bytes behind the offset of the record are dropped.
-
-// UploadLimits bound the uploads that arrive in parts. Zero: no limit.
-type UploadLimits struct {
+// Limits bound the uploads that arrive in parts. Zero: no limit.
+type Limits struct {
 	Number int   // of uploads that are not complete
 	Bytes  int64 // announced by all of them
 }
 
 const (
-	// checkpoint is after how many bytes of one part the bytes and the record are put on the disk, so that a crash costs
+	// Checkpoint is after how many bytes of one part the bytes and the record are put on the disk, so that a crash costs
 	// no more than these.
-	checkpoint = 32 << 20
+	Checkpoint = 32 << 20
 	// finishedTime is how long the record of an upload stays after its Put, for a client that has not got the answer.
 	finishedTime = time.Hour
 	// maxFinished bounds these records.
@@ -45,8 +46,8 @@ const (
 	damagedTime = time.Hour
 )
 
-// An uploadRecord is the state of an upload on the disk, as JSON.
-type uploadRecord struct {
+// A record is the state of an upload on the disk, as JSON.
+type record struct {
 	Name    string    `json:"-"`
 	Bytes   []byte    `json:"name"` // of the name: JSON has no string that is not UTF-8
 	Length  int64     `json:"length"`
@@ -57,42 +58,75 @@ type uploadRecord struct {
 	Tag     tree.ETag `json:"tag,omitempty"`  // of the version that Put has made
 }
 
-func (r *uploadRecord) isWhole() bool { return r.Offset == r.Length }
+func (r *record) isWhole() bool { return r.Offset == r.Length }
 
-// partedUploads are the uploads of a store that arrive in parts.
-type partedUploads struct {
-	limits func() UploadLimits // nil: none
+// A Store is what uploads need of the store that they are for.
+type Store interface {
+	Try(ctx context.Context, cond tree.Condition) error
+	Stat(ctx context.Context, name string, opts tree.ReadOptions) (tree.State, error)
+	// PutStaged is Put with a body that has arrived.
+	PutStaged(ctx context.Context, name string, body Body, opts tree.PutOptions, cond tree.Condition) (tree.State, bool, error)
+}
 
-	mu       sync.Mutex
-	loaded   bool
-	open     map[string]unfinished // those that are not complete, by ID
-	bytes    int64                 // that these have announced
-	finished []string              // the IDs of those that are complete, the oldest first
+// A Body is a body that is staged, and on the disk.
+type Body struct {
+	Staged *fs.Staged
+	Size   int64 // in bytes
+	Sums   tree.Sums
+}
+
+// Options say what uploads are for. All fields but Limits are needed.
+type Options struct {
+	FS     *fs.FS
+	Store  Store
+	Limits func() Limits // nil: there are none
+	Now    func() time.Time
+	Report func(error)
+	Once   *failure.Once
+}
+
+// Uploads are the uploads of a store.
+type Uploads struct {
+	fs     *fs.FS
+	store  Store
+	limits func() Limits // nil: none
+	now    func() time.Time
+	report func(error)
+	once   *failure.Once
+
+	mu         sync.Mutex
+	loaded     bool
+	unfinished map[string]unfinishedUpload // those that are not complete, by ID
+	bytes      int64                       // that these have announced
+	finished   []string                    // the IDs of those that are complete, the oldest first
 }
 
 // An unfinished upload is counted. The client is not known after a restart.
-type unfinished struct {
+type unfinishedUpload struct {
 	length int64
 	client string
 }
 
-// A partedUpload implements [tree.Upload].
-type partedUpload struct {
-	s    *Store
+// An upload implements [tree.Upload].
+type upload struct {
+	all  *Uploads
 	file *fs.Upload
 	id   string
-	rec  uploadRecord
+	rec  record
 	sum  hash.Hash
 }
 
-var _ tree.Uploads = (*Store)(nil)
+// Of returns the uploads of a store.
+func Of(o Options) *Uploads {
+	return &Uploads{fs: o.FS, store: o.Store, limits: o.Limits, now: o.Now, report: o.Report, once: o.Once}
+}
 
-// NewUpload implements [tree.Uploads].
-func (s *Store) NewUpload(
+// New is NewUpload of [tree.Uploads].
+func (all *Uploads) New(
 	ctx context.Context, name string, opts tree.UploadOptions, cond tree.Condition,
 ) (tree.Upload, error) {
 	switch {
-	case s.fs.ReadOnly():
+	case all.fs.ReadOnly():
 		return nil, tree.ErrReadOnly
 	case name == "":
 		return nil, tree.ErrIsCollection
@@ -101,19 +135,19 @@ func (s *Store) NewUpload(
 			tree.ErrUnsupported)
 	}
 	id := rand.Text()
-	s.loadUploads(ctx)
-	if err := s.uploads.add(id, unfinished{opts.Length, tree.ClientOf(ctx)}); err != nil {
+	all.load(ctx)
+	if err := all.add(id, unfinishedUpload{opts.Length, tree.ClientOf(ctx)}); err != nil {
 		return nil, err
 	}
-	u := &partedUpload{s: s, id: id, sum: sha256.New(), rec: uploadRecord{
+	u := &upload{all: all, id: id, sum: sha256.New(), rec: record{
 		Name: name, Length: opts.Length, Expires: opts.Expires, Note: opts.Note,
 	}}
 	var err error
-	u.file, err = s.fs.NewUpload(ctx, id, fs.Need{Name: name, Client: tree.ClientOf(ctx), Length: opts.Length,
-		Ask: func() error { return s.Try(ctx, cond) }})
+	u.file, err = all.fs.NewUpload(ctx, id, fs.Need{Name: name, Client: tree.ClientOf(ctx), Length: opts.Length,
+		Ask: func() error { return all.store.Try(ctx, cond) }})
 	if err != nil {
-		s.uploads.remove(id)
-		return nil, stagingFailed(err)
+		all.remove(id)
+		return nil, failure.OfStaging(err)
 	}
 	if err = u.write(); err != nil {
 		_ = u.Remove(ctx)
@@ -123,17 +157,17 @@ func (s *Store) NewUpload(
 	return u, nil
 }
 
-// OpenUpload implements [tree.Uploads].
-func (s *Store) OpenUpload(ctx context.Context, id string) (tree.Upload, error) {
-	u, err := s.openUpload(ctx, id)
+// Open is OpenUpload of [tree.Uploads].
+func (all *Uploads) Open(ctx context.Context, id string) (tree.Upload, error) {
+	u, err := all.open(ctx, id)
 	if err != nil {
 		return nil, err
 	}
 	return u, nil
 }
 
-func (s *Store) openUpload(ctx context.Context, id string) (*partedUpload, error) {
-	file, err := s.fs.OpenUpload(id)
+func (all *Uploads) open(ctx context.Context, id string) (*upload, error) {
+	file, err := all.fs.OpenUpload(id)
 	if errors.Is(err, iofs.ErrNotExist) {
 		return nil, tree.ErrNotExist
 	}
@@ -143,7 +177,7 @@ func (s *Store) openUpload(ctx context.Context, id string) (*partedUpload, error
 	if err != nil {
 		return nil, failure.Of(err)
 	}
-	u := &partedUpload{s: s, file: file, id: id, sum: sha256.New()}
+	u := &upload{all: all, file: file, id: id, sum: sha256.New()}
 	if err := u.load(ctx); err != nil {
 		return nil, errors.Join(err, u.Close())
 	}
@@ -151,7 +185,7 @@ func (s *Store) openUpload(ctx context.Context, id string) (*partedUpload, error
 }
 
 // load reads the record.
-func (u *partedUpload) load(ctx context.Context) error {
+func (u *upload) load(ctx context.Context) error {
 	data, err := u.file.ReadState()
 	if err == nil && json.Unmarshal(data, &u.rec) != nil {
 		err = fs.ErrDamaged
@@ -168,7 +202,7 @@ func (u *partedUpload) load(ctx context.Context) error {
 		return failure.Of(err)
 	}
 	u.rec.Name = string(u.rec.Bytes)
-	if u.rec.Tag == "" && !u.s.now().Before(u.rec.Expires) {
+	if u.rec.Tag == "" && !u.all.now().Before(u.rec.Expires) {
 		return tree.ErrNotExist
 	}
 	if u.rec.Tag != "" {
@@ -184,21 +218,21 @@ func (u *partedUpload) load(ctx context.Context) error {
 // settle finds out about an upload whose bytes are gone. If they arrived whole, the process has died after the commit
 // and before it could write so. The version that is there shows that, unless another one has followed: then the upload
 // does not exist any more, because to say that it was a success might be wrong.
-func (u *partedUpload) settle(ctx context.Context) error {
+func (u *upload) settle(ctx context.Context) error {
 	if !u.rec.isWhole() {
 		return tree.ErrNotExist
 	}
-	now, err := u.s.Stat(ctx, u.rec.Name, tree.ReadOptions{Want: tree.WantTag})
+	now, err := u.all.store.Stat(ctx, u.rec.Name, tree.ReadOptions{Want: tree.WantTag})
 	if err != nil || now.Tag != u.tag() {
 		return tree.ErrNotExist
 	}
 	return u.finish(now.Tag)
 }
 
-func (u *partedUpload) tag() tree.ETag { return tree.TagOf([sha256.Size]byte(u.sum.Sum(nil))) }
+func (u *upload) tag() tree.ETag { return tree.TagOf([sha256.Size]byte(u.sum.Sum(nil))) }
 
 // State implements [tree.Upload].
-func (u *partedUpload) State() tree.UploadState {
+func (u *upload) State() tree.UploadState {
 	return tree.UploadState{
 		ID: u.id, Name: u.rec.Name, Length: u.rec.Length, Offset: u.rec.Offset, Note: u.rec.Note,
 		Expires: u.rec.Expires, Tag: u.rec.Tag,
@@ -206,7 +240,7 @@ func (u *partedUpload) State() tree.UploadState {
 }
 
 // write puts the record on the disk.
-func (u *partedUpload) write() (err error) {
+func (u *upload) write() (err error) {
 	u.rec.Bytes = []byte(u.rec.Name)
 	if u.rec.Hash, err = u.sum.(encoding.BinaryMarshaler).MarshalBinary(); err != nil {
 		return err
@@ -215,21 +249,21 @@ func (u *partedUpload) write() (err error) {
 	if err == nil {
 		err = u.file.WriteState(data)
 	}
-	return stagingFailed(err)
+	return failure.OfStaging(err)
 }
 
 // Append implements [tree.Upload].
-func (u *partedUpload) Append(ctx context.Context, body io.Reader, opts tree.AppendOptions) error {
+func (u *upload) Append(ctx context.Context, body io.Reader, opts tree.AppendOptions) error {
 	if u.rec.Tag != "" {
 		return fmt.Errorf("the upload is complete: %w", tree.ErrUnsupported)
 	}
 	err := u.file.Begin(ctx, u.rec.Offset, fs.Need{Name: u.rec.Name, Client: tree.ClientOf(ctx),
-		Length: u.rec.Length - u.rec.Offset, Ask: func() error { return u.s.Try(ctx, opts.Cond) }})
+		Length: u.rec.Length - u.rec.Offset, Ask: func() error { return u.all.store.Try(ctx, opts.Cond) }})
 	if errors.Is(err, fs.ErrDamaged) {
 		return fmt.Errorf("%w: %w", tree.ErrNotExist, err)
 	}
 	if err != nil {
-		return stagingFailed(err)
+		return failure.OfStaging(err)
 	}
 	start := u.rec
 	p := &part{u: u, kept: start, opts: opts}
@@ -250,17 +284,17 @@ func (u *partedUpload) Append(ctx context.Context, body io.Reader, opts tree.App
 	// None of the bytes count.
 	u.rec.Offset = start.Offset
 	failed := u.sum.(encoding.BinaryUnmarshaler).UnmarshalBinary(start.Hash)
-	return errors.Join(failure.Of(err), failed, stagingFailed(u.file.Rewind(start.Offset, p.written)), u.write())
+	return errors.Join(failure.Of(err), failed, failure.OfStaging(u.file.Rewind(start.Offset, p.written)), u.write())
 }
 
 // A part writes the bytes of one Append.
 type part struct {
-	u       *partedUpload
+	u       *upload
 	opts    tree.AppendOptions // with a Verify none of the bytes count before they are verified
 	written int64
-	kept    uploadRecord // that of the last checkpoint
-	over    bool         // there are more bytes than the upload has
-	lost    bool         // a checkpoint has failed
+	kept    record // that of the last checkpoint
+	over    bool   // there are more bytes than the upload has
+	lost    bool   // a checkpoint has failed
 }
 
 func (p *part) Write(b []byte) (int, error) {
@@ -273,7 +307,7 @@ func (p *part) Write(b []byte) (int, error) {
 	u.sum.Write(b[:n])
 	u.rec.Offset += int64(n)
 	p.written += int64(n)
-	if err == nil && p.opts.Verify == nil && u.rec.Offset-p.kept.Offset >= checkpoint {
+	if err == nil && p.opts.Verify == nil && u.rec.Offset-p.kept.Offset >= Checkpoint {
 		err = p.save()
 	}
 	return n, err
@@ -283,7 +317,7 @@ func (p *part) Write(b []byte) (int, error) {
 // checkpoint again: a second sync of the same bytes would succeed, although they may be lost.
 func (p *part) save() error {
 	u := p.u
-	err := stagingFailed(u.file.Sync())
+	err := failure.OfStaging(u.file.Sync())
 	if err == nil {
 		if p.opts.Expires != nil {
 			u.rec.Expires = p.opts.Expires()
@@ -299,37 +333,35 @@ func (p *part) save() error {
 }
 
 // Put implements [tree.Upload].
-func (u *partedUpload) Put(
+func (u *upload) Put(
 	ctx context.Context, name string, opts tree.PutOptions, cond tree.Condition,
 ) (tree.State, bool, error) {
 	if !u.rec.isWhole() || u.rec.Tag != "" {
 		return tree.State{}, false, fmt.Errorf("the upload is not at its end: %w", tree.ErrUnsupported)
 	}
-	if there := (&upload{name: u.rec.Name}); !there.isBeside(name) || name == "" {
+	dir, _ := tree.Split(u.rec.Name)
+	if other, _ := tree.Split(name); other != dir || name == "" {
 		return tree.State{}, false, fmt.Errorf("%q is not in the collection of %q: %w", name, u.rec.Name, tree.ErrBusy)
 	}
-	up := &upload{s: u.s, name: name, opts: opts, staged: u.file.Staged(), size: u.rec.Length, synced: true,
-		sums: tree.Sums{crypto.SHA256: u.sum.Sum(nil)}}
-	up.tag = up.sums.Tag()
+	body := Body{u.file.Staged(), u.rec.Length, tree.Sums{crypto.SHA256: u.sum.Sum(nil)}}
 	u.file.Ready(ctx, fs.Need{Name: name, Client: tree.ClientOf(ctx), Length: u.rec.Length, Arrived: true,
-		Ask: func() error { return u.s.Try(ctx, cond) }})
+		Ask: func() error { return u.all.store.Try(ctx, cond) }})
 	var err error
 	if opts.Verify != nil {
-		err = opts.Verify(up.sums)
+		err = opts.Verify(body.Sums)
 	}
 	if err == nil {
-		up.opts.Modified, err = up.staged.TrySetModified(opts.Modified)
-		err = stagingFailed(err)
+		opts.Modified, err = body.Staged.TrySetModified(opts.Modified)
+		err = failure.OfStaging(err)
 	}
 	if err != nil {
 		return tree.State{}, false, err
 	}
-	defer up.forget()
-	state, created, err := up.putRespelled(ctx, cond)
+	state, created, err := u.all.store.PutStaged(ctx, name, body, opts, cond)
 	switch {
 	case err == nil:
 		// The commit is durable. Without the record, the next who asks finds no upload.
-		u.s.tellUpload(u.id, u.finish(up.tag))
+		u.all.tell(u.id, u.finish(u.tag()))
 	case u.file.Committed():
 		// It has happened and may not last, or a local program has taken the bytes. There is nothing to try again with.
 		_ = u.Remove(ctx)
@@ -338,37 +370,37 @@ func (u *partedUpload) Put(
 }
 
 // finish notes that the bytes have their name.
-func (u *partedUpload) finish(tag tree.ETag) error {
-	u.rec.Tag, u.rec.Expires = tag, u.s.now().Add(finishedTime)
+func (u *upload) finish(tag tree.ETag) error {
+	u.rec.Tag, u.rec.Expires = tag, u.all.now().Add(finishedTime)
 	u.file.Finish()
 	err := u.write()
 	if err == nil && !u.file.Committed() {
-		err = stagingFailed(u.file.DropData()) // the name had these bytes already
+		err = failure.OfStaging(u.file.DropData()) // the name had these bytes already
 	}
-	for _, id := range u.s.uploads.finish(u.id) {
-		u.s.dropUpload(id)
+	for _, id := range u.all.finish(u.id) {
+		u.all.drop(id)
 	}
 	return err
 }
 
 // dropUpload removes an upload that nobody has open.
-func (s *Store) dropUpload(id string) {
-	if file, err := s.fs.OpenUpload(id); err == nil {
-		s.tellUpload(id, errors.Join(file.Remove(), file.Close()))
+func (all *Uploads) drop(id string) {
+	if file, err := all.fs.OpenUpload(id); err == nil {
+		all.tell(id, errors.Join(file.Remove(), file.Close()))
 	}
 }
 
-func (s *Store) tellUpload(id string, err error) {
+func (all *Uploads) tell(id string, err error) {
 	if err != nil {
-		s.report(fmt.Errorf("the upload %s stays: %w", id, err))
+		all.report(fmt.Errorf("the upload %s stays: %w", id, err))
 	}
 }
 
 // Remove implements [tree.Upload].
-func (u *partedUpload) Remove(context.Context) error {
-	u.s.uploads.remove(u.id)
-	return stagingFailed(u.file.Remove())
+func (u *upload) Remove(context.Context) error {
+	u.all.remove(u.id)
+	return failure.OfStaging(u.file.Remove())
 }
 
 // Close implements [tree.Upload].
-func (u *partedUpload) Close() error { return failure.Of(u.file.Close()) }
+func (u *upload) Close() error { return failure.Of(u.file.Close()) }

@@ -1,0 +1,307 @@
+// Package copier stages copies of files, collections and links: of those that are in the tree, and of versions that the
+// history keeps.
+package copier
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"io"
+	"time"
+
+	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/hashing"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/index"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/snapshots"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
+)
+
+// Options say between what is copied. All fields are needed.
+type Options struct {
+	FS     *fs.FS
+	Reader *snapshots.Reader
+	Index  *index.Index
+	// Drop removes a staged resource, unless it is committed.
+	Drop func(*fs.Staged)
+}
+
+// A Copier stages copies.
+type Copier struct {
+	fs     *fs.FS
+	reader *snapshots.Reader
+	index  *index.Index
+	drop   func(*fs.Staged)
+}
+
+// New returns a copier.
+func New(o Options) *Copier { return &Copier{o.FS, o.Reader, o.Index, o.Drop} }
+
+// A Copy is a copy of a file, a collection or a link that is staged. The first fields are set before.
+type Copy struct {
+	*Copier
+	// Ask fails if the copy is not to be made any more. If it is nil, the copy is made.
+	Ask func() error
+	// Shallow says that a collection is staged without its members, if it is a version from the history.
+	Shallow bool
+	// Whole says that the copy is to take the place of the source: it keeps its times, and can be a link.
+	Whole bool
+
+	Staged *fs.Staged // the copy
+	Source fs.Info    // the look at the source of the copy
+	Tag    tree.ETag  // of a file
+	// Wanted is the modification time that the copy got because a client wants it. It is zero if the disk keeps no such
+	// time.
+	Wanted time.Time
+
+	to       string                    // the name that the copy is to have
+	files    int                       // in the tree so far
+	behind   bool                      // some members are not synced one by one, but with the rest of the disk at the end
+	searches int                       // how many, for collections that were renamed
+	copied   map[string]fs.Fingerprint // of a whole copy: the versions of its members, by their names in the tree
+}
+
+// ErrStale says that the source has changed while it was copied.
+var ErrStale = errors.New("what it was prepared from has changed")
+
+// Discard removes the staged copy, unless it is committed.
+func (c *Copy) Discard() {
+	if c.Staged != nil {
+		c.drop(c.Staged)
+		c.Staged = nil
+	}
+}
+
+// Stage stages a copy of the resource at a name, as it is there now. Its look and its tag are those of the copy.
+func (c *Copy) Stage(ctx context.Context, from, to string, opts tree.CopyOptions) (err error) {
+	stage := c.stage
+	if c.Whole {
+		c.copied = map[string]fs.Fingerprint{}
+		stage = c.stageWhole
+	}
+	c.Staged, c.Source, c.Tag, err = stage(ctx, from, to, opts)
+	return err
+}
+
+const (
+	// maxSyncedAlone is how many files of a tree are synced one by one. Each sync takes the disk a moment. If there are
+	// more files, one sync writes all data that waits to be written to the disk.
+	maxSyncedAlone = 16
+	// minCloned is the size, in bytes, from which the kernel copies a file. A smaller file is read, and hashed at the
+	// same time.
+	minCloned = 64 << 10
+	// memberTries is how often a member is copied that changes while it is.
+	memberTries = 5
+)
+
+// stage stages the copy. It returns the look at the source of which the copy was made, and the tag if the source is a
+// file.
+func (c *Copy) stage(ctx context.Context, from, to string, opts tree.CopyOptions) (*fs.Staged, fs.Info, tree.ETag, error) {
+	c.to = to
+	info, err := c.reader.Look(ctx, from, nil)
+	if err != nil {
+		return nil, fs.Info{}, "", err
+	}
+	if info.Kind == fs.Regular {
+		staged, err := c.fs.StageFor(ctx, c.need(ctx, to, func() (int64, error) { return takes(info), nil }))
+		if err != nil {
+			return nil, fs.Info{}, "", failure.OfStaging(err)
+		}
+		info, tag, err := c.file(ctx, from, staged)
+		if err == nil && tag == "" {
+			// The answer has the tag. The staged file is as good to hash as its source, and no program writes to the
+			// staged file.
+			tag, err = hashStaged(ctx, staged, info.Size)
+		}
+		if err == nil {
+			c.Wanted, err = staged.TrySetModified(opts.Modified)
+		}
+		if err == nil {
+			err = staged.Sync()
+		}
+		if err != nil {
+			c.drop(staged)
+			return nil, fs.Info{}, "", err
+		}
+		return staged, info, tag, nil
+	}
+	staged, err := c.fs.StageDir(ctx, c.need(ctx, to, func() (int64, error) { return c.total(ctx, from, opts.Shallow) }))
+	if err != nil {
+		return nil, fs.Info{}, "", failure.OfStaging(err)
+	}
+	if !opts.Shallow {
+		err = c.members(ctx, from, ".", staged)
+	}
+	if err == nil {
+		err = c.inherit(from, staged, info) // after its members, because its permissions may not let members in
+	}
+	if err == nil {
+		c.Wanted, err = staged.TrySetModified(opts.Modified)
+	}
+	if err == nil && c.behind {
+		err = staged.SyncAll()
+	} else if err == nil {
+		err = staged.Sync()
+	}
+	if err != nil {
+		c.drop(staged)
+		return nil, fs.Info{}, "", err
+	}
+	return staged, info, "", nil
+}
+
+// need describes a copy before it is made. Content that the copy can share with the source takes no room.
+func (c *Copy) need(ctx context.Context, to string, measure func() (int64, error)) fs.Need {
+	return fs.Need{Name: to, Client: tree.ClientOf(ctx), Measure: measure, Ask: c.Ask}
+}
+
+// takes returns how many bytes of a file must be copied. Holes are not copied.
+func takes(info fs.Info) int64 {
+	if info.Kind != fs.Regular {
+		return 0
+	}
+	return min(info.Size, info.Allocated)
+}
+
+// total returns how many bytes of a collection must be copied. It has one collection open at a time, however deep the
+// tree is.
+func (c *Copy) total(ctx context.Context, from string, shallow bool) (sum int64, err error) {
+	if shallow {
+		return 0, nil
+	}
+	sum, below, err := c.totalButCollections(ctx, from)
+	if err != nil {
+		return 0, err
+	}
+	for _, base := range below {
+		more, err := c.total(ctx, tree.Join(from, base), false)
+		if err != nil && !errors.Is(failure.Of(err), tree.ErrNotExist) {
+			return 0, err
+		}
+		sum += more
+	}
+	return sum, nil
+}
+
+// totalButCollections is total without the collections among the members. It returns the names of these collections.
+func (c *Copy) totalButCollections(ctx context.Context, from string) (sum int64, below []string, err error) {
+	for members, err := range c.reader.Members(from, fs.DirOptions{}).Batches(ctx) {
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err != nil {
+			return 0, nil, err
+		}
+		for _, m := range members {
+			sum += takes(m.Info)
+			if m.Err == nil && m.Kind == fs.Directory {
+				below = append(below, m.Name)
+			}
+		}
+	}
+	return sum, below, nil
+}
+
+// file copies the content of a file, and its traits. It returns the look at the source to which the copy belongs, and
+// the tag if it is known.
+func (c *Copy) file(ctx context.Context, from string, staged *fs.Staged) (fs.Info, tree.ETag, error) {
+	f, info, err := c.reader.Open(ctx, from)
+	if err != nil {
+		return fs.Info{}, "", err
+	}
+	if f == nil {
+		return fs.Info{}, "", ErrStale // it is a collection now
+	}
+	defer f.Close()
+	tag, err := c.content(ctx, f, info, staged)
+	traits, again, failed := c.fs.TraitsOf(f)
+	switch {
+	case errors.Is(failed, fs.ErrMoved):
+		return fs.Info{}, "", ErrStale
+	case failed != nil:
+		return fs.Info{}, "", failed
+	case again.Fingerprint != info.Fingerprint:
+		return fs.Info{}, "", ErrStale
+	case err != nil:
+		return fs.Info{}, "", err
+	}
+	return info, tag, staged.Annotate(fs.Meta{Modified: c.modified(info), Traits: traits})
+}
+
+// content copies the content of an open file. It returns the tag of the version that the look has found, if the tag is
+// known. So a second look must find this version unchanged.
+func (c *Copy) content(ctx context.Context, f *fs.File, info fs.Info, staged *fs.Staged) (tree.ETag, error) {
+	if info.Size >= minCloned {
+		// If the index knows the tag only after the clone, a program may have written to the file in between.
+		tag, _ := c.index.Tag(info.Fingerprint)
+		n, err := staged.Clone(ctx, f, info.Size)
+		if err == nil && n < info.Size {
+			err = ErrStale
+		}
+		if err == nil {
+			return tag, nil
+		}
+		if !errors.Is(err, errors.ErrUnsupported) {
+			return "", err
+		}
+	}
+	return c.read(ctx, f, info.Size, staged)
+}
+
+// read copies the content of an open file by reading it. Holes stay holes, and are not read.
+func (c *Copy) read(ctx context.Context, f *fs.File, size int64, staged *fs.Staged) (tree.ETag, error) {
+	hash := sha256.New()
+	to := io.MultiWriter(staged, hash)
+	for at := int64(0); at < size; {
+		from, end := c.fs.NextData(f, at, size)
+		if from > at {
+			if err := staged.Skip(from); err != nil {
+				return "", err
+			}
+			if _, err := hashing.CopyBody(ctx, hash, io.LimitReader(zeros{}, from-at)); err != nil {
+				return "", hashing.OurFault(err)
+			}
+		}
+		n, err := hashing.CopyBody(ctx, to, io.NewSectionReader(hashing.ReaderOf(c.fs, f), from, end-from))
+		if err != nil {
+			return "", hashing.OurFault(err)
+		}
+		if n < end-from {
+			return "", ErrStale // it has become shorter
+		}
+		at = end
+	}
+	return tree.TagOf([sha256.Size]byte(hash.Sum(nil))), nil
+}
+
+// zeros reads the zero bytes of a hole.
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
+}
+
+// hashStaged returns the tag of a staged file.
+func hashStaged(ctx context.Context, staged *fs.Staged, size int64) (tree.ETag, error) {
+	hash := sha256.New()
+	_, err := hashing.CopyBody(ctx, hash, io.NewSectionReader(staged, 0, size))
+	return tree.TagOf([sha256.Size]byte(hash.Sum(nil))), hashing.OurFault(err)
+}
+
+// inherit gives a staged collection the traits of its source, and the modification time if the copy keeps times.
+func (c *Copy) inherit(from string, staged *fs.Staged, info fs.Info) error {
+	traits, err := c.fs.Traits(from)
+	if err != nil {
+		return err
+	}
+	return staged.Annotate(fs.Meta{Modified: c.modified(info), Traits: traits})
+}
+
+// modified returns the modification time that a copy is to have. If it is zero, the time is left as it is.
+func (c *Copy) modified(info fs.Info) time.Time {
+	if !c.Whole {
+		return time.Time{}
+	}
+	return info.ModTime()
+}

@@ -1,0 +1,167 @@
+package copier
+
+import (
+	"context"
+	"errors"
+	"path"
+
+	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
+	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
+)
+
+// StageKept stages a copy of a version that the history keeps, for its path.
+func (c *Copy) StageKept(ctx context.Context, version fs.Kept) (err error) {
+	c.Source = version.Info
+	c.Staged, c.Tag, err = c.kept(ctx, version)
+	return err
+}
+
+// kept stages a copy of a version that the history keeps. For a file, it returns the tag too.
+func (c *Copy) kept(ctx context.Context, version fs.Kept) (staged *fs.Staged, tag tree.ETag, err error) {
+	switch version.Kind {
+	case fs.Regular:
+		need := c.need(ctx, version.Path, func() (int64, error) { return takes(version.Info), nil })
+		need.Keep = version
+		if staged, err = c.fs.StageFor(ctx, need); err != nil {
+			return nil, "", failure.OfStaging(err)
+		}
+		if err = c.keptFile(ctx, version, staged); err == nil {
+			tag, err = hashStaged(ctx, staged, version.Size)
+		}
+		if err == nil {
+			err = staged.Sync()
+		}
+	case fs.Directory:
+		members := func() (int64, error) { return c.keptTotal(version) }
+		if c.Shallow {
+			members = func() (int64, error) { return 0, nil }
+		}
+		need := c.need(ctx, version.Path, members)
+		need.Keep = version
+		if staged, err = c.fs.StageDir(ctx, need); err != nil {
+			return nil, "", failure.OfStaging(err)
+		}
+		if !c.Shallow {
+			err = c.keptMembers(ctx, version, ".", staged)
+		}
+		if err == nil {
+			err = c.keptTraits(version, staged)
+		}
+		if err == nil && c.behind {
+			err = staged.SyncAll()
+		} else if err == nil {
+			err = staged.Sync()
+		}
+	case fs.Link:
+		var target string
+		if target, err = c.fs.ReadlinkKept(version); err != nil {
+			return nil, "", err
+		}
+		if staged, err = c.fs.StageLink(target, version.Path); err != nil {
+			return nil, "", failure.OfStaging(err)
+		}
+	default:
+		return nil, "", fs.ErrSpecial
+	}
+	if err != nil {
+		c.drop(staged)
+		return nil, "", err
+	}
+	return staged, tag, nil
+}
+
+// keptFile copies the file of a history entry. A program that had the file open when the file was replaced may still be
+// writing to it. If the file has changed, keptFile fails with ErrBusy.
+func (c *Copy) keptFile(ctx context.Context, version fs.Kept, staged *fs.Staged) error {
+	f, info, err := c.fs.OpenKept(version)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = c.content(ctx, f, info, staged)
+	traits, again, failed := c.fs.TraitsOf(f)
+	switch {
+	case failed != nil:
+		return failed
+	case err != nil:
+		return err
+	case again.Fingerprint != info.Fingerprint || info.Fingerprint != version.Fingerprint:
+		return tree.ErrBusy
+	}
+	return staged.Annotate(fs.Meta{Traits: traits})
+}
+
+func (c *Copy) keptTraits(version fs.Kept, staged *fs.Staged) error {
+	traits, err := c.fs.TraitsKept(version)
+	if err != nil {
+		return err
+	}
+	return staged.Annotate(fs.Meta{Traits: traits})
+}
+
+// keptTotal returns how many bytes of a collection in the history must be copied.
+func (c *Copy) keptTotal(version fs.Kept) (sum int64, err error) {
+	members, err := c.fs.Inside(version)
+	if err != nil {
+		return 0, err
+	}
+	for _, m := range members {
+		sum += takes(m.Info)
+		if m.Kind == fs.Directory {
+			below, err := c.keptTotal(m)
+			if err != nil {
+				return 0, err
+			}
+			sum += below
+		}
+	}
+	return sum, nil
+}
+
+func (c *Copy) keptMembers(ctx context.Context, version fs.Kept, place string, top *fs.Staged) error {
+	members, err := c.fs.Inside(version)
+	if err != nil {
+		return err
+	}
+	for _, m := range members {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := c.keptMember(ctx, m, path.Join(place, m.Name), top); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Copy) keptMember(ctx context.Context, m fs.Kept, place string, top *fs.Staged) error {
+	switch m.Kind {
+	case fs.Link:
+		target, err := c.fs.ReadlinkKept(m)
+		if err != nil {
+			return err
+		}
+		return top.Symlink(target, place)
+	case fs.Directory:
+		dir, err := top.Mkdir(place)
+		if err == nil {
+			err = c.keptMembers(ctx, m, place, top)
+		}
+		if err == nil {
+			err = c.keptTraits(m, dir)
+		}
+		if err == nil {
+			err = c.sync(dir)
+		}
+		return err
+	case fs.Regular:
+		staged, err := top.Member(place)
+		if err != nil {
+			return err
+		}
+		c.files++
+		return errors.Join(c.keptFile(ctx, m, staged), staged.SetModified(m.ModTime()), c.sync(staged), staged.Close())
+	}
+	return nil // a special file is not served either
+}
