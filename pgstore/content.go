@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"io"
 	iofs "io/fs"
+	"slices"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -150,15 +152,9 @@ func (r objectReader) Read(p []byte) (int, error) {
 
 // sumsOf returns the sums of a file. They are computed once for each content.
 func (s *Store) sumsOf(ctx context.Context, n *node) (tree.Sums, error) {
-	sums := tree.Sums{crypto.SHA256: n.sum}
-	var sha1, md5 []byte
-	err := s.pool.QueryRow(ctx, "select sha1, md5 from ifmatch.sums where sha256 = $1", n.sum).Scan(&sha1, &md5)
-	if err == nil {
-		sums[crypto.SHA1], sums[crypto.MD5] = sha1, md5
-		return sums, nil
-	}
-	if !errors.Is(err, pgx.ErrNoRows) {
-		return nil, translate(err)
+	known, err := s.knownSums(ctx, n.tag())
+	if sums, ok := known[n.tag()]; ok || err != nil {
+		return sums, err
 	}
 	found := *n
 	if n.place == inTable && n.data == nil {
@@ -176,10 +172,34 @@ func (s *Store) sumsOf(ctx context.Context, n *node) (tree.Sums, error) {
 	if _, err := content.WriteRange(ctx, h, 0, n.size); err != nil {
 		return nil, err
 	}
-	if sums = h.sums(); !bytes.Equal(sums[crypto.SHA256], n.sum) {
+	sums := h.sums()
+	if !bytes.Equal(sums[crypto.SHA256], n.sum) {
 		return nil, s.damaged("", n, fmt.Errorf("it has the SHA-256 %x", sums[crypto.SHA256]))
 	}
-	_, err = s.exec(ctx, "insert into ifmatch.sums (sha256, sha1, md5) values ($1, $2, $3) on conflict do nothing",
-		sums[crypto.SHA256], sums[crypto.SHA1], sums[crypto.MD5])
-	return sums, translate(err)
+	both := slices.Concat(sums[crypto.SHA1], sums[crypto.MD5])
+	return sums, s.Notes(noteOfSums).Keep(ctx, string(n.tag()), both, sumsKept)
+}
+
+// The sums of a content are a note: SHA-1 and MD5 by its tag. They are computed anew after sumsKept.
+const (
+	noteOfSums = "sums"
+	sumsKept   = 60 * 24 * time.Hour
+)
+
+// knownSums returns the sums of contents that were computed before.
+func (s *Store) knownSums(ctx context.Context, tags ...tree.ETag) (map[tree.ETag]tree.Sums, error) {
+	keys := make([]string, len(tags))
+	for i, tag := range tags {
+		keys[i] = string(tag)
+	}
+	found, err := s.Notes(noteOfSums).GetAll(ctx, keys...)
+	known := make(map[tree.ETag]tree.Sums, len(found))
+	for key, both := range found {
+		if sum, ok := tree.SumOf(tree.ETag(key)); ok && len(both) == crypto.SHA1.Size()+crypto.MD5.Size() {
+			known[tree.ETag(key)] = tree.Sums{
+				crypto.SHA256: sum[:], crypto.SHA1: both[:crypto.SHA1.Size()], crypto.MD5: both[crypto.SHA1.Size():],
+			}
+		}
+	}
+	return known, err
 }

@@ -230,19 +230,18 @@ func (s *Store) inside(ctx context.Context, id string) iter.Seq2[tree.Version, e
 		for full := err == nil && dir.node.kind == kindDir; full; {
 			limited, cancel := s.patient(ctx)
 			var rows pgx.Rows
-			rows, err = s.pool.Query(limited, membersSQL, []int64{dir.node.id}, dir.node.id, name, versionPage, false)
+			rows, err = s.pool.Query(limited, membersSQL, []int64{dir.node.id}, name, versionPage)
 			if err != nil {
 				cancel()
 				break
 			}
 			var page []kept
 			for rows.Next() {
-				var row nodeRow
-				var parent int64
-				if err = row.scan(rows, []any{&parent, &name}); err != nil {
+				n := new(node)
+				if _, name, _, err = n.readMember(rows); err != nil {
 					break
 				}
-				page = append(page, dir.member(string(name), row.node()))
+				page = append(page, dir.member(string(name), n))
 			}
 			rows.Close()
 			cancel()

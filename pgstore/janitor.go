@@ -82,7 +82,10 @@ func (s *Store) tasks(now time.Time) []task {
 	old := now.Add(-s.opts.History)
 	return []task{
 		{"locks", "delete from ifmatch.davlock where expires < $1", []any{now}},
-		{"notes", "delete from ifmatch.note where expires < $1", []any{now}},
+		{"sums of an earlier release, which are notes now", `delete from ifmatch.sums where sha256 in (
+  select sha256 from ifmatch.sums limit 1000)`, nil},
+		{"notes", `delete from ifmatch.note where (kind, key) in (
+  select kind, key from ifmatch.note where expires < $1 limit 1000)`, []any{now}},
 		{"uploads", `with d as (delete from ifmatch.upload where expires < $1 and held_until < now() returning blob, sha256)
  insert into ifmatch.dead (blob, place, begun, since) select blob, 'o', true, $1 from d where sha256 is null` + noted, []any{now}},
 		{"files of the history", `with v as (delete from ifmatch.version where id in (select id from ifmatch.version

@@ -3,6 +3,7 @@ package pgstore
 import (
 	"context"
 	"iter"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -12,25 +13,45 @@ import (
 const (
 	// oneInstant is how many resources of a listing are of one instant.
 	oneInstant = 10_000
-	// listPage and propertyPage are how many rows are read at once. Properties may have 64 KiB each.
-	listPage     = 2_500
-	propertyPage = 128
+	// listPage is how many rows are read at once: one more than are of one instant, so that the last page of a listing of so
+	// many is known to be the last. Properties may have 64 KiB each, so that a page of them ends with propertyBytes, too.
+	listPage      = oneInstant + 1
+	propertyPage  = 2_500
+	propertyBytes = 8 << 20
+	// collectionsAtOnce is of how many collections the members are looked for at once.
+	collectionsAtOnce = 1_000
 )
 
-// membersSQL reads members of some collections, after one of them.
-const membersSQL = `select n.parent, n.name, ` + nodeColumns + `, case when $5 then n.props end from ifmatch.node n
- where n.parent = any($1::bigint[]) and (n.parent, n.name) > ($2, $3) order by n.parent, n.name limit $4`
+// A page of members comes from the collections p(id, i), in their order. Of the first one it has members after a name. The
+// index is read no further than the page goes, however many members there are.
+const (
+	ofCollections = `unnest($1::bigint[]) with ordinality as p(id, i)`
+	ofPath        = `(select id, 1 as i from w where i = cardinality($1::bytea[]) and kind = 'd') p`
 
-// firstMembersSQL reads the first members of a collection, in the transaction that looks at it.
-const firstMembersSQL = `with recursive t(i, seg) as materialized (
+	memberRows = ` cross join lateral (select m.* from ifmatch.node m where m.parent = p.id
+  and m.name > case when p.i = 1 then $2::bytea else ''::bytea end order by m.name limit $3) m `
+
+	pageStart = `select n.parent, n.name, ` + nodeColumns + `, null::bytea, false from (select m.*, p.i from `
+	pageEnd   = memberRows + `order by p.i, m.name limit $3) n order by n.i, n.name`
+
+	propertiesStart = `select n.parent, n.name, ` + nodeColumns + `, case when n.total <= $4 then n.props end,
+ coalesce(n.total > $4, false) from (select m.*, p.i, sum(octet_length(m.props)) over (order by p.i, m.name rows unbounded
+ preceding) as total from `
+
+	walkPath = `with recursive t(i, seg) as materialized (
   select i, seg from unnest($1::bytea[]) with ordinality as u(seg, i)),
 w as (
   select 0::bigint as i, id, kind from ifmatch.node where parent = 0 and name = ''
   union all
   select t.i, n.id, n.kind from w join t on t.i = w.i + 1 join ifmatch.node n on n.parent = w.id and n.name = t.seg
   and w.kind = 'd')
-select n.parent, n.name, ` + nodeColumns + `, case when $3 then n.props end from ifmatch.node n
- where n.parent = (select id from w where i = cardinality($1::bytea[]) and kind = 'd') order by n.name limit $2`
+`
+	// membersSQL reads members of the collections in $1, after the name in $2, up to $3.
+	membersSQL           = pageStart + ofCollections + pageEnd
+	memberPropertiesSQL  = propertiesStart + ofCollections + pageEnd
+	firstMembersSQL      = walkPath + pageStart + ofPath + pageEnd // in the transaction that looks at the collection
+	firstMembersPropsSQL = walkPath + propertiesStart + ofPath + pageEnd
+)
 
 // A listing is a List on its way: each level of collections after the one above.
 type listing struct {
@@ -41,26 +62,28 @@ type listing struct {
 	ready []tree.State // found, and not yielded
 	found int          // below the first one
 
-	level map[int64]*listed // the collections whose members are read now, by their ids
-	below map[int64]*listed // those of the next level
-	depth int               // how many levels are left, or negative
-	after int64             // the last member that was read
-	name  string
+	level []*listed // the collections whose members are read now
+	below []*listed // those of the next level
+	depth int       // how many levels are left, or negative
+	after []byte    // the last member of the first of level that was read
+	sums  map[tree.ETag]tree.Sums
 }
 
 // A listed collection has members to be listed.
 type listed struct {
 	name string
-	node *node
+	node node
 }
 
 func newListing(s *Store, opts tree.ListOptions) *listing {
 	l := &listing{s: s, opts: opts, sn: newSnap(), page: listPage, depth: opts.Depth}
-	if opts.Want&tree.WantProperties != 0 {
+	if l.properties() {
 		l.page = propertyPage
 	}
 	return l
 }
+
+func (l *listing) properties() bool { return l.opts.Want&tree.WantProperties != 0 }
 
 // List implements [tree.Store]. Up to 10,000 resources are of one instant.
 func (s *Store) List(
@@ -74,8 +97,11 @@ func (s *Store) List(
 			more, err = l.begin(ctx, dir, cond)
 		}
 		for err == nil {
+			if err = l.lookUpSums(ctx); err != nil {
+				break
+			}
 			for _, state := range l.ready {
-				if state.Sums, err = l.sums(ctx, state); err == nil {
+				if state.Sums, err = l.sumsOf(ctx, state); err == nil {
 					err = ctx.Err()
 				}
 				if err != nil || !yield(state, nil) {
@@ -104,22 +130,32 @@ func (l *listing) begin(ctx context.Context, dir string, cond tree.Condition) (m
 	}
 	defer l.s.rollback(ctx, conn, func() {})
 	w := wishOf(cond, dir)
-	w.props = l.opts.Want&tree.WantProperties != 0
+	w.props = l.properties()
 	if l.opts.Want&tree.WantLocks != 0 {
 		w.locks, w.below = true, true
 	}
 	b := &pgx.Batch{}
 	b.Queue("begin isolation level repeatable read read only")
 	readers := l.s.queue(b, w, l.sn)
-	var first []member
+	full := false
 	if l.depth != 0 {
-		b.Queue(firstMembersSQL, segmentsOf(dir), l.page, w.props)
+		sql, args := firstMembersSQL, []any{segmentsOf(dir), []byte{}, l.page}
+		if w.props {
+			sql, args = firstMembersPropsSQL, append(args, propertyBytes)
+		}
+		b.Queue(sql, args...)
 		readers = append(readers, func(rows pgx.Rows) (err error) {
-			first, err = readMembers(rows)
+			if n := l.sn.nodes[dir]; n.isDir() { // the statement before has read it
+				l.below = []*listed{{dir, *n}}
+				l.descend()
+			}
+			full, err = l.readPage(rows)
 			return err
 		})
 	}
-	if err := l.s.send(ctx, conn.Conn(), b, 1, readers...); err != nil {
+	limited, cancel := l.s.patient(ctx)
+	defer cancel()
+	if err := l.s.send(limited, conn.Conn(), b, 1, readers...); err != nil {
 		return false, translate(err)
 	}
 	n := l.sn.nodes[dir]
@@ -133,26 +169,17 @@ func (l *listing) begin(ctx context.Context, dir string, cond tree.Condition) (m
 	if err != nil {
 		return false, err
 	}
-	l.ready = append(l.ready, state)
-	l.below = map[int64]*listed{}
-	if n.isDir() && l.depth != 0 {
-		l.below[n.id] = &listed{dir, n}
-	}
-	for more = l.descend(); more; first = nil {
-		if first == nil {
-			if first, err = l.read(ctx, conn.Conn()); err != nil {
-				return false, err
-			}
-		}
-		if more, err = l.add(first); err != nil {
-			return false, err
-		}
-		if l.opts.Limit > 0 && l.found > l.opts.Limit {
-			return false, about(dir, tree.ErrTooMany)
-		}
-		if l.opts.Limit == 0 && len(l.ready) >= oneInstant {
+	l.ready = slices.Insert(l.ready, 0, state)
+	for more = l.goesOn(full); more; {
+		if l.opts.Limit > 0 && l.found > l.opts.Limit || l.opts.Limit == 0 && len(l.ready) > oneInstant {
 			break
 		}
+		if more, err = l.read(ctx, conn.Conn()); err != nil {
+			return false, err
+		}
+	}
+	if l.opts.Limit > 0 && l.found > l.opts.Limit {
+		return false, about(dir, tree.ErrTooMany)
 	}
 	return more, nil
 }
@@ -165,11 +192,7 @@ func (l *listing) goOn(ctx context.Context) (more bool, err error) {
 	}
 	defer conn.Release()
 	for more = true; more && len(l.ready) < l.page; {
-		members, err := l.read(ctx, conn.Conn())
-		if err != nil {
-			return false, err
-		}
-		if more, err = l.add(members); err != nil {
+		if more, err = l.read(ctx, conn.Conn()); err != nil {
 			return false, err
 		}
 	}
@@ -178,76 +201,112 @@ func (l *listing) goOn(ctx context.Context) (more bool, err error) {
 
 // descend goes on with the next level. It reports whether there is one.
 func (l *listing) descend() bool {
-	l.level, l.below = l.below, map[int64]*listed{}
-	if l.after, l.name = -1<<63, ""; len(l.level) == 0 || l.depth == 0 {
+	l.level, l.below, l.after = l.below, nil, nil
+	if len(l.level) == 0 || l.depth == 0 {
 		return false
 	}
 	l.depth--
 	return true
 }
 
-// A member is a row of a listing.
-type member struct {
-	parent int64
-	name   string
-	node   *node
+// goesOn reports whether there is more to be read, after a page that was full or not.
+func (l *listing) goesOn(full bool) bool {
+	if !full && len(l.level) > 0 {
+		l.level, l.after = l.level[min(len(l.level), collectionsAtOnce):], nil
+	}
+	return len(l.level) > 0 || l.descend()
 }
 
-func readMembers(rows pgx.Rows) (all []member, err error) {
-	defer rows.Close()
-	for rows.Next() {
-		var row nodeRow
-		var m member
-		var name []byte
-		if err := row.scan(rows, []any{&m.parent, &name}); err != nil {
-			return nil, err
-		}
-		m.name, m.node = string(name), row.node()
-		all = append(all, m)
+// read reads a page of the level. more says that there are others.
+func (l *listing) read(ctx context.Context, conn *pgx.Conn) (more bool, err error) {
+	level := l.level[:min(len(l.level), collectionsAtOnce)]
+	ids := make([]int64, 0, len(level))
+	for _, one := range level {
+		ids = append(ids, one.node.id)
 	}
-	return all, translate(rows.Err())
-}
-
-// read reads a page of the level.
-func (l *listing) read(ctx context.Context, conn *pgx.Conn) ([]member, error) {
-	ids := make([]int64, 0, len(l.level))
-	for id := range l.level {
-		ids = append(ids, id)
+	sql, args := membersSQL, []any{ids, append([]byte{}, l.after...), l.page}
+	if l.properties() {
+		sql, args = memberPropertiesSQL, append(args, propertyBytes)
 	}
-	rows, err := conn.Query(ctx, membersSQL, ids, l.after, []byte(l.name), l.page, l.opts.Want&tree.WantProperties != 0)
+	ctx, cancel := l.s.patient(ctx)
+	defer cancel()
+	rows, err := conn.Query(ctx, sql, args...)
 	if err != nil {
-		return nil, translate(err)
+		return false, translate(err)
 	}
-	return readMembers(rows)
+	full, err := l.readPage(rows)
+	return l.goesOn(full), err
 }
 
-// add adds a page of the level to the listing. more says that there are others.
-func (l *listing) add(page []member) (more bool, err error) {
-	for _, m := range page {
-		l.after, l.name = m.parent, m.name
-		above, n := l.level[m.parent], m.node
-		name := tree.Join(above.name, m.name)
-		if l.opts.Show != nil && !l.opts.Show(name, nil, n.isDir()) {
-			continue
-		}
-		n.under(above.node, l.sn.latest)
-		state, err := l.s.describe(n, name, l.sn, l.opts.Want)
+// readPage adds a page of members to the listing. full says that others may follow it.
+func (l *listing) readPage(rows pgx.Rows) (full bool, err error) {
+	defer rows.Close()
+	read, at := 0, 0 // the index in the level of the collection whose members are read
+	for rows.Next() {
+		var n node
+		parent, name, over, err := n.readMember(rows)
 		if err != nil {
 			return false, err
 		}
-		l.ready = append(l.ready, state)
-		l.found++
-		if n.isDir() && l.depth != 0 {
-			l.below[n.id] = &listed{name, n}
+		if full = full || over; full {
+			continue // the page has as many bytes of properties as it may
+		}
+		for l.level[at].node.id != parent {
+			at++
+		}
+		read++
+		l.after = name
+		if err := l.add(l.level[at], string(name), &n); err != nil {
+			return false, err
 		}
 	}
-	return len(page) == l.page || l.descend(), nil
+	if full = full || read == l.page; full {
+		l.level = l.level[at:] // the next page goes on there
+	}
+	return full, translate(rows.Err())
 }
 
-// sums returns the sums of a listed file, if they are wanted and can be computed in time.
-func (l *listing) sums(ctx context.Context, state tree.State) (tree.Sums, error) {
+// add adds a member of a collection to the listing.
+func (l *listing) add(above *listed, base string, n *node) error {
+	name := tree.Join(above.name, base)
+	if l.opts.Show != nil && !l.opts.Show(name, nil, n.isDir()) {
+		return nil
+	}
+	n.under(&above.node, l.sn.latest)
+	state, err := l.s.describe(n, name, l.sn, l.opts.Want)
+	if err != nil {
+		return err
+	}
+	l.ready = append(l.ready, state)
+	l.found++
+	if n.isDir() && l.depth != 0 {
+		l.below = append(l.below, &listed{name, *n})
+	}
+	return nil
+}
+
+// lookUpSums looks for the sums of the files that are ready, all at once.
+func (l *listing) lookUpSums(ctx context.Context) (err error) {
+	if l.opts.Want&tree.WantSums == 0 {
+		return nil
+	}
+	var tags []tree.ETag
+	for _, state := range l.ready {
+		if !state.Collection {
+			tags = append(tags, state.Tag)
+		}
+	}
+	l.sums, err = l.s.knownSums(ctx, tags...)
+	return err
+}
+
+// sumsOf returns the sums of a listed file, if they are wanted and can be computed in time.
+func (l *listing) sumsOf(ctx context.Context, state tree.State) (tree.Sums, error) {
 	if l.opts.Want&tree.WantSums == 0 || state.Collection {
 		return nil, nil
+	}
+	if known, ok := l.sums[state.Tag]; ok {
+		return known, nil
 	}
 	patient, cancel := tree.Patience(ctx, l.opts.TagDeadline)
 	defer cancel()

@@ -16,9 +16,9 @@ import (
 )
 
 // openThrough opens a store whose only connection goes through a proxy, so that each statement is prepared once.
-func openThrough(t *testing.T) (*pgstore.Store, *proxy) {
+func openThrough(t *testing.T) (s *pgstore.Store, p *proxy, dsn string) {
 	t.Helper()
-	dsn := pgtest.Shared(t).Database(t, clean)
+	dsn = pgtest.Shared(t).Database(t, clean)
 	dir, err := blobs.NewDir(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
@@ -28,13 +28,13 @@ func openThrough(t *testing.T) (*pgstore.Store, *proxy) {
 		t.Fatal(err)
 	}
 	direct.Close()
-	p := newProxy(t)
-	s, err := pgstore.Open(t.Context(), p.through(dsn), pgstore.Options{Blobs: dir, MaxConns: 1, NoMigrate: true})
+	p = newProxy(t)
+	s, err = pgstore.Open(t.Context(), p.through(dsn), pgstore.Options{Blobs: dir, MaxConns: 1, NoMigrate: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { p.allow(unlimited); s.Close() })
-	return s, p
+	return s, p, dsn
 }
 
 func put(ctx context.Context, s tree.Store, name, content string, cond tree.Condition) error {
@@ -46,7 +46,7 @@ var errRefused = errors.New("refused")
 
 // TestRoundTrips: each method takes as many round trips to the database as the network is to see.
 func TestRoundTrips(t *testing.T) {
-	s, p := openThrough(t)
+	s, p, _ := openThrough(t)
 	ctx := t.Context()
 	mkdir := func(name string) error {
 		_, err := s.Mkdir(ctx, name, tree.MkdirOptions{}, tree.Condition{})
@@ -141,7 +141,7 @@ func TestRoundTrips(t *testing.T) {
 
 // TestLostAnswers: an answer to a commit that is lost is found out, and never guessed.
 func TestLostAnswers(t *testing.T) {
-	s, p := openThrough(t)
+	s, p, _ := openThrough(t)
 	ctx := t.Context()
 	if err := put(ctx, s, "counter", "0", tree.Condition{}); err != nil {
 		t.Fatal(err)

@@ -110,12 +110,21 @@ func bytesOf(keys []string) [][]byte {
 	return raw
 }
 
+// GetAll returns those of some notes that are there, by their keys.
+func (t *Table) GetAll(ctx context.Context, keys ...string) (map[string][]byte, error) {
+	return t.list(ctx, "select key, value from ifmatch.note where kind = $1 and key = any($2) and expires > clock_timestamp()",
+		bytesOf(keys))
+}
+
 // List returns some notes by their keys, up to a number.
 func (t *Table) List(ctx context.Context, most int) (map[string][]byte, error) {
+	return t.list(ctx, "select key, value from ifmatch.note where kind = $1 and expires > clock_timestamp() limit $2", most)
+}
+
+func (t *Table) list(ctx context.Context, sql string, arg any) (map[string][]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	rows, err := t.pool.Query(ctx,
-		"select key, value from ifmatch.note where kind = $1 and expires > clock_timestamp() limit $2", t.kind, most)
+	rows, err := t.pool.Query(ctx, sql, t.kind, arg)
 	if err != nil {
 		return nil, t.translate(err)
 	}
