@@ -2,7 +2,8 @@
 // after a warm start, which files it hashes again, how fast it hashes all files in comparison with a plain sha256sum of
 // the same tree, how much memory it takes by the operating system's count, and how many watches. It prints a table in
 // Markdown. bench/README.md tells how to run it. With "compare" as its first argument, it measures the server beside
-// other servers instead (package bench/compare). With "scale", it measures large collections and many connections.
+// other servers instead (package bench/compare). With "scale", it measures large collections and many connections. With
+// "cluster", it measures a tree in a database beside one in a directory (package bench/cluster).
 //
 // Times depend on the machine and on its other work. So the table has ratios if the same run has a measure to compare a
 // time with, and no time makes the run fail. A file that is hashed again does not depend on times, and makes Bench exit
@@ -21,17 +22,19 @@ import (
 	"syscall"
 	"time"
 
+	"r-seed-1f3a754f.example/ifmatch/bench/cluster"
 	"r-seed-1f3a754f.example/ifmatch/bench/compare"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if len(os.Args) > 1 && (os.Args[1] == "compare" || os.Args[1] == "scale") {
-		do := scaleMain
-		if os.Args[1] == "compare" {
-			do = func(ctx context.Context, args []string) error { return compare.Main(ctx, args, os.Stdout, os.Stderr) }
-		}
+	others := map[string]func(context.Context, []string) error{
+		"scale":   scaleMain,
+		"compare": func(ctx context.Context, args []string) error { return compare.Main(ctx, args, os.Stdout, os.Stderr) },
+		"cluster": func(ctx context.Context, args []string) error { return cluster.Main(ctx, args, os.Stdout, os.Stderr) },
+	}
+	if do := others[append(os.Args, "")[1]]; do != nil {
 		if err := do(ctx, os.Args[2:]); err != nil && !errors.Is(err, flag.ErrHelp) {
 			fmt.Fprintln(os.Stderr, "bench:", err)
 			os.Exit(1)

@@ -76,6 +76,12 @@ type Server struct {
 	idle      []string // databases that no test uses
 }
 
+// Start starts a server for another program than a test, with more settings such as "fsync=on". The caller must stop it.
+func Start(more ...string) (*Server, error) { return start(more...) }
+
+// Pid returns the id of the process that has started all others of the server.
+func (s *Server) Pid() int { return s.process.Process.Pid }
+
 var errMissing = fmt.Errorf("PostgreSQL is not installed: install the package %s", packageName)
 
 // binaries returns the directory with initdb and postgres, of the latest version.
@@ -106,7 +112,7 @@ var settings = []string{
 // guardScript runs a server as long as its standard input is open.
 const guardScript = `"$@" & server=$!; read -r _; kill -QUIT $server; wait $server`
 
-func start() (*Server, error) {
+func start(more ...string) (*Server, error) {
 	bin, err := binaries()
 	if err != nil {
 		return nil, err
@@ -128,7 +134,7 @@ func start() (*Server, error) {
 		return nil, errors.Join(fmt.Errorf("initdb: %w: %s", err, out), os.RemoveAll(dir))
 	}
 	args := []string{"-c", guardScript, "guard", filepath.Join(bin, "postgres"), "-D", data, "-k", dir}
-	for _, setting := range settings {
+	for _, setting := range append(settings, more...) {
 		args = append(args, "-c", setting)
 	}
 	s.process = exec.Command("/bin/sh", args...)
