@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -86,6 +87,40 @@ func TestUnitsAreVerified(t *testing.T) {
 	}
 }
 
+// TestUnitsOfAClusterAreVerified: the example of two hosts changes the unit that is shipped.
+func TestUnitsOfAClusterAreVerified(t *testing.T) {
+	analyze := tool(t, "systemd-analyze")
+	dir := t.TempDir()
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for from, to := range map[string]string{
+		"dist/systemd/ifmatch.service":           "ifmatch.service",
+		"deploy/cluster/systemd/cluster.conf":    "ifmatch.service.d/cluster.conf",
+		"deploy/cluster/systemd/srv-blobs.mount": "srv-blobs.mount",
+	} {
+		text := strings.ReplaceAll(readPage(t, from), "/usr/bin/ifmatch", program)
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, to)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, to), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, args := range [][]string{
+		{"verify", "--man=no", "./ifmatch.service", "./srv-blobs.mount"},
+		{"security", "--offline=true", "--threshold=20", "./ifmatch.service"},
+	} {
+		cmd := exec.CommandContext(t.Context(), analyze, args...)
+		cmd.Dir = dir
+		out, err := cmd.CombinedOutput()
+		if err != nil || args[0] == "verify" && len(out) > 0 {
+			t.Errorf("%q: %v\n%s", args, err, out)
+		}
+	}
+}
+
 // systemdVersion returns the version of systemd on this machine.
 func systemdVersion(t *testing.T, analyze string) (n int) {
 	t.Helper()
@@ -121,7 +156,7 @@ func TestUserOfTheServiceIsMade(t *testing.T) {
 func TestShippedFilesNameFlags(t *testing.T) {
 	known := append(flagVariables(), "IFMATCH_DIR")
 	files := 0
-	err := filepath.WalkDir("dist", func(path string, d os.DirEntry, err error) error {
+	check := func(path string, d os.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
@@ -132,8 +167,10 @@ func TestShippedFilesNameFlags(t *testing.T) {
 			}
 		}
 		return nil
-	})
-	if err != nil || files < 8 {
+	}
+	err := errors.Join(filepath.WalkDir("dist", check), filepath.WalkDir("deploy/cluster/systemd", check),
+		filepath.WalkDir("deploy/cluster/kubernetes", check))
+	if err != nil || files < 12 {
 		t.Errorf("%d files, %v", files, err)
 	}
 }
