@@ -162,12 +162,6 @@ func (v *volume) isTouched(entry volumes.Place, before Info) (bool, error) {
 	return now.Size != before.Size || now.Modified != before.Modified, err
 }
 
-// isExhausted reports whether a call failed before it began, because the process or the system has too many open files
-// or too little memory.
-func isExhausted(err error) bool {
-	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOMEM)
-}
-
 // asChanged turns the failure to rename a name that existed a moment ago into ErrMoved.
 func asChanged(err error) error {
 	if errors.Is(err, iofs.ErrNotExist) {
@@ -185,7 +179,7 @@ func (v *volume) swap(entry, p volumes.Place, ours Info, h *leaseGuard, n note) 
 		// Over a network the exchange may have happened although the call fails.
 		now, err := entry.Lstat()
 		if err != nil || now.SameFile(ours) {
-			return err != nil && !isExhausted(failed), asChanged(failed)
+			return err != nil && !volumes.IsExhausted(failed), asChanged(failed)
 		}
 	}
 	out, err := entry.Lstat()

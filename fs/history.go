@@ -100,8 +100,8 @@ func (v *volume) hourDir(size int64) string {
 		h.part, h.entries, h.bytes = h.part+1, 0, 0
 	}
 	h.entries++
-	h.bytes += inBlocks(size)
-	h.added += inBlocks(size)
+	h.bytes += volumes.InBlocks(size)
+	h.added += volumes.InBlocks(size)
 	return v.partDir(h.hour, h.part)
 }
 

@@ -269,7 +269,7 @@ func (v *volume) measure(ctx context.Context, dir string, moment time.Duration) 
 		}
 		return known, nil
 	}
-	m := measured{as: info.Fingerprint, at: now, entries: map[string]int64{}, bytes: block}
+	m := measured{as: info.Fingerprint, at: now, entries: map[string]int64{}, bytes: volumes.Block}
 	names, err := v.Entries(dir)
 	if errors.Is(err, iofs.ErrNotExist) {
 		return measured{}, nil
@@ -333,18 +333,12 @@ func (v *volume) forgetSizes() {
 	})
 }
 
-// block is the least space that a file takes, in bytes.
-const block = 4 << 10
-
-// inBlocks returns the space that a file of a size takes, in bytes.
-func inBlocks(size int64) int64 { return (size + block - 1) / block * block }
-
 // sizeOf returns the space that a name takes with all that is below it, in bytes, as far as it can be read.
 func (s *FS) sizeOf(ctx context.Context, name string, info Info) (total int64, err error) {
 	if info.Kind != Directory {
-		return min(inBlocks(info.Size), inBlocks(info.Allocated)), nil
+		return min(volumes.InBlocks(info.Size), volumes.InBlocks(info.Allocated)), nil
 	}
-	total = block
+	total = volumes.Block
 	names, err := s.Entries(name)
 	if err != nil {
 		return total, nil // the directory is gone, or this process may not list it

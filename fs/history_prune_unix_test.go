@@ -58,7 +58,7 @@ func TestPrune(t *testing.T) {
 			var dropped []string
 			test.opts.Dropped = func(k Kept, bytes int64) {
 				dropped = append(dropped, k.Path+" "+k.Cause)
-				if k.Kind == Regular && bytes > block || bytes <= 0 {
+				if k.Kind == Regular && bytes > volumes.Block || bytes <= 0 {
 					t.Errorf("%s takes %d bytes", k.Path, bytes)
 				}
 			}

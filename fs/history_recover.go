@@ -90,7 +90,7 @@ func (v *volume) isMistaken(n note, inode uint64, info Info) (bool, error) {
 		return false, nil
 	}
 	arrived, err := v.calls.Lstat(n.path)
-	if errors.Is(err, iofs.ErrNotExist) || isDisplaced(err) {
+	if errors.Is(err, iofs.ErrNotExist) || volumes.IsDisplaced(err) {
 		return true, nil
 	}
 	return arrived.Inode != inode, err
@@ -150,7 +150,7 @@ func (v *volume) restoreMoved(u moving) (told, err error) {
 		if reason = v.RenameNew(u.entry, n.from); reason == nil {
 			return nil, nil
 		}
-		if !errors.Is(reason, iofs.ErrExist) && !isDisplaced(reason) {
+		if !errors.Is(reason, iofs.ErrExist) && !volumes.IsDisplaced(reason) {
 			return nil, fmt.Errorf("what was on its way to %q could not be put back as %q: %w", n.path, n.from, reason)
 		}
 	}

@@ -201,7 +201,7 @@ func (m *MoveNote) exchange(source, over *leaseGuard, n note) error {
 		// Over a network, an exchange may have happened although the call fails.
 		now, err := v.calls.Lstat(m.from)
 		switch {
-		case err != nil && !errors.Is(err, iofs.ErrNotExist) && !isExhausted(failed):
+		case err != nil && !errors.Is(err, iofs.ErrNotExist) && !volumes.IsExhausted(failed):
 			return m.leave(errors.Join(failed, err))
 		case err != nil || !now.SameFile(over.seen):
 			return asChanged(failed)

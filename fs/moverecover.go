@@ -35,14 +35,14 @@ func (s *FS) finishMarked(l *volumes.CommitLock) error {
 		if err == nil && v.CommitLock != l {
 			continue
 		}
-		if isExhausted(err) {
+		if volumes.IsExhausted(err) {
 			return err
 		}
 		var told error
 		if err == nil {
 			told, err = v.finishMove(at)
 		}
-		if isExhausted(err) {
+		if volumes.IsExhausted(err) {
 			return err
 		}
 		if err == nil {
@@ -174,7 +174,7 @@ func (v *volume) recoverMove(ctx context.Context, at string) error {
 	if m, err := v.readMove(at); err == nil && m != nil {
 		unsynced := v.Unsynced()
 		for _, name := range []string{m.from, m.to} {
-			if err := unsynced.Names(v.placeAt(name)); err != nil && !errors.Is(err, iofs.ErrNotExist) && !isDisplaced(err) {
+			if err := unsynced.Names(v.placeAt(name)); err != nil && !errors.Is(err, iofs.ErrNotExist) && !volumes.IsDisplaced(err) {
 				unsynced.Close()
 				return errors.Join(told, err)
 			}
@@ -259,7 +259,7 @@ func (m *MoveNote) mayBeOne() bool {
 // find looks at a name. It returns Nothing if the name or its directory does not exist.
 func (v *volume) find(name string) (Info, error) {
 	info, err := v.calls.Lstat(name)
-	if errors.Is(err, iofs.ErrNotExist) || isDisplaced(err) {
+	if errors.Is(err, iofs.ErrNotExist) || volumes.IsDisplaced(err) {
 		return Info{}, nil
 	}
 	return info, err
@@ -305,7 +305,7 @@ func (m *MoveNote) finishRespelling(kept Info) (told, err error) {
 		return nil, nil
 	}
 	err = v.RenameNew(m.entry, m.to)
-	if errors.Is(err, iofs.ErrExist) || isDisplaced(err) {
+	if errors.Is(err, iofs.ErrExist) || volumes.IsDisplaced(err) {
 		err = v.archiveOrphan(m.entry, note{path: m.from, cause: causeRecovered, seen: kept})
 		return fmt.Errorf("%q was about to be spelled %q when a server died, and is in the history: the name is taken",
 			m.from, m.to), err

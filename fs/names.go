@@ -12,13 +12,13 @@ import (
 // The errors of this package, besides those of io/fs and the operating system.
 var (
 	ErrReserved = volumes.ErrReserved
-	ErrLink     = volumes.ErrLink
+	ErrLink     = vfs.ErrLink
 	ErrEscapes  = volumes.ErrEscapes
 	ErrSpecial  = volumes.ErrSpecial
 	ErrMoved    = volumes.ErrMoved
 	ErrLost     = volumes.ErrLost
-	ErrBusy     = volumes.ErrBusy
-	ErrWriter   = volumes.ErrWriter
+	ErrBusy     = vfs.ErrBusy
+	ErrWriter   = vfs.ErrWriter
 	ErrHeldUp   = volumes.ErrHeldUp
 	ErrLetGo    = volumes.ErrLetGo
 	ErrTime     = volumes.ErrTime

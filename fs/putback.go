@@ -7,7 +7,6 @@ import (
 	iofs "io/fs"
 	"slices"
 	"sync"
-	"syscall"
 
 	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
@@ -105,7 +104,7 @@ func (v *volume) undoTo(at, name string, n note) error {
 	switch {
 	case errors.Is(failed, iofs.ErrExist):
 		return v.archiveOrphan(at, n)
-	case isDisplaced(failed):
+	case volumes.IsDisplaced(failed):
 		n.cause = causeRecovered
 		if err := v.archiveOrphan(at, n); err != nil {
 			return errors.Join(failed, err)
@@ -113,13 +112,6 @@ func (v *volume) undoTo(at, name string, n note) error {
 		return fmt.Errorf("%w: %w", ErrShelved, failed)
 	}
 	return failed
-}
-
-// isDisplaced reports whether a file cannot get a name because the directory of the name is not there any more.
-func isDisplaced(err error) bool {
-	return errors.Is(err, iofs.ErrNotExist) || volumes.IsNotDir(err) || errors.Is(err, ErrLink) ||
-		errors.Is(err, syscall.ELOOP) ||
-		errors.Is(err, syscall.EXDEV)
 }
 
 // deferUndo remembers an undo that failed, and reports the reason.

@@ -220,7 +220,7 @@ func (v *volume) recoverDisplaced(dir string) (told, err error) {
 			return nil, err
 		}
 		if waiting {
-			if err = v.RenameNew(old, d.name); !errors.Is(err, iofs.ErrExist) && !isDisplaced(err) {
+			if err = v.RenameNew(old, d.name); !errors.Is(err, iofs.ErrExist) && !volumes.IsDisplaced(err) {
 				return nil, err
 			}
 			told = fmt.Errorf("what gave way at %q to a commit that never came is in the history, "+

@@ -99,7 +99,7 @@ const (
 	maxTidied = 30
 	// scarce is a number of free bytes. If a full disk has fewer, it has no room for more content. If it has more, it
 	// has no room for another file.
-	scarce = 16 * block
+	scarce = 16 * volumes.Block
 	// tooMuch is more bytes than any disk has. Numbers below it can be added without an overflow.
 	tooMuch = 1 << 60
 	// maxLast bounds how many versions of the last hour are looked at, the oldest first.
@@ -205,16 +205,16 @@ func inRoom(bytes int64) int64 {
 	if bytes <= 0 {
 		return 0
 	}
-	return inBlocks(bytes) + bytes/256 + 2*block
+	return volumes.InBlocks(bytes) + bytes/256 + 2*volumes.Block
 }
 
 // fromRoom returns how many bytes fit at least into a given amount of room.
-func fromRoom(room int64) int64 { return max(room-3*block, 0) / 257 * 256 }
+func fromRoom(room int64) int64 { return max(room-3*volumes.Block, 0) / 257 * 256 }
 
 // tailOf returns how many bytes of a length are left when the version is nearly staged.
 func (r *room) tailOf(length int64) int64 {
 	if r.need.Arrived {
-		return inBlocks(length)
+		return volumes.InBlocks(length)
 	}
 	return length - length/10*nearly
 }
@@ -293,7 +293,7 @@ func (r *room) fits(more, atHand, history int64) error {
 // admit decides whether more bytes may be promised, and for how many of them room is kept. If it may help, slow uploads
 // give way. The caller holds mu.
 func (all *promises) admit(r *room, more, atHand, free, history int64) (kept int64, err error) {
-	if more > tooMuch || inBlocks(more) > free+history {
+	if more > tooMuch || volumes.InBlocks(more) > free+history {
 		return 0, all.refusal(r, more, free, history)
 	}
 	kept, ok := all.share(r, more, atHand, free+history)
@@ -308,7 +308,7 @@ func (all *promises) admit(r *room, more, atHand, free, history int64) (kept int
 
 // share is admit for a given amount of room, before any upload gives way. The caller holds mu.
 func (all *promises) share(r *room, more, atHand, room int64) (kept int64, ok bool) {
-	size, left := inBlocks(more), room-all.bytes
+	size, left := volumes.InBlocks(more), room-all.bytes
 	if r.need.Client == "" || atHand == more {
 		return more, size <= left
 	}
@@ -345,7 +345,7 @@ func (all *promises) giveWay(r *room) (gave bool) {
 // refusal returns the error for more bytes that do not fit. The caller holds mu.
 func (all *promises) refusal(r *room, more, free, history int64) error {
 	err := errPromised
-	if more <= tooMuch && inBlocks(more) <= free+history {
+	if more <= tooMuch && volumes.InBlocks(more) <= free+history {
 		err = ErrRoomKept
 	}
 	err = fmt.Errorf("%d bytes are wanted, %d are free, of which uploads on the way have announced %d, and %d more can be had "+
@@ -369,7 +369,7 @@ func (r *room) cover(n int64) error {
 	}
 	unsent := r.length - r.staged
 	kept := unsent - r.rest
-	size := inBlocks(r.staged+n) - inBlocks(r.staged)
+	size := volumes.InBlocks(r.staged+n) - volumes.InBlocks(r.staged)
 	left := func() int64 { return free - (all.bytes - r.held) }
 	if kept < n && size > left() && !(all.giveWay(r) && size <= left()) {
 		return all.refusal(r, n, free, 0)

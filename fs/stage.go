@@ -259,7 +259,7 @@ func (st *Staged) Skip(to int64) error {
 // it returns an empty range at the end of the file. A file that is too small to have a hole counts as data, and so does
 // a file on a file system that does not report holes.
 func (s *FS) NextData(f *File, offset, size int64) (from, to int64) {
-	if size <= block {
+	if size <= volumes.Block {
 		return offset, size
 	}
 	from, to, err := f.NextData(offset)

@@ -92,7 +92,7 @@ func (v *volume) delete(name string) (gone bool, err error) {
 	if err == nil {
 		v.trash.deleted.Add(1)
 	}
-	if isExhausted(err) {
+	if volumes.IsExhausted(err) {
 		return false, err // it is tried again soon
 	}
 	told := v.once(name, err)

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"path"
 	"strings"
+
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 )
 
 // Abilities are the capabilities that a file system was found to have when it was tried once. A read-only file system
@@ -125,7 +127,7 @@ func (s *Tree) Abilities() Abilities { return s.root.abilities }
 
 // AbilitiesOf returns the known capabilities of the file system that a look was taken on. A file system to which this
 // process has written nothing yet was not tried, and AbilitiesOf returns none for it.
-func (s *Tree) AbilitiesOf(i Info) Abilities {
+func (s *Tree) AbilitiesOf(i vfs.Info) Abilities {
 	if DeviceOf(i) == s.root.Device {
 		return s.root.abilities
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"r-seed-1f3a754f.example/ifmatch/fs/hold"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 )
 
 // A Scope is what a commit is about: it holds the locks of these volumes, and of no other.
@@ -180,11 +181,11 @@ func (h *Hold) needs(volumes func(name string) []*Volume, name string) bool {
 
 // Found fails with a [NotHeldError] if a look at a name has found a file or directory on a volume whose lock is not
 // held. Names alone do not tell of a file system that was mounted or unmounted a moment ago.
-func (h *Hold) Found(name string, info Info) error {
+func (h *Hold) Found(name string, info vfs.Info) error {
 	if !info.Exists() || h.holds(info) {
 		return nil
 	}
-	if info.Kind != Directory {
+	if info.Kind != vfs.Directory {
 		// The files of an overlay have other device numbers than its directories.
 		dir, err := h.s.calls.Lstat(path.Dir(Local(name)))
 		if err == nil && dir.Mount == info.Mount {
@@ -198,7 +199,7 @@ func (h *Hold) Found(name string, info Info) error {
 }
 
 // holds reports whether the lock of the file system is held on which a look has found a file or directory.
-func (h *Hold) holds(info Info) bool {
+func (h *Hold) holds(info vfs.Info) bool {
 	if info.Device == h.s.RootLock.device {
 		return h.held.Has(math.MaxUint64)
 	}
@@ -210,7 +211,7 @@ func (h *Hold) holds(info Info) bool {
 func (s *Tree) Learn(name string) error {
 	for _, at := range []string{path.Dir(Local(name)), Local(name)} {
 		info, err := s.calls.Lstat(at)
-		if err != nil || info.Kind != Directory || DeviceOf(info) == s.root.Device {
+		if err != nil || info.Kind != vfs.Directory || DeviceOf(info) == s.root.Device {
 			continue // whoever uses the name gets the error
 		}
 		if s.knownVolume(at, DeviceOf(info)) == nil {
@@ -238,7 +239,7 @@ func (s *Tree) ready(scope Scope) error {
 				continue
 			}
 			if !s.Answer([]string{top})[top] {
-				return fmt.Errorf("%w: the file system at %q does not answer", ErrBusy, top)
+				return fmt.Errorf("%w: the file system at %q does not answer", vfs.ErrBusy, top)
 			}
 			if err := s.Learn(top); err != nil {
 				return err

@@ -21,7 +21,7 @@ import (
 
 // openHeld opens a file that stays open, to be locked, and makes the file if there is none. openHeld does not open the
 // file for writing, since a file that is open for writing prevents a remount of the disk as read-only.
-func (s *Tree) openHeld(name string) (*File, error) {
+func (s *Tree) openHeld(name string) (*vfs.File, error) {
 	f, err := s.calls.Create(name)
 	if err == nil {
 		s.GiveToOwner(f, name)
@@ -49,12 +49,12 @@ type CommitLock struct {
 	taken chan struct{} // full while this process has the file locked, or waits for it
 
 	// These belong to the holder of taken.
-	File *File // nil: it was not opened yet
-	time int64 // the modification time of the lock file at the last look. 0: unknown
+	File *vfs.File // nil: it was not opened yet
+	time int64     // the modification time of the lock file at the last look. 0: unknown
 	// unfinished names the note of a move of this process that the next holder of the lock finishes.
 	Unfinished string
 
-	Opened atomic.Pointer[Info] // a look at the lock file when it was opened
+	Opened atomic.Pointer[vfs.Info] // a look at the lock file when it was opened
 }
 
 // volumeLocksDir is the directory of the lock files of all file systems but that of the root.
@@ -160,7 +160,7 @@ func (l *CommitLock) open() error {
 }
 
 // openHeld is [Tree.openHeld] for the lock file.
-func (l *CommitLock) openHeld() (*File, error) {
+func (l *CommitLock) openHeld() (*vfs.File, error) {
 	f, err := l.s.openHeld(l.Name)
 	if errors.Is(err, iofs.ErrNotExist) && l != l.s.RootLock {
 		if err = l.s.MakeDir(volumeLocksDir); err == nil {
@@ -171,7 +171,7 @@ func (l *CommitLock) openHeld() (*File, error) {
 }
 
 // OpenToMark opens the lock file to write the name of a note into it. The lock need not have been taken before.
-func (l *CommitLock) OpenToMark() (*File, error) {
+func (l *CommitLock) OpenToMark() (*vfs.File, error) {
 	f, err := l.s.calls.Append(l.Name)
 	if !errors.Is(err, iofs.ErrNotExist) {
 		return f, err
@@ -247,7 +247,7 @@ func (l *CommitLock) lock(ctx context.Context) (unlock func(), err error) {
 }
 
 // ErrHeldUp says that a commit of this process does not come to its end. It is an ErrBusy.
-var ErrHeldUp = fmt.Errorf("a commit of this process has not ended (%w)", ErrBusy)
+var ErrHeldUp = fmt.Errorf("a commit of this process has not ended (%w)", vfs.ErrBusy)
 
 // Take implements [hold.Lock].
 func (l *CommitLock) Take(ctx context.Context, patience time.Duration) error {
@@ -275,7 +275,7 @@ func (l *CommitLock) Take(ctx context.Context, patience time.Duration) error {
 		if err == nil {
 			return nil
 		}
-		if errors.Is(err, ErrBusy) {
+		if errors.Is(err, vfs.ErrBusy) {
 			select {
 			case <-time.After(lockPause):
 				continue
@@ -310,7 +310,7 @@ func (l *CommitLock) try() (marked bool, err error) {
 	named, marked, err := l.isNamed()
 	if err == nil && !named {
 		if err = l.open(); err == nil {
-			return false, ErrBusy // try again
+			return false, vfs.ErrBusy // try again
 		}
 		err = lostIfGone(err, l.Name)
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"r-seed-1f3a754f.example/ifmatch/fs/posixacl"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 )
 
 // ErrTime says that the disk does not keep a modification time. Each disk has a first and a last time, and some disks
@@ -28,7 +29,7 @@ func IsNoTime(err error) bool {
 // SetModified sets the modification time of a file or directory, and before is the last look at it. SetModified returns
 // a look that finds the time set: to the same second, or to a time that differs by less than off. If the disk does not
 // keep the time, SetModified restores the time of before and fails with [ErrTime]. It must be called under [Tree.Lock].
-func (p Place) SetModified(before Info, t time.Time, off time.Duration) (after Info, err error) {
+func (p Place) SetModified(before vfs.Info, t time.Time, off time.Duration) (after vfs.Info, err error) {
 	defer p.touching()()
 	noTime := func(cause error) error {
 		return &iofs.PathError{Op: "chtimes", Path: p.Name, Err: fmt.Errorf("%w: %w", ErrTime, cause)}
@@ -86,7 +87,7 @@ func (p Place) Mkdir(modified time.Time) error {
 // setNewTime sets the modification time of a new directory. If the disk does not keep the time, the directory gets the
 // current time.
 func (p Place) setNewTime(t time.Time) error {
-	_, err := p.SetModified(Info{Fingerprint: Fingerprint{Modified: p.s.opts.Now().UnixNano()}}, t, Nearly)
+	_, err := p.SetModified(vfs.Info{Fingerprint: vfs.Fingerprint{Modified: p.s.opts.Now().UnixNano()}}, t, Nearly)
 	if errors.Is(err, ErrTime) {
 		err = nil
 	}

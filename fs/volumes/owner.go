@@ -44,14 +44,14 @@ func (e *StrangerError) Error() string {
 func (e *StrangerError) Unwrap() error { return iofs.ErrPermission }
 
 // self returns the user that this process acts as. The ID is not known if the system has no users.
-func self() ID {
+func self() vfs.ID {
 	id := os.Geteuid()
-	return ID{Known: id >= 0, N: uint32(max(id, 0))}
+	return vfs.ID{Known: id >= 0, N: uint32(max(id, 0))}
 }
 
 func isRoot() bool { return os.Geteuid() == 0 }
 
-func nameOf(id ID) string {
+func nameOf(id vfs.ID) string {
 	number := strconv.FormatUint(uint64(id.N), 10)
 	if known, err := user.LookupId(number); err == nil {
 		return known.Username
@@ -63,19 +63,19 @@ func nameOf(id ID) string {
 const otherWrite iofs.FileMode = 0o022
 
 // isPassable reports whether users other than the owner can open the members of a directory.
-func isPassable(dir Info) bool { return dir.Mode&0o011 != 0 }
+func isPassable(dir vfs.Info) bool { return dir.Mode&0o011 != 0 }
 
 // stranger returns a [StrangerError] unless a file belongs to the user of this process, to root, or to one of the given
 // owners. If modes is true, the modes of the file system have a meaning, and stranger also returns a StrangerError if
 // another user may write to the file.
-func stranger(path string, seen Info, modes bool, owners ...ID) error {
-	root := ID{Known: true}
+func stranger(path string, seen vfs.Info, modes bool, owners ...vfs.ID) error {
+	root := vfs.ID{Known: true}
 	switch {
 	case !seen.User.Known:
 		return nil // the system has no users
 	case seen.User != self() && seen.User != root && !slices.Contains(owners, seen.User):
 		return &StrangerError{Path: path, Owner: nameOf(seen.User)}
-	case modes && seen.Kind != Link && seen.Mode&otherWrite != 0:
+	case modes && seen.Kind != vfs.Link && seen.Mode&otherWrite != 0:
 		return &StrangerError{Path: path, Mode: seen.Mode}
 	}
 	return nil
@@ -83,14 +83,14 @@ func stranger(path string, seen Info, modes bool, owners ...ID) error {
 
 // CheckOurs returns a [StrangerError] unless a file or directory of the operating system is safe from other users.
 // CheckOurs accepts the given owners in the same way as the user of this process.
-func CheckOurs(path string, found iofs.FileInfo, owners ...ID) error {
+func CheckOurs(path string, found iofs.FileInfo, owners ...vfs.ID) error {
 	return stranger(path, vfs.InfoOf(found), true, owners...)
 }
 
 // CheckDir is CheckOurs for a directory. If CheckOurs fails, CheckDir makes a temporary directory inside it as a test:
 // the file system may assign all files to one user, regardless of the process that makes them, or may have no modes
 // that could keep other users out. If there are no such modes, private is false.
-func CheckDir(path string, owners ...ID) (private bool, err error) {
+func CheckDir(path string, owners ...vfs.ID) (private bool, err error) {
 	found, err := os.Stat(path)
 	if err != nil {
 		return false, err
@@ -113,15 +113,15 @@ func CheckDir(path string, owners ...ID) (private bool, err error) {
 
 // Heir returns the owner of a directory if this process is root and works for that owner there. Otherwise the ID is not
 // known.
-func Heir(dir Info) ID {
+func Heir(dir vfs.Info) vfs.ID {
 	if !isRoot() {
-		return ID{}
+		return vfs.ID{}
 	}
 	return dir.User
 }
 
 // OwnerOf returns the owner and the group of a file of the operating system, if they are known.
-func OwnerOf(found iofs.FileInfo) (user, group ID) {
+func OwnerOf(found iofs.FileInfo) (user, group vfs.ID) {
 	info := vfs.InfoOf(found)
 	return info.User, info.Group
 }
@@ -151,7 +151,7 @@ func (v *Volume) checkState() (private bool, err error) {
 // findStranger checks whether another user can write to a state directory, or to one of its members. findStranger does
 // not look further down: another user could have reached the files there only while that user could write to the state
 // directory or to a member.
-func (v *Volume) findStranger(modes bool, owners ...ID) error {
+func (v *Volume) findStranger(modes bool, owners ...vfs.ID) error {
 	dir := path.Join(v.Top, OwnDir)
 	state, err := v.t.calls.Lstat(dir)
 	if err != nil {
@@ -185,10 +185,10 @@ func (v *Volume) findStranger(modes bool, owners ...ID) error {
 
 // lookAtNew makes a directory that no other user may use, and returns the look at it. The look shows how the file
 // system keeps owners and modes.
-func (v *Volume) lookAtNew() (made Info, err error) {
+func (v *Volume) lookAtNew() (made vfs.Info, err error) {
 	name := v.t.Unique(path.Join(v.Top, OwnDir), "probe-")
 	if err := v.t.calls.Mkdir(name, 0o777); err != nil {
-		return Info{}, err
+		return vfs.Info{}, err
 	}
 	f, err := v.t.calls.Open(name)
 	if err == nil {
@@ -218,7 +218,7 @@ func (v *Volume) isHeld() bool {
 
 // GiveToOwner gives a file that root has made to the owner of the directory that contains it. If that fails, the file
 // stays with root.
-func (s *Tree) GiveToOwner(f *File, name string) {
+func (s *Tree) GiveToOwner(f *vfs.File, name string) {
 	if !s.gives {
 		return
 	}

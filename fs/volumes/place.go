@@ -20,7 +20,7 @@ type Place struct {
 	Held bool   // Close must close dir
 }
 
-// Resolve resolves the directory of a name. It fails with [ErrLink] if a symbolic link is on the way. The caller must
+// Resolve resolves the directory of a name. It fails with [vfs.ErrLink] if a symbolic link is on the way. The caller must
 // close the place.
 func (s *Tree) Resolve(name string) (Place, error) {
 	if err := s.CheckReserved(name); err != nil {
@@ -50,26 +50,26 @@ func (p Place) Close() {
 }
 
 // Lstat looks at the file or directory that has the name.
-func (p Place) Lstat() (Info, error) { return p.In.Lstat(p.Base) }
+func (p Place) Lstat() (vfs.Info, error) { return p.In.Lstat(p.Base) }
 
 // Dir looks at the directory.
-func (p Place) Dir() (Info, error) { return p.In.Lstat(path.Dir(p.Base)) }
+func (p Place) Dir() (vfs.Info, error) { return p.In.Lstat(path.Dir(p.Base)) }
 
 // OpenDir opens the directory.
-func (p Place) OpenDir() (*File, error) { return p.In.Open(path.Dir(p.Base)) }
+func (p Place) OpenDir() (*vfs.File, error) { return p.In.Open(path.Dir(p.Base)) }
 
 // Open opens a regular file for reading, and looks at it. Open waits for nothing. The file is nil if the name does not
 // stand for a regular file.
-func (p Place) Open() (*File, Info, error) {
+func (p Place) Open() (*vfs.File, vfs.Info, error) {
 	f, err := p.OpenAny()
 	if err != nil {
-		return nil, Info{}, err
+		return nil, vfs.Info{}, err
 	}
 	info, err := f.Stat()
 	if err == nil {
 		err = p.s.pin(f, info, info)
 	}
-	if err != nil || info.Kind != Regular {
+	if err != nil || info.Kind != vfs.Regular {
 		f.Close()
 		return nil, info, err
 	}
@@ -77,7 +77,7 @@ func (p Place) Open() (*File, Info, error) {
 }
 
 // OpenAny is Open for a file or directory of any kind.
-func (p Place) OpenAny() (*File, error) { return p.In.Open(p.Base) }
+func (p Place) OpenAny() (*vfs.File, error) { return p.In.Open(p.Base) }
 
 // Rename, RenameNew and Exchange make the system calls of these names. The names may stand for directories without
 // write permission for their owner. Such a directory cannot be moved into another directory, because the move writes
@@ -153,7 +153,7 @@ func (s *Tree) writable(rename func() error, places ...Place) error {
 // grantWrite gives the owner of a directory permission to write to it, unless the owner has that permission. revoke
 // restores the mode that the directory had, regardless of the name that the directory has by then.
 func (p Place) grantWrite() (revoke func(), ok bool) {
-	if info, err := p.Lstat(); err != nil || info.Kind != Directory || info.Mode&OwnerWrite != 0 {
+	if info, err := p.Lstat(); err != nil || info.Kind != vfs.Directory || info.Mode&OwnerWrite != 0 {
 		return nil, false
 	}
 	dir, err := p.OpenAny()

@@ -6,11 +6,12 @@ import (
 	iofs "io/fs"
 	"path"
 
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/spelling"
 )
 
 // Stat looks at the file or directory that a name stands for. It follows symbolic links that stay inside the tree.
-func (s *Tree) Stat(name string) (Info, error) {
+func (s *Tree) Stat(name string) (vfs.Info, error) {
 	_, info, err := s.Follow(name, nil)
 	if err == nil {
 		info.Name = path.Base(name)
@@ -20,9 +21,9 @@ func (s *Tree) Stat(name string) (Info, error) {
 
 // Lstat looks at the name itself, for callers that want to change it. It fails with ErrLink if a symbolic link is on
 // the way to the name.
-func (s *Tree) Lstat(name string) (Info, error) {
+func (s *Tree) Lstat(name string) (vfs.Info, error) {
 	if err := s.CheckReserved(name); err != nil {
-		return Info{}, err
+		return vfs.Info{}, err
 	}
 	info, err := s.calls.Lstat(Local(name))
 	if IsNotDir(err) {
@@ -33,7 +34,7 @@ func (s *Tree) Lstat(name string) (Info, error) {
 
 // Open opens a file for reading. It does not wait for a pipe, or for a program that has a lease. The returned file is
 // nil if the name stands for a directory. The Info describes the file or directory that was opened.
-func (s *Tree) Open(name string) (*File, Info, error) {
+func (s *Tree) Open(name string) (*vfs.File, vfs.Info, error) {
 	return s.OpenIf(name, nil)
 }
 
@@ -41,11 +42,11 @@ func (s *Tree) Open(name string) (*File, Info, error) {
 // enough is true, OpenIf does not look at the opened file again, and the Info is that of the first look. A local
 // program may have given the name to another file in between. So the caller must compare the Info with a look at the
 // open file ([Tree.Refresh]) before it trusts the content that it has read.
-func (s *Tree) OpenIf(name string, decide func(look Info) (enough bool, err error)) (*File, Info, error) {
+func (s *Tree) OpenIf(name string, decide func(look vfs.Info) (enough bool, err error)) (*vfs.File, vfs.Info, error) {
 	return s.openIf(name, decide, nil)
 }
 
-func (s *Tree) openIf(name string, decide func(Info) (bool, error), n *Snapshot) (*File, Info, error) {
+func (s *Tree) openIf(name string, decide func(vfs.Info) (bool, error), n *Snapshot) (*vfs.File, vfs.Info, error) {
 	for again := maxReopened; ; again-- {
 		f, info, err := s.openOnce(name, decide, n)
 		if again == 0 || !errors.Is(err, ErrMoved) {
@@ -54,24 +55,24 @@ func (s *Tree) openIf(name string, decide func(Info) (bool, error), n *Snapshot)
 	}
 }
 
-func (s *Tree) openOnce(name string, decide func(Info) (bool, error), n *Snapshot) (*File, Info, error) {
+func (s *Tree) openOnce(name string, decide func(vfs.Info) (bool, error), n *Snapshot) (*vfs.File, vfs.Info, error) {
 	canonical, info, err := s.Follow(name, n)
 	if err != nil {
-		return nil, Info{}, err
+		return nil, vfs.Info{}, err
 	}
-	if info.Kind == Directory {
+	if info.Kind == vfs.Directory {
 		return nil, info, nil
 	}
 	looked, enough := info, false
 	looked.Name = path.Base(name)
 	if decide != nil && len(s.renewedTops()) == 0 {
 		if enough, err = decide(looked); err != nil {
-			return nil, Info{}, err
+			return nil, vfs.Info{}, err
 		}
 	}
 	f, err := s.calls.Open(canonical)
 	if err != nil {
-		return nil, Info{}, err
+		return nil, vfs.Info{}, err
 	}
 	if enough {
 		return f, looked, nil
@@ -80,29 +81,29 @@ func (s *Tree) openOnce(name string, decide func(Info) (bool, error), n *Snapsho
 	if err == nil {
 		err = s.pin(f, looked, info)
 	}
-	if err == nil && info.Kind != Regular {
+	if err == nil && info.Kind != vfs.Regular {
 		err = &iofs.PathError{Op: "open", Path: name, Err: ErrSpecial}
 	}
 	if err != nil {
 		f.Close()
-		return nil, Info{}, err
+		return nil, vfs.Info{}, err
 	}
 	info.Name = path.Base(name)
 	return f, info.FoundAs(looked), nil
 }
 
 // Refresh looks at an open file again.
-func (s *Tree) Refresh(f *File) (Info, error) { return f.Stat() }
+func (s *Tree) Refresh(f *vfs.File) (vfs.Info, error) { return f.Stat() }
 
 // ReadAt reads an open file without moving its offset, through the table of system calls.
-func (s *Tree) ReadAt(f *File, p []byte, offset int64) (int, error) {
+func (s *Tree) ReadAt(f *vfs.File, p []byte, offset int64) (int, error) {
 	return f.ReadAt(p, offset)
 }
 
 // Send writes n bytes of an open file to w, starting at an offset, or fewer if the file ends before. If w has a
 // ReadFrom that can use the kernel for this, such as that of a TCP connection, the kernel sends the bytes. Only one
 // Send may run on a file at a time.
-func (s *Tree) Send(f *File, w io.Writer, offset, n int64) (int64, error) {
+func (s *Tree) Send(f *vfs.File, w io.Writer, offset, n int64) (int64, error) {
 	return f.SendTo(w, offset, n)
 }
 
@@ -122,14 +123,14 @@ type DirOptions struct {
 // A Dir is a directory that is being listed.
 type Dir struct {
 	fs   *Tree
-	file *File
+	file *vfs.File
 	name string // canonical
 	opts DirOptions
-	info Info // the look at the name
+	info vfs.Info // the look at the name
 }
 
 // lookedAt returns a look at a member, which is no link. If a link has led to the directory, it has led to the member.
-func (d *Dir) lookedAt(info Info, base string) Info {
+func (d *Dir) lookedAt(info vfs.Info, base string) vfs.Info {
 	if d.info.Followed {
 		info = info.FollowedTo(path.Join(d.name, base))
 	}
@@ -141,7 +142,7 @@ func (d *Dir) SameAs(other *Dir) bool { return d.info.Inode == 0 || d.info.SameF
 
 // A Member is the information of a listing about one name, or the error that prevented it.
 type Member struct {
-	Info
+	vfs.Info
 	Attributes []byte
 	Err        error
 }
@@ -189,11 +190,11 @@ func (d *Dir) kinds() ([]Member, error) {
 	}
 	members := make([]Member, 0, len(found))
 	for _, info := range found {
-		if info.Kind == Nothing { // this file system does not supply the kind
+		if info.Kind == vfs.Nothing { // this file system does not supply the kind
 			if m, ok, _ := d.member(info.Name, nil); ok {
 				members = append(members, m)
 			}
-		} else if info.Kind != Special && !spelling.IsReserved(info.Name) {
+		} else if info.Kind != vfs.Special && !spelling.IsReserved(info.Name) {
 			members = append(members, Member{Info: d.lookedAt(info, info.Name)})
 		}
 	}
@@ -212,7 +213,7 @@ func (d *Dir) member(base string, n *Snapshot) (m Member, ok, gone bool) {
 	if errors.Is(err, iofs.ErrNotExist) {
 		return Member{}, false, true // the member was removed since the names were read
 	}
-	if err == nil && info.Kind == Link && d.opts.Follow {
+	if err == nil && info.Kind == vfs.Link && d.opts.Follow {
 		_, info, err = d.fs.Follow(path.Join(d.name, base), n)
 		if IsDeadEnd(err) {
 			return Member{}, false, false
@@ -220,7 +221,7 @@ func (d *Dir) member(base string, n *Snapshot) (m Member, ok, gone bool) {
 	} else if err == nil {
 		info = d.lookedAt(info, base)
 	}
-	if err == nil && info.Kind == Special {
+	if err == nil && info.Kind == vfs.Special {
 		return Member{}, false, false
 	}
 	var attributes []byte
@@ -235,9 +236,9 @@ func (d *Dir) member(base string, n *Snapshot) (m Member, ok, gone bool) {
 	return Member{info, attributes, err}, !gone, gone
 }
 
-func (d *Dir) attributes(base string, info Info, n *Snapshot) ([]byte, error) {
+func (d *Dir) attributes(base string, info vfs.Info, n *Snapshot) ([]byte, error) {
 	switch {
-	case info.Kind == Link:
+	case info.Kind == vfs.Link:
 		return nil, nil
 	case info.Linked:
 		return d.fs.attributes(path.Join(d.name, base), n)
@@ -254,7 +255,7 @@ func (s *Tree) Readlink(name string) (string, error) {
 }
 
 // AttributesOf returns the value of [Tree.Attributes] for an open file.
-func (s *Tree) AttributesOf(f *File) ([]byte, error) { return f.GetAttr(PropertiesAttr) }
+func (s *Tree) AttributesOf(f *vfs.File) ([]byte, error) { return f.GetAttr(PropertiesAttr) }
 
 // Attributes returns the value that [Place.SetAttributes] or a commit has stored with a file or directory, or nil if
 // there is none. See fs.FS.Value.
@@ -262,7 +263,7 @@ func (s *Tree) Attributes(name string) ([]byte, error) { return s.attributes(nam
 
 func (s *Tree) attributes(name string, n *Snapshot) ([]byte, error) {
 	canonical, info, err := s.Follow(name, n)
-	if err != nil || info.Kind == Link {
+	if err != nil || info.Kind == vfs.Link {
 		return nil, err
 	}
 	f, err := s.calls.Open(canonical)

@@ -86,14 +86,14 @@ func topOf(name string, tops map[string]renewal) (in string, ok bool) {
 const maxReopened = 16
 
 // isOther reports whether a look at an open file shows another file than the one that was opened.
-func (r renewal) isOther(opened, now Info) bool {
+func (r renewal) isOther(opened, now vfs.Info) bool {
 	return !now.SameFile(opened) || r.apart && now.Fingerprint != opened.Fingerprint
 }
 
 // pin makes later looks at an open file fail with ErrMoved if they show another file, in case the name of the file is
 // renewed. The file was opened between the looks before and after. If pin itself fails with ErrMoved, the open file may
 // be one that had the name only between the two looks.
-func (s *Tree) pin(f *File, before, after Info) error {
+func (s *Tree) pin(f *vfs.File, before, after vfs.Info) error {
 	tops := s.renewedTops()
 	if len(tops) == 0 {
 		return nil
@@ -106,7 +106,7 @@ func (s *Tree) pin(f *File, before, after Info) error {
 	if r.isOther(before, after) {
 		return ErrMoved
 	}
-	f.Pin(func(now Info) error {
+	f.Pin(func(now vfs.Info) error {
 		if r.isOther(after, now) {
 			return ErrMoved
 		}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/spelling"
 )
 
@@ -108,16 +109,16 @@ const maxLinks = 40
 // Follow follows the links in a name, and returns the name without links to which it leads. It succeeds for a regular
 // file or a directory, and fails for all other kinds. The snapshot notes the names that Follow passes. The snapshot
 // may be nil.
-func (s *Tree) Follow(name string, n *Snapshot) (canonical string, info Info, err error) {
+func (s *Tree) Follow(name string, n *Snapshot) (canonical string, info vfs.Info, err error) {
 	canonical = Local(name)
 	if err := n.enter(canonical); err != nil {
-		return "", Info{}, err
+		return "", vfs.Info{}, err
 	}
 	if err := s.CheckReserved(canonical); err != nil {
-		return "", Info{}, err
+		return "", vfs.Info{}, err
 	}
 	info, err = s.calls.Lstat(canonical)
-	isLink := errors.Is(err, ErrLink) || err == nil && info.Kind == Link
+	isLink := errors.Is(err, vfs.ErrLink) || err == nil && info.Kind == vfs.Link
 	if isLink {
 		var linked bool
 		if canonical, linked, err = s.walk(canonical, n); err == nil {
@@ -129,7 +130,7 @@ func (s *Tree) Follow(name string, n *Snapshot) (canonical string, info Info, er
 	switch {
 	case IsNotDir(err):
 		err = &iofs.PathError{Op: "resolve", Path: name, Err: iofs.ErrNotExist}
-	case err == nil && info.Kind == Special:
+	case err == nil && info.Kind == vfs.Special:
 		err = &iofs.PathError{Op: "resolve", Path: name, Err: ErrSpecial}
 	}
 	n.found(info)
@@ -196,10 +197,10 @@ func (s *Tree) toLink(
 	// hasLink reports whether one of the first n segments is a link.
 	hasLink := func(n int) (bool, error) {
 		info, err := s.calls.Lstat(along(n))
-		if errors.Is(err, ErrLink) {
+		if errors.Is(err, vfs.ErrLink) {
 			return true, nil
 		}
-		return info.Kind == Link, err
+		return info.Kind == vfs.Link, err
 	}
 	if err := s.CheckReserved(along(plain)); err != nil {
 		return "", nil, false, err
@@ -230,3 +231,15 @@ func IsNotDir(err error) bool { return errors.Is(err, syscall.ENOTDIR) }
 
 // IsEOF reports whether an error says that a file or a directory has no more.
 func IsEOF(err error) bool { return errors.Is(err, io.EOF) }
+
+// IsDisplaced reports whether a file cannot get a name because the directory of the name is not there any more.
+func IsDisplaced(err error) bool {
+	return errors.Is(err, iofs.ErrNotExist) || IsNotDir(err) || errors.Is(err, vfs.ErrLink) ||
+		errors.Is(err, syscall.ELOOP) || errors.Is(err, syscall.EXDEV)
+}
+
+// IsExhausted reports whether a call failed before it began, because the process or the system has too many open files
+// or too little memory.
+func IsExhausted(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOMEM)
+}

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 )
 
 // A sequence is the sequence number of the names on one file system. The number is odd from before the first rename of
@@ -72,7 +74,7 @@ func (q *sequence) even(ctx context.Context, timeout <-chan time.Time) (uint64, 
 		case <-ctx.Done():
 			return 0, ctx.Err()
 		case <-timeout:
-			return 0, ErrBusy
+			return 0, vfs.ErrBusy
 		}
 	}
 }

@@ -123,13 +123,13 @@ func TestReaderWaitsTenSecondsInAll(t *testing.T) {
 		}
 		end := s.root.names.rename()
 		defer end()
-		if err := reader.Begin(t.Context()); !errors.Is(err, ErrBusy) {
+		if err := reader.Begin(t.Context()); !errors.Is(err, vfs.ErrBusy) {
 			t.Errorf("Begin returned %v", err)
 		}
 		if took := time.Since(start); took != lockPatience {
 			t.Errorf("it has waited for %v, want %v", took, lockPatience)
 		}
-		if err := reader.Begin(t.Context()); !errors.Is(err, ErrBusy) || time.Since(start) != lockPatience {
+		if err := reader.Begin(t.Context()); !errors.Is(err, vfs.ErrBusy) || time.Since(start) != lockPatience {
 			t.Errorf("after that, Begin returned %v after %v, want at once", err, time.Since(start))
 		}
 		given, giveUp := context.WithCancel(t.Context())

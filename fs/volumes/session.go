@@ -6,6 +6,8 @@ import (
 	iofs "io/fs"
 	"path"
 	"strings"
+
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 )
 
 // These are names in a session: the file that is there as long as its process lives, and the begin of the name of a new
@@ -112,10 +114,10 @@ func (v *Volume) writeFormat() error {
 
 // openAlive makes the file that says that this process lives, and returns a look at it. At the root the file stays
 // locked as long as the process lives. See [Volume].
-func (v *Volume) openAlive() (Info, error) {
+func (v *Volume) openAlive() (vfs.Info, error) {
 	f, err := v.t.openHeld(v.Session + "/" + AliveName)
 	if err != nil {
-		return Info{}, err
+		return vfs.Info{}, err
 	}
 	info, err := f.Stat()
 	if err == nil && v == v.t.root {

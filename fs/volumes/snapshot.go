@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"r-seed-1f3a754f.example/ifmatch/fs/hold"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 )
 
 // A Snapshot is a series of looks, taken by its methods. If the snapshot is [Snapshot.Valid] after the looks, all of
@@ -169,7 +170,7 @@ func (n *Snapshot) pass(name string) {
 }
 
 // found notes the volume of the file that a look has found. The receiver may be nil.
-func (n *Snapshot) found(info Info) {
+func (n *Snapshot) found(info vfs.Info) {
 	if n == nil || info.Device == n.fs.root.Device.Device {
 		return
 	}
@@ -200,7 +201,7 @@ func MayBeIn(name, dir string) bool {
 }
 
 // Stat is [Tree.Stat].
-func (n *Snapshot) Stat(name string) (Info, error) {
+func (n *Snapshot) Stat(name string) (vfs.Info, error) {
 	canonical, info, err := n.fs.Follow(name, n)
 	if err == nil {
 		info.Name = path.Base(name)
@@ -210,9 +211,9 @@ func (n *Snapshot) Stat(name string) (Info, error) {
 }
 
 // Lstat is [Tree.Lstat].
-func (n *Snapshot) Lstat(name string) (Info, error) {
+func (n *Snapshot) Lstat(name string) (vfs.Info, error) {
 	if err := n.enter(Local(name)); err != nil {
-		return Info{}, err
+		return vfs.Info{}, err
 	}
 	info, err := n.fs.Lstat(name)
 	n.found(info)
@@ -223,7 +224,7 @@ func (n *Snapshot) Lstat(name string) (Info, error) {
 }
 
 // checkFound is [Hold.Found] for the snapshot of a commit.
-func (n *Snapshot) checkFound(name string, info Info) error {
+func (n *Snapshot) checkFound(name string, info vfs.Info) error {
 	if !n.commits {
 		return nil
 	}
@@ -231,7 +232,7 @@ func (n *Snapshot) checkFound(name string, info Info) error {
 }
 
 // OpenIf is [Tree.OpenIf].
-func (n *Snapshot) OpenIf(name string, decide func(look Info) (enough bool, err error)) (*File, Info, error) {
+func (n *Snapshot) OpenIf(name string, decide func(look vfs.Info) (enough bool, err error)) (*vfs.File, vfs.Info, error) {
 	return n.fs.openIf(name, decide, n)
 }
 
@@ -244,7 +245,7 @@ func (n *Snapshot) OpenDir(name string, opts DirOptions) (*Dir, error) {
 	if err != nil {
 		return nil, err
 	}
-	if info.Kind != Directory {
+	if info.Kind != vfs.Directory {
 		return nil, &iofs.PathError{Op: "opendir", Path: name, Err: syscall.ENOTDIR}
 	}
 	f, err := n.fs.calls.Open(canonical)

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/text/unicode/norm"
 
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/spelling"
 )
 
@@ -68,14 +69,14 @@ const maxListed = 10_000
 
 // MayBeOne reports whether two looks may have seen one file by two spellings of its name. If not, [Tree.SameName] of
 // two different names asks the file system nothing.
-func MayBeOne(a, b Info) bool {
+func MayBeOne(a, b vfs.Info) bool {
 	return a.Exists() && a.Kind == b.Kind && (a.SameFile(b) || a.Size == b.Size && a.Modified == b.Modified)
 }
 
 // SameName reports whether two names are spellings of one name. The caller has just seen a file or directory at each of
 // them. Without this check, a file that has two names looks the same as a file that has two spellings of one name. The
 // directory itself decides, and not the abilities that were probed elsewhere, since each directory can be different.
-func (s *Tree) SameName(a string, seenA Info, b string, seenB Info) bool {
+func (s *Tree) SameName(a string, seenA vfs.Info, b string, seenB vfs.Info) bool {
 	switch {
 	case a == b:
 		return true
@@ -83,7 +84,7 @@ func (s *Tree) SameName(a string, seenA Info, b string, seenB Info) bool {
 		return false
 	}
 	same := seenA.SameFile(seenB)
-	if same && (seenA.Kind == Directory || seenA.Links == 1) {
+	if same && (seenA.Kind == vfs.Directory || seenA.Links == 1) {
 		return true
 	}
 	// If a file has several names, both a and b may be among them. And some file systems give each spelling its own
@@ -137,7 +138,7 @@ func nearest(name string, members []string) string {
 }
 
 // namesIn returns the names in an open directory that match, and whether it has looked at all names there.
-func (s *Tree) namesIn(dir *File, match func(name string) bool) (found []string, all bool) {
+func (s *Tree) namesIn(dir *vfs.File, match func(name string) bool) (found []string, all bool) {
 	const atOnce = 1000
 	for read := 0; read < maxListed; {
 		names, err := dir.Names(atOnce)
@@ -186,7 +187,7 @@ func SpelledLike(name, path string) string {
 // directory has more members than namesIn reads.
 func (s *Tree) Composed(dir, base string) (member string, err error) {
 	canonical, info, err := s.Follow(dir, nil)
-	if err != nil || info.Kind != Directory {
+	if err != nil || info.Kind != vfs.Directory {
 		return "", err
 	}
 	f, err := s.calls.Open(canonical)

@@ -3,6 +3,8 @@ package volumes
 import (
 	"errors"
 	iofs "io/fs"
+
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 )
 
 // ReadState returns the content of a small file of the state directory.
@@ -58,10 +60,10 @@ func (s *Tree) SyncStateFile(name string) error {
 }
 
 // StatState looks at a small file of the state directory. If there is none, the kind in the look is Nothing.
-func (s *Tree) StatState(name string) (Info, error) {
+func (s *Tree) StatState(name string) (vfs.Info, error) {
 	info, err := s.inState(name).Lstat()
 	if errors.Is(err, iofs.ErrNotExist) {
-		return Info{}, nil
+		return vfs.Info{}, nil
 	}
 	return info, err
 }
@@ -110,7 +112,7 @@ func (s *Tree) ReadFile(name string) ([]byte, error) {
 	return s.readAll(f, info.Size)
 }
 
-func (s *Tree) readAll(f *File, size int64) ([]byte, error) {
+func (s *Tree) readAll(f *vfs.File, size int64) ([]byte, error) {
 	data := make([]byte, size)
 	n, err := f.ReadAt(data, 0)
 	if IsEOF(err) {

@@ -19,7 +19,7 @@ type StateDir struct {
 func (s *Tree) StateDir(name string) *StateDir { return &StateDir{s: s, name: OwnDir + "/" + name} }
 
 // Append opens a file to write at its end. It makes the file if there is none.
-func (d *StateDir) Append(base string) (*File, error) {
+func (d *StateDir) Append(base string) (*vfs.File, error) {
 	f, err := d.tryAppend(base)
 	if errors.Is(err, iofs.ErrNotExist) {
 		d.Close() // a program has removed the directory
@@ -32,14 +32,14 @@ func (d *StateDir) Append(base string) (*File, error) {
 }
 
 // AppendTo is Append for a file that is there.
-func (d *StateDir) AppendTo(base string) (*File, error) {
+func (d *StateDir) AppendTo(base string) (*vfs.File, error) {
 	if err := d.open(); err != nil {
 		return nil, err
 	}
 	return d.dir.AppendTo(base)
 }
 
-func (d *StateDir) tryAppend(base string) (f *File, err error) {
+func (d *StateDir) tryAppend(base string) (f *vfs.File, err error) {
 	if err := d.open(); err != nil {
 		return nil, err
 	}
@@ -77,7 +77,7 @@ func (s *Tree) MakeStateDir(name string) (string, error) {
 }
 
 // OpenStateFile opens a file of the state directory to read it.
-func (s *Tree) OpenStateFile(name string) (*File, error) { return s.inState(name).OpenAny() }
+func (s *Tree) OpenStateFile(name string) (*vfs.File, error) { return s.inState(name).OpenAny() }
 
 // RemoveStateFile removes a file of the state directory. It must be called under [Tree.Lock].
 func (s *Tree) RemoveStateFile(name string) error {

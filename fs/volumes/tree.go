@@ -27,34 +27,13 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/mounts"
 )
 
-// The errors of this package, besides those of io/fs and the operating system.
+// The errors of this package, besides those of package vfs, of io/fs and the operating system.
 var (
 	ErrReserved = errors.New("the name is reserved for the server's own state")
-	ErrLink     = vfs.ErrLink
 	ErrEscapes  = errors.New("a symbolic link leads out of the tree")
 	ErrSpecial  = errors.New("neither a file nor a directory")
 	ErrMoved    = errors.New("it is not what was seen a moment ago")
 	ErrLost     = errors.New("the directory is gone, or the server's own state in it")
-	ErrBusy     = vfs.ErrBusy
-	ErrWriter   = vfs.ErrWriter
-)
-
-// These types of package vfs describe files and file systems.
-type (
-	File        = vfs.File
-	Info        = vfs.Info
-	Kind        = vfs.Kind
-	Fingerprint = vfs.Fingerprint
-	ID          = vfs.ID
-)
-
-// The kinds. Special is a device, a pipe or a socket: the server neither serves nor touches it.
-const (
-	Nothing   = vfs.Nothing
-	Regular   = vfs.Regular
-	Directory = vfs.Directory
-	Link      = vfs.Link
-	Special   = vfs.Special
 )
 
 // Durability says how much is on disk before a commit returns.
@@ -96,7 +75,7 @@ type Tree struct {
 	above Layer
 
 	ID      string        // of this process, among the processes that serve the directory
-	Alive   *File         // open and locked as long as this process lives
+	Alive   *vfs.File     // open and locked as long as this process lives
 	counter atomic.Uint64 // for names that no other process uses
 
 	root       *Volume
@@ -151,7 +130,7 @@ func (s *Tree) Start() error {
 	root, err := s.calls.Lstat(".")
 	s.RootLock = s.newLock(root.Device, lockName)
 	s.root = s.newVolume(".", DeviceOf(root))
-	if err == nil && root.Kind != Directory {
+	if err == nil && root.Kind != vfs.Directory {
 		err = &iofs.PathError{Op: "open", Path: ".", Err: errors.New("not a directory")}
 	}
 	if err == nil && s.opts.ReadOnly {
@@ -288,7 +267,7 @@ func (s *Tree) MakeDir(name string) error {
 	if err != nil {
 		return err
 	}
-	if info.Kind != Directory {
+	if info.Kind != vfs.Directory {
 		return &iofs.PathError{Op: "mkdir", Path: name, Err: errNoDirectory}
 	}
 	return nil
@@ -306,10 +285,10 @@ func (s *Tree) ReadOnly() bool { return s.opts.ReadOnly }
 func (s *Tree) Durability() Durability { return s.opts.Durability }
 
 // Uncache asks the system to read an open file from the disk the next time, not from memory.
-func (s *Tree) Uncache(f *File) { f.Uncache() }
+func (s *Tree) Uncache(f *vfs.File) { f.Uncache() }
 
 // Volume describes the file system of an open file.
-func (s *Tree) Volume(f *File) vfs.Volume { return f.Volume() }
+func (s *Tree) Volume(f *vfs.File) vfs.Volume { return f.Volume() }
 
 // SyncAll returns when all data that any program had written to the file system of a directory before the call is on
 // disk. The more such data there is, the longer it takes.

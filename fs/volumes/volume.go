@@ -45,7 +45,7 @@ type Volume struct {
 
 	opening   sync.Mutex
 	Opened    atomic.Bool // staged and abilities are set, and there is a session
-	Made      Info        // a look at its alive file: staged files get the same mode and device
+	Made      vfs.Info    // a look at its alive file: staged files get the same mode and device
 	abilities Abilities
 
 	HasAliases atomic.Bool // its state directory was seen by another name, see ProbeAliases
@@ -59,7 +59,7 @@ type Volume struct {
 type MountDevice struct{ Mount, Device uint64 }
 
 // DeviceOf returns the device on which a look has found a file or directory.
-func DeviceOf(i Info) MountDevice { return MountDevice{i.Mount, i.Device} }
+func DeviceOf(i vfs.Info) MountDevice { return MountDevice{i.Mount, i.Device} }
 
 func (s *Tree) newVolume(at string, device MountDevice) *Volume {
 	session := path.Join(at, OwnDir, StagePart, s.ID)
@@ -118,7 +118,7 @@ func (s *Tree) VolumeFor(dir string) (*Volume, error) {
 		return s.root, nil
 	}
 	info, err := s.calls.Lstat(dir)
-	if err != nil || info.Kind != Directory || DeviceOf(info) == s.root.Device {
+	if err != nil || info.Kind != vfs.Directory || DeviceOf(info) == s.root.Device {
 		return s.root, nil
 	}
 	v := s.knownVolume(dir, DeviceOf(info))
@@ -149,7 +149,7 @@ func (s *Tree) AreApart(name, other string) bool {
 
 // VolumeHolding returns the volume of the file or collection that the caller has just seen at a name. A removal on a
 // full disk can go on without a session, if another process has made the state directory.
-func (s *Tree) VolumeHolding(name string, seen Info) (*Volume, error) {
+func (s *Tree) VolumeHolding(name string, seen vfs.Info) (*Volume, error) {
 	if DeviceOf(seen) == s.root.Device {
 		return s.root, nil
 	}
@@ -223,3 +223,9 @@ func (v *Volume) IsInState(name string) bool { return IsIn(name, v.stateAt) }
 func IsFull(err error) bool {
 	return (errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)) && !errors.Is(err, vfs.ErrAttribute)
 }
+
+// Block is the least space that a file takes, in bytes.
+const Block = 4 << 10
+
+// InBlocks returns the space that a file of a size takes, in bytes.
+func InBlocks(size int64) int64 { return (size + Block - 1) / Block * Block }

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 )
 
 // walkEach is what walk shall do, by a look at each segment.
@@ -39,7 +41,7 @@ func (s *Tree) walkEach(name string) (dir string, linked bool, err error) {
 		if err != nil {
 			return "", false, err
 		}
-		if info.Kind != Link {
+		if info.Kind != vfs.Link {
 			dir = here
 			continue
 		}
