@@ -65,17 +65,20 @@ var allowedImports = map[string][]string{
 	"tree/memtree":         {"tree", "spelling"}, // for tests
 	"tree/treetest":        {"tree"},
 	"spelling":             {},
-	"fs":                   {"fs/vfs", "fs/vfs/aferosystem", "fs/volumes", "fs/posixacl", "fs/sharedsync", "spelling"},
-	"fs/volumes":           {"fs/vfs", "fs/hold", "fs/posixacl", "mounts", "spelling"},
-	"fs/posixacl":          {},
-	"fs/vfs/aferosystem":   {"fs/vfs"},
-	"fs/hold":              {"fs/vfs"},
-	"fs/sharedsync":        {},
-	"fs/vfs":               {"mounts"},
-	"mounts":               {},
-	"fs/folding":           {}, // for tests
-	"watcher":              {"mounts"},
-	"watcher/hints":        {"admin", "watcher"},
+
+	"fs": {"fs/vfs", "fs/vfs/aferosystem", "fs/volumes", "fs/posixacl", "fs/sharedsync", "spelling",
+		"fs/trash"},
+	"fs/trash":           {"fs/vfs", "fs/volumes"},
+	"fs/volumes":         {"fs/vfs", "fs/hold", "fs/posixacl", "mounts", "spelling"},
+	"fs/posixacl":        {},
+	"fs/vfs/aferosystem": {"fs/vfs"},
+	"fs/hold":            {"fs/vfs"},
+	"fs/sharedsync":      {},
+	"fs/vfs":             {"mounts"},
+	"mounts":             {},
+	"fs/folding":         {}, // for tests
+	"watcher":            {"mounts"},
+	"watcher/hints":      {"admin", "watcher"},
 
 	"internal/clustertest":       {"internal/pgtest", "pgstore", "pgstore/blobs", "tree"}, // for tests
 	"internal/clustertest/front": {"internal/clustertest"},                                // for tests

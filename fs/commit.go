@@ -135,7 +135,7 @@ func (v *volume) unstage(staged, entry volumes.Place, ours Info, seen bool, n no
 	if err != nil && seen {
 		err = v.deferUndo(pendingUndo{at: entry.Name, note: n, was: ours}, err)
 	} else if err != nil {
-		v.undeleted.add(entry.Name) // no program can have written to it
+		v.trash.DeleteLater(entry.Name) // no program can have written to it
 	}
 	return errors.Join(errStagedLost, err)
 }

@@ -1,9 +1,5 @@
 package fs
 
-import (
-	"sync"
-)
-
 // Close closes a complete member of a staged tree.
 func (st *Staged) Close() error {
 	if st.file == nil {
@@ -30,32 +26,7 @@ func (st *Staged) Discard() error {
 	st.done = true
 	err := st.volume.calls.RemoveAll(st.at.Name)
 	if err != nil && !st.member {
-		st.volume.undeleted.add(st.at.Name)
+		st.volume.trash.DeleteLater(st.at.Name)
 	}
 	return err
-}
-
-// undeletedNames are the names of staged versions that were discarded and could not be removed. No staged version gets
-// such a name again.
-type undeletedNames struct {
-	mu    sync.Mutex
-	names []string
-}
-
-// maxLeft bounds the names in undeletedNames. Other versions are removed with the session.
-const maxLeft = 1 << 14
-
-func (l *undeletedNames) add(name string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if len(l.names) < maxLeft {
-		l.names = append(l.names, name)
-	}
-}
-
-func (l *undeletedNames) take() (names []string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	names, l.names = l.names, nil
-	return names
 }

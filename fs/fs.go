@@ -33,6 +33,7 @@
 package fs
 
 import (
+	"context"
 	"errors"
 	"sync"
 	"sync/atomic"
@@ -147,4 +148,16 @@ func (v *volume) CloseSession() error {
 		_ = v.calls.RemoveAll(v.Session) // the rest is garbage: the next start tries again, and reports it
 	}
 	return errors.Join(told, err)
+}
+
+// EmptyTrash deletes the files and collections that any process has removed and that the history does not keep, and the
+// staged versions that [Staged.Discard] could not delete. It may be called at any time except under [FS.Lock], since it
+// takes the lock for an instant. It may be interrupted at any time. It ends with ctx, after the deletion that is under
+// way. If a deletion fails, EmptyTrash reports this once, and goes on with the other files.
+func (s *FS) EmptyTrash(ctx context.Context) error {
+	var errs []error
+	for _, v := range s.answering() {
+		errs = append(errs, v.trash.Empty(ctx))
+	}
+	return errors.Join(errs...)
 }

@@ -217,7 +217,7 @@ func (v *volume) olderSize() (total int64) {
 func (v *volume) dropHour(ctx context.Context, dir, to string) bool {
 	size, _ := v.measure(ctx, dir, aMoment)
 	dropped, err := v.drop(ctx, dir, false)
-	if err = v.once(dir, err); err != nil {
+	if err = v.trash.Once(dir, err); err != nil {
 		v.report(err)
 	}
 	if !dropped {
@@ -225,7 +225,7 @@ func (v *volume) dropHour(ctx context.Context, dir, to string) bool {
 	}
 	hour, _ := hourOf(dir)
 	v.report(&GaveWay{To: to, Versions: size.count, Bytes: size.bytes, Hour: hour})
-	v.tidy(ctx)
+	v.trash.Tidy(ctx)
 	return true
 }
 
@@ -363,7 +363,7 @@ func (v *volume) dropOfLastHour(r *room, g droppable, bytes int64, files bool) b
 			if _, ok := v.version(one.entry, one.note); !ok || gave.Bytes >= bytes {
 				continue
 			}
-			if err := v.Rename(one.entry, v.Unique(v.StatePath(volumes.TrashPart), "")); err == nil {
+			if err := v.trash.Put(one.entry); err == nil {
 				gave.Versions++
 				gave.Bytes += one.bytes
 				gave.Hour, _ = hourOf(one.dir)
@@ -383,7 +383,7 @@ func (v *volume) dropOfLastHour(r *room, g droppable, bytes int64, files bool) b
 	for dir := range dirs {
 		v.dropEmpty(r.ctx, dir)
 	}
-	v.tidy(r.ctx)
+	v.trash.Tidy(r.ctx)
 	return true
 }
 
@@ -395,5 +395,5 @@ func (v *volume) dropEmpty(ctx context.Context, dir string) bool {
 		return false
 	}
 	dropped, _ := v.drop(ctx, dir, false)
-	return dropped && v.tidy(ctx)
+	return dropped && v.trash.Tidy(ctx)
 }

@@ -248,7 +248,7 @@ func (v *volume) makeHour(dir string) error {
 // finishArchive ends a commit: the entry stays in the history, or goes to the trash if no history is kept.
 func (v *volume) finishArchive(entry string) {
 	if !v.opts.History {
-		_ = v.Rename(entry, v.Unique(v.StatePath(volumes.TrashPart), "")) // if this fails, the entry goes with its hour
+		_ = v.trash.Put(entry) // if this fails, the entry goes with its hour
 	}
 }
 

@@ -69,7 +69,7 @@ func (v *volume) expire(ctx context.Context, r Retention) error {
 		}
 		if hour, _ := hourOf(dir); !hour.After(oldest) {
 			_, err := v.drop(ctx, dir, true)
-			errs = append(errs, v.once(dir, err))
+			errs = append(errs, v.trash.Once(dir, err))
 			continue
 		}
 		size, err := v.measure(ctx, dir, 0)
@@ -82,7 +82,7 @@ func (v *volume) expire(ctx context.Context, r Retention) error {
 			continue
 		}
 		dropped, err := v.drop(ctx, dir, false)
-		errs = append(errs, v.once(dir, err))
+		errs = append(errs, v.trash.Once(dir, err))
 		if !dropped {
 			total -= size.bytes // it stays, so its size must not cause other drops
 		}
@@ -125,7 +125,7 @@ func (v *volume) dropLarge(ctx context.Context, dir string, size measured, most 
 			if _, ok := v.version(dir+"/"+entry, n); !ok {
 				continue
 			}
-			if err := v.Rename(dir+"/"+entry, v.Unique(v.StatePath(volumes.TrashPart), "")); err != nil {
+			if err := v.trash.Put(dir + "/" + entry); err != nil {
 				unlock()
 				return size, err
 			}
@@ -220,7 +220,7 @@ func (v *volume) drop(ctx context.Context, dir string, expired bool) (dropped bo
 			return false, err
 		}
 	}
-	err = v.calls.Rename(dir, v.Unique(v.StatePath(volumes.TrashPart), ""))
+	err = v.trash.Put(dir)
 	if errors.Is(err, iofs.ErrNotExist) {
 		return false, nil // another caller has moved it
 	}
@@ -326,11 +326,7 @@ func (v *volume) forgetSizes() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	maps.DeleteFunc(h.sizes, func(dir string, _ measured) bool { return !there[dir] })
-	v.trash.mu.Lock()
-	defer v.trash.mu.Unlock()
-	maps.DeleteFunc(v.trash.stuck, func(name string, _ stuck) bool {
-		return volumes.IsIn(name, v.StatePath(volumes.HistoryPart)) && !there[name]
-	})
+	v.trash.Forget(v.StatePath(volumes.HistoryPart), there)
 }
 
 // sizeOf returns the space that a name takes with all that is below it, in bytes, as far as it can be read.

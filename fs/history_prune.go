@@ -112,7 +112,7 @@ func (v *volume) dropVersions(ctx context.Context, some []prunable) (dropped []p
 			}
 			continue
 		}
-		switch err := v.Rename(one.at, v.Unique(v.StatePath(volumes.TrashPart), "")); {
+		switch err := v.trash.Put(one.at); {
 		case err == nil:
 			dropped = append(dropped, one)
 		case !errors.Is(err, iofs.ErrNotExist):

@@ -131,7 +131,7 @@ func (v *volume) finishMoving(dir string, all bool, known map[string]note) (told
 		if !u.moved {
 			returned, failed := v.returnUpload(u)
 			if failed == nil && !returned {
-				failed = v.Rename(u.entry, v.Unique(v.StatePath(volumes.TrashPart), ""))
+				failed = v.trash.Put(u.entry)
 			}
 			err = errors.Join(err, failed)
 			continue

@@ -251,7 +251,7 @@ func (v *volume) stamp(name string, seen Info) Info {
 		return seen
 	}
 	if v.calls.Remove(other) != nil {
-		v.undeleted.add(other)
+		v.trash.DeleteLater(other)
 	}
 	if now, err := v.calls.Lstat(name); err == nil && now.SameFile(seen) {
 		return now

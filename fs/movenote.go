@@ -359,8 +359,8 @@ func (m *MoveNote) End(ctx context.Context) error {
 		return err
 	}
 	if m.at != "" && v.dropNote(m.at) != nil {
-		v.undeleted.add(m.at)
-		v.undeleted.add(m.at + finishedSuffix)
+		v.trash.DeleteLater(m.at)
+		v.trash.DeleteLater(m.at + finishedSuffix)
 	}
 	return err
 }

@@ -192,7 +192,7 @@ func (v *volume) retryUndo(a pendingUndo) error {
 		if err == nil {
 			v.removeDisplacement(a.displaced)
 			if v.IsInState(a.by) {
-				v.undeleted.add(a.by)
+				v.trash.DeleteLater(a.by)
 			}
 		}
 		return err

@@ -122,7 +122,8 @@ func (s *FS) isAlive(id string) (bool, error) {
 // recoverTaken moves to the history the files and collections that a dead process had taken in order to remove them, if
 // there was no room for a history note of them.
 func (v *volume) recoverTaken(ctx context.Context) error {
-	members, err := v.Entries(v.StatePath(volumes.TrashPart))
+	isTaken := func(member string) bool { _, taken := v.trash.Maker(member); return taken }
+	members, err := v.trash.Members()
 	if err != nil || !slices.ContainsFunc(members, isTaken) {
 		return ignoring(err, iofs.ErrNotExist)
 	}
@@ -133,13 +134,13 @@ func (v *volume) recoverTaken(ctx context.Context) error {
 	defer unlock()
 	var errs []error
 	for _, member := range members {
-		maker, _ := strings.CutPrefix(member, takenPrefix)
-		if !isTaken(member) || len(maker) < len(v.ID) {
+		maker, taken := v.trash.Maker(member)
+		if !taken || len(maker) < len(v.ID) {
 			continue
 		}
-		lives, err := v.isAlive(maker[:len(v.ID)])
+		lives, err := v.isAlive(maker)
 		if err == nil && !lives {
-			at := v.StatePath(volumes.TrashPart) + "/" + member
+			at := v.trash.At(member)
 			var info Info
 			if info, err = v.calls.Lstat(at); err == nil {
 				err = v.archiveOrphan(at, note{cause: causeRecovered, seen: info})

@@ -33,7 +33,7 @@ func (s *FS) Take(name string, seen Info, how How) (*Taken, error) {
 	n := note{path: name, cause: how.Cause, by: how.By, tag: how.Tag, seen: seen}
 	t := &Taken{volume: v, note: n, unkept: how.Unkept}
 	if t.unkept {
-		t.entry = v.Unique(v.StatePath(volumes.TrashPart), takenPrefix)
+		t.entry = v.trash.Taken()
 		err = v.RenameNew(name, t.entry)
 	} else {
 		t.entry, err = v.archive(name, removedPrefix, n)
@@ -57,8 +57,8 @@ func (t *Taken) GiveBack() error { return t.volume.undoMove(t.entry, t.note.path
 func (t *Taken) GiveUp() {
 	if !t.unkept {
 		t.volume.finishArchive(t.entry)
-	} else if t.volume.RenameNew(t.entry, t.volume.Unique(t.volume.StatePath(volumes.TrashPart), "")) != nil {
-		t.volume.undeleted.add(t.entry)
+	} else if t.volume.trash.Put(t.entry) != nil {
+		t.volume.trash.DeleteLater(t.entry)
 	}
 }
 

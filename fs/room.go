@@ -391,5 +391,5 @@ func (r *room) tidy() bool {
 		return false
 	}
 	r.tidied++
-	return r.volume.tidy(r.ctx) || r.volume.expireNow(r.ctx) && r.volume.tidy(r.ctx)
+	return r.volume.trash.Tidy(r.ctx) || r.volume.expireNow(r.ctx) && r.volume.trash.Tidy(r.ctx)
 }

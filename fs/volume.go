@@ -3,6 +3,7 @@ package fs
 import (
 	"sync/atomic"
 
+	"r-seed-1f3a754f.example/ifmatch/fs/trash"
 	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
@@ -13,10 +14,9 @@ type volume struct {
 	*volumes.Volume
 
 	history      history
-	undeleted    undeletedNames
 	fresh        fresh
 	pendingUndos pendingUndos
-	trash        trash
+	trash        *trash.Trash
 
 	lastVersions lastVersions
 
@@ -29,7 +29,7 @@ type layer struct{ s *FS }
 
 // NewVolume implements [volumes.Layer].
 func (l layer) NewVolume(v *volumes.Volume) volumes.Above {
-	u := &volume{FS: l.s, Volume: v, trash: trash{turn: make(chan struct{}, 1)}}
+	u := &volume{FS: l.s, Volume: v, trash: trash.New(l.s.Tree, v, l.s.calls, l.s.opts.Now, l.s.report)}
 	if v.Top == "." {
 		l.s.root = u
 	}
