@@ -67,7 +67,8 @@ var allowedImports = map[string][]string{
 	"spelling":             {},
 
 	"fs": {"fs/vfs", "fs/vfs/aferosystem", "fs/volumes", "fs/posixacl", "fs/sharedsync", "spelling",
-		"fs/trash"},
+		"fs/trash", "fs/history"},
+	"fs/history":         {"fs/vfs", "fs/volumes", "fs/sharedsync", "fs/trash", "spelling"},
 	"fs/trash":           {"fs/vfs", "fs/volumes"},
 	"fs/volumes":         {"fs/vfs", "fs/hold", "fs/posixacl", "mounts", "spelling"},
 	"fs/posixacl":        {},

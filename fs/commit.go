@@ -6,6 +6,7 @@ import (
 	iofs "io/fs"
 	"syscall"
 
+	"r-seed-1f3a754f.example/ifmatch/fs/history"
 	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
@@ -31,6 +32,11 @@ type How struct {
 	Settled func()
 	// Note is the note of a move. A move that replaces a version by an exchange must have one.
 	Note *MoveNote
+}
+
+// note returns the note of a version that a commit replaces or removes.
+func (how How) note(name string, seen Info) history.Note {
+	return history.Note{Path: name, Cause: how.Cause, By: how.By, Tag: how.Tag, Seen: seen}
 }
 
 // A MountedError says that a collection cannot be moved or replaced, since a file system is mounted at its name or
@@ -99,8 +105,8 @@ func (v *volume) commitOver(st *Staged, p volumes.Place, over Info, how How) err
 		return err
 	}
 	defer v.Committing()()
-	n := note{path: p.Name, cause: how.Cause, by: how.By, tag: how.Tag, seen: over}
-	entry, err := v.archiveFrom(st.at, fmt.Sprintf("%s%d-", stagedPrefix, ours.Inode), n)
+	n := how.note(p.Name, over)
+	entry, err := v.history.ArchiveStaged(st.at, ours.Inode, n)
 	if err != nil {
 		return err
 	}
@@ -108,18 +114,18 @@ func (v *volume) commitOver(st *Staged, p volumes.Place, over Info, how How) err
 	if seen, err := v.swap(entry, p, ours, h, n); err != nil {
 		return errors.Join(err, v.unstage(st.at, entry, ours, seen, n))
 	}
-	v.finishArchive(entry.Name)
+	v.history.Finish(entry.Name)
 	return nil
 }
 
 // unstage moves the staged version of a failed commit from the history back to the staging directory. If programs could
 // see the version under its name, and a local program has written to it there, it becomes a history entry instead.
-func (v *volume) unstage(staged, entry volumes.Place, ours Info, seen bool, n note) error {
+func (v *volume) unstage(staged, entry volumes.Place, ours Info, seen bool, n history.Note) error {
 	left, err := entry.Lstat()
 	if err == nil && !left.SameFile(ours) {
 		return nil // the entry is the version that a local program, or the new version, has replaced
 	}
-	n = note{path: n.path, cause: n.cause, by: n.by, seen: left}
+	n = history.Note{Path: n.Path, Cause: n.Cause, By: n.By, Seen: left}
 	touched := false
 	if err == nil && seen {
 		touched, err = v.isTouched(entry, ours)
@@ -130,7 +136,7 @@ func (v *volume) unstage(staged, entry volumes.Place, ours Info, seen bool, n no
 			return nil
 		}
 	case err == nil:
-		err = v.archiveOrphan(entry.Name, n)
+		err = v.history.KeepOrphan(entry.Name, n)
 	}
 	if err != nil && seen {
 		err = v.deferUndo(pendingUndo{at: entry.Name, note: n, was: ours}, err)
@@ -174,7 +180,7 @@ func asChanged(err error) error {
 // guard has not seen that version, swap undoes the exchange and returns an error. Then the staged version is in the
 // history again, unless the error is errStagedLost or ErrStands. seen reports whether the staged version has had the
 // name, or may have had it.
-func (v *volume) swap(entry, p volumes.Place, ours Info, h *leaseGuard, n note) (seen bool, err error) {
+func (v *volume) swap(entry, p volumes.Place, ours Info, h *leaseGuard, n history.Note) (seen bool, err error) {
 	if failed := entry.Exchange(p); failed != nil {
 		// Over a network the exchange may have happened although the call fails.
 		now, err := entry.Lstat()
@@ -189,19 +195,19 @@ func (v *volume) swap(entry, p volumes.Place, ours Info, h *leaseGuard, n note) 
 	if err != nil {
 		failed := undoExchange(entry, p, ours)
 		if errors.Is(failed, ErrStands) && !v.opts.History {
-			v.correct(entry, n) // the replaced version is kept although there is no history
+			v.history.Correct(entry, n) // the replaced version is kept although there is no history
 		}
 		return true, errors.Join(err, failed)
 	}
-	out = keepModified(entry, out, n.seen)
+	out = keepModified(entry, out, n.Seen)
 	if ours.Kind == Directory {
 		if now, err := p.Lstat(); err == nil {
 			keepModified(p, now, ours)
 		}
 	}
-	if out.Inode != n.seen.Inode || out.Size != n.seen.Size || out.Modified != n.seen.Modified {
-		n.seen, n.tag = out, ""
-		v.correct(entry, n)
+	if out.Inode != n.Seen.Inode || out.Size != n.Seen.Size || out.Modified != n.Seen.Modified {
+		n.Seen, n.Tag = out, ""
+		v.history.Correct(entry, n)
 	}
 	return true, nil
 }

@@ -41,6 +41,7 @@ import (
 
 	"github.com/spf13/afero"
 
+	"r-seed-1f3a754f.example/ifmatch/fs/history"
 	"r-seed-1f3a754f.example/ifmatch/fs/sharedsync"
 	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/fs/vfs/aferosystem"
@@ -51,10 +52,10 @@ import (
 // be called concurrently. The methods that commit may be called only under [FS.Lock].
 type FS struct {
 	*volumes.Tree
-	calls   *vfs.FS
-	opts    Options
-	root    *volume
-	counter atomic.Uint64 // of the lines of notes in the history
+	*history.Histories
+	calls *vfs.FS
+	opts  Options
+	root  *volume
 
 	syncs    sharedsync.Syncs[directoryID]
 	promised sync.Map // *promises, by the number of the device
@@ -133,6 +134,8 @@ func open(calls *vfs.FS, opts Options) (*FS, error) {
 	}
 	s := &FS{calls: calls, opts: opts}
 	s.Tree = volumes.New(calls, opts, layer{s})
+	s.Histories = history.NewHistories(s.Tree, calls, opts, s.report,
+		func(v *volumes.Volume) *history.History { return of(v).history })
 	if err := s.Tree.Start(); err != nil {
 		return nil, err
 	}
@@ -142,7 +145,7 @@ func open(calls *vfs.FS, opts Options) (*FS, error) {
 // CloseSession implements [volumes.Above].
 func (v *volume) CloseSession() error {
 	told, err := v.finishDisplaced(v.Session)
-	err = errors.Join(err, v.retryUndos(""))
+	err = errors.Join(err, v.RetryUndos(""))
 	if err == nil {
 		v.dropNotes()
 		_ = v.calls.RemoveAll(v.Session) // the rest is garbage: the next start tries again, and reports it

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"testing"
 
+	"r-seed-1f3a754f.example/ifmatch/fs/history"
 	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
@@ -51,7 +52,7 @@ func TestPrune(t *testing.T) {
 			if test.held {
 				for _, k := range keeps(t, server, "f", "1", "2") {
 					if k.Cause == "DELETE" {
-						command.root.history.hold(k.at)
+						command.root.history.Hold(k.ID())
 					}
 				}
 			}
@@ -106,9 +107,10 @@ func TestPruneLeavesRecoveredVersions(t *testing.T) {
 	dir := t.TempDir()
 	lay(t, dir, "f=1", "g=2")
 	s := openTest(t, dir, Options{History: true})
-	for _, cause := range []string{"DELETE", causeRecovered} {
-		name := map[string]string{"DELETE": "f", causeRecovered: "g"}[cause]
-		if _, err := s.root.archive(name, removedPrefix, note{path: "f", cause: cause, seen: see(t, s, name)}); err != nil {
+	for _, cause := range []string{"DELETE", history.CauseRecovered} {
+		name := map[string]string{"DELETE": "f", history.CauseRecovered: "g"}[cause]
+		n := history.Note{Path: "f", Cause: cause, Seen: see(t, s, name)}
+		if _, err := s.root.history.Archive(name, n); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -132,7 +134,7 @@ func TestPruneGoesOn(t *testing.T) {
 	}})
 	replaceBy(t, s, "f", "2")
 	replaceBy(t, s, "f", "3")
-	failing = keeps(t, s, "f", "1", "2")[0].at
+	failing = keeps(t, s, "f", "1", "2")[0].ID()
 	left, err := s.Prune(t.Context(), "f", PruneOptions{})
 	if err == nil || left != 1 {
 		t.Errorf("left %d, error %v", left, err)

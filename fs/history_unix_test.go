@@ -8,13 +8,16 @@ import (
 	"fmt"
 	iofs "io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"r-seed-1f3a754f.example/ifmatch/fs/history"
 	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
@@ -293,29 +296,15 @@ func TestMakeRoom(t *testing.T) {
 	}
 }
 
-func TestNotes(t *testing.T) {
-	a := note{entry: "n1-x-1", path: "d/\x00\t\n\xff", from: "x", cause: "PUT", by: "a user", tag: `"abc"`, time: 1 << 60,
-		seen: Info{Kind: Regular, Fingerprint: Fingerprint{Inode: 1<<64 - 1, Size: 5, Modified: -1}}}
-	b := note{entry: "r2"}
-	later := a
-	later.path = "other"
-	if old, ok := decodeNote("r3\t1\t\"PUT\"\t1\t2\t3\t4\t\"\"\t\"f\"\t\"\"\t."); !ok || old.path != "f" || old.by != "" {
-		t.Errorf("a line from before users were noted is read as %+v, %v", old, ok)
+// enterTest makes an entry of the history whose name begins with a prefix.
+func enterTest(t *testing.T, v *volume, name, prefix string, n history.Note) (entry string) {
+	t.Helper()
+	removed := v.history.NewEntry(n.Seen.Size)
+	entry = path.Dir(removed) + "/" + prefix + "-" + path.Base(removed)
+	if err := v.history.ArchiveAs(entry, name, n); err != nil {
+		t.Fatal(err)
 	}
-	whole := slices.Concat(a.encode(), b.encode())
-	if got := decodeNotes(whole); len(got) != 2 || got[a.entry] != a || got[b.entry] != b {
-		t.Errorf("got %+v", got)
-	}
-	if got := decodeNotes(append(slices.Clone(whole), later.encode()...)); got[a.entry] != later {
-		t.Errorf("the last one counts: got %+v", got[a.entry])
-	}
-	// The power fails in the middle of one, and the next one comes after it.
-	for cut := range len(a.encode()) {
-		got := decodeNotes(slices.Concat(a.encode()[:cut], b.encode()))
-		if len(got) != 1 || got[b.entry] != b {
-			t.Errorf("cut off at %d: got %+v", cut, got)
-		}
-	}
+	return entry
 }
 
 // What a process leaves in the history that dies in a commit.
@@ -324,13 +313,9 @@ func TestRecoverHistory(t *testing.T) {
 	lay(t, dir, "moved=1", "taken=2", "f=old", "g=also old")
 	gone := openTest(t, dir, Options{History: true})
 	st, other := stageFile(t, gone, "never committed"), stageFile(t, gone, "new")
-	enter := func(name, prefix string, info Info, n note) string {
+	enter := func(name, prefix string, info Info, n history.Note) string {
 		t.Helper()
-		entry, err := gone.root.archive(name, fmt.Sprintf("%s%d-", prefix, info.Inode), n)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return entry
+		return enterTest(t, gone.root, name, prefix+strconv.FormatUint(info.Inode, 10), n)
 	}
 	staged := func(st *Staged) Info {
 		info, err := st.Info()
@@ -339,13 +324,13 @@ func TestRecoverHistory(t *testing.T) {
 		}
 		return info
 	}
-	enter(st.at.Name, stagedPrefix, staged(st), note{path: "f"})
-	entry := enter(other.at.Name, stagedPrefix, staged(other), note{path: "f", seen: see(t, gone, "f")})
+	enter(st.at.Name, "n", staged(st), history.Note{Path: "f"})
+	entry := enter(other.at.Name, "n", staged(other), history.Note{Path: "f", Seen: see(t, gone, "f")})
 	if err := gone.calls.Exchange(entry, "f"); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"moved", "taken"} {
-		enter(name, movedPrefix, see(t, gone, name), note{path: "g", from: name, seen: see(t, gone, "g")})
+		enter(name, "m", see(t, gone, name), history.Note{Path: "g", From: name, Seen: see(t, gone, "g")})
 	}
 	lay(t, dir, "taken=by a local program")
 	abandon(gone)

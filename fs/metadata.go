@@ -101,6 +101,30 @@ func (s *FS) TraitsOf(f *File) (Traits, Info, error) {
 	return t, info, err
 }
 
+// TraitsKept returns the traits of a directory that the history keeps.
+func (s *FS) TraitsKept(k Kept) (Traits, error) {
+	f, err := s.calls.Open(k.ID())
+	if err != nil {
+		return Traits{}, err
+	}
+	defer f.Close()
+	t, _, err := s.TraitsOf(f)
+	return t, err
+}
+
+// AttributesKept returns the attributes of a file or directory that the history keeps, see [FS.Attributes].
+func (s *FS) AttributesKept(k Kept) ([]byte, error) {
+	if k.Kind == Link {
+		return nil, nil
+	}
+	f, err := s.calls.Open(k.ID())
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return f.GetAttr(volumes.PropertiesAttr)
+}
+
 // attributesOf returns the extended attributes that a new version or a copy gets.
 func (s *FS) attributesOf(f *File) (kept map[string][]byte, err error) {
 	names, err := f.ListAttrs()

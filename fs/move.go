@@ -4,9 +4,9 @@ import (
 	"errors"
 	iofs "io/fs"
 	"os"
-	"path"
 	"syscall"
 
+	"r-seed-1f3a754f.example/ifmatch/fs/history"
 	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
@@ -72,7 +72,7 @@ func (v *volume) moveNew(from string, source Info, to string, how How) error {
 		return asChanged(err)
 	}
 	if err := h.check(v, to); err != nil {
-		return errors.Join(err, v.undoMove(to, from, note{path: from, cause: how.Cause, by: how.By, seen: source}))
+		return errors.Join(err, v.undoMove(to, from, history.Note{Path: from, Cause: how.Cause, By: how.By, Seen: source}))
 	}
 	return nil
 }
@@ -104,7 +104,7 @@ func (v *volume) respell(from string, source Info, to string, over Info, how How
 		}
 		return nil
 	}
-	entry := v.Unique(v.hourDir(source.Size), removedPrefix)
+	entry := v.history.NewEntry(source.Size)
 	if m != nil {
 		entry = m.entry
 		if err := m.mark(); err != nil {
@@ -112,8 +112,8 @@ func (v *volume) respell(from string, source Info, to string, over Info, how How
 		}
 		defer m.unmark()
 	}
-	n := note{path: from, cause: how.Cause, by: how.By, seen: source}
-	if err := v.archiveAs(entry, from, n); err != nil {
+	n := history.Note{Path: from, Cause: how.Cause, By: how.By, Seen: source}
+	if err := v.history.ArchiveAs(entry, from, n); err != nil {
 		return asChanged(err)
 	}
 	if err := h.check(v, entry); err != nil {
@@ -138,15 +138,18 @@ func (m *MoveNote) moveOver(source, over Info, how How) error {
 	if err != nil {
 		return err
 	}
-	defer m.volume.Committing()()
+	v := m.volume
+	defer v.Committing()()
 	defer m.unmark()
 	if err := m.mark(); err != nil {
 		return err
 	}
 	n := m.note()
-	n.tag = how.Tag
-	if err := m.noteHour(n); err != nil {
-		return err
+	n.Tag = how.Tag
+	if m.hour != nil {
+		if err := v.history.WriteNote(m.hour, m.entry, n); err != nil {
+			return err
+		}
 	}
 	return m.exchange(hf, ht, n)
 }
@@ -180,22 +183,8 @@ func (m *MoveNote) guard(end *moveEnd, name string, seen Info, how How) (*leaseG
 	return h, h.checkAll(end.file.Stat())
 }
 
-// noteHour writes the note of the entry to the history, before the entry is there.
-func (m *MoveNote) noteHour(n note) error {
-	if m.hour == nil {
-		return nil
-	}
-	v := m.volume
-	n.time, n.path = v.opts.Now().UnixNano(), v.Relative(n.path)
-	if _, err := m.hour.Write(n.encode()); err != nil {
-		return err
-	}
-	v.noteUnsynced(path.Dir(m.entry))
-	return nil
-}
-
 // exchange does the first rename of a move, and looks at both names.
-func (m *MoveNote) exchange(source, over *leaseGuard, n note) error {
+func (m *MoveNote) exchange(source, over *leaseGuard, n history.Note) error {
 	v := m.volume
 	if failed := v.Exchange(m.from, m.to); failed != nil {
 		// Over a network, an exchange may have happened although the call fails.
@@ -260,7 +249,7 @@ func (v *volume) stamp(name string, seen Info) Info {
 }
 
 // archive does the second rename of a move, and looks at the entry.
-func (m *MoveNote) archive(out Info, n note) error {
+func (m *MoveNote) archive(out Info, n history.Note) error {
 	v, entry := m.volume, m.entry
 	err := v.RenameNew(m.from, entry)
 	if errors.Is(err, iofs.ErrNotExist) {
@@ -268,7 +257,7 @@ func (m *MoveNote) archive(out Info, n note) error {
 			m.lost = true // a local program has removed or moved it, as after the exchange
 			return nil
 		}
-		entry, err = v.archive(m.from, removedPrefix, n) // the directory of the hour has just expired
+		entry, err = v.history.Archive(m.from, n) // the directory of the hour has just expired
 	}
 	if err != nil {
 		return m.undo(err)
@@ -283,7 +272,7 @@ func (m *MoveNote) archive(out Info, n note) error {
 		// A local program has given the old name to another file in between, and archive gives the name back to that
 		// file.
 		m.lost = true
-		err = v.undoMove(entry, m.from, note{path: m.from, cause: causeRecovered, seen: now})
+		err = v.undoMove(entry, m.from, history.Note{Path: m.from, Cause: history.CauseRecovered, Seen: now})
 		return ignoring(err, ErrShelved)
 	}
 	if m.mayBeOne() {
@@ -291,7 +280,7 @@ func (m *MoveNote) archive(out Info, n note) error {
 			return v.RenameNew(entry, m.to) // both names were spellings of one name
 		}
 	}
-	v.finishArchive(entry)
+	v.history.Finish(entry)
 	return nil
 }
 

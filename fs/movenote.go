@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"syscall"
 
+	"r-seed-1f3a754f.example/ifmatch/fs/history"
 	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
@@ -125,10 +126,12 @@ func (e *moveEnd) open(v *volume, name string) error {
 func (m *MoveNote) write() (err error) {
 	v := m.volume
 	if m.entry == "" {
-		m.entry = v.Unique(v.hourDir(m.over.seen.Size), removedPrefix)
+		m.entry = v.history.NewEntry(m.over.seen.Size)
 	}
-	if err := m.openHour(); err != nil {
-		return err
+	if m.hour == nil {
+		if m.hour, err = v.history.OpenNotes(m.entry); err != nil {
+			return err
+		}
 	}
 	if m.lock == nil {
 		if err := m.openLock(); err != nil {
@@ -159,28 +162,6 @@ func (m *MoveNote) write() (err error) {
 	return err
 }
 
-// openHour makes the directory of the history that will contain the entry, and opens the notes of that directory.
-func (m *MoveNote) openHour() (err error) {
-	v, dir := m.volume, path.Dir(m.entry)
-	open := func() (err error) {
-		if !v.opts.History {
-			_, err = v.calls.Lstat(dir)
-		} else if m.hour == nil {
-			m.hour, err = v.calls.Append(dir + "/" + pathsName)
-		}
-		return err
-	}
-	if err = open(); errors.Is(err, iofs.ErrNotExist) {
-		if err = v.makeHour(dir); err == nil {
-			err = open()
-		}
-	}
-	if err == nil && m.hour != nil {
-		v.GiveToOwner(m.hour, dir+"/"+pathsName)
-	}
-	return err
-}
-
 func (m *MoveNote) openLock() (err error) {
 	m.locked = m.volume.CommitLock.Opened.Load()
 	m.lock, err = m.volume.CommitLock.OpenToMark()
@@ -188,8 +169,8 @@ func (m *MoveNote) openLock() (err error) {
 }
 
 // note returns the note in the history for the entry.
-func (m *MoveNote) note() note {
-	return note{entry: path.Base(m.entry), path: m.to, cause: m.cause, by: m.by, seen: m.over.seen}
+func (m *MoveNote) note() history.Note {
+	return history.Note{Entry: path.Base(m.entry), Path: m.to, Cause: m.cause, By: m.by, Seen: m.over.seen}
 }
 
 // sourceMark is the entry name of the line about the source.
@@ -199,12 +180,12 @@ const sourceMark = "source"
 // whole name of its entry. The second line describes the source.
 func (m *MoveNote) encode() []byte {
 	v, over := m.volume, m.note()
-	over.entry, over.path, over.from = v.Relative(m.entry), v.Relative(m.to), v.Relative(m.from)
-	over.time = v.opts.Now().UnixNano()
-	source := note{entry: sourceMark, path: over.from, seen: m.source.seen}
+	over.Entry, over.Path, over.From = v.Relative(m.entry), v.Relative(m.to), v.Relative(m.from)
+	over.Time = v.opts.Now().UnixNano()
+	source := history.Note{Entry: sourceMark, Path: over.From, Seen: m.source.seen}
 	// A disk gives the number of a deleted file to a new one. The time of birth tells them apart.
-	over.tag, source.tag = bornText(m.over.seen), bornText(m.source.seen)
-	return append(over.encode(), source.encode()...)
+	over.Tag, source.Tag = bornText(m.over.seen), bornText(m.source.seen)
+	return append(over.Encode(), source.Encode()...)
 }
 
 // bornText is the time of birth of a file in a note, in nanoseconds since 1970.
@@ -212,18 +193,18 @@ func bornText(i Info) string { return strconv.FormatInt(i.Born, 10) }
 
 // decodeMove decodes a note. ok is false if the note is damaged.
 func (v *volume) decodeMove(data []byte) (m *MoveNote, ok bool) {
-	notes := v.decoded(data)
+	notes := v.history.DecodeNotes(data)
 	for entry, n := range notes {
-		n.seen.Born, _ = strconv.ParseInt(n.tag, 10, 64) // 0 if it is not known
+		n.Seen.Born, _ = strconv.ParseInt(n.Tag, 10, 64) // 0 if it is not known
 		notes[entry] = n
 	}
 	source, ok := notes[sourceMark]
 	delete(notes, sourceMark)
 	for entry, over := range notes {
-		m = &MoveNote{volume: v, from: over.from, to: over.path, entry: v.Absolute(entry), cause: over.cause,
-			by: over.by, source: moveEnd{seen: source.seen}, over: moveEnd{seen: over.seen}}
+		m = &MoveNote{volume: v, from: over.From, to: over.Path, entry: v.Absolute(entry), cause: over.Cause,
+			by: over.By, source: moveEnd{seen: source.Seen}, over: moveEnd{seen: over.Seen}}
 	}
-	return m, ok && len(notes) == 1 && m.from == source.path && m.from != "" && m.to != "" && v.IsInState(m.entry)
+	return m, ok && len(notes) == 1 && m.from == source.Path && m.from != "" && m.to != "" && v.IsInState(m.entry)
 }
 
 // maker returns the session of the process that made a note.

@@ -8,6 +8,7 @@ import (
 	"path"
 	"strings"
 
+	"r-seed-1f3a754f.example/ifmatch/fs/history"
 	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
@@ -239,7 +240,7 @@ func (v *volume) finishMove(at string) (told, err error) {
 	case kept.Exists():
 		// A local program has given the old name to another file before the second rename, and that rename has moved
 		// that file.
-		err := v.undoTo(m.entry, m.from, note{path: m.from, cause: causeRecovered, seen: kept})
+		err := v.undoTo(m.entry, m.from, history.Note{Path: m.from, Cause: history.CauseRecovered, Seen: kept})
 		return nil, ignoring(err, ErrShelved)
 	case isNoted(in, m.source.seen) && isNoted(out, m.over.seen):
 		return nil, m.archiveLate()
@@ -280,20 +281,20 @@ func isNoted(now, noted Info) bool {
 // archiveLate does the second rename of a move whose first rename has happened.
 func (m *MoveNote) archiveLate() error {
 	v, n := m.volume, m.note()
-	n.kept = v.opts.History
+	n.Always = v.opts.History
 	entry := m.entry // the move has made its directory and its note before the exchange
 	err := v.RenameNew(m.from, entry)
 	if errors.Is(err, iofs.ErrNotExist) {
-		entry, err = v.archive(m.from, removedPrefix, n)
+		entry, err = v.history.Archive(m.from, n)
 	}
 	if err != nil {
 		return ignoring(err, iofs.ErrNotExist)
 	}
 	now, err := v.calls.Lstat(entry)
 	if err == nil && !isNoted(now, m.over.seen) {
-		return ignoring(v.undoTo(entry, m.from, note{path: m.from, cause: causeRecovered, seen: now}), ErrShelved)
+		return ignoring(v.undoTo(entry, m.from, history.Note{Path: m.from, Cause: history.CauseRecovered, Seen: now}), ErrShelved)
 	}
-	v.finishArchive(entry)
+	v.history.Finish(entry)
 	return err
 }
 
@@ -306,7 +307,7 @@ func (m *MoveNote) finishRespelling(kept Info) (told, err error) {
 	}
 	err = v.RenameNew(m.entry, m.to)
 	if errors.Is(err, iofs.ErrExist) || volumes.IsDisplaced(err) {
-		err = v.archiveOrphan(m.entry, note{path: m.from, cause: causeRecovered, seen: kept})
+		err = v.history.KeepOrphan(m.entry, history.Note{Path: m.from, Cause: history.CauseRecovered, Seen: kept})
 		return fmt.Errorf("%q was about to be spelled %q when a server died, and is in the history: the name is taken",
 			m.from, m.to), err
 	}

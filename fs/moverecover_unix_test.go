@@ -47,7 +47,7 @@ func TestMoveHalfDone(t *testing.T) {
 		}
 	}
 	inHistory := func(dir string) (entry string, err error) {
-		found, err := filepath.Glob(filepath.Join(dir, volumes.OwnDir, volumes.HistoryPart, "*", removedPrefix+"*"))
+		found, err := filepath.Glob(filepath.Join(dir, volumes.OwnDir, volumes.HistoryPart, "*", "r*"))
 		if err == nil && len(found) != 1 {
 			err = errors.New("the history has " + strings.Join(found, ", "))
 		}

@@ -42,9 +42,9 @@ func (m *MoveNote) rescue(ctx context.Context) error {
 	}
 	defer unlock()
 	n := m.note()
-	n.kept = true
-	if n.seen, err = st.Info(); err == nil {
-		_, err = v.archive(st.at.Name, removedPrefix, n)
+	n.Always = true
+	if n.Seen, err = st.Info(); err == nil {
+		_, err = v.history.Archive(st.at.Name, n)
 	}
 	if err != nil {
 		return failed(err)

@@ -4,6 +4,7 @@ import (
 	iofs "io/fs"
 	"os"
 
+	"r-seed-1f3a754f.example/ifmatch/fs/history"
 	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 	"r-seed-1f3a754f.example/ifmatch/spelling"
@@ -61,6 +62,17 @@ type (
 	StateDir      = volumes.StateDir
 	StrangerError = volumes.StrangerError
 )
+
+// These types of package history are versions that were replaced or removed, and how long they stay.
+type (
+	Kept         = history.Kept
+	Retention    = history.Retention
+	PruneOptions = history.PruneOptions
+	GaveWay      = history.GaveWay
+)
+
+// CauseLate says in the history that a program has written to a version after it was replaced or removed.
+const CauseLate = history.CauseLate
 
 // The durabilities, the strongest first.
 const (

@@ -63,7 +63,7 @@ func (u *Unsynced) Sync() error {
 	if u.s.opts.Durability == Full {
 		for _, v := range u.s.volumes() {
 			if v == u.s.root || u.mayBeOn(v) { // another disk may hang
-				errs = append(errs, v.syncNotes())
+				errs = append(errs, v.history.SyncNotes())
 			}
 		}
 	}

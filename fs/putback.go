@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 
+	"r-seed-1f3a754f.example/ifmatch/fs/history"
 	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
@@ -25,7 +26,7 @@ var ErrShelved = errors.New("what was taken away is in the history, since there 
 type pendingUndo struct {
 	at   string // the name that the entry has now
 	name string // the name to which it belongs, or "" if it is only to be kept in the history
-	note note
+	note history.Note
 	// was is the look at the entry, if known. If another file has the name at, the undo is done already.
 	was Info
 	// displaced, if not "", is the directory of the session that contains the entry, with a note of the name to which
@@ -75,13 +76,13 @@ func (a *pendingUndos) any() bool {
 // undoMove moves an entry back to its name. If the name is taken by now, or its directory is gone, the entry becomes an
 // ordinary entry of the history, as if it had been replaced. If neither is possible, undoMove fails with ErrAway, and
 // the undo is tried again later.
-func (v *volume) undoMove(at, name string, n note) error {
+func (v *volume) undoMove(at, name string, n history.Note) error {
 	was, failed := v.calls.Lstat(at)
 	if failed != nil {
 		was = Info{}
 	}
 	if failed != nil && !v.IsInState(at) {
-		was = n.seen // the file at that name is put back if it is the noted one
+		was = n.Seen // the file at that name is put back if it is the noted one
 	}
 	err := v.undoTo(at, name, n)
 	if err != nil && !errors.Is(err, ErrShelved) {
@@ -91,7 +92,7 @@ func (v *volume) undoMove(at, name string, n note) error {
 }
 
 // undoTo does one attempt of undoMove.
-func (v *volume) undoTo(at, name string, n note) error {
+func (v *volume) undoTo(at, name string, n history.Note) error {
 	failed := v.RenameNew(at, name)
 	if failed == nil {
 		return nil
@@ -103,10 +104,10 @@ func (v *volume) undoTo(at, name string, n note) error {
 	}
 	switch {
 	case errors.Is(failed, iofs.ErrExist):
-		return v.archiveOrphan(at, n)
+		return v.history.KeepOrphan(at, n)
 	case volumes.IsDisplaced(failed):
-		n.cause = causeRecovered
-		if err := v.archiveOrphan(at, n); err != nil {
+		n.Cause = history.CauseRecovered
+		if err := v.history.KeepOrphan(at, n); err != nil {
 			return errors.Join(failed, err)
 		}
 		return fmt.Errorf("%w: %w", ErrShelved, failed)
@@ -130,7 +131,7 @@ func (v *volume) deferUndo(a pendingUndo, reason error) error {
 // had returns the name that the entry had.
 func (a pendingUndo) had() string {
 	if a.name == "" {
-		return a.note.path
+		return a.note.Path
 	}
 	return a.name
 }
@@ -147,7 +148,7 @@ func (s *FS) PutBack(ctx context.Context) (waits bool) {
 			continue
 		}
 		if unlock, err := v.Lock(ctx); err == nil {
-			v.retryUndos("")
+			v.RetryUndos("")
 			unlock()
 		}
 		waits = waits || v.pendingUndos.any()
@@ -155,9 +156,9 @@ func (s *FS) PutBack(ctx context.Context) (waits bool) {
 	return waits
 }
 
-// retryUndos tries again the failed undos whose entries are in a directory, or all failed undos if dir is "". It must
+// RetryUndos implements [history.Above]: it tries again the failed undos whose entries are in a directory, or all failed undos if dir is "". It must
 // be called under [FS.Lock].
-func (v *volume) retryUndos(dir string) (err error) {
+func (v *volume) RetryUndos(dir string) (err error) {
 	for _, a := range v.pendingUndos.take(func(a pendingUndo) bool { return dir == "" || volumes.IsIn(a.at, dir) }) {
 		failed := v.retryUndo(a)
 		if failed != nil && !errors.Is(failed, ErrShelved) {
@@ -206,7 +207,7 @@ func (v *volume) retryUndo(a pendingUndo) error {
 	case a.was.Inode != 0 && !now.SameFile(a.was):
 		return nil // another file has that name now, and keeps it
 	case a.name == "":
-		return v.archiveOrphan(a.at, a.note)
+		return v.history.KeepOrphan(a.at, a.note)
 	}
 	return v.undoTo(a.at, a.name, a.note)
 }

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"r-seed-1f3a754f.example/ifmatch/fs/history"
 	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
@@ -247,7 +248,7 @@ func TestShelved(t *testing.T) {
 				}
 				c.now = c.now.Add(7 * time.Hour)
 			}
-			if k := keeps(t, s, "d/o", "precious"); k[0].Cause != causeRecovered {
+			if k := keeps(t, s, "d/o", "precious"); k[0].Cause != history.CauseRecovered {
 				t.Errorf("got %+v", k[0])
 			}
 			c.now = c.now.Add(7 * time.Hour)
@@ -262,22 +263,10 @@ func TestShelved(t *testing.T) {
 // A server dies while it has taken something away, and another one with a small history goes on.
 func TestDeadBesideSmallHistory(t *testing.T) {
 	// What a server had taken away that moved things by way of the history, as older ones did.
-	take := map[string]func(t *testing.T, s *FS) error{
-		"moved over": func(t *testing.T, s *FS) error {
-			n := note{path: "f", from: "d/o", cause: "MOVE", seen: see(t, s, "f")}
-			_, err := s.root.archive("d/o", movedPrefix+inodeOf(t, s, "d/o")+"-", n)
-			return err
-		},
-		"moved over, another one": func(t *testing.T, s *FS) error {
-			n := note{path: "f", from: "d/o", cause: "MOVE", seen: see(t, s, "f")}
-			_, err := s.root.archive("d/o", movedPrefix+inodeOf(t, s, "elsewhere")+"-", n)
-			return err
-		},
-		"taken": func(t *testing.T, s *FS) error {
-			n := note{path: "d/o", from: "d/o", cause: "MOVE", seen: see(t, s, "d/o")}
-			_, err := s.root.archive("d/o", movedPrefix+inodeOf(t, s, "d/o")+"-", n)
-			return err
-		},
+	take := map[string]struct{ to, inode string }{
+		"moved over":              {"f", "d/o"},
+		"moved over, another one": {"f", "elsewhere"},
+		"taken":                   {"d/o", "d/o"},
 	}
 	letGo := map[string]func(t *testing.T, s *FS){
 		"too much": func(t *testing.T, s *FS) {
@@ -309,9 +298,8 @@ func TestDeadBesideSmallHistory(t *testing.T) {
 				}
 				dies := openTest(t, dir, Options{History: true, Now: c.Now})
 				removeTest(t, lives, "warm")
-				if err := take(t, dies); err != nil {
-					t.Fatal(err)
-				}
+				n := history.Note{Path: take.to, From: "d/o", Cause: "MOVE", Seen: see(t, dies, take.to)}
+				enterTest(t, dies.root, "d/o", "m"+inodeOf(t, dies, take.inode), n)
 				abandon(dies)
 				c.now = c.now.Add(4 * time.Hour)
 				letGo(t, lives)
@@ -360,7 +348,7 @@ func TestUnnotedIsShown(t *testing.T) {
 	s := openTest(t, dir, Options{History: true})
 	removeTest(t, s, "f")
 	removeTest(t, s, "g")
-	notes, err := filepath.Glob(filepath.Join(dir, volumes.OwnDir, volumes.HistoryPart, "*", pathsName))
+	notes, err := filepath.Glob(filepath.Join(dir, volumes.OwnDir, volumes.HistoryPart, "*", "paths"))
 	if err != nil || len(notes) != 1 {
 		t.Fatal(notes, err)
 	}
@@ -368,7 +356,7 @@ func TestUnnotedIsShown(t *testing.T) {
 		t.Fatal(err)
 	}
 	all, err := s.History("")
-	if err != nil || len(all) != 2 || all[0].Path != "" || all[0].Late || all[0].Cause != causeRecovered {
+	if err != nil || len(all) != 2 || all[0].Path != "" || all[0].Late || all[0].Cause != history.CauseRecovered {
 		t.Errorf("got %+v, error %v", all, err)
 	}
 	keeps(t, s, "f")

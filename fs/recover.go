@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"r-seed-1f3a754f.example/ifmatch/fs/history"
 	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
@@ -46,7 +47,7 @@ func (v *volume) recover(ctx context.Context) error {
 	if news || !v.lookedAfter.Load() {
 		// Recover the history first: the sessions of the dead processes show that there may be unfinished entries in
 		// it.
-		told, err := v.recoverHistory(ctx, news)
+		told, err := v.history.Recover(ctx, news)
 		err = errors.Join(err, v.recoverTaken(ctx))
 		if v.lookedAfter.Store(err == nil); err == nil {
 			v.knownDead = map[string]bool{}
@@ -143,7 +144,7 @@ func (v *volume) recoverTaken(ctx context.Context) error {
 			at := v.trash.At(member)
 			var info Info
 			if info, err = v.calls.Lstat(at); err == nil {
-				err = v.archiveOrphan(at, note{cause: causeRecovered, seen: info})
+				err = v.history.KeepOrphan(at, history.Note{Cause: history.CauseRecovered, Seen: info})
 			}
 		}
 		errs = append(errs, ignoring(err, iofs.ErrNotExist))
@@ -233,7 +234,7 @@ func (v *volume) recoverDisplaced(dir string) (told, err error) {
 		told = errors.New("what gave way at a name that is not known any more is in the history: " +
 			"the note of it is damaged")
 	}
-	return told, v.archiveOrphan(old, note{path: d.name, cause: causeRecovered, seen: info})
+	return told, v.history.KeepOrphan(old, history.Note{Path: d.name, Cause: history.CauseRecovered, Seen: info})
 }
 
 // isWaiting reports whether the new version of a displacement is still in the place where it was staged.

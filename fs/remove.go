@@ -4,6 +4,7 @@ import (
 	"errors"
 	"syscall"
 
+	"r-seed-1f3a754f.example/ifmatch/fs/history"
 	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
@@ -13,7 +14,7 @@ import (
 type Taken struct {
 	volume *volume
 	entry  string
-	note   note
+	note   history.Note
 	unkept bool
 }
 
@@ -30,18 +31,18 @@ func (s *FS) Take(name string, seen Info, how How) (*Taken, error) {
 	}
 	defer h.release()
 	defer v.Committing()()
-	n := note{path: name, cause: how.Cause, by: how.By, tag: how.Tag, seen: seen}
+	n := how.note(name, seen)
 	t := &Taken{volume: v, note: n, unkept: how.Unkept}
 	if t.unkept {
 		t.entry = v.trash.Taken()
 		err = v.RenameNew(name, t.entry)
 	} else {
-		t.entry, err = v.archive(name, removedPrefix, n)
+		t.entry, err = v.history.Archive(name, n)
 	}
 	if err != nil {
 		return nil, asChanged(err)
 	}
-	v.history.hold(t.entry)
+	v.history.Hold(t.entry)
 	if err := h.check(v, t.entry); err != nil {
 		defer t.Release()
 		return nil, errors.Join(err, t.GiveBack())
@@ -51,12 +52,12 @@ func (s *FS) Take(name string, seen Info, how How) (*Taken, error) {
 
 // GiveBack moves the file or collection back to its name. If the name is taken now, the file or collection stays in the
 // history. GiveBack must be called under [FS.Lock].
-func (t *Taken) GiveBack() error { return t.volume.undoMove(t.entry, t.note.path, t.note) }
+func (t *Taken) GiveBack() error { return t.volume.undoMove(t.entry, t.note.Path, t.note) }
 
 // GiveUp leaves the file or collection in the history or the trash. It must be called under [FS.Lock].
 func (t *Taken) GiveUp() {
 	if !t.unkept {
-		t.volume.finishArchive(t.entry)
+		t.volume.history.Finish(t.entry)
 	} else if t.volume.trash.Put(t.entry) != nil {
 		t.volume.trash.DeleteLater(t.entry)
 	}
@@ -64,18 +65,18 @@ func (t *Taken) GiveUp() {
 
 // GiveBackLater leaves it to [FS.PutBack] to move the file or collection back, for a reason. It fails with ErrAway.
 func (t *Taken) GiveBackLater(reason error) error {
-	return t.volume.deferUndo(pendingUndo{at: t.entry, name: t.note.path, note: t.note, was: t.note.seen}, reason)
+	return t.volume.deferUndo(pendingUndo{at: t.entry, name: t.note.Path, note: t.note, was: t.note.Seen}, reason)
 }
 
 // Release ends the protection of the entry from expiry. It may be called again.
-func (t *Taken) Release() { t.volume.history.release(t.entry) }
+func (t *Taken) Release() { t.volume.history.Release(t.entry) }
 
 // Kept returns the file or collection as a version of the history, so that its members can be read.
-func (t *Taken) Kept() Kept { return Kept{Path: t.note.path, Info: t.note.seen, at: t.entry} }
+func (t *Taken) Kept() Kept { return history.OutsideHistory(t.entry, t.note.Path, t.note.Seen) }
 
 // Unkept returns the file or collection that was seen at a name, in the form of a version of the history.
 func (s *FS) Unkept(name string, seen Info) Kept {
-	return Kept{Path: name, Info: seen, at: volumes.Local(name)}
+	return history.OutsideHistory(volumes.Local(name), name, seen)
 }
 
 // Remove is [Place.Remove] for a name.
@@ -104,8 +105,8 @@ func (p Place) Remove(seen Info, how How) error {
 	}
 	defer h.release()
 	defer v.Committing()()
-	n := note{path: name, cause: how.Cause, by: how.By, tag: how.Tag, seen: seen}
-	entry, err := v.archiveFrom(p.Place, removedPrefix, n)
+	n := how.note(name, seen)
+	entry, err := v.history.ArchiveFrom(p.Place, n)
 	if errors.Is(err, syscall.EXDEV) && seen.Kind == Directory && p.RemoveEmpty() == nil {
 		return nil // an overlay cannot rename a directory of a lower layer, but can remove an empty one
 	}
@@ -116,6 +117,6 @@ func (p Place) Remove(seen Info, how How) error {
 	if err := h.checkAt(entry); err != nil {
 		return errors.Join(err, v.undoMove(entry.Name, name, n))
 	}
-	v.finishArchive(entry.Name)
+	v.history.Finish(entry.Name)
 	return nil
 }

@@ -23,10 +23,10 @@ func (v *volume) replaceAt(from, to volumes.Place, directory bool, over Info, ho
 		return err
 	}
 	defer h.release()
-	n := note{path: to.Name, cause: how.Cause, by: how.By, tag: how.Tag, seen: over}
+	n := how.note(to.Name, over)
 	if over.Kind != Directory && !directory {
 		if v.opts.History {
-			v.linkFrom(to, n)
+			v.history.Link(to, n)
 		}
 		defer to.Changing()()
 		return from.In.RenameTo(from.Base, to.In, to.Base)
@@ -47,12 +47,12 @@ func (v *volume) replaceAt(from, to volumes.Place, directory bool, over Info, ho
 	// The old version has given way for good. Without the name "old" in the displacement there is no version to put
 	// back. If neither call succeeds, recovery finds that the new version has its name.
 	old := gone + "/" + displacedOld
-	entry, err := v.archive(old, removedPrefix, n)
+	entry, err := v.history.Archive(old, n)
 	if err != nil {
 		_ = v.Rename(old, gone+"/"+displacedGone)
 		return nil
 	}
-	v.finishArchive(entry)
+	v.history.Finish(entry)
 	v.removeDisplacement(gone)
 	return nil
 }

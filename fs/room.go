@@ -8,7 +8,6 @@ import (
 	"path"
 	"sync"
 	"syscall"
-	"time"
 
 	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
@@ -49,7 +48,7 @@ func (s *FS) Space(name string) (Space, error) {
 		if v.Device == volumes.DeviceOf(info) {
 			promises := v.promises()
 			promises.mu.Lock()
-			space.Free += v.olderSize() - promises.bytes
+			space.Free += v.history.OlderSize() - promises.bytes
 			promises.mu.Unlock()
 		}
 	}
@@ -85,8 +84,6 @@ type Need struct {
 }
 
 const (
-	// lastHour is how long a replaced or removed version stays in the history, with some exceptions. See findDroppable.
-	lastHour = time.Hour
 	// nearly is how many tenths of a version must be staged before versions of the last hour give way to it.
 	nearly = 9
 	// grant is how many bytes of room are kept at a time for an upload that does not announce its length.
@@ -102,8 +99,6 @@ const (
 	scarce = 16 * volumes.Block
 	// tooMuch is more bytes than any disk has. Numbers below it can be added without an overflow.
 	tooMuch = 1 << 60
-	// maxLast bounds how many versions of the last hour are looked at, the oldest first.
-	maxLast = 20_000
 )
 
 // A room is the space on a disk that is promised to one upload or copy. The methods of a nil room promise nothing, and
@@ -245,17 +240,17 @@ func (r *room) promise(more, atHand int64) error {
 	if err == nil || !r.known {
 		return err
 	}
-	g, failed := r.volume.findDroppable(r)
+	g, failed := r.volume.history.FindDroppable(r.ctx, r.claimed())
 	if failed != nil {
 		r.volume.report(failed)
 		return err
 	}
-	if err = r.take(more, atHand, g.older); err == nil || r.fits(more, atHand, g.older+g.lastBytes) != nil {
+	if err = r.take(more, atHand, g.Older); err == nil || r.fits(more, atHand, g.Older+g.LastBytes) != nil {
 		return err
 	}
 	// Other uploads may take bytes of the last hour later. These bytes count as room for this upload now.
-	if last := r.ofLast(g, max(r.tailOf(r.length+more), r.volume.promises().longestTail())); last > 0 {
-		err = r.take(more, atHand, g.older+last)
+	if last := g.OfLast(r.ctx, max(r.tailOf(r.length+more), r.volume.promises().longestTail())); last > 0 {
+		err = r.take(more, atHand, g.Older+last)
 	}
 	return err
 }
@@ -391,5 +386,5 @@ func (r *room) tidy() bool {
 		return false
 	}
 	r.tidied++
-	return r.volume.trash.Tidy(r.ctx) || r.volume.expireNow(r.ctx) && r.volume.trash.Tidy(r.ctx)
+	return r.volume.history.Tidy(r.ctx)
 }

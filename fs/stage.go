@@ -117,7 +117,7 @@ func (s *FS) stageFor(ctx context.Context, need Need, stage func(*volume) (*Stag
 	}
 	st.room = r
 	r.waits()
-	st.volume.readyHour()
+	st.volume.history.Ready()
 	return st, nil
 }
 

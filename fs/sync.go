@@ -2,46 +2,10 @@ package fs
 
 import (
 	"errors"
-	iofs "io/fs"
-	"maps"
 	"path"
 
 	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
-
-// syncNotes puts the notes of all commits on disk. It is called after the commit, so that one sync may do for many
-// commits. The history entries themselves are renamed at the same instant as the versions that took their names. They
-// are on disk with the directories of these versions.
-func (v *volume) syncNotes() error {
-	h := &v.history
-	h.mu.Lock()
-	noted := maps.Clone(h.noted)
-	h.mu.Unlock()
-	var errs []error
-	for dir, last := range noted {
-		notes := dir + "/" + pathsName
-		one := func() (directoryID, error) { return directoryID{}, nil } // no program renames it
-		errs = append(errs, v.syncs.Do(notes, one, func() error { return v.syncFile(notes) }))
-		h.mu.Lock()
-		if h.noted[dir] == last { // a failure is reported once
-			delete(h.noted, dir)
-		}
-		h.mu.Unlock()
-	}
-	return errors.Join(errs...)
-}
-
-// syncFile puts a file on disk, if it is there.
-func (v *volume) syncFile(name string) error {
-	f, err := v.calls.Open(name)
-	if errors.Is(err, iofs.ErrNotExist) {
-		return nil // the directory has expired
-	}
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
-}
 
 // Sync puts a version on disk, as far as the durability asks for it, so that a commit has only the name left to write.
 // No content can be written to the version after that.

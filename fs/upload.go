@@ -20,7 +20,7 @@ import (
 //	.ifmatch/uploads/ID/state  a line with the inode of the data and a CRC-32C, and the state that the caller has written
 //
 // It belongs to no session, so that it stays when its process dies. If a process dies between the two renames of a
-// commit, the data is in the history as a staged version. The recovery puts it back, see returnUpload.
+// commit, the data is in the history as a staged version. The recovery puts it back, see ReturnUpload.
 const (
 	uploadsPart  = "uploads"
 	uploadLock   = "lock"
@@ -241,7 +241,7 @@ func (u *Upload) HasData(ctx context.Context) (bool, error) {
 	if has, err := is(); has || err != nil {
 		return has, err
 	}
-	if _, err := u.volume.recoverHistory(ctx, true); err != nil {
+	if _, err := u.volume.history.Recover(ctx, true); err != nil {
 		return false, err
 	}
 	return is()
@@ -345,20 +345,20 @@ func (s *FS) UploadIDs() (ids []string, err error) {
 	return ids, errors.Join(errs...)
 }
 
-// returnUpload puts a staged version that a dead process has left in the history back into its upload, if it comes from
-// one. It must be called under [FS.Lock].
-func (v *volume) returnUpload(u moving) (returned bool, err error) {
+// ReturnUpload implements [history.Above]: it puts a staged version that a dead process has left in the history back
+// into its upload, if it comes from one.
+func (v *volume) ReturnUpload(entry string, inode uint64) (returned bool, err error) {
 	ids, err := v.Entries(v.StatePath(uploadsPart))
 	if err != nil {
 		return false, ignoring(err, iofs.ErrNotExist)
 	}
 	for _, id := range ids {
 		dir := path.Join(v.StatePath(uploadsPart), id)
-		inode, _, err := v.readUpload(dir)
-		if err != nil || inode != u.info.Inode {
+		of, _, err := v.readUpload(dir)
+		if err != nil || of != inode {
 			continue
 		}
-		err = v.RenameNew(u.entry, dir+"/"+uploadData)
+		err = v.RenameNew(entry, dir+"/"+uploadData)
 		return err == nil, ignoring(err, iofs.ErrExist)
 	}
 	return false, nil

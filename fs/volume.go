@@ -3,6 +3,7 @@ package fs
 import (
 	"sync/atomic"
 
+	"r-seed-1f3a754f.example/ifmatch/fs/history"
 	"r-seed-1f3a754f.example/ifmatch/fs/trash"
 	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
@@ -13,12 +14,10 @@ type volume struct {
 	*FS
 	*volumes.Volume
 
-	history      history
+	history      *history.History
 	fresh        fresh
 	pendingUndos pendingUndos
 	trash        *trash.Trash
-
-	lastVersions lastVersions
 
 	lookedAfter atomic.Bool     // the history entries that dead processes have left were recovered
 	knownDead   map[string]bool // the sessions of dead processes that are still there, see Recover
@@ -30,6 +29,7 @@ type layer struct{ s *FS }
 // NewVolume implements [volumes.Layer].
 func (l layer) NewVolume(v *volumes.Volume) volumes.Above {
 	u := &volume{FS: l.s, Volume: v, trash: trash.New(l.s.Tree, v, l.s.calls, l.s.opts.Now, l.s.report)}
+	u.history = history.New(l.s.Histories, v, u.trash, u)
 	if v.Top == "." {
 		l.s.root = u
 	}

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"r-seed-1f3a754f.example/ifmatch/fs/history"
 	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
@@ -260,7 +261,7 @@ func TestSyncNotesBesideAnother(t *testing.T) {
 	dir := t.TempDir()
 	synced, between := 0, func() {}
 	s := openTest(t, dir, Options{History: true, Before: func(c Call) error {
-		if c.Op == "sync" && strings.HasSuffix(c.Name, "/"+pathsName) {
+		if c.Op == "sync" && strings.HasSuffix(c.Name, "/paths") {
 			synced++
 			do := between
 			between = func() {}
@@ -386,7 +387,7 @@ func TestRecoverStagedInPlace(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	entry, err := st.volume.archive(st.at.Name, fmt.Sprintf("%s%d-", stagedPrefix, ours.Inode), note{path: "m/f"})
+	entry, err := st.volume.history.ArchiveStaged(st.at, ours.Inode, history.Note{Path: "m/f"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -394,7 +395,7 @@ func TestRecoverStagedInPlace(t *testing.T) {
 	if err := recoverTest(t, openTest(t, dir, Options{History: true})); err != nil {
 		t.Error(err)
 	}
-	if _, err := os.Lstat(filepath.Join(dir, entry)); !errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Lstat(filepath.Join(dir, entry.Name)); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("what was staged is left: %v", err)
 	}
 }

@@ -1,4 +1,4 @@
-package fs
+package history
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
-// PruneOptions qualify [FS.Prune].
+// PruneOptions qualify [Histories.Prune].
 type PruneOptions struct {
 	DryRun bool // drop nothing
 	// Dropped is told of each version that is dropped, with the space that it takes, in bytes (nil: nobody is told). It
@@ -21,22 +21,22 @@ type PruneOptions struct {
 	Dropped func(k Kept, bytes int64)
 }
 
-// Prune drops the versions that the history keeps of a name and of all names below it, as [FS.History] returns them,
-// before their time is over. Of a collection above the name it drops the member, and keeps the rest. It may be called
-// at any time except under [FS.Lock], which it takes for an instant now and then, also beside other processes.
-// [FS.EmptyTrash] frees the space.
+// Prune drops the versions that the history keeps of a name and of all names below it, as [Histories.History] returns
+// them, before their time is over. Of a collection above the name it drops the member, and keeps the rest. It may be
+// called at any time except under the lock, which it takes for an instant now and then, also beside other processes.
+// Emptying the trash frees the space.
 //
 // It leaves versions that a commit is at work on, and recovered ones: of those no request has asked for a removal, so
 // that they may be the only copy. left is how many these are. If a version cannot be dropped, Prune goes on with the
 // others.
-func (s *FS) Prune(ctx context.Context, name string, opts PruneOptions) (left int, err error) {
+func (s *Histories) Prune(ctx context.Context, name string, opts PruneOptions) (left int, err error) {
 	var errs []error
 	answering := s.answering()
-	for _, v := range answering {
-		n, err := v.prune(ctx, name, opts)
+	for _, h := range answering {
+		n, err := h.prune(ctx, name, opts)
 		left, errs = left+n, append(errs, err)
 	}
-	if silent := len(s.volumes()) - len(answering); silent > 0 {
+	if silent := len(s.all()) - len(answering); silent > 0 {
 		errs = append(errs, fmt.Errorf("%d file systems below do not answer: their history stays", silent))
 	}
 	return left, errors.Join(errs...)
@@ -46,32 +46,32 @@ func (s *FS) Prune(ctx context.Context, name string, opts PruneOptions) (left in
 type prunable struct {
 	Kept
 	entry string
-	note  note
+	note  Note
 	bytes int64
 }
 
-func (v *volume) prune(ctx context.Context, name string, opts PruneOptions) (left int, err error) {
-	all, err := v.keptAt(name, time.Time{})
+func (h *History) prune(ctx context.Context, name string, opts PruneOptions) (left int, err error) {
+	all, err := h.keptAt(name, time.Time{})
 	if err != nil {
 		return 0, err
 	}
 	slices.SortFunc(all, oldestFirst)
 	var found []prunable
-	notes := map[string]map[string]note{}
+	notes := map[string]map[string]Note{}
 	for _, k := range all {
-		if k.Cause == causeUnfinished || k.Cause == causeRecovered {
+		if k.Cause == causeUnfinished || k.Cause == CauseRecovered {
 			left++
 			continue
 		}
-		entry := v.entryOf(k)
+		entry := h.entryOf(k)
 		dir := path.Dir(entry)
 		if notes[dir] == nil {
-			if notes[dir], err = v.noted(dir); err != nil {
+			if notes[dir], err = h.readNotes(dir); err != nil {
 				return left, err
 			}
 		}
 		one := prunable{Kept: k, entry: entry, note: notes[dir][path.Base(entry)]}
-		if one.bytes, err = v.sizeOf(ctx, k.at, k.Info); err != nil {
+		if one.bytes, err = h.sizeOf(ctx, k.at, k.Info); err != nil {
 			return left, err
 		}
 		found = append(found, one)
@@ -81,7 +81,7 @@ func (v *volume) prune(ctx context.Context, name string, opts PruneOptions) (lef
 		dropped := some
 		if !opts.DryRun {
 			var stayed int
-			dropped, stayed, err = v.dropVersions(ctx, some)
+			dropped, stayed, err = h.dropVersions(ctx, some)
 			left, errs = left+stayed, append(errs, err)
 		}
 		for _, one := range dropped {
@@ -98,21 +98,21 @@ func (v *volume) prune(ctx context.Context, name string, opts PruneOptions) (lef
 
 // dropVersions moves some versions of the history to the trash. A version that has gone meanwhile counts neither as
 // dropped nor as stayed.
-func (v *volume) dropVersions(ctx context.Context, some []prunable) (dropped []prunable, stayed int, err error) {
-	unlock, err := v.Lock(ctx)
+func (h *History) dropVersions(ctx context.Context, some []prunable) (dropped []prunable, stayed int, err error) {
+	unlock, err := h.volume.Lock(ctx)
 	if err != nil {
 		return nil, len(some), err
 	}
 	defer unlock()
 	var errs []error
 	for _, one := range some {
-		if _, ok := v.version(one.entry, one.note); !ok {
-			if _, err := v.calls.Lstat(one.entry); !errors.Is(err, iofs.ErrNotExist) {
+		if _, ok := h.version(one.entry, one.note); !ok {
+			if _, err := h.calls.Lstat(one.entry); !errors.Is(err, iofs.ErrNotExist) {
 				stayed++
 			}
 			continue
 		}
-		switch err := v.trash.Put(one.at); {
+		switch err := h.trash.Put(one.at); {
 		case err == nil:
 			dropped = append(dropped, one)
 		case !errors.Is(err, iofs.ErrNotExist):
@@ -124,8 +124,8 @@ func (v *volume) dropVersions(ctx context.Context, some []prunable) (dropped []p
 }
 
 // entryOf returns the entry of the history that a version is, or is a member of.
-func (v *volume) entryOf(k Kept) string {
-	above := v.StatePath(volumes.HistoryPart) + "/"
+func (h *History) entryOf(k Kept) string {
+	above := h.volume.StatePath(volumes.HistoryPart) + "/"
 	segments := strings.SplitN(strings.TrimPrefix(k.at, above), "/", 3)
 	return above + strings.Join(segments[:min(len(segments), 2)], "/")
 }

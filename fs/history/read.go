@@ -1,4 +1,4 @@
-package fs
+package history
 
 import (
 	"cmp"
@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 	"r-seed-1f3a754f.example/ifmatch/spelling"
 )
@@ -24,8 +25,8 @@ type Kept struct {
 	By    string // the user whose request replaced or removed it, "" if the user was not known
 	Tag   string // the ETag of the content, if it was known and the content is the same still
 	// Late: a program that had the file open when it was replaced or removed has written to it after that.
-	Late bool
-	Info // the version as it is now
+	Late     bool
+	vfs.Info // the version as it is now
 
 	at string // the name of the version in the history
 }
@@ -34,16 +35,16 @@ type Kept struct {
 // collection above the name was removed, History returns the version that the collection had at the name. If the file
 // system takes several spellings for one name, the versions have the given spelling. History may be called at any time,
 // also on a tree that is open for reading only.
-func (s *FS) History(name string) ([]Kept, error) { return s.HistorySince(name, time.Time{}) }
+func (s *Histories) History(name string) ([]Kept, error) { return s.HistorySince(name, time.Time{}) }
 
 // slack is how much later than its hour an entry of an hour may be, as it gets its directory before its time.
 const slack = time.Minute
 
-// HistorySince is [FS.History] without the hours that ended before a time, so that their notes need not be read.
-func (s *FS) HistorySince(name string, since time.Time) ([]Kept, error) {
+// HistorySince is [Histories.History] without the hours that ended before a time, so that their notes need not be read.
+func (s *Histories) HistorySince(name string, since time.Time) ([]Kept, error) {
 	var all []Kept
-	for _, v := range s.volumes() {
-		kept, err := v.keptAt(name, since)
+	for _, h := range s.all() {
+		kept, err := h.keptAt(name, since)
 		if err != nil {
 			return nil, err
 		}
@@ -57,8 +58,8 @@ func oldestFirst(a, b Kept) int {
 	return cmp.Or(a.Gone.Compare(b.Gone), strings.Compare(a.Path, b.Path))
 }
 
-func (v *volume) keptAt(name string, since time.Time) (all []Kept, err error) {
-	dirs, err := v.hours()
+func (h *History) keptAt(name string, since time.Time) (all []Kept, err error) {
+	dirs, err := h.hours()
 	if err != nil {
 		return nil, err
 	}
@@ -66,20 +67,20 @@ func (v *volume) keptAt(name string, since time.Time) (all []Kept, err error) {
 		if hour, _ := hourOf(dir); hour.Add(time.Hour + slack).Before(since) {
 			continue
 		}
-		notes := v.notes(dir)
+		notes := h.notes(dir)
 		if name == "" {
-			v.addUnnoted(dir, notes)
+			h.addUnnoted(dir, notes)
 		}
 		for base, n := range notes {
-			if v.HasAliases.Load() && name != "" {
-				n.path = volumes.SpelledLike(name, n.path)
+			if h.volume.HasAliases.Load() && name != "" {
+				n.Path = volumes.SpelledLike(name, n.Path)
 			}
-			k, ok := v.kept(dir+"/"+base, n)
+			k, ok := h.kept(dir+"/"+base, n)
 			if !ok {
 				continue
 			}
 			if rest, below := strings.CutPrefix(name, k.Path+"/"); below && k.Path != "" {
-				k, ok = v.keptMember(k, rest)
+				k, ok = h.keptMember(k, rest)
 			} else {
 				ok = name == "" || k.Path == name || strings.HasPrefix(k.Path, name+"/")
 			}
@@ -93,32 +94,35 @@ func (v *volume) keptAt(name string, since time.Time) (all []Kept, err error) {
 
 // addUnnoted adds the entries of a directory of the history that have no note. Either the power failed before the note
 // was on disk, or a server without a history died.
-func (v *volume) addUnnoted(dir string, notes map[string]note) {
-	names, err := v.Entries(dir)
+func (h *History) addUnnoted(dir string, notes map[string]Note) {
+	names, err := h.tree.Entries(dir)
 	if err != nil {
 		return
 	}
 	for _, name := range names {
 		if _, ok := notes[name]; !ok && name != pathsName {
 			hour, _ := hourOf(dir)
-			notes[name] = note{cause: causeRecovered, time: hour.UnixNano()}
+			notes[name] = Note{Cause: CauseRecovered, Time: hour.UnixNano()}
 		}
 	}
 }
 
-// ID returns the string by which [FS.KeptByID] finds the version, as long as it is kept. No two versions have the same
-// ID.
+// OutsideHistory returns a file or collection that is at a name in the form of a version of the history.
+func OutsideHistory(at, path string, info vfs.Info) Kept { return Kept{Path: path, Info: info, at: at} }
+
+// ID returns the string by which [Histories.KeptByID] finds the version, as long as it is kept. No two versions have
+// the same ID.
 func (k Kept) ID() string { return k.at }
 
 // KeptByID returns the version with an ID. The error is [ErrNotExist] if there is no such version, or if it is not kept
 // any more.
-func (s *FS) KeptByID(id string) (Kept, error) {
+func (s *Histories) KeptByID(id string) (Kept, error) {
 	none := &iofs.PathError{Op: "find", Path: id, Err: iofs.ErrNotExist}
 	if !iofs.ValidPath(id) {
 		return Kept{}, none
 	}
-	for _, v := range s.volumes() {
-		dirs, err := v.hours()
+	for _, h := range s.all() {
+		dirs, err := h.hours()
 		if err != nil {
 			return Kept{}, err
 		}
@@ -128,15 +132,15 @@ func (s *FS) KeptByID(id string) (Kept, error) {
 				continue
 			}
 			entry, inside, isMember := strings.Cut(rest, "/")
-			notes := v.notes(dir)
-			v.addUnnoted(dir, notes)
+			notes := h.notes(dir)
+			h.addUnnoted(dir, notes)
 			n, ok := notes[entry]
 			if !ok {
 				return Kept{}, none
 			}
-			k, ok := v.kept(dir+"/"+entry, n)
+			k, ok := h.kept(dir+"/"+entry, n)
 			if ok && isMember {
-				k, ok = v.keptMember(k, inside)
+				k, ok = h.keptMember(k, inside)
 			}
 			if !ok {
 				return Kept{}, none
@@ -148,8 +152,10 @@ func (s *FS) KeptByID(id string) (Kept, error) {
 }
 
 // Inside returns the members of a collection that the history keeps, sorted by name.
-func (s *FS) Inside(k Kept) ([]Kept, error) {
-	names, err := s.Entries(k.at)
+func (s *Histories) Inside(k Kept) ([]Kept, error) { return s.inside(k) }
+
+func (s *disk) inside(k Kept) ([]Kept, error) {
+	names, err := s.tree.Entries(k.at)
 	if err != nil {
 		return nil, err
 	}
@@ -167,63 +173,50 @@ func (s *FS) Inside(k Kept) ([]Kept, error) {
 }
 
 // OpenKept opens a file that the history keeps.
-func (s *FS) OpenKept(k Kept) (*File, Info, error) {
+func (s *Histories) OpenKept(k Kept) (*vfs.File, vfs.Info, error) {
 	f, err := s.calls.Open(k.at)
 	if err != nil {
-		return nil, Info{}, err
+		return nil, vfs.Info{}, err
 	}
 	info, err := f.Stat()
-	if err == nil && info.Kind != Regular {
-		err = &iofs.PathError{Op: "open", Path: k.Path, Err: ErrSpecial}
+	if err == nil && info.Kind != vfs.Regular {
+		err = &iofs.PathError{Op: "open", Path: k.Path, Err: volumes.ErrSpecial}
 	}
 	if err != nil {
 		f.Close()
-		return nil, Info{}, err
+		return nil, vfs.Info{}, err
 	}
 	info.Name = path.Base(k.Path)
 	return f, info, nil
 }
 
 // ReadlinkKept returns the target of a link that the history keeps.
-func (s *FS) ReadlinkKept(k Kept) (string, error) { return s.calls.Readlink(k.at) }
-
-// AttributesKept returns the attributes of a file or directory that the history keeps, see [FS.Attributes].
-func (s *FS) AttributesKept(k Kept) ([]byte, error) {
-	if k.Kind == Link {
-		return nil, nil
-	}
-	f, err := s.calls.Open(k.at)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return f.GetAttr(volumes.PropertiesAttr)
-}
+func (s *Histories) ReadlinkKept(k Kept) (string, error) { return s.calls.Readlink(k.at) }
 
 // kept looks at an entry of the history. ok is false if there is none: it was put back, or has expired, or it is a new
 // version on its way to a name. A user's resource on its way to a name counts as an entry. A caller without the lock
-// cannot tell whether that resource is in the history for an instant, or for longer (see ErrAway).
-func (s *FS) kept(at string, n note) (k Kept, ok bool) {
+// cannot tell whether that resource is in the history for an instant, or for longer (see fs.ErrAway).
+func (s *disk) kept(at string, n Note) (k Kept, ok bool) {
 	info, err := s.calls.Lstat(at)
 	if err != nil {
 		return Kept{}, false
 	}
 	if inode, moved, made := madeFor(path.Base(at)); made && info.Inode == inode {
-		k = Kept{Path: n.from, Gone: time.Unix(0, n.time), Cause: causeUnfinished, Info: info, at: at}
-		k.Name = path.Base(n.from)
+		k = Kept{Path: n.From, Gone: time.Unix(0, n.Time), Cause: causeUnfinished, Info: info, at: at}
+		k.Name = path.Base(n.From)
 		return k, moved
 	}
-	k = Kept{Path: n.path, Gone: time.Unix(0, n.time), Cause: n.cause, By: n.by, Tag: n.tag, Info: info, at: at}
-	k.Name = path.Base(n.path)
-	if info.Kind == Regular && n.seen.Exists() && (info.Size != n.seen.Size || info.Modified != n.seen.Modified) {
+	k = Kept{Path: n.Path, Gone: time.Unix(0, n.Time), Cause: n.Cause, By: n.By, Tag: n.Tag, Info: info, at: at}
+	k.Name = path.Base(n.Path)
+	if info.Kind == vfs.Regular && n.Seen.Exists() && (info.Size != n.Seen.Size || info.Modified != n.Seen.Modified) {
 		k.Late, k.Tag = true, ""
 	}
 	return k, true
 }
 
 // keptMember looks at a member of a collection that the history keeps.
-func (s *FS) keptMember(k Kept, rest string) (Kept, bool) {
-	if k.Kind != Directory {
+func (s *disk) keptMember(k Kept, rest string) (Kept, bool) {
+	if k.Kind != vfs.Directory {
 		return Kept{}, false
 	}
 	info, err := s.calls.Lstat(k.at + "/" + rest)
@@ -237,31 +230,20 @@ func (s *FS) keptMember(k Kept, rest string) (Kept, bool) {
 	// changes the other time. Bytes written within a tick of the kernel's clock (10 ms at most) after the removal are
 	// kept as all the others are, and do not count as late.
 	gone := k.Gone.UnixNano()
-	m.Late = info.Kind == Regular && info.Changed > gone && (info.Modified > gone || info.Born > gone)
+	m.Late = info.Kind == vfs.Regular && info.Changed > gone && (info.Modified > gone || info.Born > gone)
 	return m, true
 }
 
-// TraitsKept returns the traits of a directory that the history keeps.
-func (s *FS) TraitsKept(k Kept) (Traits, error) {
-	f, err := s.calls.Open(k.at)
-	if err != nil {
-		return Traits{}, err
-	}
-	defer f.Close()
-	t, _, err := s.TraitsOf(f)
-	return t, err
-}
-
 // hours returns the directories of the history, the oldest first.
-func (v *volume) hours() ([]string, error) {
-	names, err := v.Entries(v.StatePath(volumes.HistoryPart))
+func (h *History) hours() ([]string, error) {
+	names, err := h.tree.Entries(h.volume.StatePath(volumes.HistoryPart))
 	if errors.Is(err, iofs.ErrNotExist) {
 		err = nil
 	}
 	names = slices.DeleteFunc(names, func(name string) bool { _, ok := hourOf(name); return !ok })
 	slices.Sort(names)
 	for i, name := range names {
-		names[i] = v.StatePath(volumes.HistoryPart) + "/" + name
+		names[i] = h.volume.StatePath(volumes.HistoryPart) + "/" + name
 	}
 	return names, err
 }
@@ -275,14 +257,14 @@ func hourOf(dir string) (time.Time, bool) {
 
 // version is kept for an entry that was replaced or removed. ok is false for an entry that is on its way to a name, and
 // for an entry that this process holds.
-func (v *volume) version(at string, n note) (k Kept, ok bool) {
-	if k, ok = v.kept(at, n); !ok || k.Cause == causeUnfinished || v.history.holdsIn(at) {
+func (h *History) version(at string, n Note) (k Kept, ok bool) {
+	if k, ok = h.kept(at, n); !ok || k.Cause == causeUnfinished || h.holdsIn(at) {
 		return k, false
 	}
 	inode, moved, made := madeFor(path.Base(at))
 	if !made || !moved {
 		return k, true
 	}
-	mistaken, err := v.isMistaken(n, inode, k.Info)
+	mistaken, err := h.isMistaken(n, inode, k.Info)
 	return k, err == nil && !mistaken
 }

@@ -1,4 +1,4 @@
-package fs
+package history
 
 import (
 	"bytes"
@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
@@ -25,7 +26,7 @@ type lateScan struct {
 
 // A lateEntry is the state of LateVersions for one entry.
 type lateEntry struct {
-	note  note
+	note  Note
 	quiet int       // how many looks have found no change
 	next  time.Time // the time of the next look at the entry, or into the collection
 }
@@ -41,53 +42,53 @@ const (
 // LateVersions returns the files of the history to which a program has written since the last call, after the file or
 // its collection was replaced or removed. Each such file gets an entry of its own, so that it is kept for as long as if
 // it had been replaced now. A member of a collection stays in the collection too. LateVersions must not be called under
-// [FS.Lock].
+// the lock.
 //
 // LateVersions looks at the entries that are new since the last call, and at the files that a program has open for
 // writing. It looks at all other entries once more before they expire. Only one call may run at a time.
-func (s *FS) LateVersions(ctx context.Context, r Retention) ([]Kept, error) {
+func (s *Histories) LateVersions(ctx context.Context, r Retention) ([]Kept, error) {
 	var all []Kept
 	var errs []error
-	for _, v := range s.answering() {
-		late, err := v.lateVersions(ctx, r)
+	for _, h := range s.answering() {
+		late, err := h.lateVersions(ctx, r)
 		all, errs = append(all, late...), append(errs, err)
 	}
 	return all, errors.Join(errs...)
 }
 
-func (v *volume) lateVersions(ctx context.Context, r Retention) (late []Kept, err error) {
-	dirs, err := v.hours()
+func (h *History) lateVersions(ctx context.Context, r Retention) (late []Kept, err error) {
+	dirs, err := h.hours()
 	if err != nil {
 		return nil, err
 	}
 	var errs []error
-	before, hearings := v.history.lateScans, map[string]*lateScan{}
-	v.history.lateScans = hearings
+	before, scans := h.lateScans, map[string]*lateScan{}
+	h.lateScans = scans
 	for _, dir := range dirs {
 		hour, _ := hourOf(dir)
-		var h *lateScan
+		var scan *lateScan
 		switch {
-		case !hour.After(v.oldest(r)):
-			h = &lateScan{} // the last look, at all entries
-		case hour.Before(v.opts.Now().Add(-lateFor)):
+		case !hour.After(h.oldest(r)):
+			scan = &lateScan{} // the last look, at all entries
+		case hour.Before(h.opts.Now().Add(-lateFor)):
 			continue
 		default:
-			if h = before[dir]; h == nil {
-				h = &lateScan{}
+			if scan = before[dir]; scan == nil {
+				scan = &lateScan{}
 			}
-			hearings[dir] = h
+			scans[dir] = scan
 		}
-		if err := v.readNewNotes(dir, h); err != nil {
+		if err := h.readNewNotes(dir, scan); err != nil {
 			errs = append(errs, err)
 		}
-		for base, one := range h.watched {
+		for base, one := range scan.watched {
 			if ctx.Err() != nil {
 				return late, ctx.Err()
 			}
-			found, quiet, err := v.checkLate(ctx, dir+"/"+base, one)
+			found, quiet, err := h.checkLate(ctx, dir+"/"+base, one)
 			late, errs = append(late, found...), append(errs, err)
 			if quiet {
-				delete(h.watched, base)
+				delete(scan.watched, base)
 			}
 		}
 	}
@@ -95,8 +96,8 @@ func (v *volume) lateVersions(ctx context.Context, r Retention) (late []Kept, er
 }
 
 // readNewNotes reads the notes that were added to a directory of the history since the last call.
-func (v *volume) readNewNotes(dir string, h *lateScan) error {
-	f, err := v.calls.Open(dir + "/" + pathsName)
+func (h *History) readNewNotes(dir string, scan *lateScan) error {
+	f, err := h.calls.Open(dir + "/" + pathsName)
 	if errors.Is(err, iofs.ErrNotExist) {
 		return nil
 	} else if err != nil {
@@ -107,11 +108,11 @@ func (v *volume) readNewNotes(dir string, h *lateScan) error {
 	if err != nil {
 		return err
 	}
-	if info.Inode != h.file || info.Size < h.read {
-		*h = lateScan{file: info.Inode, watched: map[string]*lateEntry{}}
+	if info.Inode != scan.file || info.Size < scan.read {
+		*scan = lateScan{file: info.Inode, watched: map[string]*lateEntry{}}
 	}
-	data := make([]byte, info.Size-h.read)
-	n, err := f.ReadAt(data, h.read)
+	data := make([]byte, info.Size-scan.read)
+	n, err := f.ReadAt(data, scan.read)
 	if err != nil && !volumes.IsEOF(err) {
 		return err
 	}
@@ -121,10 +122,10 @@ func (v *volume) readNewNotes(dir string, h *lateScan) error {
 	if _, whole := decodeNote(string(data[min(last+1, n):])); whole {
 		last = n
 	}
-	h.read += int64(last)
-	for base, n := range v.decoded(data[:last]) {
-		if n.seen.Kind != Directory || len(h.watched) < maxWatched {
-			h.watched[base] = &lateEntry{note: n}
+	scan.read += int64(last)
+	for base, n := range h.DecodeNotes(data[:last]) {
+		if n.Seen.Kind != vfs.Directory || len(scan.watched) < maxWatched {
+			scan.watched[base] = &lateEntry{note: n}
 		}
 	}
 	return nil
@@ -132,60 +133,60 @@ func (v *volume) readNewNotes(dir string, h *lateScan) error {
 
 // checkLate looks whether a program has written to an entry, or to a member of it, and returns the versions that it has
 // written to. quiet reports that no program will write to the entry any more, as far as that can be told.
-func (v *volume) checkLate(ctx context.Context, at string, h *lateEntry) (late []Kept, quiet bool, err error) {
-	now := v.opts.Now()
-	if now.Before(h.next) {
+func (h *History) checkLate(ctx context.Context, at string, one *lateEntry) (late []Kept, quiet bool, err error) {
+	now := h.opts.Now()
+	if now.Before(one.next) {
 		return nil, false, nil
 	}
 	writer, known := true, false
-	if h.note.seen.Kind == Regular {
-		writer, known = v.hasWriter(at) // asked before the look, so that the look sees the last write
+	if one.note.Seen.Kind == vfs.Regular {
+		writer, known = h.hasWriter(at) // asked before the look, so that the look sees the last write
 	}
-	k, ok := v.kept(at, h.note)
+	k, ok := h.kept(at, one.note)
 	switch {
-	case !ok || k.Kind == Link:
+	case !ok || k.Kind == vfs.Link:
 		return nil, true, nil
 	case k.Cause == causeUnfinished:
 		return nil, false, nil
 	case k.Late:
-		ok, err := v.archiveAgain(ctx, k)
+		ok, err := h.archiveAgain(ctx, k)
 		if ok {
 			late = append(late, k)
 		}
 		return late, err == nil, err
-	case k.Kind == Directory:
-		late, err = v.lateMembers(ctx, k)
-		h.next = now.Add(now.Sub(k.Gone)) // members may be many, and a quiet collection mostly stays quiet
+	case k.Kind == vfs.Directory:
+		late, err = h.lateMembers(ctx, k)
+		one.next = now.Add(now.Sub(k.Gone)) // members may be many, and a quiet collection mostly stays quiet
 		return late, false, err
 	case known:
 		return nil, !writer, nil
 	}
-	h.quiet++
-	return nil, h.quiet >= quietFor, nil
+	one.quiet++
+	return nil, one.quiet >= quietFor, nil
 }
 
 // hasWriter reports whether a program has a file of the history open for writing. known is false if that cannot be
 // told.
-func (v *volume) hasWriter(at string) (writer, known bool) {
-	if able := v.Able(); !able.Leases || !able.Mappings {
+func (h *History) hasWriter(at string) (writer, known bool) {
+	if able := h.volume.Able(); !able.Leases || !able.Mappings {
 		return false, false
 	}
-	f, err := v.calls.Open(at)
+	f, err := h.calls.Open(at)
 	if err != nil {
 		return true, errors.Is(err, syscall.EAGAIN)
 	}
 	defer f.Close()
-	_, err = v.Lease(f)
-	return errors.Is(err, ErrWriter), err == nil || errors.Is(err, ErrWriter)
+	err = f.Lease()
+	return errors.Is(err, vfs.ErrWriter), err == nil || errors.Is(err, vfs.ErrWriter)
 }
 
 // lateMembers is lateVersions for a collection.
-func (v *volume) lateMembers(ctx context.Context, dir Kept) (late []Kept, err error) {
-	found := v.lateIn(ctx, dir)
+func (h *History) lateMembers(ctx context.Context, dir Kept) (late []Kept, err error) {
+	found := h.lateIn(ctx, dir)
 	if len(found) == 0 {
 		return nil, nil
 	}
-	known, err := v.keptAt(dir.Path, time.Time{})
+	known, err := h.keptAt(dir.Path, time.Time{})
 	if err != nil {
 		return nil, err
 	}
@@ -197,11 +198,11 @@ func (v *volume) lateMembers(ctx context.Context, dir Kept) (late []Kept, err er
 		}) {
 			continue
 		}
-		unlock, err := v.Lock(ctx)
+		unlock, err := h.volume.Lock(ctx)
 		if err != nil {
 			return late, err
 		}
-		v.linkIntoHistory(m.at, note{path: m.Path, cause: CauseLate, seen: m.Info})
+		h.Link(h.tree.At(m.at), Note{Path: m.Path, Cause: CauseLate, Seen: m.Info})
 		unlock()
 		late = append(late, m)
 	}
@@ -210,8 +211,8 @@ func (v *volume) lateMembers(ctx context.Context, dir Kept) (late []Kept, err er
 
 // lateIn returns the members of a collection to which a program has written since the collection was removed, if they
 // can be looked at.
-func (v *volume) lateIn(ctx context.Context, dir Kept) (late []Kept) {
-	members, err := v.Inside(dir)
+func (h *History) lateIn(ctx context.Context, dir Kept) (late []Kept) {
+	members, err := h.inside(dir)
 	if err != nil {
 		return nil
 	}
@@ -219,8 +220,8 @@ func (v *volume) lateIn(ctx context.Context, dir Kept) (late []Kept) {
 		switch {
 		case ctx.Err() != nil:
 			return late
-		case m.Kind == Directory:
-			late = append(late, v.lateIn(ctx, m)...)
+		case m.Kind == vfs.Directory:
+			late = append(late, h.lateIn(ctx, m)...)
 		case m.Late:
 			late = append(late, m)
 		}
@@ -229,18 +230,18 @@ func (v *volume) lateIn(ctx context.Context, dir Kept) (late []Kept) {
 }
 
 // archiveAgain makes a new entry of a version, as the version is now.
-func (v *volume) archiveAgain(ctx context.Context, k Kept) (bool, error) {
-	unlock, err := v.Lock(ctx)
+func (h *History) archiveAgain(ctx context.Context, k Kept) (bool, error) {
+	unlock, err := h.volume.Lock(ctx)
 	if err != nil {
 		return false, err
 	}
 	defer unlock()
-	info, err := v.calls.Lstat(k.at)
+	info, err := h.calls.Lstat(k.at)
 	if errors.Is(err, iofs.ErrNotExist) {
 		return false, nil // it has expired
 	}
 	if err == nil {
-		_, err = v.archive(k.at, removedPrefix, note{path: k.Path, cause: CauseLate, seen: info})
+		_, err = h.Archive(k.at, Note{Path: k.Path, Cause: CauseLate, Seen: info})
 	}
 	return err == nil, err
 }

@@ -1,4 +1,4 @@
-package fs
+package history
 
 import (
 	"cmp"
@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
@@ -20,7 +21,7 @@ const batch = 64
 type measured struct {
 	bytes   int64
 	count   int // of entries
-	as      Fingerprint
+	as      vfs.Fingerprint
 	at      time.Time
 	entries map[string]int64 // the size of each entry, for a directory that still gets new entries
 }
@@ -37,30 +38,30 @@ type Retention struct {
 const leftFor = 24 * time.Hour
 
 // Expire drops the entries of the history that have been kept long enough, and the oldest entries if the history takes
-// too much space. It may be called at any time except under [FS.Lock], which it takes for an instant.
-func (s *FS) Expire(ctx context.Context, r Retention) error {
+// too much space. It may be called at any time except under the lock, which it takes for an instant.
+func (s *Histories) Expire(ctx context.Context, r Retention) error {
 	var errs []error
-	for _, v := range s.answering() {
-		errs = append(errs, v.expire(ctx, r))
+	for _, h := range s.answering() {
+		errs = append(errs, h.expire(ctx, r))
 	}
 	return errors.Join(errs...)
 }
 
-func (v *volume) expire(ctx context.Context, r Retention) error {
-	dirs, err := v.hours()
+func (h *History) expire(ctx context.Context, r Retention) error {
+	dirs, err := h.hours()
 	if err != nil {
 		return err
 	}
 	most := r.Most
 	if most == 0 && r.Share > 0 {
-		if space, err := v.calls.Space(v.Top); err == nil {
+		if space, err := h.calls.Space(h.volume.Top); err == nil {
 			most = int64(r.Share * float64(space.Size))
 		}
 	}
-	v.history.mu.Lock()
-	v.history.most, v.history.added, v.history.told = most, 0, &r
-	v.history.mu.Unlock()
-	oldest := v.oldest(r)
+	h.mu.Lock()
+	h.most, h.added, h.told = most, 0, &r
+	h.mu.Unlock()
+	oldest := h.oldest(r)
 	var total int64
 	var errs []error
 	for _, dir := range slices.Backward(dirs) {
@@ -68,42 +69,42 @@ func (v *volume) expire(ctx context.Context, r Retention) error {
 			return ctx.Err()
 		}
 		if hour, _ := hourOf(dir); !hour.After(oldest) {
-			_, err := v.drop(ctx, dir, true)
-			errs = append(errs, v.trash.Once(dir, err))
+			_, err := h.drop(ctx, dir, true)
+			errs = append(errs, h.trash.Once(dir, err))
 			continue
 		}
-		size, err := v.measure(ctx, dir, 0)
+		size, err := h.measure(ctx, dir, 0)
 		if err == nil && most > 0 && size.bytes > most {
-			size, err = v.dropLarge(ctx, dir, size, most)
+			size, err = h.dropLarge(ctx, dir, size, most)
 		}
 		errs = append(errs, err)
 		total += size.bytes
 		if err != nil || most == 0 || total <= most && size.count > 0 {
 			continue
 		}
-		dropped, err := v.drop(ctx, dir, false)
-		errs = append(errs, v.trash.Once(dir, err))
+		dropped, err := h.drop(ctx, dir, false)
+		errs = append(errs, h.trash.Once(dir, err))
 		if !dropped {
 			total -= size.bytes // it stays, so its size must not cause other drops
 		}
 	}
-	v.forgetSizes()
+	h.forgetSizes()
 	return errors.Join(errs...)
 }
 
 // dropLarge drops the entries of a directory of the history that are larger than all of the history may be, so that
 // they do not cause all other entries to be dropped. It returns the size of the directory afterwards.
-func (v *volume) dropLarge(ctx context.Context, dir string, size measured, most int64) (measured, error) {
+func (h *History) dropLarge(ctx context.Context, dir string, size measured, most int64) (measured, error) {
 	if size.entries == nil {
-		v.history.mu.Lock()
-		delete(v.history.sizes, dir)
-		v.history.mu.Unlock()
+		h.mu.Lock()
+		delete(h.sizes, dir)
+		h.mu.Unlock()
 		var err error
-		if size, err = v.measure(ctx, dir, 0); err != nil {
+		if size, err = h.measure(ctx, dir, 0); err != nil {
 			return size, err
 		}
 	}
-	notes, err := v.noted(dir)
+	notes, err := h.readNotes(dir)
 	if err != nil {
 		return size, err
 	}
@@ -113,114 +114,114 @@ func (v *volume) dropLarge(ctx context.Context, dir string, size measured, most 
 			large = append(large, entry)
 		}
 	}
-	spared := v.recovered(large, notes)
+	spared := h.recovered(large, notes)
 	large = slices.DeleteFunc(large, func(entry string) bool { return slices.Contains(spared, entry) })
 	for some := range slices.Chunk(large, batch) {
-		unlock, err := v.Lock(ctx)
+		unlock, err := h.volume.Lock(ctx)
 		if err != nil {
 			return size, err
 		}
 		for _, entry := range some {
 			n := notes[entry]
-			if _, ok := v.version(dir+"/"+entry, n); !ok {
+			if _, ok := h.version(dir+"/"+entry, n); !ok {
 				continue
 			}
-			if err := v.trash.Put(dir + "/" + entry); err != nil {
+			if err := h.trash.Put(dir + "/" + entry); err != nil {
 				unlock()
 				return size, err
 			}
-			v.report(fmt.Errorf("the history does not keep what %q was: this takes %d bytes, "+
+			h.report(fmt.Errorf("the history does not keep what %q was: this takes %d bytes, "+
 				"and all of the history may take %d",
-				n.path, size.entries[entry], most))
+				n.Path, size.entries[entry], most))
 		}
 		unlock()
 	}
-	return v.measure(ctx, dir, 0)
+	return h.measure(ctx, dir, 0)
 }
 
-// ExpiryDue reports whether so many bytes have come to the history since the last [FS.Expire] that another call is
-// worthwhile.
-func (s *FS) ExpiryDue() bool {
-	return slices.ContainsFunc(s.volumes(), (*volume).expiryDue)
+// ExpiryDue reports whether so many bytes have come to the history since the last [Histories.Expire] that another call
+// is worthwhile.
+func (s *Histories) ExpiryDue() bool {
+	return slices.ContainsFunc(s.all(), (*History).expiryDue)
 }
 
 // expireNow repeats the last call of Expire if new entries have come to the history since. It reports whether it did
 // so.
-func (v *volume) expireNow(ctx context.Context) bool {
-	v.history.mu.Lock()
-	r, added := v.history.told, v.history.added
-	v.history.mu.Unlock()
+func (h *History) expireNow(ctx context.Context) bool {
+	h.mu.Lock()
+	r, added := h.told, h.added
+	h.mu.Unlock()
 	if r == nil || added == 0 {
 		return false
 	}
-	if err := v.expire(ctx, *r); err != nil && ctx.Err() == nil {
-		v.report(err)
+	if err := h.expire(ctx, *r); err != nil && ctx.Err() == nil {
+		h.report(err)
 	}
 	return true
 }
 
-func (v *volume) expiryDue() bool {
-	v.history.mu.Lock()
-	defer v.history.mu.Unlock()
-	return v.history.most > 0 && v.history.added >= v.history.most/maxPart
+func (h *History) expiryDue() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.most > 0 && h.added >= h.most/maxPart
 }
 
 // oldest returns the hour that expires now, together with all earlier hours.
-func (s *FS) oldest(r Retention) time.Time {
+func (h *History) oldest(r Retention) time.Time {
 	keep := cmp.Or(r.Keep, leftFor)
-	return s.opts.Now().Add(-keep - time.Hour) // an hour begins with its name, and ends an hour later
+	return h.opts.Now().Add(-keep - time.Hour) // an hour begins with its name, and ends an hour later
 }
 
 // drop moves a directory of the history to the trash, and reports whether it did. Before that, it moves each entry that
 // is on its way to a name back to its old name. It does this under the lock, since then no other process works on such
 // entries. Recovered entries stay in the history for their time, unless expired says that it is over: no request has
 // asked for their removal. A directory that has only such entries stays.
-func (v *volume) drop(ctx context.Context, dir string, expired bool) (dropped bool, err error) {
-	known, err := v.noted(dir)
+func (h *History) drop(ctx context.Context, dir string, expired bool) (dropped bool, err error) {
+	known, err := h.readNotes(dir)
 	if err != nil {
 		return false, err
 	}
 	// This call reads the attributes of the entries from the disk before the lock is taken, so that no other caller
 	// waits for the disk.
-	if _, err := v.findMoving(dir, false, known); err != nil {
+	if _, err := h.findMoving(dir, false, known); err != nil {
 		return false, err
 	}
 	var spared []string
 	if !expired {
-		names, err := v.Entries(dir)
+		names, err := h.tree.Entries(dir)
 		if err != nil && !errors.Is(err, iofs.ErrNotExist) {
 			return false, err
 		}
-		spared = v.recovered(names, known)
+		spared = h.recovered(names, known)
 		if len(spared) > 0 && len(spared) >= len(names)-1 {
 			return false, nil
 		}
 	}
-	unlock, err := v.Lock(ctx)
+	unlock, err := h.volume.Lock(ctx)
 	if err != nil {
 		return false, err
 	}
 	defer unlock()
-	if v.history.holdsIn(dir) {
+	if h.holdsIn(dir) {
 		return false, nil
 	}
-	v.leavePart(dir)
-	err = v.retryUndos(dir)
-	told, failed := v.finishMoving(dir, false, known)
+	h.leavePart(dir)
+	err = h.above.RetryUndos(dir)
+	told, failed := h.finishMoving(dir, false, known)
 	if told != nil {
-		v.report(told)
+		h.report(told)
 	}
 	if err = errors.Join(err, failed); err != nil {
 		return false, fmt.Errorf("the history cannot let go of %s yet: %w", dir, err)
 	}
 	for _, entry := range spared {
 		n := known[entry]
-		n.kept = true
-		if _, err := v.archive(dir+"/"+entry, removedPrefix, n); err != nil && !errors.Is(err, iofs.ErrNotExist) {
+		n.Always = true
+		if _, err := h.Archive(dir+"/"+entry, n); err != nil && !errors.Is(err, iofs.ErrNotExist) {
 			return false, err
 		}
 	}
-	err = v.trash.Put(dir)
+	err = h.trash.Put(dir)
 	if errors.Is(err, iofs.ErrNotExist) {
 		return false, nil // another caller has moved it
 	}
@@ -229,16 +230,16 @@ func (v *volume) drop(ctx context.Context, dir string, expired bool) (dropped bo
 
 // recovered returns the entries of a directory of the history that were recovered and have not been kept for long
 // enough.
-func (v *volume) recovered(names []string, known map[string]note) (all []string) {
-	v.history.mu.Lock()
+func (h *History) recovered(names []string, known map[string]Note) (all []string) {
+	h.mu.Lock()
 	keep := leftFor
-	if r := v.history.told; r != nil {
+	if r := h.told; r != nil {
 		keep = cmp.Or(r.Keep, leftFor)
 	}
-	v.history.mu.Unlock()
-	young := v.opts.Now().Add(-keep).UnixNano()
+	h.mu.Unlock()
+	young := h.opts.Now().Add(-keep).UnixNano()
 	for _, name := range names {
-		if n, ok := known[name]; ok && n.cause == causeRecovered && n.time > young {
+		if n, ok := known[name]; ok && n.Cause == CauseRecovered && n.Time > young {
 			all = append(all, name)
 		}
 	}
@@ -247,30 +248,29 @@ func (v *volume) recovered(names []string, known map[string]note) (all []string)
 
 // measure returns the size of a directory of the history. It returns the size that was measured before if no entry was
 // added or removed since, or if less time than moment has passed.
-func (v *volume) measure(ctx context.Context, dir string, moment time.Duration) (measured, error) {
-	info, err := v.calls.Lstat(dir)
+func (h *History) measure(ctx context.Context, dir string, moment time.Duration) (measured, error) {
+	info, err := h.calls.Lstat(dir)
 	if errors.Is(err, iofs.ErrNotExist) {
 		return measured{}, nil
 	}
 	if err != nil {
 		return measured{}, err
 	}
-	now := v.opts.Now()
-	h := &v.history
+	now := h.opts.Now()
 	h.mu.Lock()
 	known, ok := h.sizes[dir]
-	current := dir == v.partDir(h.hour, h.part)
+	current := dir == h.partDir(h.hour, h.part)
 	h.mu.Unlock()
 	same := ok && info.Inode != 0 && known.as == info.Fingerprint
 	if same || ok && now.Sub(known.at) < moment {
 		if same && known.entries != nil && !current {
 			known.entries = nil
-			v.rememberSize(dir, known)
+			h.rememberSize(dir, known)
 		}
 		return known, nil
 	}
 	m := measured{as: info.Fingerprint, at: now, entries: map[string]int64{}, bytes: volumes.Block}
-	names, err := v.Entries(dir)
+	names, err := h.tree.Entries(dir)
 	if errors.Is(err, iofs.ErrNotExist) {
 		return measured{}, nil
 	}
@@ -284,11 +284,11 @@ func (v *volume) measure(ctx context.Context, dir string, moment time.Duration) 
 		size, ok := known.entries[name]
 		if !ok || name == pathsName {
 			entry := dir + "/" + name
-			info, err := v.calls.Lstat(entry)
+			info, err := h.calls.Lstat(entry)
 			if err != nil {
 				continue
 			}
-			if size, err = v.sizeOf(ctx, entry, info); err != nil {
+			if size, err = h.sizeOf(ctx, entry, info); err != nil {
 				return m, err
 			}
 		}
@@ -298,12 +298,11 @@ func (v *volume) measure(ctx context.Context, dir string, moment time.Duration) 
 			m.count++
 		}
 	}
-	v.rememberSize(dir, m)
+	h.rememberSize(dir, m)
 	return m, nil
 }
 
-func (v *volume) rememberSize(dir string, m measured) {
-	h := &v.history
+func (h *History) rememberSize(dir string, m measured) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.sizes == nil {
@@ -313,8 +312,8 @@ func (v *volume) rememberSize(dir string, m measured) {
 }
 
 // forgetSizes forgets the sizes of directories that do not exist any more.
-func (v *volume) forgetSizes() {
-	dirs, err := v.hours()
+func (h *History) forgetSizes() {
+	dirs, err := h.hours()
 	if err != nil {
 		return
 	}
@@ -322,20 +321,19 @@ func (v *volume) forgetSizes() {
 	for _, dir := range dirs {
 		there[dir] = true
 	}
-	h := &v.history
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	maps.DeleteFunc(h.sizes, func(dir string, _ measured) bool { return !there[dir] })
-	v.trash.Forget(v.StatePath(volumes.HistoryPart), there)
+	h.trash.Forget(h.volume.StatePath(volumes.HistoryPart), there)
 }
 
 // sizeOf returns the space that a name takes with all that is below it, in bytes, as far as it can be read.
-func (s *FS) sizeOf(ctx context.Context, name string, info Info) (total int64, err error) {
-	if info.Kind != Directory {
+func (s *disk) sizeOf(ctx context.Context, name string, info vfs.Info) (total int64, err error) {
+	if info.Kind != vfs.Directory {
 		return min(volumes.InBlocks(info.Size), volumes.InBlocks(info.Allocated)), nil
 	}
 	total = volumes.Block
-	names, err := s.Entries(name)
+	names, err := s.tree.Entries(name)
 	if err != nil {
 		return total, nil // the directory is gone, or this process may not list it
 	}
@@ -355,4 +353,21 @@ func (s *FS) sizeOf(ctx context.Context, name string, info Info) (total int64, e
 		total += size
 	}
 	return total, nil
+}
+
+// HistorySize returns the space that the history of all volumes takes, in bytes: as it was measured last, which is when
+// versions were last expired or made room, and that of the versions which have come since. It reads no disk. Where it
+// would wait, known is false.
+func (s *Histories) HistorySize() (bytes int64, known bool) {
+	for _, h := range s.all() {
+		if !h.mu.TryLock() {
+			return 0, false
+		}
+		bytes += h.added
+		for _, size := range h.sizes {
+			bytes += size.bytes
+		}
+		h.mu.Unlock()
+	}
+	return bytes, true
 }

@@ -1,0 +1,236 @@
+package history
+
+import (
+	"errors"
+	iofs "io/fs"
+	"maps"
+	"path"
+	"strconv"
+	"strings"
+
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
+)
+
+// A Note is a line in the file paths of a directory of the history. It describes an entry, since the name of the entry
+// says nothing. The note is written before the entry is made, so a note without an entry means nothing. If an entry has
+// several notes, the last one counts.
+type Note struct {
+	Entry string   // the name of the entry in the directory of the history
+	Path  string   // the name that the version had, "" if not known
+	From  string   // for a move: the other name
+	Cause string   // see [Kept.Cause]
+	By    string   // the user whose request replaced or removed it, "" if the user was not known
+	Tag   string   // the ETag of the content, if known
+	Time  int64    // when it was replaced or removed, in nanoseconds since 1970
+	Seen  vfs.Info // the version at that time: Kind, Inode, Size and Modified
+
+	Always bool // not part of the line: the note is written even without a history
+}
+
+const noteEnd = "."
+
+// Encode begins the note with the end of the line before, in case the power failed in the middle of that line. It ends
+// the note with a mark, so that a part of a note is not taken for a whole one. It quotes a path as Go quotes strings.
+func (n Note) Encode() []byte {
+	fields := []string{
+		"\n" + n.Entry,
+		strconv.FormatInt(n.Time, 10),
+		strconv.Quote(n.Cause),
+		strconv.Itoa(int(n.Seen.Kind)),
+		strconv.FormatUint(n.Seen.Inode, 10),
+		strconv.FormatInt(n.Seen.Size, 10),
+		strconv.FormatInt(n.Seen.Modified, 10),
+		strconv.Quote(n.Tag),
+		strconv.Quote(n.Path),
+		strconv.Quote(n.From),
+		strconv.Quote(n.By),
+		noteEnd,
+	}
+	return []byte(strings.Join(fields, "\t"))
+}
+
+// decodeNotes returns the notes that are whole, by entry.
+func decodeNotes(data []byte) map[string]Note {
+	notes := map[string]Note{}
+	for line := range strings.SplitSeq(string(data), "\n") {
+		if n, ok := decodeNote(line); ok {
+			notes[n.Entry] = n
+		}
+	}
+	return notes
+}
+
+func decodeNote(line string) (n Note, ok bool) {
+	fields := strings.Split(line, "\t")
+	// Lines of 11 fields were written before notes had a user.
+	if len(fields) < 11 || len(fields) > 12 || fields[0] == "" || fields[len(fields)-1] != noteEnd {
+		return n, false
+	}
+	ok = true
+	number := func(s string) int64 {
+		i, err := strconv.ParseInt(s, 10, 64)
+		ok = ok && err == nil
+		return i
+	}
+	text := func(s string) string {
+		t, err := strconv.Unquote(s)
+		ok = ok && err == nil
+		return t
+	}
+	n.Entry = fields[0]
+	n.Time = number(fields[1])
+	n.Cause = text(fields[2])
+	n.Seen.Kind = vfs.Kind(number(fields[3]))
+	inode, err := strconv.ParseUint(fields[4], 10, 64)
+	ok = ok && err == nil
+	n.Seen.Inode = inode
+	n.Seen.Size = number(fields[5])
+	n.Seen.Modified = number(fields[6])
+	n.Tag = text(fields[7])
+	n.Path = text(fields[8])
+	n.From = text(fields[9])
+	if len(fields) == 12 {
+		n.By = text(fields[10])
+	}
+	return n, ok
+}
+
+func (h *History) noteDown(dir string, n Note) error {
+	hour, err := h.calls.OpenDir(dir)
+	if err != nil {
+		return err
+	}
+	defer hour.Close()
+	return h.noteIn(hour, dir, n)
+}
+
+// noteIn is noteDown for a directory of the history that is open.
+func (h *History) noteIn(hour *vfs.Dir, dir string, n Note) error {
+	f, err := hour.Append(pathsName)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	h.tree.GiveToOwner(f, dir+"/"+pathsName)
+	return h.writeNote(f, dir, n)
+}
+
+func (h *History) writeNote(f *vfs.File, dir string, n Note) error {
+	n.Path, n.From = h.volume.Relative(n.Path), h.volume.Relative(n.From)
+	if _, err := f.Write(n.Encode()); err != nil {
+		return err
+	}
+	h.noteUnsynced(dir)
+	return nil
+}
+
+// OpenNotes opens the notes for an entry that is not there yet. It makes the directory of the history if need be. It
+// opens nothing if no history is kept.
+func (h *History) OpenNotes(entry string) (f *vfs.File, err error) {
+	dir := path.Dir(entry)
+	open := func() (err error) {
+		if !h.opts.History {
+			_, err = h.calls.Lstat(dir)
+			return err
+		}
+		f, err = h.calls.Append(dir + "/" + pathsName)
+		return err
+	}
+	if err = open(); errors.Is(err, iofs.ErrNotExist) {
+		if err = h.makeHour(dir); err == nil {
+			err = open()
+		}
+	}
+	if f != nil {
+		h.tree.GiveToOwner(f, dir+"/"+pathsName)
+	}
+	return f, err
+}
+
+// WriteNote writes the note for an entry that is about to be made to an open file of notes, see OpenNotes.
+func (h *History) WriteNote(f *vfs.File, entry string, n Note) error {
+	n.Entry, n.Time = path.Base(entry), h.opts.Now().UnixNano()
+	return h.writeNote(f, path.Dir(entry), n)
+}
+
+// noteUnsynced marks the notes of a directory of the history for a sync after the commit, if the durability is Full.
+func (h *History) noteUnsynced(dir string) {
+	if h.opts.Durability != volumes.Full {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.unsynced == nil {
+		h.unsynced = map[string]uint64{}
+	}
+	h.counter++
+	h.unsynced[dir] = h.counter
+}
+
+// SyncNotes puts the notes of all commits on disk. It is called after the commit, so that one sync may do for many
+// commits. The history entries themselves are renamed at the same instant as the versions that took their names. They
+// are on disk with the directories of these versions.
+func (h *History) SyncNotes() error {
+	h.mu.Lock()
+	unsynced := maps.Clone(h.unsynced)
+	h.mu.Unlock()
+	var errs []error
+	for dir, last := range unsynced {
+		notes := dir + "/" + pathsName
+		one := func() (struct{}, error) { return struct{}{}, nil } // no program renames it
+		errs = append(errs, h.syncs.Do(notes, one, func() error { return h.syncFile(notes) }))
+		h.mu.Lock()
+		if h.unsynced[dir] == last { // a failure is reported once
+			delete(h.unsynced, dir)
+		}
+		h.mu.Unlock()
+	}
+	return errors.Join(errs...)
+}
+
+// syncFile puts a file on disk, if it is there.
+func (h *History) syncFile(name string) error {
+	f, err := h.calls.Open(name)
+	if errors.Is(err, iofs.ErrNotExist) {
+		return nil // the directory has expired
+	}
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+// Correct adds a note to an entry with facts that were not known before the entry was made.
+func (h *History) Correct(entry volumes.Place, n Note) {
+	n.Entry, n.Time = path.Base(entry.Name), h.opts.Now().UnixNano()
+	_ = h.noteDown(path.Dir(entry.Name), n) // if this fails, the entry is kept all the same
+}
+
+// notes returns the notes of a directory of the history. It returns none if they cannot be read.
+func (h *History) notes(dir string) map[string]Note {
+	notes, err := h.readNotes(dir)
+	if err != nil {
+		return map[string]Note{}
+	}
+	return notes
+}
+
+// readNotes returns the notes of a directory of the history.
+func (h *History) readNotes(dir string) (map[string]Note, error) {
+	data, err := h.tree.ReadFile(dir + "/" + pathsName)
+	if err != nil && !errors.Is(err, iofs.ErrNotExist) {
+		return nil, err
+	}
+	return h.DecodeNotes(data), nil
+}
+
+// DecodeNotes returns the notes that are whole, by entry, with names of the tree.
+func (h *History) DecodeNotes(data []byte) map[string]Note {
+	notes := decodeNotes(data)
+	for entry, n := range notes {
+		n.Path, n.From = h.volume.Absolute(n.Path), h.volume.Absolute(n.From)
+		notes[entry] = n
+	}
+	return notes
+}
