@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
@@ -49,7 +50,7 @@ const (
 
 // errBeside says that so many bytes were kept beside the tree since the last sweep that no more are taken before the
 // next one.
-var errBeside = fmt.Errorf("too many large properties were set in a short time (%w)", errAttribute)
+var errBeside = fmt.Errorf("too many large properties were set in a short time (%w)", vfs.ErrAttribute)
 
 // fresh counts the bytes that were added beside the tree on a volume since the last sweep.
 type fresh struct {
@@ -131,7 +132,7 @@ func (v *volume) keepBeside(value []byte) (stored []byte, err error) {
 	}
 	staged := v.Unique(v.Session, volumes.NewPrefix)
 	need := Need{Name: v.StatePath(besidePart), Length: int64(len(value)), Arrived: true}
-	err = v.retryMakingRoom(context.Background(), need, func() error {
+	err = v.rooms.Retry(context.Background(), need, func() error {
 		err := v.WriteFile(staged, value)
 		if err != nil {
 			_ = v.calls.RemoveAll(staged)

@@ -1,5 +1,9 @@
 package fs
 
+import (
+	"context"
+)
+
 // Close closes a complete member of a staged tree.
 func (st *Staged) Close() error {
 	if st.file == nil {
@@ -18,7 +22,7 @@ func (st *Staged) Discard() error {
 	st.Release()
 	defer st.at.Close()
 	if !st.member {
-		st.room.release()
+		st.room.Release()
 	}
 	if st.done {
 		return nil
@@ -29,4 +33,9 @@ func (st *Staged) Discard() error {
 		st.volume.trash.DeleteLater(st.at.Name)
 	}
 	return err
+}
+
+// MakeRoom is [FS.MakeRoom] for the commit of a staged file or collection.
+func (st *Staged) MakeRoom(ctx context.Context, full error) (freed bool) {
+	return st.room.MakeRoom(ctx, full)
 }

@@ -35,6 +35,7 @@ package fs
 import (
 	"context"
 	"errors"
+	"path"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -42,6 +43,7 @@ import (
 	"github.com/spf13/afero"
 
 	"r-seed-1f3a754f.example/ifmatch/fs/history"
+	"r-seed-1f3a754f.example/ifmatch/fs/room"
 	"r-seed-1f3a754f.example/ifmatch/fs/sharedsync"
 	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/fs/vfs/aferosystem"
@@ -59,7 +61,8 @@ type FS struct {
 
 	syncs    sharedsync.Syncs[directoryID]
 	promised sync.Map // *promises, by the number of the device
-	uploads  uploads
+	rooms    *room.Rooms
+	uploads  openUploads
 	reporter atomic.Pointer[func(error)]
 
 	earlyMu sync.Mutex
@@ -136,6 +139,8 @@ func open(calls *vfs.FS, opts Options) (*FS, error) {
 	s.Tree = volumes.New(calls, opts, layer{s})
 	s.Histories = history.NewHistories(s.Tree, calls, opts, s.report,
 		func(v *volumes.Volume) *history.History { return of(v).history })
+	s.rooms = room.New(s.Tree, calls, opts.Now, s.report,
+		func(v *volumes.Volume) *history.History { return of(v).history })
 	if err := s.Tree.Start(); err != nil {
 		return nil, err
 	}
@@ -163,4 +168,23 @@ func (s *FS) EmptyTrash(ctx context.Context) error {
 		errs = append(errs, v.trash.Empty(ctx))
 	}
 	return errors.Join(errs...)
+}
+
+// MakeRoom frees space on the disk that an error says is full, see [room.Rooms.MakeRoom].
+func (s *FS) MakeRoom(ctx context.Context, full error, name string) (freed bool) {
+	return s.rooms.MakeRoom(ctx, full, name)
+}
+
+// Space returns how much room the file system has at a name, see [room.Rooms.Space]. Space fails with
+// errors.ErrUnsupported if the system does not tell the free space.
+func (s *FS) Space(name string) (Space, error) {
+	dir, info, err := s.Follow(name, nil)
+	if err == nil && info.Kind != Directory {
+		dir = path.Dir(dir)
+		info, err = s.calls.Lstat(dir)
+	}
+	if err != nil {
+		return Space{}, err
+	}
+	return s.rooms.Space(dir, info)
 }

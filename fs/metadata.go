@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"r-seed-1f3a754f.example/ifmatch/fs/posixacl"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
@@ -58,6 +59,10 @@ func isPreserved(name string) bool {
 	return strings.HasPrefix(name, "user.") || name == posixacl.Access || name == posixacl.Default ||
 		name == "security.selinux" || strings.HasPrefix(name, "security.SMACK64")
 }
+
+// IsAttributeFull reports whether an error says that the file has no room for a value of [Place.SetAttributes]. That
+// limit has little to do with the free space on the disk.
+func IsAttributeFull(err error) bool { return errors.Is(err, vfs.ErrAttribute) }
 
 // Traits returns the traits of a file or directory.
 func (s *FS) Traits(name string) (Traits, error) {
@@ -236,7 +241,7 @@ func (st *Staged) setTraits(f *File, t Traits) error {
 	slices.SortStableFunc(names, func(a, b string) int { return rank(a) - rank(b) })
 	for _, name := range names {
 		err := st.setAttr(f, name, t.attributes[name])
-		if name == volumes.PropertiesAttr && (err == nil || errors.Is(err, errAttribute)) {
+		if name == volumes.PropertiesAttr && (err == nil || errors.Is(err, vfs.ErrAttribute)) {
 			err = st.setProperties(f, t.attributes[name], err)
 		}
 		switch {

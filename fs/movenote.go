@@ -85,7 +85,7 @@ func (s *FS) NoteMove(ctx context.Context, from, to string, need Need, how How) 
 		source: moveEnd{seen: source}, over: moveEnd{seen: over}}
 	err = errors.Join(m.source.open(v, from), m.over.open(v, to))
 	if err == nil {
-		err = s.retryMakingRoom(ctx, need, m.write)
+		err = s.rooms.Retry(ctx, need, m.write)
 	}
 	if err != nil {
 		return nil, errors.Join(err, m.End(ctx))

@@ -5,6 +5,7 @@ import (
 	"os"
 
 	"r-seed-1f3a754f.example/ifmatch/fs/history"
+	"r-seed-1f3a754f.example/ifmatch/fs/room"
 	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 	"r-seed-1f3a754f.example/ifmatch/spelling"
@@ -73,6 +74,12 @@ type (
 
 // CauseLate says in the history that a program has written to a version after it was replaced or removed.
 const CauseLate = history.CauseLate
+
+// A Need describes a version that is going to be staged, since the disk may have no room for it.
+type Need = room.Need
+
+// ErrRoomKept says that the disk has the room, but uploads that are under way have announced that they need it.
+var ErrRoomKept = room.ErrKept
 
 // The durabilities, the strongest first.
 const (

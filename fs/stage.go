@@ -8,6 +8,7 @@ import (
 	"path"
 	"time"
 
+	"r-seed-1f3a754f.example/ifmatch/fs/room"
 	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
@@ -41,8 +42,8 @@ type Staged struct {
 	lease  *Lease
 	done   bool
 
-	room   *room // shared with the whole staged tree
-	member bool  // it is a member of a staged directory
+	room   *room.Room // shared with the whole staged tree
+	member bool       // it is a member of a staged directory
 
 	top  bool          // it is a directory, and the commit renames it
 	mode iofs.FileMode // if not 0, the mode that it gets after the rename
@@ -85,18 +86,18 @@ func (s *FS) StageLink(target, name string) (*Staged, error) {
 
 func (s *FS) stageFor(ctx context.Context, need Need, stage func(*volume) (*Staged, error)) (st *Staged, err error) {
 	dir := path.Dir(volumes.Local(need.Name))
-	var r *room
+	var r *room.Room
 	begin := func(v *volume) (err error) {
-		if r == nil || r.volume != v {
-			r.release()
-			if r, err = v.newRoom(ctx, need); err != nil {
+		if !r.IsOn(v.Volume) {
+			r.Release()
+			if r, err = s.rooms.Promise(ctx, v.Volume, need); err != nil {
 				return err
 			}
 		}
 		st, err = stage(v)
 		return err
 	}
-	err = s.retryMakingRoom(ctx, need, func() error {
+	err = s.rooms.Retry(ctx, need, func() error {
 		v, err := s.volumeFor(dir)
 		if err != nil {
 			return err
@@ -112,11 +113,11 @@ func (s *FS) stageFor(ctx context.Context, need Need, stage func(*volume) (*Stag
 		return err
 	})
 	if err != nil {
-		r.release()
+		r.Release()
 		return nil, err
 	}
 	st.room = r
-	r.waits()
+	r.Waits()
 	st.volume.history.Ready()
 	return st, nil
 }
@@ -163,7 +164,7 @@ func (v *volume) stageDir() (*Staged, error) {
 func (st *Staged) Member(name string) (*Staged, error) {
 	at := st.at.Below(name)
 	var f *File
-	err := st.room.retry(func() (err error) {
+	err := st.room.Retry(func() (err error) {
 		f, err = at.In.Create(at.Base)
 		return err
 	})
@@ -176,7 +177,7 @@ func (st *Staged) Member(name string) (*Staged, error) {
 // Mkdir stages a directory inside a staged directory.
 func (st *Staged) Mkdir(name string) (*Staged, error) {
 	at := st.at.Below(name)
-	if err := st.room.retry(func() error { return at.In.Mkdir(at.Base, 0o777) }); err != nil {
+	if err := st.room.Retry(func() error { return at.In.Mkdir(at.Base, 0o777) }); err != nil {
 		return nil, err
 	}
 	return &Staged{volume: st.volume, at: at, dir: true, room: st.room, member: true}, nil
@@ -185,24 +186,24 @@ func (st *Staged) Mkdir(name string) (*Staged, error) {
 // Symlink stages a symbolic link inside a staged directory.
 func (st *Staged) Symlink(target, name string) error {
 	at := st.at.Below(name)
-	return st.room.retry(func() error { return at.In.Symlink(target, at.Base) })
+	return st.room.Retry(func() error { return at.In.Symlink(target, at.Base) })
 }
 
 // Write appends to the content of a staged file. If the disk is full, the history gives way, see [Need]. Write must not
 // be called under [FS.Lock].
 func (st *Staged) Write(p []byte) (written int, err error) {
-	defer st.room.waits()
-	if err := st.room.reserve(len(p)); err != nil {
+	defer st.room.Waits()
+	if err := st.room.Reserve(len(p)); err != nil {
 		return 0, err
 	}
 	for {
 		n, err := st.file.Write(p[written:])
 		written += n
-		st.room.wrote(int64(n))
+		st.room.Wrote(int64(n))
 		if !volumes.IsFull(err) {
 			return written, err
 		}
-		if err := st.room.freeSpace(err, false); err != nil {
+		if err := st.room.FreeSpace(err, false); err != nil {
 			return written, err
 		}
 	}
@@ -231,14 +232,14 @@ func (st *Staged) Clone(ctx context.Context, from *File, size int64) (n int64, e
 				return n, err
 			}
 			most := min(end-n, rangeSize)
-			if err := st.room.reserve(int(most)); err != nil {
+			if err := st.room.Reserve(int(most)); err != nil {
 				return n, err
 			}
 			m, err := st.file.CopyFrom(from, n, int(most))
 			n += int64(m)
-			st.room.wrote(int64(m))
+			st.room.Wrote(int64(m))
 			if volumes.IsFull(err) {
-				err = st.room.freeSpace(err, false)
+				err = st.room.FreeSpace(err, false)
 			} else if err == nil && m == 0 {
 				return n, nil
 			}
@@ -252,7 +253,7 @@ func (st *Staged) Clone(ctx context.Context, from *File, size int64) (n int64, e
 
 // Skip leaves a hole up to an offset, which lies behind all written content. The next write begins there.
 func (st *Staged) Skip(to int64) error {
-	return st.room.retry(func() error { return st.file.Extend(to) })
+	return st.room.Retry(func() error { return st.file.Extend(to) })
 }
 
 // NextData returns the next range of an open file of a given size that is no hole, from an offset on. If there is none,

@@ -9,6 +9,7 @@ import (
 	iofs "io/fs"
 	"path"
 	"strings"
+	"sync"
 
 	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
@@ -31,6 +32,34 @@ const (
 
 // ErrDamaged says that the state of an upload cannot be read. Its maker may have died before it was written.
 var ErrDamaged = errors.New("the state of the upload is damaged")
+
+// openUploads are the uploads that this process has open.
+type openUploads struct {
+	mu  sync.Mutex
+	ids map[string]bool
+}
+
+func (a *openUploads) enter(id string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.ids[id] {
+		return false
+	}
+	if a.ids == nil {
+		a.ids = map[string]bool{}
+	}
+	a.ids[id] = true
+	return true
+}
+
+func (a *openUploads) leave(id string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.ids, id)
+}
+
+// ForgetUpload gives back the room that is kept for an upload which another process has ended.
+func (s *FS) ForgetUpload(id string) { s.rooms.Forget(id) }
 
 // An Upload is the content of a version that arrives in parts. It is open in one place at a time. Its methods must not
 // be called concurrently, and not under [FS.Lock].
@@ -83,7 +112,7 @@ func (s *FS) NewUpload(ctx context.Context, id string, need Need) (u *Upload, er
 	if err == nil && v.opts.Durability == Full {
 		err = v.SyncDir(v.StatePath(uploadsPart))
 	}
-	st.room.idles(id)
+	s.rooms.Keep(id, st.room)
 	return u, err
 }
 
@@ -142,7 +171,7 @@ func (u *Upload) Close() (err error) {
 		st.endWriting()
 		st.Release()
 		st.at.Close()
-		st.room.waits()
+		st.room.Waits()
 	}
 	if u.lock != nil {
 		err = u.lock.Close()
@@ -169,11 +198,11 @@ func (u *Upload) Remove() error {
 
 // Finish ends the writing, and gives back the room for the rest.
 func (u *Upload) Finish() {
-	u.volume.uploads.forget(u.id)
+	u.volume.rooms.Forget(u.id)
 	if u.staged != nil {
 		u.staged.endWriting()
 		u.staged.Release()
-		u.staged.room.release()
+		u.staged.room.Release()
 	}
 }
 
@@ -251,16 +280,16 @@ func (u *Upload) HasData(ctx context.Context) (bool, error) {
 // is about the rest.
 func (u *Upload) Begin(ctx context.Context, offset int64, need Need) (err error) {
 	v, st := u.volume, u.Staged()
-	st.room = v.uploads.take(u.id)
+	st.room = v.rooms.Kept(u.id)
 	kept := st.room != nil // and it has counted what is dropped
 	if !kept {
-		if st.room, err = v.newRoom(ctx, need); err != nil {
+		if st.room, err = v.rooms.Promise(ctx, v.Volume, need); err != nil {
 			return err
 		}
-		st.room.idles(u.id)
+		v.rooms.Keep(u.id, st.room)
 	}
-	st.room.serve(ctx, need)
-	defer st.room.waits()
+	st.room.Serve(ctx, need)
+	defer st.room.Waits()
 	st.endWriting()
 	if st.file, err = v.calls.AppendTo(st.at.Name); err != nil {
 		return err
@@ -276,7 +305,7 @@ func (u *Upload) Begin(ctx context.Context, offset int64, need Need) (err error)
 	}
 	err = st.file.Truncate(offset)
 	if kept && err == nil {
-		st.room.wrote(offset - info.Size)
+		st.room.Wrote(offset - info.Size)
 	}
 	st.endWriting() // not all systems write at the new end
 	if err == nil {
@@ -291,7 +320,7 @@ func (u *Upload) Rewind(offset, n int64) error {
 	if err := u.staged.file.Truncate(offset); err != nil {
 		return err
 	}
-	u.staged.room.wrote(-n)
+	u.staged.room.Wrote(-n)
 	return nil
 }
 
@@ -326,9 +355,9 @@ func (u *Upload) Staged() *Staged {
 func (u *Upload) Ready(ctx context.Context, need Need) {
 	st := u.Staged()
 	if st.room == nil {
-		st.room = &room{volume: u.volume, ctx: ctx, need: need, known: true}
+		st.room = u.volume.rooms.Unpromised(ctx, u.volume.Volume, need)
 	}
-	st.room.serve(ctx, need)
+	st.room.Serve(ctx, need)
 }
 
 // Committed reports whether the bytes have left the upload: they have a name, or a local program has taken them.

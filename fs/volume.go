@@ -72,6 +72,3 @@ func ofFound(v *volumes.Volume, err error) (*volume, error) {
 	}
 	return of(v), err
 }
-
-// volumeOfError returns the volume of the name at which a call has failed.
-func (s *FS) volumeOfError(err error) *volume { return of(s.Tree.VolumeOfError(err)) }

@@ -1,4 +1,4 @@
-package fs
+package room
 
 import "time"
 
@@ -63,26 +63,26 @@ func (p *pace) sends(now time.Time, staged int64) int64 {
 
 // isSlow reports whether an upload needs longer than paceTime for the rest of its data. A copy that the server makes
 // itself is not an upload. promises.mu must be held.
-func (r *room) isSlow(now time.Time) bool {
+func (r *Room) isSlow(now time.Time) bool {
 	return r.need.Measure == nil && r.pace.busy.IsZero() && r.pace.sends(now, r.staged) < r.length-r.staged
 }
 
 // works records that data has arrived and that the server is writing it, until waits is called.
-func (r *room) works() {
-	all := r.volume.promises()
+func (r *Room) works() {
+	all := r.promises()
 	all.mu.Lock()
 	defer all.mu.Unlock()
 	if r.pace.busy.IsZero() {
-		r.pace.busy = r.volume.opts.Now()
+		r.pace.busy = r.rooms.now()
 	}
 }
 
-func (r *room) waits() {
+func (r *Room) Waits() {
 	if r == nil {
 		return
 	}
-	all := r.volume.promises()
+	all := r.promises()
 	all.mu.Lock()
 	defer all.mu.Unlock()
-	r.pace.waits(r.volume.opts.Now(), r.staged)
+	r.pace.waits(r.rooms.now(), r.staged)
 }

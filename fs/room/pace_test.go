@@ -1,4 +1,4 @@
-package fs
+package room
 
 import (
 	"testing"
@@ -22,10 +22,13 @@ func TestPace(t *testing.T) {
 		{"nothing yet", nil, 9 * time.Second, tooMuch},
 		{"nothing", nil, 10 * time.Second, 0},
 		{"a little, and it has just begun", []at{{5 * time.Second, 1, 0}}, 9 * time.Second, tooMuch},
-		{"evenly", []at{{5 * time.Second, 5000, 0}, {10 * time.Second, 10_000, 0}, {15 * time.Second, 15_000, 0}}, 19 * time.Second, hour(1000)},
+		{"evenly", []at{{5 * time.Second, 5000, 0}, {10 * time.Second, 10_000, 0}, {15 * time.Second, 15_000, 0}},
+			19 * time.Second, hour(1000)},
 		{"all at once, and then nothing", []at{{time.Second, 1 << 30, 0}}, 11 * time.Second, 0},
-		{"all at once, and then a trickle", []at{{time.Second, 1 << 30, 0}, {10 * time.Second, 1<<30 + 1, 0}, {20 * time.Second, 1<<30 + 11, 0}}, 21 * time.Second, hour(1)},
-		{"the server is busy", []at{{time.Second, 5000, time.Hour}, {time.Hour + 10*time.Second, 10_000, 0}}, time.Hour + 11*time.Second, hour(1000)},
+		{"all at once, and then a trickle", []at{{time.Second, 1 << 30, 0}, {10 * time.Second, 1<<30 + 1, 0},
+			{20 * time.Second, 1<<30 + 11, 0}}, 21 * time.Second, hour(1)},
+		{"the server is busy", []at{{time.Second, 5000, time.Hour}, {time.Hour + 10*time.Second, 10_000, 0}},
+			time.Hour + 11*time.Second, hour(1000)},
 		{"the server is busy all the time", []at{{time.Second, 5000, time.Hour}}, time.Hour, tooMuch},
 	} {
 		begin := time.Unix(0, 0)

@@ -1,59 +1,30 @@
-package fs
+// Package room shares out the space on the disks of a tree among the versions that are staged, and makes room where a
+// disk is full.
+//
+// A [Room] is promised to one upload or copy before its content comes, so that it fails at once if there is no space
+// for it. If the disk is full all the same, the trash is deleted, and then the history gives way, as [Need] says.
+package room
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	iofs "io/fs"
-	"path"
 	"sync"
 	"syscall"
+	"time"
 
+	"r-seed-1f3a754f.example/ifmatch/fs/history"
 	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
-// errAttribute says that an extended attribute has no room for a value. That limit has little to do with the free space
-// on the disk.
-var errAttribute = vfs.ErrAttribute
-
 var (
 	// errPromised says that no room can be kept for the content of a staged version.
 	errPromised = fmt.Errorf("nothing was written (%w)", syscall.ENOSPC)
-	// ErrRoomKept is an errPromised. The disk has the room, but uploads that are under way have announced that they
+	// ErrKept is an errPromised. The disk has the room, but uploads that are under way have announced that they
 	// need it.
-	ErrRoomKept = fmt.Errorf("kept for these uploads: %w", errPromised)
+	ErrKept = fmt.Errorf("kept for these uploads: %w", errPromised)
 )
-
-// IsAttributeFull reports whether an error says that the file has no room for a value of [Place.SetAttributes].
-func IsAttributeFull(err error) bool { return errors.Is(err, errAttribute) }
-
-// Space returns how much room the file system has at a name. Promised bytes do not count as free. The part of the
-// history that can give way counts as free. Space fails with errors.ErrUnsupported if the system does not tell the free
-// space.
-func (s *FS) Space(name string) (Space, error) {
-	dir, info, err := s.Follow(name, nil)
-	if err == nil && info.Kind != Directory {
-		dir = path.Dir(dir)
-		info, err = s.calls.Lstat(dir)
-	}
-	if err != nil {
-		return Space{}, err
-	}
-	space, err := s.calls.Space(dir)
-	if err != nil {
-		return Space{}, err
-	}
-	for _, v := range s.volumes() {
-		if v.Device == volumes.DeviceOf(info) {
-			promises := v.promises()
-			promises.mu.Lock()
-			space.Free += v.history.OlderSize() - promises.bytes
-			promises.mu.Unlock()
-		}
-	}
-	return space, nil
-}
 
 // A Need describes a version that is going to be staged, since the disk may have no room for it.
 //
@@ -80,7 +51,7 @@ type Need struct {
 	// Ask, if not nil, is called before the history gives way, under no lock. The server may have accepted the request
 	// a while ago, and may have to refuse it now. The caller gets the error of Ask.
 	Ask  func() error
-	Keep Kept // this version of the history does not give way
+	Keep history.Kept // this version of the history does not give way
 }
 
 const (
@@ -101,12 +72,34 @@ const (
 	tooMuch = 1 << 60
 )
 
-// A room is the space on a disk that is promised to one upload or copy. The methods of a nil room promise nothing, and
-// free nothing.
-type room struct {
-	volume *volume
-	ctx    context.Context
-	need   Need
+// Rooms are the rooms on all disks of a tree.
+type Rooms struct {
+	tree     *volumes.Tree
+	calls    *vfs.FS
+	now      func() time.Time
+	report   func(error)
+	history  func(*volumes.Volume) *history.History
+	promised sync.Map // *promises, by the number of the device
+
+	mu   sync.Mutex
+	kept map[string]*Room // see Keep
+}
+
+// New returns the rooms of a tree, of which none is promised yet. now is the clock, and report gets failures that
+// belong to no request. history returns the history of a volume, which gives way.
+func New(tree *volumes.Tree, calls *vfs.FS, now func() time.Time, report func(error),
+	history func(*volumes.Volume) *history.History) *Rooms {
+	return &Rooms{tree: tree, calls: calls, now: now, report: report, history: history}
+}
+
+// A Room is the space on a disk that is promised to one upload or copy. The methods of a nil room promise nothing, and
+// free nothing. The methods that may free space must not be called under the lock of a volume.
+type Room struct {
+	rooms   *Rooms
+	volume  *volumes.Volume
+	history *history.History
+	ctx     context.Context
+	need    Need
 
 	known  bool  // the content has no more than length bytes
 	asked  bool  // need.Measure was called
@@ -132,8 +125,8 @@ type promises struct {
 	bytes   int64 // the bytes for which room is kept
 	claims  int64 // the announced bytes: these, and the rests of the rooms that did not give way
 	clients map[string]*promised
-	rooms   map[*room]bool // the rooms whose content is not all staged
-	last    *room          // the room to which the last hour gives way
+	rooms   map[*Room]bool // the rooms whose content is not all staged
+	last    *Room          // the room to which the last hour gives way
 }
 
 // promised is the part of promises that belongs to one client. It counts the rooms of the client.
@@ -142,25 +135,38 @@ type promised struct {
 	rooms         int
 }
 
-func (v *volume) promises() *promises {
-	all, ok := v.promised.Load(v.Device.Device)
+func (s *Rooms) promises(v *volumes.Volume) *promises {
+	all, ok := s.promised.Load(v.Device.Device)
 	if !ok {
-		all, _ = v.promised.LoadOrStore(v.Device.Device, &promises{rooms: map[*room]bool{}, clients: map[string]*promised{}})
+		none := &promises{rooms: map[*Room]bool{}, clients: map[string]*promised{}}
+		all, _ = s.promised.LoadOrStore(v.Device.Device, none)
 	}
 	return all.(*promises)
 }
 
-func (v *volume) newRoom(ctx context.Context, need Need) (*room, error) {
-	r := &room{volume: v, ctx: ctx, need: need}
-	r.pace.begin(v.opts.Now()) // the server is busy until it waits for the client
+func (r *Room) promises() *promises { return r.rooms.promises(r.volume) }
+
+// Promise keeps room for a version on a volume. It fails if there cannot be any.
+func (s *Rooms) Promise(ctx context.Context, v *volumes.Volume, need Need) (*Room, error) {
+	r := s.Unpromised(ctx, v, need)
+	r.pace.begin(s.now()) // the server is busy until it waits for the client
 	if r.known = need.isKnown(); !r.known {
 		return r, nil
 	}
 	return r, r.promise(need.Length, 0)
 }
 
+// Unpromised returns a room on a volume in which nothing is promised. It is for a step that needs little room, and has
+// been decided.
+func (s *Rooms) Unpromised(ctx context.Context, v *volumes.Volume, need Need) *Room {
+	return &Room{rooms: s, volume: v, history: s.history(v), ctx: ctx, need: need, known: true}
+}
+
+// IsOn reports whether the room is on a volume.
+func (r *Room) IsOn(v *volumes.Volume) bool { return r != nil && r.volume == v }
+
 // hold notes the bytes that are promised and not staged yet. The caller holds promises.mu.
-func (r *room) hold(all *promises) {
+func (r *Room) hold(all *promises) {
 	unsent := max(r.length-r.staged, 0)
 	r.rest = min(r.rest, unsent)
 	held := inRoom(unsent - r.rest)
@@ -207,7 +213,7 @@ func inRoom(bytes int64) int64 {
 func fromRoom(room int64) int64 { return max(room-3*volumes.Block, 0) / 257 * 256 }
 
 // tailOf returns how many bytes of a length are left when the version is nearly staged.
-func (r *room) tailOf(length int64) int64 {
+func (r *Room) tailOf(length int64) int64 {
 	if r.need.Arrived {
 		return volumes.InBlocks(length)
 	}
@@ -226,7 +232,7 @@ func (all *promises) longestTail() (bytes int64) {
 
 // promise keeps room for more bytes. The disk must have that much room beside all promises, or, if the length is known,
 // the history must be able to give way to them. atHand is how many of these bytes are at hand.
-func (r *room) promise(more, atHand int64) error {
+func (r *Room) promise(more, atHand int64) error {
 	if more <= 0 {
 		return nil
 	}
@@ -240,27 +246,27 @@ func (r *room) promise(more, atHand int64) error {
 	if err == nil || !r.known {
 		return err
 	}
-	g, failed := r.volume.history.FindDroppable(r.ctx, r.claimed())
+	g, failed := r.history.FindDroppable(r.ctx, r.claimed())
 	if failed != nil {
-		r.volume.report(failed)
+		r.rooms.report(failed)
 		return err
 	}
 	if err = r.take(more, atHand, g.Older); err == nil || r.fits(more, atHand, g.Older+g.LastBytes) != nil {
 		return err
 	}
 	// Other uploads may take bytes of the last hour later. These bytes count as room for this upload now.
-	if last := g.OfLast(r.ctx, max(r.tailOf(r.length+more), r.volume.promises().longestTail())); last > 0 {
+	if last := g.OfLast(r.ctx, max(r.tailOf(r.length+more), r.promises().longestTail())); last > 0 {
 		err = r.take(more, atHand, g.Older+last)
 	}
 	return err
 }
 
 // take keeps room for more bytes. It counts history as free bytes: so many bytes of the history can give way.
-func (r *room) take(more, atHand, history int64) error {
-	all := r.volume.promises()
+func (r *Room) take(more, atHand, history int64) error {
+	all := r.promises()
 	all.mu.Lock()
 	defer all.mu.Unlock()
-	free, known := r.volume.free()
+	free, known := r.freeBytes()
 	if !known {
 		r.length += more
 		return nil
@@ -276,18 +282,18 @@ func (r *room) take(more, atHand, history int64) error {
 }
 
 // fits checks whether take can keep room for more bytes, but takes nothing.
-func (r *room) fits(more, atHand, history int64) error {
-	all := r.volume.promises()
+func (r *Room) fits(more, atHand, history int64) error {
+	all := r.promises()
 	all.mu.Lock()
 	defer all.mu.Unlock()
-	free, _ := r.volume.free()
+	free, _ := r.freeBytes()
 	_, err := all.admit(r, more, atHand, free, history)
 	return err
 }
 
 // admit decides whether more bytes may be promised, and for how many of them room is kept. If it may help, slow uploads
 // give way. The caller holds mu.
-func (all *promises) admit(r *room, more, atHand, free, history int64) (kept int64, err error) {
+func (all *promises) admit(r *Room, more, atHand, free, history int64) (kept int64, err error) {
 	if more > tooMuch || volumes.InBlocks(more) > free+history {
 		return 0, all.refusal(r, more, free, history)
 	}
@@ -302,7 +308,7 @@ func (all *promises) admit(r *room, more, atHand, free, history int64) (kept int
 }
 
 // share is admit for a given amount of room, before any upload gives way. The caller holds mu.
-func (all *promises) share(r *room, more, atHand, room int64) (kept int64, ok bool) {
+func (all *promises) share(r *Room, more, atHand, room int64) (kept int64, ok bool) {
 	size, left := volumes.InBlocks(more), room-all.bytes
 	if r.need.Client == "" || atHand == more {
 		return more, size <= left
@@ -323,8 +329,8 @@ func (all *promises) share(r *room, more, atHand, room int64) (kept int64, ok bo
 
 // giveWay makes the slow uploads other than r give back the room for the bytes that they will not send within paceTime.
 // It reports whether any upload did. The caller holds mu.
-func (all *promises) giveWay(r *room) (gave bool) {
-	now := r.volume.opts.Now()
+func (all *promises) giveWay(r *Room) (gave bool) {
+	now := r.rooms.now()
 	for other := range all.rooms {
 		if other != r && other.isSlow(now) {
 			before := other.claim
@@ -338,25 +344,25 @@ func (all *promises) giveWay(r *room) (gave bool) {
 }
 
 // refusal returns the error for more bytes that do not fit. The caller holds mu.
-func (all *promises) refusal(r *room, more, free, history int64) error {
+func (all *promises) refusal(r *Room, more, free, history int64) error {
 	err := errPromised
 	if more <= tooMuch && volumes.InBlocks(more) <= free+history {
-		err = ErrRoomKept
+		err = ErrKept
 	}
-	err = fmt.Errorf("%d bytes are wanted, %d are free, of which uploads on the way have announced %d, and %d more can be had "+
-		"from the history: %w", more, free, all.claims-r.claim, history, err)
+	err = fmt.Errorf("%d bytes are wanted, %d are free, of which uploads on the way have announced %d, and %d more "+
+		"can be had from the history: %w", more, free, all.claims-r.claim, history, err)
 	return &iofs.PathError{Op: "reserve", Path: r.volume.StatePath(volumes.StagePart), Err: err}
 }
 
 // cover is called before n bytes are written. It keeps room for these bytes, and for more bytes of the rest.
-func (r *room) cover(n int64) error {
-	all := r.volume.promises()
+func (r *Room) cover(n int64) error {
+	all := r.promises()
 	all.mu.Lock()
 	defer all.mu.Unlock()
 	if r.rest == 0 {
 		return nil
 	}
-	free, known := r.volume.free()
+	free, known := r.freeBytes()
 	if !known {
 		r.rest = 0
 		r.hold(all)
@@ -381,10 +387,10 @@ func (r *room) cover(n int64) error {
 func (n Need) isKnown() bool { return n.Length >= 0 && n.Measure == nil }
 
 // tidy deletes the trash, and the versions that the history need not keep any longer. It reports whether to try again.
-func (r *room) tidy() bool {
+func (r *Room) tidy() bool {
 	if r.tidied >= maxTidied || r.ctx.Err() != nil {
 		return false
 	}
 	r.tidied++
-	return r.volume.history.Tidy(r.ctx)
+	return r.history.Tidy(r.ctx)
 }

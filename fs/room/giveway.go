@@ -1,4 +1,4 @@
-package fs
+package room
 
 import (
 	"context"
@@ -10,29 +10,33 @@ import (
 
 // MakeRoom frees space on the disk that an error says is full. It is for a change that needs little room and has been
 // decided. MakeRoom deletes removed versions and discarded staged files that are not deleted yet. If there are none, it
-// drops the oldest part of the history. It reports whether it has freed any space. It must not be called under
-// [FS.Lock].
-func (s *FS) MakeRoom(ctx context.Context, full error, name string) (freed bool) {
-	r := &room{volume: s.volumeOfError(full), ctx: ctx, need: Need{Name: name}, known: true}
-	defer r.release()
-	return r.freeSpace(full, true) == nil
+// drops the oldest part of the history. It reports whether it has freed any space. It must not be called under the lock
+// of a volume.
+func (s *Rooms) MakeRoom(ctx context.Context, full error, name string) (freed bool) {
+	r := s.Unpromised(ctx, s.tree.VolumeOfError(full), Need{Name: name})
+	defer r.Release()
+	return r.FreeSpace(full, true) == nil
 }
 
-// MakeRoom is [FS.MakeRoom] for the commit of a staged file or collection.
-func (st *Staged) MakeRoom(ctx context.Context, full error) (freed bool) {
-	v := st.volume.volumeOfError(full)
-	if v == st.volume && st.room != nil {
-		return st.room.freeSpace(full, true) == nil
+// MakeRoom is [Rooms.MakeRoom] for the commit of the version, on any volume.
+func (r *Room) MakeRoom(ctx context.Context, full error) (freed bool) {
+	if r == nil {
+		return false
 	}
-	r := &room{volume: v, ctx: ctx, need: st.room.need, known: st.room.known}
-	defer r.release()
-	return r.freeSpace(full, true) == nil
+	v := r.rooms.tree.VolumeOfError(full)
+	if v == r.volume {
+		return r.FreeSpace(full, true) == nil
+	}
+	other := r.rooms.Unpromised(ctx, v, r.need)
+	other.known = r.known
+	defer other.Release()
+	return other.FreeSpace(full, true) == nil
 }
 
-// freeSpace frees some space for a call that has failed because the disk is full, and returns nil if it did. Otherwise
+// FreeSpace frees some space for a call that has failed because the disk is full, and returns nil if it did. Otherwise
 // it returns the error of that call, or the error of need.Ask. step says that the call makes a name or writes a few
 // bytes.
-func (r *room) freeSpace(full error, step bool) error {
+func (r *Room) FreeSpace(full error, step bool) error {
 	if r == nil {
 		return full
 	}
@@ -47,8 +51,7 @@ func (r *room) freeSpace(full error, step bool) error {
 			return err
 		}
 	}
-	v := r.volume
-	free, known := v.free()
+	free, known := r.freeBytes()
 	if free > r.free {
 		r.vain = 0
 	}
@@ -57,9 +60,9 @@ func (r *room) freeSpace(full error, step bool) error {
 		return full
 	}
 	files := step && known && free >= scarce
-	g, err := v.history.FindDroppable(r.ctx, r.claimed())
+	g, err := r.history.FindDroppable(r.ctx, r.claimed())
 	if err != nil {
-		v.report(err)
+		r.rooms.report(err)
 		return full
 	}
 	if errors.Is(full, syscall.EDQUOT) || !known {
@@ -89,14 +92,14 @@ func (r *room) freeSpace(full error, step bool) error {
 }
 
 // missing returns how many of the bytes to be staged will find no space, as far as is known.
-func (r *room) missing(free int64) int64 {
-	all := r.volume.promises()
+func (r *Room) missing(free int64) int64 {
+	all := r.promises()
 	all.mu.Lock()
 	defer all.mu.Unlock()
 	return max(r.length-r.staged-max(free-(all.bytes-r.held), 0), 0)
 }
 
-func (r *room) ask() error {
+func (r *Room) ask() error {
 	if r.need.Ask == nil {
 		return nil
 	}
@@ -105,8 +108,8 @@ func (r *room) ask() error {
 
 // claimLast reports whether versions of the last hour may be dropped for this room. No other room may drop them until
 // this room is released.
-func (r *room) claimLast() bool {
-	all := r.volume.promises()
+func (r *Room) claimLast() bool {
+	all := r.promises()
 	all.mu.Lock()
 	defer all.mu.Unlock()
 	if !r.mayBeLast(all) {
@@ -117,19 +120,19 @@ func (r *room) claimLast() bool {
 }
 
 // mayClaimLast reports whether claimLast would return true.
-func (r *room) mayClaimLast() bool {
-	all := r.volume.promises()
+func (r *Room) mayClaimLast() bool {
+	all := r.promises()
 	all.mu.Lock()
 	defer all.mu.Unlock()
 	return r.mayBeLast(all)
 }
 
 // mayBeLast is mayClaimLast for a caller that holds promises.mu. A slow upload does not keep the last hour for itself.
-func (r *room) mayBeLast(all *promises) bool {
-	return all.last == nil || all.last == r || all.last.isSlow(r.volume.opts.Now())
+func (r *Room) mayBeLast(all *promises) bool {
+	return all.last == nil || all.last == r || all.last.isSlow(r.rooms.now())
 }
 
 // claimed describes the staged version to the history.
-func (r *room) claimed() history.Claim {
+func (r *Room) claimed() history.Claim {
 	return history.Claim{Name: r.need.Name, Keep: r.need.Keep.ID(), Known: r.known}
 }
