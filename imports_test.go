@@ -67,8 +67,9 @@ var allowedImports = map[string][]string{
 	"spelling":             {},
 
 	"fs": {"fs/vfs", "fs/vfs/aferosystem", "fs/volumes", "fs/posixacl", "fs/sharedsync", "spelling",
-		"fs/trash", "fs/history", "fs/room"},
+		"fs/trash", "fs/history", "fs/room", "fs/properties"},
 	"fs/history":         {"fs/vfs", "fs/volumes", "fs/sharedsync", "fs/trash", "spelling"},
+	"fs/properties":      {"fs/vfs", "fs/volumes", "fs/room"},
 	"fs/room":            {"fs/vfs", "fs/volumes", "fs/history"},
 	"fs/trash":           {"fs/vfs", "fs/volumes"},
 	"fs/volumes":         {"fs/vfs", "fs/hold", "fs/posixacl", "mounts", "spelling"},

@@ -43,6 +43,7 @@ import (
 	"github.com/spf13/afero"
 
 	"r-seed-1f3a754f.example/ifmatch/fs/history"
+	"r-seed-1f3a754f.example/ifmatch/fs/properties"
 	"r-seed-1f3a754f.example/ifmatch/fs/room"
 	"r-seed-1f3a754f.example/ifmatch/fs/sharedsync"
 	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
@@ -55,6 +56,7 @@ import (
 type FS struct {
 	*volumes.Tree
 	*history.Histories
+	*properties.Values
 	calls *vfs.FS
 	opts  Options
 	root  *volume
@@ -141,6 +143,8 @@ func open(calls *vfs.FS, opts Options) (*FS, error) {
 		func(v *volumes.Volume) *history.History { return of(v).history })
 	s.rooms = room.New(s.Tree, calls, opts.Now, s.report,
 		func(v *volumes.Volume) *history.History { return of(v).history })
+	s.Values = properties.New(s.Tree, calls, opts, s.rooms,
+		func(v *volumes.Volume) *properties.Store { return of(v).properties })
 	if err := s.Tree.Start(); err != nil {
 		return nil, err
 	}

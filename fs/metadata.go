@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"r-seed-1f3a754f.example/ifmatch/fs/posixacl"
+	"r-seed-1f3a754f.example/ifmatch/fs/properties"
 	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
@@ -272,12 +273,12 @@ func (st *Staged) setTraits(f *File, t Traits) error {
 // a reference.
 func (st *Staged) setProperties(f *File, stored []byte, failed error) error {
 	if failed == nil {
-		return st.volume.haveBeside(stored)
+		return st.volume.properties.Have(stored)
 	}
-	if _, refers := referred(stored); refers {
+	if properties.Refers(stored) {
 		return failed
 	}
-	stored, err := st.volume.keepBeside(stored)
+	stored, err := st.volume.properties.Keep(stored)
 	if err == nil {
 		err = st.setAttr(f, volumes.PropertiesAttr, stored)
 	}

@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 
 	"r-seed-1f3a754f.example/ifmatch/fs/history"
+	"r-seed-1f3a754f.example/ifmatch/fs/properties"
 	"r-seed-1f3a754f.example/ifmatch/fs/trash"
 	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
@@ -15,7 +16,7 @@ type volume struct {
 	*volumes.Volume
 
 	history      *history.History
-	fresh        fresh
+	properties   *properties.Store
 	pendingUndos pendingUndos
 	trash        *trash.Trash
 
@@ -29,6 +30,7 @@ type layer struct{ s *FS }
 // NewVolume implements [volumes.Layer].
 func (l layer) NewVolume(v *volumes.Volume) volumes.Above {
 	u := &volume{FS: l.s, Volume: v, trash: trash.New(l.s.Tree, v, l.s.calls, l.s.opts.Now, l.s.report)}
+	u.properties = properties.NewStore(l.s.Values, v)
 	u.history = history.New(l.s.Histories, v, u.trash, u)
 	if v.Top == "." {
 		l.s.root = u

@@ -3,6 +3,7 @@ package fs
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"r-seed-1f3a754f.example/ifmatch/fs/properties"
 	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
@@ -27,7 +29,8 @@ type besides struct {
 func openBesides(t *testing.T) *besides {
 	b := &besides{t: t, dir: t.TempDir()}
 	var err error
-	b.FS, err = Open(b.dir, Options{History: true, Durability: None, Now: func() time.Time { return time.Now().Add(b.ahead) },
+	now := func() time.Time { return time.Now().Add(b.ahead) }
+	b.FS, err = Open(b.dir, Options{History: true, Durability: None, Now: now,
 		Before: func(c Call) error {
 			if b.fail != nil {
 				return b.fail(c)
@@ -66,13 +69,17 @@ func (b *besides) get(name string) string {
 	return string(value)
 }
 
+// file returns the name of the file that has a value.
+func (b *besides) file(value string) string {
+	return filepath.Join(b.dir, volumes.OwnDir, "properties", fmt.Sprintf("%x", sha256.Sum256([]byte(value))))
+}
+
 // kept returns which of some values are there, and in which generation.
 func (b *besides) kept(values ...string) (all []string) {
 	b.t.Helper()
 	for _, value := range values {
-		name, _ := referred(reference([]byte(value)))
-		for _, suffix := range []string{"", besideOld} {
-			if _, err := os.Lstat(filepath.Join(b.dir, volumes.OwnDir, besidePart, name+suffix)); err == nil {
+		for _, suffix := range []string{"", ".old"} {
+			if _, err := os.Lstat(b.file(value) + suffix); err == nil {
 				all = append(all, value+suffix)
 			}
 		}
@@ -97,7 +104,8 @@ func (b *besides) sweepAfter(d time.Duration) {
 
 func (b *besides) write(name string) {
 	b.t.Helper()
-	err := errors.Join(os.MkdirAll(filepath.Join(b.dir, filepath.Dir(name)), 0o777), os.WriteFile(filepath.Join(b.dir, name), nil, 0o666))
+	at := filepath.Join(b.dir, name)
+	err := errors.Join(os.MkdirAll(filepath.Dir(at), 0o777), os.WriteFile(at, nil, 0o666))
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -189,7 +197,7 @@ func TestSweptByMistake(t *testing.T) {
 		b.write("g")
 		b.ahead += 25 * time.Hour
 		b.fail = func(c Call) error {
-			if c.Op == "rename" && strings.HasSuffix(c.To, besideOld) {
+			if c.Op == "rename" && strings.HasSuffix(c.To, ".old") {
 				b.fail = nil
 				b.set("g", "file")
 			}
@@ -226,14 +234,17 @@ func TestSweepThatCannotSeeAll(t *testing.T) {
 	}
 }
 
-// What clients set and set again does not fill the disk: there is a bound on what comes between two sweeps, and those come
-// soon.
+// What clients set and set again does not fill the disk: there is a bound on what comes between two sweeps, and those
+// come soon.
 func TestTooManyLargeProperties(t *testing.T) {
 	b := openBesides(t)
 	b.write("f")
-	most := b.root.mostFresh()
+	space, err := b.calls.Space(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	most := max(1<<20, min(256<<20, space.Size/50))
 	value := bytes.Repeat([]byte("x"), 1<<20)
-	var err error
 	n := int64(0)
 	for ; err == nil && n < 1000; n++ {
 		_, err = b.KeepBeside("f", fmt.Append(value, n))
@@ -251,8 +262,9 @@ func TestTooManyLargeProperties(t *testing.T) {
 	if b.SweepDue() {
 		t.Error("a sweep is still due")
 	}
-	all, err := os.ReadDir(filepath.Join(b.dir, volumes.OwnDir, besidePart))
-	if err != nil || len(all) < int(n) || !strings.HasSuffix(all[0].Name(), besideOld) && !strings.HasSuffix(all[1].Name(), besideOld) {
+	all, err := os.ReadDir(filepath.Join(b.dir, volumes.OwnDir, "properties"))
+	isOld := func(entry os.DirEntry) bool { return strings.HasSuffix(entry.Name(), ".old") }
+	if err != nil || len(all) < int(n) || !isOld(all[0]) && !isOld(all[1]) {
 		t.Errorf("there are %d, the first is %v, error %v", len(all), all[0], err)
 	}
 }
@@ -262,8 +274,7 @@ func TestValueThatIsNotThere(t *testing.T) {
 	b := openBesides(t)
 	b.write("f")
 	b.set("f", "file")
-	name, _ := referred(reference([]byte("file")))
-	at := filepath.Join(b.dir, volumes.OwnDir, besidePart, name)
+	at := b.file("file")
 	if err := os.WriteFile(at, []byte("something else"), 0o666); err != nil {
 		t.Fatal(err)
 	}
@@ -280,9 +291,10 @@ func TestValueThatIsNotThere(t *testing.T) {
 	if got := b.get("f"); got != "" {
 		t.Errorf("got %q", got)
 	}
-	for _, no := range []string{"", "[]", "beside:", "beside:x", "beside:" + strings.Repeat("A", 64), "beside:" + strings.Repeat("a", 63), "beside:../../" + strings.Repeat("a", 58)} {
-		if name, ok := referred([]byte(no)); ok {
-			t.Errorf("%q refers to %q", no, name)
+	for _, no := range []string{"", "[]", "beside:", "beside:x", "beside:" + strings.Repeat("A", 64),
+		"beside:" + strings.Repeat("a", 63), "beside:../../" + strings.Repeat("a", 58)} {
+		if properties.Refers([]byte(no)) {
+			t.Errorf("%q refers to a value", no)
 		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
