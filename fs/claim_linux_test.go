@@ -44,7 +44,8 @@ func TestClaimOfTheLock(t *testing.T) {
 		{"a move is noted", second, func() error { return os.WriteFile(lockFile, []byte("moving/none"), 0o600) }, true},
 		{"that ends the claim", second, second.Claim, false},
 		{"it is claimed anew", second, nothing, true},
-		{"the lock file is touched", second, func() error { return os.Chtimes(lockFile, time.Time{}, time.Now()) }, true},
+		{"the lock file is touched", second, func() error { return os.Chtimes(lockFile, time.Time{}, time.Now()) },
+			true},
 		{"that ends the claim too", second, second.Claim, false},
 		{"a copy takes its place, with its time", second, func() error {
 			info, err := os.Stat(lockFile)

@@ -27,8 +27,8 @@ type How struct {
 	Cause  string // for the history: the method, or another word
 	By     string // for the history: the user that asked for the commit
 	Tag    string // for the history: the ETag of the version that the caller has seen, if known
-	// Settled, if not nil, is called where names cannot be exchanged: when the new version has its name for good, and the
-	// replaced version has not yet gone to the history. Readers need not wait for that.
+	// Settled, if not nil, is called where names cannot be exchanged: when the new version has its name for good, and
+	// the replaced version has not yet gone to the history. Readers need not wait for that.
 	Settled func()
 	// Note is the note of a move. A move that replaces a version by an exchange must have one.
 	Note *MoveNote

@@ -25,8 +25,8 @@ func foldingTest(t *testing.T, rules folding.Rules) (dir string) {
 
 func formsOnly(rules folding.Rules) bool { return strings.HasPrefix(rules.Name, "normal forms only") }
 
-// Whichever call fails that spells a name anew, what has the name is there, under the one or the other, and the next try
-// finds nothing in its way.
+// Whichever call fails that spells a name anew, what has the name is there, under the one or the other, and the next
+// try finds nothing in its way.
 func TestRespellFails(t *testing.T) {
 	for _, rules := range folding.All {
 		t.Run(rules.Name, func(t *testing.T) {
@@ -95,7 +95,8 @@ func TestRespellDies(t *testing.T) {
 		createTest(t, s, "usb/readme", "1")
 		source := see(t, s, "usb/readme")
 		armed = true
-		done = moveTest(s, "usb/readme", source, "usb/README", source, How{Exact: true, Cause: "MOVE"}) == nil && n < dies
+		done = moveTest(s, "usb/readme", source, "usb/README", source, How{Exact: true, Cause: "MOVE"}) == nil &&
+			n < dies
 		abandon(s)
 		next := openTest(t, dir, Options{})
 		if err := recoverTest(t, next); err != nil {
@@ -117,20 +118,30 @@ func TestSameName(t *testing.T) {
 	}{
 		{rules: "", layout: []string{"usb/f=1", "usb/F=1"}, a: "usb/f", b: "usb/F", want: false},
 		{rules: "", layout: []string{"usb/d/", "usb/D/"}, a: "usb/d", b: "usb/D", want: false},
-		{rules: "", layout: []string{"usb/f=1"}, links: [2]string{"usb/f", "usb/F"}, a: "usb/f", b: "usb/F", want: false},
-		{rules: "", layout: []string{"usb/d/", "usb/D/", "usb/d/f=1"}, links: [2]string{"usb/d/f", "usb/D/F"}, a: "usb/d/f", b: "usb/D/F", want: false},
+		{rules: "", layout: []string{"usb/f=1"}, links: [2]string{"usb/f", "usb/F"}, a: "usb/f", b: "usb/F",
+			want: false},
+		{rules: "", layout: []string{"usb/d/", "usb/D/", "usb/d/f=1"}, links: [2]string{"usb/d/f", "usb/D/F"},
+			a: "usb/d/f", b: "usb/D/F", want: false},
 		{rules: "NTFS, by a program", layout: []string{"usb/f=1"}, a: "usb/f", b: "usb/F", want: true},
 		{rules: "NTFS, by a program", layout: []string{"usb/d/", "usb/d/f=1"}, a: "usb/d/f", b: "usb/D/F", want: true},
-		{rules: "NTFS, by a program", layout: []string{"usb/\ufb01=1", "usb/fi=1"}, a: "usb/\ufb01", b: "usb/fi", want: false},
-		{rules: "casefold of ext4, APFS", layout: []string{"usb/d/", "usb/d/f=1"}, a: "usb/d/f", b: "usb/D/F", want: true},
-		{rules: "casefold of ext4, APFS", layout: []string{"usb/f=1"}, links: [2]string{"usb/f", "usb/g"}, a: "usb/f", b: "usb/F", want: true},
-		{rules: "casefold of ext4, APFS", layout: []string{"usb/f=1"}, links: [2]string{"usb/f", "usb/f."}, a: "usb/f", b: "usb/f.", want: false},
-		{rules: "casefold of ext4, APFS", layout: []string{"usb/f=1"}, links: [2]string{"usb/f", "usb/f."}, a: "usb/F", b: "usb/f", want: true},
-		{rules: "FAT", layout: []string{"usb/a long name=1", "usb/another=1"}, a: "usb/ALONGN~1", b: "usb/a long name", want: true},
-		{rules: "FAT", layout: []string{"usb/a long name=1", "usb/another=1"}, a: "usb/ALONGN~1", b: "usb/another", want: false},
+		{rules: "NTFS, by a program", layout: []string{"usb/\ufb01=1", "usb/fi=1"}, a: "usb/\ufb01", b: "usb/fi",
+			want: false},
+		{rules: "casefold of ext4, APFS", layout: []string{"usb/d/", "usb/d/f=1"}, a: "usb/d/f", b: "usb/D/F",
+			want: true},
+		{rules: "casefold of ext4, APFS", layout: []string{"usb/f=1"}, links: [2]string{"usb/f", "usb/g"}, a: "usb/f",
+			b: "usb/F", want: true},
+		{rules: "casefold of ext4, APFS", layout: []string{"usb/f=1"}, links: [2]string{"usb/f", "usb/f."}, a: "usb/f",
+			b: "usb/f.", want: false},
+		{rules: "casefold of ext4, APFS", layout: []string{"usb/f=1"}, links: [2]string{"usb/f", "usb/f."}, a: "usb/F",
+			b: "usb/f", want: true},
+		{rules: "FAT", layout: []string{"usb/a long name=1", "usb/another=1"}, a: "usb/ALONGN~1", b: "usb/a long name",
+			want: true},
+		{rules: "FAT", layout: []string{"usb/a long name=1", "usb/another=1"}, a: "usb/ALONGN~1", b: "usb/another",
+			want: false},
 		{rules: "exFAT, by a program", layout: []string{"usb/f=1", "usb/g=1"}, a: "usb/f", b: "usb/g", want: false},
 		{rules: "exFAT, by a program", layout: []string{"usb/f=1", "usb/d/"}, a: "usb/f", b: "usb/F", want: true},
-		{rules: "exFAT, by a program", layout: []string{"usb/f=1", "usb/f.=1", "usb/f =1"}, a: "usb/f", b: "usb/F", want: true},
+		{rules: "exFAT, by a program", layout: []string{"usb/f=1", "usb/f.=1", "usb/f =1"}, a: "usb/f", b: "usb/F",
+			want: true},
 		{rules: "exFAT, by a program", layout: []string{"usb/f=1", "usb/f.=1"}, a: "usb/F", b: "usb/F.", want: false},
 		{rules: "a mirror, by a program", layout: []string{"usb/f=1", "usb/d/"}, a: "usb/f", b: "usb/F", want: true},
 	} {
@@ -197,12 +208,14 @@ func TestReservedBelow(t *testing.T) {
 			s.Close()
 			for _, opts := range []Options{{}, {ReadOnly: true}} {
 				s := openTest(t, dir, opts)
-				for _, name := range []string{".ifmatch", ".IFMATCH", ".ifmatch.", ".ifmatch ", ".if\u00admatch", "IFMATC~1", "ifmatc~1", "IFMATC~1."} {
+				for _, name := range []string{".ifmatch", ".IFMATCH", ".ifmatch.", ".ifmatch ", ".if\u00admatch",
+					"IFMATC~1", "ifmatc~1", "IFMATC~1."} {
 					for _, below := range []string{"", "/format"} {
 						name := "usb/" + name + below
 						_, failed := os.Lstat(filepath.Join(dir, name))
 						_, err := s.Stat(name)
-						if failed == nil && !errors.Is(err, ErrReserved) || failed != nil && !errors.Is(err, ErrReserved) && !errors.Is(err, os.ErrNotExist) {
+						if failed == nil && !errors.Is(err, ErrReserved) || failed != nil &&
+							!errors.Is(err, ErrReserved) && !errors.Is(err, os.ErrNotExist) {
 							t.Errorf("%+v: %q: %v (the disk says %v)", opts, name, err, failed)
 						}
 					}

@@ -35,8 +35,10 @@ func TestPrune(t *testing.T) {
 			want: without("d/g PUT", "d/g in d")},
 		{name: "everything", prune: "", dropped: []string{"f PUT", "f DELETE", "fg PUT", "d/g PUT", "d DELETE"}},
 		{name: "a name without a version", prune: "x", want: all},
-		{name: "a dry run", prune: "f", opts: PruneOptions{DryRun: true}, dropped: []string{"f PUT", "f DELETE"}, want: all},
-		{name: "a version that is held", prune: "f", held: true, left: 1, dropped: []string{"f PUT"}, want: without("f PUT")},
+		{name: "a dry run", prune: "f", opts: PruneOptions{DryRun: true}, dropped: []string{"f PUT", "f DELETE"},
+			want: all},
+		{name: "a version that is held", prune: "f", held: true, left: 1, dropped: []string{"f PUT"},
+			want: without("f PUT")},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			dir := t.TempDir()

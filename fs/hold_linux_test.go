@@ -58,11 +58,14 @@ func TestHoldIsOfTheVolumesOfItsScope(t *testing.T) {
 		{"a name on a volume", Scope{Changed: []string{"m/f"}}, []string{"m"}, []string{"f", "d", "d/n"}, false},
 		{"the top of a volume", Scope{Changed: []string{"m"}}, []string{"", "m"}, []string{"d/n"}, true},
 		{"a look at the top", Scope{Seen: []string{"m"}}, []string{"m"}, []string{"", "f"}, false},
-		{"names on two volumes", Scope{Changed: []string{"m/f"}, Seen: []string{"d/n/g"}}, []string{"m", "d/n"}, []string{"d"}, false},
-		{"a condition on another volume", Scope{Changed: []string{"f"}, Seen: []string{"m/g"}}, []string{"", "m"}, []string{"d/n/g"}, true},
+		{"names on two volumes", Scope{Changed: []string{"m/f"}, Seen: []string{"d/n/g"}}, []string{"m", "d/n"},
+			[]string{"d"}, false},
+		{"a condition on another volume", Scope{Changed: []string{"f"}, Seen: []string{"m/g"}}, []string{"", "m"},
+			[]string{"d/n/g"}, true},
 		{"all below a collection", Scope{Below: []string{"d"}}, []string{"", "d/n"}, []string{"m/f"}, true},
 		{"all below the root", Scope{Below: []string{""}}, []string{"", "m", "d/n"}, nil, true},
-		{"a name that some disk takes for another", Scope{Changed: []string{"M/f"}}, []string{"", "m"}, []string{"d/n/f"}, true},
+		{"a name that some disk takes for another", Scope{Changed: []string{"M/f"}}, []string{"", "m"},
+			[]string{"d/n/f"}, true},
 		{"the shared state", Scope{Seen: []string{"m/f"}, Shared: true}, []string{"", "m"}, nil, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -105,8 +105,8 @@ func TestProbeTellsLeasesAndExchangeApart(t *testing.T) {
 	}
 }
 
-// The note of a move holds both files open, and keeps a program from writing to one of them only while the move is decided
-// and made.
+// The note of a move holds both files open, and keeps a program from writing to one of them only while the move is
+// decided and made.
 func TestMoveNoteKeepsNoProgramWaiting(t *testing.T) {
 	for _, watched := range []bool{true, false} {
 		dir := t.TempDir()

@@ -26,10 +26,12 @@ func TestLockSaysWhoHasIt(t *testing.T) {
 		const lockPatience = 10 * time.Second
 		start := time.Now()
 		_, err = ours.Lock(t.Context())
-		if took := time.Since(start); !errors.Is(err, ErrBusy) || took < lockPatience || took > lockPatience+time.Second {
+		if took := time.Since(start); !errors.Is(err, ErrBusy) || took < lockPatience ||
+			took > lockPatience+time.Second {
 			t.Errorf("error %v after %v", err, took)
 		}
-		if want := fmt.Sprintf("process %d (", os.Getpid()); !strings.Contains(fmt.Sprint(err), want) || !strings.Contains(err.Error(), lockName) {
+		if want := fmt.Sprintf("process %d (", os.Getpid()); !strings.Contains(fmt.Sprint(err), want) ||
+			!strings.Contains(err.Error(), lockName) {
 			t.Errorf("it says %q, want %q and %q in it", err, want, lockName)
 		}
 		unlock()
@@ -40,7 +42,8 @@ func TestLockSaysWhoHasIt(t *testing.T) {
 	})
 }
 
-// To write at the end of a file waits for nobody: neither for who reads a pipe in its place, nor for who has a lease on it.
+// To write at the end of a file waits for nobody: neither for who reads a pipe in its place, nor for who has a lease on
+// it.
 func TestAppendWaitsForNobody(t *testing.T) {
 	forBothWalks(t, func(t *testing.T, open func(*testing.T, string, Options) *FS) {
 		dir := t.TempDir()

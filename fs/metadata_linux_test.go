@@ -59,17 +59,21 @@ func TestStrange(t *testing.T) {
 		{mode: 0o640, want: 0o600, wantAlone: 0o600},
 		{mode: 0o604, want: 0o600, wantAlone: 0o600}, // the group was kept out
 		{mode: 0o467, want: 0o466, wantAlone: 0o400},
-		{mode: 0o777 | iofs.ModeSetgid | iofs.ModeSticky, want: 0o777 | iofs.ModeSticky, wantAlone: 0o700 | iofs.ModeSticky},
-		{mode: 0o670, acl: "u:rw u7:rw g:rwx m:rwx o:-", want: 0o670, wantACL: "u:rw u7:rw g:- m:rwx o:-", wantAlone: 0o600},
+		{mode: 0o777 | iofs.ModeSetgid | iofs.ModeSticky, want: 0o777 | iofs.ModeSticky,
+			wantAlone: 0o700 | iofs.ModeSticky},
+		{mode: 0o670, acl: "u:rw u7:rw g:rwx m:rwx o:-", want: 0o670, wantACL: "u:rw u7:rw g:- m:rwx o:-",
+			wantAlone: 0o600},
 		{mode: 0o644, acl: "u:rw u7:- g:rw m:r o:r", want: 0o644, wantACL: "u:rw u7:- g:r m:r o:r", wantAlone: 0o600},
-		{mode: 0o607, acl: "u:rw g8:rwx g:rwx m:- o:rwx", want: 0o600, wantACL: "u:rw g8:rwx g:- m:- o:-", wantAlone: 0o600},
+		{mode: 0o607, acl: "u:rw g8:rwx g:rwx m:- o:rwx", want: 0o600, wantACL: "u:rw g8:rwx g:- m:- o:-",
+			wantAlone: 0o600},
 	} {
 		before := Traits{Mode: test.mode}
 		if test.acl != "" {
 			before.attributes = map[string][]byte{posixacl.Access: acl(t, test.acl)}
 		}
 		got := before.common()
-		if got.Mode != test.want || !bytes.Equal(got.attributes[posixacl.Access], acl(t, test.wantACL)) && test.wantACL != "" {
+		if got.Mode != test.want || !bytes.Equal(got.attributes[posixacl.Access], acl(t, test.wantACL)) &&
+			test.wantACL != "" {
 			t.Errorf("%v with %q: got %v with %x", test.mode, test.acl, got.Mode, got.attributes[posixacl.Access])
 		}
 		if got := got.private(); got.Mode != test.wantAlone || got.attributes[posixacl.Access] != nil {
@@ -197,14 +201,16 @@ func TestReplacedBelongsToAnother(t *testing.T) {
 						t.Errorf("%s: got %v, want %s, error %v", name, fi.Mode(), want, err)
 					}
 				}
-				if got := attr(filepath.Join(dir, "shared"), posixacl.Access); got != string(acl(t, "u:rw u65534:rw g:- m:rw o:-")) {
+				want := string(acl(t, "u:rw u65534:rw g:- m:rw o:-"))
+				if got := attr(filepath.Join(dir, "shared"), posixacl.Access); got != want {
 					t.Errorf("got the ACL %x", got)
 				}
 			}()
 			me, _ = unix.SetfsuidRetUid(0)
 			err = errors.Join(
 				unix.Chmod(filepath.Join(dir, "theirs"), 0o6664),
-				unix.Lsetxattr(filepath.Join(dir, "shared"), posixacl.Access, acl(t, "u:rw u65534:rw g:rw m:rw o:-"), 0))
+				unix.Lsetxattr(filepath.Join(dir, "shared"), posixacl.Access, acl(t, "u:rw u65534:rw g:rw m:rw o:-"),
+					0))
 			unix.SetfsuidRetUid(me)
 			if err != nil {
 				t.Error(err)
@@ -222,8 +228,8 @@ func TestReplacedBelongsToAnother(t *testing.T) {
 	})
 }
 
-// A new file begins with what the directory passes on, though it is made elsewhere; and the directory of the server's own
-// state does not count.
+// A new file begins with what the directory passes on, though it is made elsewhere; and the directory of the server's
+// own state does not count.
 func TestNewBeginsWith(t *testing.T) {
 	for _, test := range []struct {
 		name       string
@@ -237,13 +243,16 @@ func TestNewBeginsWith(t *testing.T) {
 	}{
 		{name: "by the umask", want: 0o640, wantDir: 0o750},
 		{name: "by the options", opts: Options{FileMode: 0o606, DirMode: 0o775}, want: 0o606, wantDir: 0o775},
-		{name: "by the options and a directory's group", opts: Options{FileMode: 0o606, DirMode: 0o775}, setgid: true, want: 0o606, wantDir: 0o775 | iofs.ModeSetgid},
+		{name: "by the options and a directory's group", opts: Options{FileMode: 0o606, DirMode: 0o775}, setgid: true,
+			want: 0o606, wantDir: 0o775 | iofs.ModeSetgid},
 		{name: "with a directory's group", setgid: true, want: 0o640, wantDir: 0o750 | iofs.ModeSetgid},
 		{name: "with an ACL", dir: "u:rwx u7:rwx g:rx m:rwx o:rx", want: 0o664, wantACL: "u:rw u7:rwx g:rx m:rw o:r",
 			wantDir: 0o775, wantDirACL: "u:rwx u7:rwx g:rx m:rwx o:rx"},
-		{name: "with an ACL and the options", dir: "u:rwx u7:rwx g:rx m:rwx o:rx", opts: Options{FileMode: 0o640, DirMode: 0o750},
+		{name: "with an ACL and the options", dir: "u:rwx u7:rwx g:rx m:rwx o:rx",
+			opts: Options{FileMode: 0o640, DirMode: 0o750},
 			want: 0o640, wantACL: "u:rw u7:rwx g:rx m:r o:-", wantDir: 0o750, wantDirACL: "u:rwx u7:rwx g:rx m:rx o:-"},
-		{name: "with the ACL of the top, which is not above", top: "u:rwx u7:rwx g:rwx m:rwx o:rwx", want: 0o640, wantDir: 0o750},
+		{name: "with the ACL of the top, which is not above", top: "u:rwx u7:rwx g:rwx m:rwx o:rwx", want: 0o640,
+			wantDir: 0o750},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			defer unix.Umask(unix.Umask(0o027))

@@ -72,7 +72,8 @@ func (v *volume) moveNew(from string, source Info, to string, how How) error {
 		return asChanged(err)
 	}
 	if err := h.check(v, to); err != nil {
-		return errors.Join(err, v.undoMove(to, from, history.Note{Path: from, Cause: how.Cause, By: how.By, Seen: source}))
+		return errors.Join(err, v.undoMove(to, from,
+			history.Note{Path: from, Cause: how.Cause, By: how.By, Seen: source}))
 	}
 	return nil
 }

@@ -175,7 +175,7 @@ func (v *volume) recoverMove(ctx context.Context, at string) error {
 	if m, err := v.readMove(at); err == nil && m != nil {
 		unsynced := v.Unsynced()
 		for _, name := range []string{m.from, m.to} {
-			if err := unsynced.Names(v.placeAt(name)); err != nil && !errors.Is(err, iofs.ErrNotExist) && !volumes.IsDisplaced(err) {
+			if err := unsynced.Names(v.placeAt(name)); err != nil && !volumes.IsDisplaced(err) {
 				unsynced.Close()
 				return errors.Join(told, err)
 			}
@@ -235,8 +235,8 @@ func (v *volume) finishMove(at string) (told, err error) {
 	case kept.Exists() && !isNoted(in, m.source.seen):
 		// A local program has been at both names since, or the files have got other inode numbers, as a restored backup
 		// has. The entry stays in the history.
-		return fmt.Errorf("a move of %q to %q was under way when a server died, and other files are at these names now: "+
-			"the version that gave way may be in the history of %q", m.from, m.to, m.to), nil
+		return fmt.Errorf("a move of %q to %q was under way when a server died, and other files are at these names "+
+			"now: the version that gave way may be in the history of %q", m.from, m.to, m.to), nil
 	case kept.Exists():
 		// A local program has given the old name to another file before the second rename, and that rename has moved
 		// that file.
@@ -292,7 +292,8 @@ func (m *MoveNote) archiveLate() error {
 	}
 	now, err := v.calls.Lstat(entry)
 	if err == nil && !isNoted(now, m.over.seen) {
-		return ignoring(v.undoTo(entry, m.from, history.Note{Path: m.from, Cause: history.CauseRecovered, Seen: now}), ErrShelved)
+		n := history.Note{Path: m.from, Cause: history.CauseRecovered, Seen: now}
+		return ignoring(v.undoTo(entry, m.from, n), ErrShelved)
 	}
 	v.history.Finish(entry)
 	return err

@@ -62,7 +62,8 @@ func TestMoveHalfDoneOnAnUnknownPlace(t *testing.T) {
 // TestMarkOfNoMove: the lock file may have been written to by another program. Nothing is looked for outside of the
 // tree, and the lock is to be had.
 func TestMarkOfNoMove(t *testing.T) {
-	for _, mark := range []string{"x", "../.ifmatch/moving/x", "missing/.ifmatch/moving/x", "/.ifmatch/moving/x", "\x00"} {
+	for _, mark := range []string{"x", "../.ifmatch/moving/x", "missing/.ifmatch/moving/x", "/.ifmatch/moving/x",
+		"\x00"} {
 		dir := t.TempDir()
 		s := openTest(t, dir, Options{History: true, Durability: None})
 		if err := os.WriteFile(filepath.Join(dir, lockName), []byte(mark), 0o666); err != nil {

@@ -33,7 +33,8 @@ func (m modeless) Fstat(f *File) (Info, error)                { return m.as(m.Sy
 func (m modeless) Chmod(*File, iofs.FileMode) error           { return syscall.EPERM }
 func (m modeless) Volume(*File) Volume                        { return Volume{Modeless: true} }
 
-// What others can write to is not taken for our state, at the top or where another disk is mounted; and it says what to do.
+// What others can write to is not taken for our state, at the top or where another disk is mounted; and it says what to
+// do.
 func TestStateOfAStranger(t *testing.T) {
 	asRoot := os.Geteuid() == 0
 	chown := func(dir string, names ...string) error {
@@ -50,9 +51,12 @@ func TestStateOfAStranger(t *testing.T) {
 		want string                 // in the error; "" for none
 	}{
 		{"as it was made", func(string) error { return nil }, false, ""},
-		{"others can see what is in it", func(dir string) error { return os.Chmod(filepath.Join(dir, volumes.OwnDir), 0o755) }, false, ""},
-		{"the group can write", func(dir string) error { return os.Chmod(filepath.Join(dir, volumes.OwnDir), 0o770) }, false, "chmod go-w"},
-		{"all can write", func(dir string) error { return os.Chmod(filepath.Join(dir, volumes.OwnDir), 0o777) }, false, "chmod go-w"},
+		{"others can see what is in it",
+			func(dir string) error { return os.Chmod(filepath.Join(dir, volumes.OwnDir), 0o755) }, false, ""},
+		{"the group can write", func(dir string) error { return os.Chmod(filepath.Join(dir, volumes.OwnDir), 0o770) },
+			false, "chmod go-w"},
+		{"all can write", func(dir string) error { return os.Chmod(filepath.Join(dir, volumes.OwnDir), 0o777) }, false,
+			"chmod go-w"},
 		{"all can write, and none remove", func(dir string) error {
 			return os.Chmod(filepath.Join(dir, volumes.OwnDir), 0o777|iofs.ModeSticky)
 		}, false, "chmod go-w"},
@@ -60,14 +64,21 @@ func TestStateOfAStranger(t *testing.T) {
 			return os.Chmod(filepath.Join(dir, volumes.OwnDir, formatPart), 0o666)
 		}, false, ""},
 		{"all can write to what is in it", func(dir string) error {
-			return errors.Join(os.Chmod(filepath.Join(dir, volumes.OwnDir), 0o711), os.Chmod(filepath.Join(dir, volumes.OwnDir, volumes.HistoryPart), 0o777))
+			return errors.Join(os.Chmod(filepath.Join(dir, volumes.OwnDir), 0o711),
+				os.Chmod(filepath.Join(dir, volumes.OwnDir, volumes.HistoryPart), 0o777))
 		}, false, "/history can be written to by others"},
 		{"it is a link", func(dir string) error {
-			return errors.Join(os.Rename(filepath.Join(dir, volumes.OwnDir), filepath.Join(dir, "other")), os.Symlink("other", filepath.Join(dir, volumes.OwnDir)))
+			return errors.Join(os.Rename(filepath.Join(dir, volumes.OwnDir), filepath.Join(dir, "other")),
+				os.Symlink("other", filepath.Join(dir, volumes.OwnDir)))
 		}, false, "a symbolic link"},
-		{"it belongs to another user", func(dir string) error { return chown(dir, volumes.OwnDir) }, true, "belongs to nobody"},
-		{"what is in it belongs to another user", func(dir string) error { return chown(dir, volumes.OwnDir+"/"+volumes.StagePart) }, true, "/stage belongs to nobody"},
-		{"it belongs to the owner of what is served", func(dir string) error { return chown(dir, "", volumes.OwnDir, volumes.OwnDir+"/"+volumes.StagePart) }, true, ""},
+		{"it belongs to another user", func(dir string) error { return chown(dir, volumes.OwnDir) }, true,
+			"belongs to nobody"},
+		{"what is in it belongs to another user",
+			func(dir string) error { return chown(dir, volumes.OwnDir+"/"+volumes.StagePart) },
+			true, "/stage belongs to nobody"},
+		{"it belongs to the owner of what is served",
+			func(dir string) error { return chown(dir, "", volumes.OwnDir, volumes.OwnDir+"/"+volumes.StagePart) },
+			true, ""},
 		{"it belongs to root, in what another user owns", func(dir string) error { return chown(dir, "") }, true, ""},
 	} {
 		for _, where := range []string{"", "disk"} {
@@ -104,7 +115,8 @@ func TestStateOfAStranger(t *testing.T) {
 				if s != nil {
 					defer s.Close()
 				}
-				if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
+				if test.want == "" && err != nil || test.want != "" &&
+					(err == nil || !strings.Contains(err.Error(), test.want)) {
 					t.Errorf("got %v, want %q", err, test.want)
 				}
 				if err != nil && !strings.Contains(err.Error(), "link") && !errors.Is(err, iofs.ErrPermission) {
@@ -159,7 +171,8 @@ func TestRootGivesWhatItMakes(t *testing.T) {
 			t.Fatal(err)
 		}
 		if !first { // somebody was there
-			if err := errors.Join(os.Mkdir(filepath.Join(dir, volumes.OwnDir), 0o700), os.Chown(filepath.Join(dir, volumes.OwnDir), nobody, nobody)); err != nil {
+			if err := errors.Join(os.Mkdir(filepath.Join(dir, volumes.OwnDir), 0o700),
+				os.Chown(filepath.Join(dir, volumes.OwnDir), nobody, nobody)); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -179,7 +192,8 @@ func TestRootGivesWhatItMakes(t *testing.T) {
 				return err
 			}
 			info, err := d.Info()
-			if err == nil && info.Sys().(*syscall.Stat_t).Uid != nobody && !strings.Contains(path, "/r") { // not what users have made
+			if err == nil && info.Sys().(*syscall.Stat_t).Uid != nobody &&
+				!strings.Contains(path, "/r") { // not what users have made
 				t.Errorf("%s is root's", path)
 			}
 			return err

@@ -17,7 +17,8 @@ const timeRounds = 64
 func (v *volume) Probe() (Abilities, error) {
 	var a Abilities
 	if v.calls.IsInMemory() {
-		return Abilities{Exclusive: true, FineTimes: true, CreateOnly: true, Exchange: true, ExchangeTimes: true, Leases: true,
+		return Abilities{Exclusive: true, FineTimes: true, CreateOnly: true, Exchange: true, ExchangeTimes: true,
+			Leases:   true,
 			Mappings: true, Attributes: true, Flock: true, Aliases: v.ProbeAliases()}, nil
 	}
 	st, err := v.stage()

@@ -156,8 +156,8 @@ func (s *FS) PutBack(ctx context.Context) (waits bool) {
 	return waits
 }
 
-// RetryUndos implements [history.Above]: it tries again the failed undos whose entries are in a directory, or all failed undos if dir is "". It must
-// be called under [FS.Lock].
+// RetryUndos implements [history.Above]: it tries again the failed undos whose entries are in a directory, or all
+// failed undos if dir is "". It must be called under [FS.Lock].
 func (v *volume) RetryUndos(dir string) (err error) {
 	for _, a := range v.pendingUndos.take(func(a pendingUndo) bool { return dir == "" || volumes.IsIn(a.at, dir) }) {
 		failed := v.retryUndo(a)

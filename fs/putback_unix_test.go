@@ -53,8 +53,9 @@ func (l *log) has(parts ...string) bool {
 // smallest keeps as little as can be.
 var smallest = Retention{Keep: 24 * time.Hour, Most: 1}
 
-// What a commit has taken away when it fails, and cannot put back since the process has too much open, has its name again
-// later. Until then nothing takes it that lets go of history, here or in another process, and the history shows it.
+// What a commit has taken away when it fails, and cannot put back since the process has too much open, has its name
+// again later. Until then nothing takes it that lets go of history, here or in another process, and the history shows
+// it.
 func TestPutBackAgain(t *testing.T) {
 	over := func(t *testing.T, s *FS, seen, f Info, arm func()) error {
 		how := How{Exact: true, Cause: "MOVE"}
@@ -75,8 +76,10 @@ func TestPutBackAgain(t *testing.T) {
 		moved bool   // the move has come so far that it is finished, and not undone
 		asked bool   // it was to go: it may, with the history of another process
 	}{
-		{name: "moved over, the first look after the exchange fails", do: over, op: "lstat", n: 1, moved: true, stays: "f"},
-		{name: "moved over, the second look after the exchange fails", do: over, op: "lstat", n: 2, moved: true, stays: "f"},
+		{name: "moved over, the first look after the exchange fails", do: over, op: "lstat", n: 1, moved: true,
+			stays: "f"},
+		{name: "moved over, the second look after the exchange fails", do: over, op: "lstat", n: 2, moved: true,
+			stays: "f"},
 		{name: "moved over, the second rename fails", do: over, op: "renameNew", n: 1, moved: true, stays: "f"},
 		{name: "moved, the look fails", op: "lstat", n: 1, stays: "g",
 			do: func(_ *testing.T, s *FS, seen, _ Info, arm func()) error {
@@ -215,8 +218,8 @@ func TestAwayIsShown(t *testing.T) {
 	has(t, dir, "o", "precious")
 }
 
-// What cannot have its name back, since the directory is gone that it was in, is in the history for its time, however little
-// that may take, and it is told.
+// What cannot have its name back, since the directory is gone that it was in, is in the history for its time, however
+// little that may take, and it is told.
 func TestShelved(t *testing.T) {
 	for name, instead := range map[string]func(dir string) error{
 		"removed":       func(dir string) error { return os.Remove(dir) },
@@ -341,7 +344,8 @@ func inodeOf(t *testing.T, s *FS, name string) string {
 	return strconv.FormatUint(see(t, s, name).Inode, 10)
 }
 
-// An entry of which nothing is noted is shown without a name: the power has failed, or a server died that keeps nothing.
+// An entry of which nothing is noted is shown without a name: the power has failed, or a server died that keeps
+// nothing.
 func TestUnnotedIsShown(t *testing.T) {
 	dir := t.TempDir()
 	lay(t, dir, "f=1", "g=2")

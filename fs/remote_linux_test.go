@@ -14,7 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A remote is a file system elsewhere, with a file f. Its kernel side is told to remember for an hour what it has seen (FUSE).
+// A remote is a file system elsewhere, with a file f. Its kernel side is told to remember for an hour what it has seen
+// (FUSE).
 type remote struct {
 	size  atomic.Int64  // of f, which another machine changes
 	asked atomic.Uint64 // how often somebody looked at it

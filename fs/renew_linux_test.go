@@ -44,7 +44,8 @@ func replaceTest(t *testing.T, s *FS, name, content string) {
 	}
 }
 
-// What a process has done by one spelling of a name, every process sees by the others at once, whatever the kernel remembers.
+// What a process has done by one spelling of a name, every process sees by the others at once, whatever the kernel
+// remembers.
 func TestNamesAreRenewed(t *testing.T) {
 	for _, rules := range folding.All {
 		if !rules.Cached {
@@ -143,8 +144,8 @@ func testRenewal(t *testing.T, process func() *FS, at string) {
 	}
 }
 
-// An open file is taken for the version that is read of it, whenever the name by which it was opened comes to stand for another
-// one; and a look at it afterwards is not one at that.
+// An open file is taken for the version that is read of it, whenever the name by which it was opened comes to stand for
+// another one; and a look at it afterwards is not one at that.
 func TestOpenFileIsWhatIsReadOfIt(t *testing.T) {
 	for _, rules := range folding.All {
 		if formsOnly(rules) {
@@ -189,7 +190,8 @@ func TestOpenFileIsWhatIsReadOfIt(t *testing.T) {
 	}
 }
 
-// A process that has not written to a disk yet may have looked at what the kernel remembers. Then nothing gives way by that look.
+// A process that has not written to a disk yet may have looked at what the kernel remembers. Then nothing gives way by
+// that look.
 func TestFirstCommitIsByANewLook(t *testing.T) {
 	for _, name := range []string{"one with a cache", "normal forms only, with a cache"} {
 		rules, err := folding.Named(name)
@@ -225,8 +227,8 @@ func TestFirstCommitIsByANewLook(t *testing.T) {
 	}
 }
 
-// Where each name is one, and where nothing is remembered between two looks by different spellings, nothing is renewed; and no
-// directory is ever listed to find out what a name stands for.
+// Where each name is one, and where nothing is remembered between two looks by different spellings, nothing is renewed;
+// and no directory is ever listed to find out what a name stands for.
 func TestOnlyFoldingNamesAreRenewed(t *testing.T) {
 	caseSensitive := folding.Rules{Name: "case-sensitive", Fold: func(name string) string { return name }, Cached: true}
 	folds, err := folding.Named("one with a cache")
@@ -311,7 +313,8 @@ func TestStaleNames(t *testing.T) {
 			if able.Stale != want || strings.Contains(able.String(), "the kernel remembers") != want {
 				t.Errorf("%s, asked again %v: %v", rules.Name, asks, able)
 			}
-			if left, err := os.ReadDir(filepath.Join(dir, "usb", volumes.OwnDir, volumes.StagePart, s.ID)); err != nil || len(left) != 1 {
+			if left, err := os.ReadDir(filepath.Join(dir, "usb", volumes.OwnDir, volumes.StagePart,
+				s.ID)); err != nil || len(left) != 1 {
 				t.Errorf("%s: it has left %v, %v", rules.Name, left, err)
 			}
 			s.Close()
@@ -321,7 +324,8 @@ func TestStaleNames(t *testing.T) {
 
 // To renew a name makes and changes nothing, whether or not it is there, and what is on the way to it.
 func TestRenewalChangesNothing(t *testing.T) {
-	for name, openTree := range map[string]func(string, vfs.Hook) (*vfs.FS, error){"descriptors": vfs.Open, "paths": vfs.OpenRoot} {
+	for name, openTree := range map[string]func(string, vfs.Hook) (*vfs.FS, error){"descriptors": vfs.Open,
+		"paths": vfs.OpenRoot} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			lay(t, dir, "d/", "d/f=1", "l => d", "dead => nowhere")
@@ -337,7 +341,8 @@ func TestRenewalChangesNothing(t *testing.T) {
 			defer sub.Close()
 			before := tree(t, dir)
 			for _, in := range []string{".", "d", "d/f", "l", "none"} {
-				for _, name := range []string{"", ".", "..", "d", "d/f", "d/none/f", "none", "l/f", "dead", "../d", "d/../f", strings.Repeat("x", 300)} {
+				for _, name := range []string{"", ".", "..", "d", "d/f", "d/none/f", "none", "l/f", "dead", "../d",
+					"d/../f", strings.Repeat("x", 300)} {
 					calls.System().Renew(vfs.At{}, in, name)
 				}
 			}

@@ -83,7 +83,11 @@ func TestSwapped(t *testing.T) {
 		{"Mkdir", func() error { return s.At("d/new").Mkdir(time.Time{}) }},
 		{"Remove", func() error { return s.Remove("d/format", regular, How{}) }},
 		{"SetAttributes", func() error { return s.At("d/format").SetAttributes([]byte("x")) }},
-		{"SetModified", func() error { _, err := s.At("d/format").SetModified(Info{}, time.Unix(1, 0), 0); return err }},
+		{"SetModified", func() error {
+			_,
+				err := s.At("d/format").SetModified(Info{}, time.Unix(1, 0), 0)
+			return err
+		}},
 		{"Readlink", func() error { _, err := s.Readlink("d/format"); return err }},
 		{"create", func() error { _, err := s.calls.Create("d/new"); return err }},
 		{"symlink", func() error { return s.calls.Symlink("x", "d/new") }},
@@ -99,7 +103,8 @@ func TestSwapped(t *testing.T) {
 	if err != nil || fmt.Sprint(after) != fmt.Sprint(before) {
 		t.Errorf("the state directory had %v, has %v, error %v", before, after, err)
 	}
-	if now, err := os.Stat(filepath.Join(dir, volumes.OwnDir+"/"+formatPart)); err != nil || now.ModTime() != state.ModTime() {
+	if now, err := os.Stat(filepath.Join(dir, volumes.OwnDir+"/"+formatPart)); err != nil ||
+		now.ModTime() != state.ModTime() {
 		t.Errorf("its file has changed: %v, error %v", now, err)
 	}
 	has(t, dir, volumes.OwnDir+"/"+formatPart, "1\n")
@@ -190,7 +195,8 @@ func TestDirectoriesNotToBeWritten(t *testing.T) {
 	})
 }
 
-// A collection that its owner may not write to is removed, moved and replaced like the others, and is not changed by that.
+// A collection that its owner may not write to is removed, moved and replaced like the others, and is not changed by
+// that.
 func TestDirectoriesNotToBeWrittenGiveWay(t *testing.T) {
 	const (
 		mode    = 0o555

@@ -47,7 +47,8 @@ func TestManyShortNamesAreReserved(t *testing.T) {
 		t.Error(err)
 	}
 	looks = 0
-	for _, name := range []string{strings.Repeat("if~1/", maxShort+1), strings.Repeat("IFMATC~1/", 1000), strings.Repeat("a/if~/", 500)} {
+	for _, name := range []string{strings.Repeat("if~1/", maxShort+1), strings.Repeat("IFMATC~1/", 1000),
+		strings.Repeat("a/if~/", 500)} {
 		if _, err := s.Lstat(strings.TrimSuffix(name, "/")); !errors.Is(err, ErrReserved) {
 			t.Errorf("Lstat(%.20s…): error %v", name, err)
 		}
@@ -61,7 +62,8 @@ func TestManyShortNamesAreReserved(t *testing.T) {
 // without links does not ask.
 func TestLooksThroughLinksAsk(t *testing.T) {
 	dir := t.TempDir()
-	lay(t, dir, "d/", "d/f", "d/g => f", "file => d/f", "dir => d", "chain => dir", "nowhere => none", "out => ..", "loop => loop")
+	lay(t, dir, "d/", "d/f", "d/g => f", "file => d/f", "dir => d", "chain => dir", "nowhere => none", "out => ..",
+		"loop => loop")
 	s := openTest(t, dir, Options{})
 	refused := errors.New("refused")
 	for _, tt := range []struct {

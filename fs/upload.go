@@ -18,7 +18,7 @@ import (
 //
 //	.ifmatch/uploads/ID/lock   locked as long as a process works on the upload
 //	.ifmatch/uploads/ID/data   the bytes. The commit renames the file
-//	.ifmatch/uploads/ID/state  a line with the inode of the data and a CRC-32C, and the state that the caller has written
+//	.ifmatch/uploads/ID/state  a line with the inode of the data and a CRC-32C, and the state of the caller
 //
 // It belongs to no session, so that it stays when its process dies. If a process dies between the two renames of a
 // commit, the data is in the history as a staged version. The recovery puts it back, see ReturnUpload.

@@ -1,7 +1,6 @@
 package fs
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -95,7 +94,8 @@ func TestPlaces(t *testing.T) {
 			if err := s.Close(); err != nil {
 				t.Fatal(err)
 			}
-			if left, _ := filepath.Glob(filepath.Join(dir, "d/m", volumes.OwnDir, volumes.StagePart, "*")); len(left) > 0 {
+			if left, _ := filepath.Glob(filepath.Join(dir, "d/m", volumes.OwnDir, volumes.StagePart,
+				"*")); len(left) > 0 {
 				t.Errorf("closed, and there is %q", left)
 			}
 			if err := unix.Unmount(filepath.Join(dir, "d/m"), 0); err != nil {
@@ -255,78 +255,6 @@ func TestShortName(t *testing.T) {
 	}
 }
 
-// What the history notes is on disk before a commit is acknowledged, also if the sync for an earlier one began before and
-// ends after it.
-func TestSyncNotesBesideAnother(t *testing.T) {
-	dir := t.TempDir()
-	synced, between := 0, func() {}
-	s := openTest(t, dir, Options{History: true, Before: func(c Call) error {
-		if c.Op == "sync" && strings.HasSuffix(c.Name, "/paths") {
-			synced++
-			do := between
-			between = func() {}
-			do()
-		}
-		return nil
-	}})
-	lay(t, dir, "f=1", "g=2")
-	removeTest(t, s, "f")
-	sync := func() error { return s.Unsynced().Sync() }
-	between = func() {
-		if err := sync(); err != nil { // another one for the same, which is faster
-			t.Error(err)
-		}
-		removeTest(t, s, "g")
-	}
-	if err := sync(); err != nil {
-		t.Fatal(err)
-	}
-	synced = 0
-	if err := sync(); err != nil || synced != 1 {
-		t.Errorf("the note is synced %d times, error %v", synced, err)
-	}
-}
-
-// The trash is emptied beside a removal that comes to nothing: what is taken back is not in there to be deleted.
-func TestEmptyTrashBesideRemoval(t *testing.T) {
-	dir := t.TempDir()
-	lay(t, dir, "f=seen")
-	ctx, stop := context.WithCancel(context.Background())
-	defer stop()
-	waits := false
-	other := openTest(t, dir, Options{Before: func(c Call) error {
-		if waits && c.Op == "tryFlock" {
-			stop() // it comes when the removal is through
-		}
-		return nil
-	}})
-	armed := false
-	s := openTest(t, dir, Options{Before: func(c Call) error {
-		switch {
-		case armed && c.Op == "renameNew" && c.Name == "f":
-			if err := os.Remove(filepath.Join(dir, "f")); err != nil {
-				return err
-			}
-			return os.WriteFile(filepath.Join(dir, "f"), []byte("theirs"), 0o666)
-		case armed && c.Op == "lstat" && strings.HasPrefix(c.Name, volumes.OwnDir+"/"+volumes.TrashPart+"/"):
-			armed, waits = false, true
-			_ = other.EmptyTrash(ctx)
-		}
-		return nil
-	}})
-	seen := see(t, s, "f")
-	unlock, err := s.Lock(context.Background())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unlock()
-	armed = true
-	if err := s.Remove("f", seen, How{Exact: true, Unkept: true}); !errors.Is(err, ErrMoved) || armed {
-		t.Errorf("got error %v", err)
-	}
-	has(t, dir, "f", "theirs")
-}
-
 // Where not even a state directory can be made, a removal says that the disk is full.
 func TestFullPlaceWithoutState(t *testing.T) {
 	dir := t.TempDir()
@@ -346,8 +274,8 @@ func TestFullPlaceWithoutState(t *testing.T) {
 	has(t, dir, "m/f", "1")
 }
 
-// Without openat2 nobody tells of mounts: a file system is known by its device, what was not tried is not relied upon, and
-// it is its own history that gives way.
+// Without openat2 nobody tells of mounts: a file system is known by its device, what was not tried is not relied upon,
+// and it is its own history that gives way.
 func TestPlaceWithoutOpenat2(t *testing.T) {
 	dir := t.TempDir()
 	mountTest(t, filepath.Join(dir, "m"), "")

@@ -19,8 +19,9 @@ type Rules struct {
 	Stored func(name string) string
 	// Short: names also go by a short one, as "A long name" does by "ALONGN~1".
 	Short bool
-	// Numbered: each spelling is seen as an inode of its own. It is what programs do that have their file system in paths.
-	// Else a file is one inode, and Linux takes a rename from one spelling to another for one to itself, and does nothing.
+	// Numbered: each spelling is seen as an inode of its own. It is what programs do that have their file system in
+	// paths. Else a file is one inode, and Linux takes a rename from one spelling to another for one to itself, and
+	// does nothing.
 	Numbered bool
 	// Inodes: whatever the kernel calls them, all spellings are seen with the inode of the file.
 	Inodes bool
@@ -37,7 +38,8 @@ var All = []Rules{
 	{Name: "casefold of ext4, APFS", Fold: func(name string) string {
 		return strings.ToLower(strings.ToUpper(norm.NFD.String(strings.Map(visible, name))))
 	}},
-	{Name: "FAT", Fold: func(name string) string { return strings.ToUpper(trimmed(name)) }, Stored: trimmed, Short: true, Plain: true},
+	{Name: "FAT", Fold: func(name string) string { return strings.ToUpper(trimmed(name)) }, Stored: trimmed,
+		Short: true, Plain: true},
 	{Name: "exFAT, by a program", Fold: strings.ToUpper, Numbered: true, Plain: true},
 	{Name: "NTFS, by a program", Fold: strings.ToUpper, Numbered: true},
 	{Name: "a mirror, by a program", Fold: strings.ToUpper, Numbered: true, Inodes: true, Cached: true},

@@ -156,7 +156,8 @@ func (fs *fileSystem) attr(n *node, number uint64, out *fuse.Attr) {
 	if fs.rules.Inodes {
 		number = n.ino
 	}
-	*out = fuse.Attr{Ino: number, Size: uint64(len(n.data)), Mode: n.mode, Nlink: n.links, Owner: n.owner, Blksize: 4096}
+	*out = fuse.Attr{Ino: number, Size: uint64(len(n.data)), Mode: n.mode, Nlink: n.links, Owner: n.owner,
+		Blksize: 4096}
 	out.SetTimes(&n.modified, &n.modified, &n.changed)
 }
 
@@ -255,7 +256,8 @@ func (fs *fileSystem) Mkdir(_ <-chan struct{}, in *fuse.MkdirIn, name string, ou
 	return fs.make(&in.InHeader, name, &node{mode: fuse.S_IFDIR | in.Mode&0o7777, members: map[string]*entry{}}, out)
 }
 
-func (fs *fileSystem) Symlink(_ <-chan struct{}, header *fuse.InHeader, target, name string, out *fuse.EntryOut) fuse.Status {
+func (fs *fileSystem) Symlink(_ <-chan struct{}, header *fuse.InHeader, target, name string,
+	out *fuse.EntryOut) fuse.Status {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	if fs.rules.Plain {

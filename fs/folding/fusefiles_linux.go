@@ -95,7 +95,8 @@ func (fs *fileSystem) ReadDir(_ <-chan struct{}, in *fuse.ReadIn, out *fuse.DirE
 	defer fs.mu.Unlock()
 	list := fs.lists[in.Fh]
 	for i := int(in.Offset); i < len(list); i++ {
-		if !out.AddDirEntry(fuse.DirEntry{Name: list[i].name, Mode: list[i].node.mode, Ino: list[i].node.ino, Off: uint64(i + 1)}) {
+		if !out.AddDirEntry(fuse.DirEntry{Name: list[i].name, Mode: list[i].node.mode, Ino: list[i].node.ino,
+			Off: uint64(i + 1)}) {
 			break
 		}
 	}
@@ -109,7 +110,8 @@ func (fs *fileSystem) ReleaseDir(in *fuse.ReleaseIn) {
 	delete(fs.lists, in.Fh)
 }
 
-func (fs *fileSystem) GetXAttr(_ <-chan struct{}, header *fuse.InHeader, name string, dest []byte) (uint32, fuse.Status) {
+func (fs *fileSystem) GetXAttr(_ <-chan struct{}, header *fuse.InHeader, name string,
+	dest []byte) (uint32, fuse.Status) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	n := fs.node(header.NodeId, 0)
@@ -188,6 +190,7 @@ func (fs *fileSystem) RemoveXAttr(_ <-chan struct{}, header *fuse.InHeader, name
 
 func (fs *fileSystem) StatFs(_ <-chan struct{}, _ *fuse.InHeader, out *fuse.StatfsOut) fuse.Status {
 	const many = 1 << 20
-	*out = fuse.StatfsOut{Blocks: many, Bfree: many, Bavail: many, Files: many, Ffree: many, Bsize: 4096, Frsize: 4096, NameLen: longest}
+	*out = fuse.StatfsOut{Blocks: many, Bfree: many, Bavail: many, Files: many, Ffree: many, Bsize: 4096, Frsize: 4096,
+		NameLen: longest}
 	return fuse.OK
 }

@@ -57,7 +57,8 @@ type Held struct {
 // [vfs.ErrBusy], and holds none.
 func Take(ctx context.Context, locks []Lock, within time.Duration) (*Held, error) {
 	if len(locks) > 1 {
-		locks = slices.SortedFunc(slices.Values(locks), func(a, b Lock) int { return cmp.Compare(a.Order(), b.Order()) })
+		locks = slices.SortedFunc(slices.Values(locks),
+			func(a, b Lock) int { return cmp.Compare(a.Order(), b.Order()) })
 		locks = slices.CompactFunc(locks, func(a, b Lock) bool { return a.Order() == b.Order() })
 	}
 	if len(locks) == 1 {

@@ -69,8 +69,10 @@ func TestLocksOfAHolderThatHangs(t *testing.T) {
 		keeps   error // of a Keep of the first lock after that
 		stalled int   // 1: stall was called
 	}{
-		{"not at all", func(t *testing.T, h *Held, _ *int) { time.Sleep(Patience / 2) }, [2]bool{true, true}, true, nil, 0},
-		{"before a change", func(t *testing.T, h *Held, _ *int) { time.Sleep(2 * Patience) }, [2]bool{}, false, ErrLetGo, 0},
+		{"not at all", func(t *testing.T, h *Held, _ *int) { time.Sleep(Patience / 2) }, [2]bool{true, true}, true, nil,
+			0},
+		{"before a change", func(t *testing.T, h *Held, _ *int) { time.Sleep(2 * Patience) }, [2]bool{}, false,
+			ErrLetGo, 0},
 		{"in a change of the first", func(t *testing.T, h *Held, stalled *int) {
 			keep(t, h, stalled, 1)
 			time.Sleep(2 * Patience)

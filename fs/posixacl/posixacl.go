@@ -24,8 +24,8 @@ const (
 
 const aclVersion = 2
 
-// An Entry grants permissions to a user or to a class of users. Perm has three bits, as in a mode. ID is the number of a
-// named user or group.
+// An Entry grants permissions to a user or to a class of users. Perm has three bits, as in a mode. ID is the number of
+// a named user or group.
 type Entry struct {
 	Tag, Perm uint16
 	ID        uint32

@@ -1,8 +1,8 @@
 // Package sharedsync lets commits that sync the same file or directory at the same time share one sync.
 //
 // A sync puts on the disk every change that was made before it began. So a commit that comes while a sync is under way
-// waits for the end of that one, a second at most, and then for the next one. Of all commits that wait, one makes the next
-// sync, and it does for all of them. A commit that comes alone makes its sync at once, with no delay.
+// waits for the end of that one, a second at most, and then for the next one. Of all commits that wait, one makes the
+// next sync, and it does for all of them. A commit that comes alone makes its sync at once, with no delay.
 package sharedsync
 
 import (
@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// patience bounds the wait for the sync that is under way. That one may be of a disk that hangs, and whose directory has
-// given its name to another one since.
+// patience bounds the wait for the sync that is under way. That one may be of a disk that hangs, and whose directory
+// has given its name to another one since.
 const patience = time.Second
 
 // Syncs are the syncs that are under way. An ID says which file it is that has a name. The zero value is ready to use.
@@ -39,8 +39,8 @@ type batch[ID comparable] struct {
 // makes the sync.
 //
 // The system may report a failure to one opener of a file, and nothing to those that open it later: a second sync can
-// succeed although the change is lost. So all commits of a sync that fails get its error, and after a failure no sync is
-// shared any more.
+// succeed although the change is lost. So all commits of a sync that fails get its error, and after a failure no sync
+// is shared any more.
 func (s *Syncs[ID]) Do(name string, identify func() (ID, error), do func() error) error {
 	own, busy := s.begin(name)
 	if own != nil {

@@ -18,8 +18,12 @@ import (
 // forEachSystem runs a test with each implementation. A hook makes a line of each call.
 func forEachSystem(t *testing.T, test func(t *testing.T, s *vfs.FS, trace func() string)) {
 	for name, open := range map[string]func(*testing.T, vfs.Hook) (*vfs.FS, error){
-		"the best that there is": func(t *testing.T, hook vfs.Hook) (*vfs.FS, error) { return vfs.Open(t.TempDir(), hook) },
-		"os.Root":                func(t *testing.T, hook vfs.Hook) (*vfs.FS, error) { return vfs.OpenRoot(t.TempDir(), hook) },
+		"the best that there is": func(t *testing.T, hook vfs.Hook) (*vfs.FS, error) {
+			return vfs.Open(t.TempDir(), hook)
+		},
+		"os.Root": func(t *testing.T, hook vfs.Hook) (*vfs.FS, error) {
+			return vfs.OpenRoot(t.TempDir(), hook)
+		},
 		"afero": func(t *testing.T, hook vfs.Hook) (*vfs.FS, error) {
 			return vfs.New(aferosystem.New(afero.NewMemMapFs(), "aside"), hook), nil
 		},
@@ -117,8 +121,8 @@ func TestDir(t *testing.T) {
 	})
 }
 
-// A directory that was resolved is the same after a rename where a descriptor stands for it, and what has its name then is
-// another one.
+// A directory that was resolved is the same after a rename where a descriptor stands for it, and what has its name then
+// is another one.
 func TestDirIsNoName(t *testing.T) {
 	dir := t.TempDir()
 	s, err := vfs.Open(dir, nil)

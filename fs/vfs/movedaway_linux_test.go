@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// TestOpenBesideMovesOutOfTheDirectory: a file that leaves its directory while it is opened there is gone, or is opened.
-// The kernel answers EXDEV then, as if the name led out of the directory.
+// TestOpenBesideMovesOutOfTheDirectory: a file that leaves its directory while it is opened there is gone, or is
+// opened. The kernel answers EXDEV then, as if the name led out of the directory.
 func TestOpenBesideMovesOutOfTheDirectory(t *testing.T) {
 	root := t.TempDir()
 	for _, name := range []string{"d", "state"} {

@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// An attribute of a member of an open directory is the same by each way to ask for it, as it is asked of the file itself.
+// An attribute of a member of an open directory is the same by each way to ask for it, as it is asked of the file
+// itself.
 func TestAttributeOfAMember(t *testing.T) {
 	dir, err := os.MkdirTemp("/dev/shm", "ifmatch-test-") // where a large value is taken, if anywhere
 	if err != nil {
@@ -20,7 +21,8 @@ func TestAttributeOfAMember(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer calls.Close()
-	values := map[string][]byte{"none": nil, "short": []byte("x"), "long": bytes.Repeat([]byte("x"), 4<<10), "longer": bytes.Repeat([]byte("x"), 10_000)}
+	values := map[string][]byte{"none": nil, "short": []byte("x"), "long": bytes.Repeat([]byte("x"), 4<<10),
+		"longer": bytes.Repeat([]byte("x"), 10_000)}
 	for name, value := range values {
 		f, err := calls.Create(name)
 		if err == nil && value != nil {
@@ -47,7 +49,8 @@ func TestAttributeOfAMember(t *testing.T) {
 		for name, value := range values {
 			got, err := d.GetAttrIn(name, "user.test")
 			if err != nil || !bytes.Equal(got, value) || (got == nil) != (value == nil) {
-				t.Errorf("without getxattrat %v: %s has %d bytes, error %v, want %d", without, name, len(got), err, len(value))
+				t.Errorf("without getxattrat %v: %s has %d bytes, error %v, want %d", without, name, len(got), err,
+					len(value))
 			}
 		}
 		for _, name := range []string{"gone", strings.Repeat("x", 300)} {

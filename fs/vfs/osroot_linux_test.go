@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// What is removed for good may be deeper than files can be open, and than a path can be long; it may have modes that keep
-// everybody out.
+// What is removed for good may be deeper than files can be open, and than a path can be long; it may have modes that
+// keep everybody out.
 func TestRemoveAllOfADeepTree(t *testing.T) {
 	dir := t.TempDir()
 	table, err := Open(dir, nil)

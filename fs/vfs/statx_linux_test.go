@@ -24,7 +24,8 @@ func TestStatxName(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, name := range []string{"", "f", longest, "missing", longest + "n", "a\x00b", strings.Repeat("d/", 3000) + "f"} {
+	for _, name := range []string{"", "f", longest, "missing", longest + "n", "a\x00b",
+		strings.Repeat("d/", 3000) + "f"} {
 		var got, want unix.Statx_t
 		const flags = unix.AT_EMPTY_PATH | unix.AT_SYMLINK_NOFOLLOW
 		failed := statxName(int(at.Fd()), name, flags, unix.STATX_BASIC_STATS, &got)

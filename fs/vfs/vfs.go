@@ -1,6 +1,6 @@
-// Package vfs has the system calls that a file server needs: one interface, [System]. Its implementations use openat2(2)
-// on Linux and [os.Root] elsewhere. Package aferosystem has one over any afero.Fs. Callers use an [FS], which is a System
-// behind a [Hook].
+// Package vfs has the system calls that a file server needs: one interface, [System]. Its implementations use
+// openat2(2) on Linux and [os.Root] elsewhere. Package aferosystem has one over any afero.Fs. Callers use an [FS],
+// which is a System behind a [Hook].
 //
 // No name and no symbolic link leads out of the directory that was opened. Package vfs resolves no link, knows no state
 // directory, and keeps no history.

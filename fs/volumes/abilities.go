@@ -31,9 +31,9 @@ type Abilities struct {
 	// LeasesSeeMaps: the kernel refuses a lease as long as a program has the file mapped for writing. So nothing writes
 	// to a file under an unbroken lease. Overlayfs does not refuse it.
 	LeasesSeeMaps bool
-	// Mappings: it is noticed that a program writes to a file through a memory map. LeasesSeeMaps is true, and the first
-	// store changes the times of the file. Tmpfs does not change the times if the program has read through the map
-	// before.
+	// Mappings: it is noticed that a program writes to a file through a memory map. LeasesSeeMaps is true, and the
+	// first store changes the times of the file. Tmpfs does not change the times if the program has read through the
+	// map before.
 	Mappings bool
 	// Attributes: extended attributes, in which properties are kept.
 	Attributes bool

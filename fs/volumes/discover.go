@@ -204,7 +204,8 @@ func (s *Tree) Discover() bool {
 		if formatted {
 			v.ProbeAliases() // even if other users can write to the state directory
 		}
-		if stage, err := s.calls.Lstat(v.StatePath(StagePart)); err == nil && stage.Kind == vfs.Directory && v.isHeld() {
+		if stage, err := s.calls.Lstat(v.StatePath(StagePart)); err == nil && stage.Kind == vfs.Directory &&
+			v.isHeld() {
 			s.addVolume(at, DeviceOf(info))
 		}
 	}

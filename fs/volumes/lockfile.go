@@ -357,7 +357,8 @@ func (s *Tree) Claim() error {
 		return err
 	}
 	s.RootLock.time = now.Modified
-	s.claim = claim{now.Modified, now.Modified == at.UnixNano() && s.RootLock.File.Volume().Leases && !s.root.abilities.Shared}
+	s.claim = claim{now.Modified, now.Modified == at.UnixNano() && s.RootLock.File.Volume().Leases &&
+		!s.root.abilities.Shared}
 	return nil
 }
 

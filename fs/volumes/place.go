@@ -20,8 +20,8 @@ type Place struct {
 	Held bool   // Close must close dir
 }
 
-// Resolve resolves the directory of a name. It fails with [vfs.ErrLink] if a symbolic link is on the way. The caller must
-// close the place.
+// Resolve resolves the directory of a name. It fails with [vfs.ErrLink] if a symbolic link is on the way. The caller
+// must close the place.
 func (s *Tree) Resolve(name string) (Place, error) {
 	if err := s.CheckReserved(name); err != nil {
 		return Place{}, err

@@ -49,8 +49,8 @@ func withVolumes(tops ...string) (s *Tree, at map[string]*Volume) {
 	return s, at
 }
 
-// TestChangesAreSeenWhereReadersLook: a change of a name makes readers of that name, and of the directory that it is in,
-// look again, whatever the file systems on the way take the name for. Readers of another disk are left alone.
+// TestChangesAreSeenWhereReadersLook: a change of a name makes readers of that name, and of the directory that it is
+// in, look again, whatever the file systems on the way take the name for. Readers of another disk are left alone.
 func TestChangesAreSeenWhereReadersLook(t *testing.T) {
 	for _, tt := range []struct {
 		name    string

@@ -19,8 +19,8 @@ import (
 // the numbers of the volumes that were passed count. If a volume does not answer, only a reader that goes there waits
 // for it.
 type Snapshot struct {
-	// Follow, if not nil, is asked at each look that a link has led to another name, before that file is opened or read.
-	// It gets that name, without links, or the error of the look. Its error becomes the error of the look.
+	// Follow, if not nil, is asked at each look that a link has led to another name, before that file is opened or
+	// read. It gets that name, without links, or the error of the look. Its error becomes the error of the look.
 	Follow func(at string, err error) error
 
 	fs    *Tree
@@ -33,7 +33,8 @@ type Snapshot struct {
 	// commits says that the hold is that of a commit, which may look at no other volume.
 	commits bool
 	locked  bool // this process changes nothing
-	// last is the end of all waits of the snapshot, however often it begins anew. It is zero as long as no wait has begun.
+	// last is the end of all waits of the snapshot, however often it begins anew. It is zero as long as no wait has
+	// begun.
 	last time.Time
 }
 
@@ -232,7 +233,8 @@ func (n *Snapshot) checkFound(name string, info vfs.Info) error {
 }
 
 // OpenIf is [Tree.OpenIf].
-func (n *Snapshot) OpenIf(name string, decide func(look vfs.Info) (enough bool, err error)) (*vfs.File, vfs.Info, error) {
+func (n *Snapshot) OpenIf(name string, decide func(look vfs.Info) (enough bool, err error)) (
+	*vfs.File, vfs.Info, error) {
 	return n.fs.openIf(name, decide, n)
 }
 

@@ -112,7 +112,10 @@ func (s *Tree) SameName(a string, seenA vfs.Info, b string, seenB vfs.Info) bool
 	if !same && seenA.Inode != 0 && f.Volume().Numbered {
 		return false
 	}
-	members, all := s.namesIn(f, func(name string) bool { return name == a || name == b || spelling.Fold(name) == spelling.Fold(a) })
+	members, all := s.namesIn(f, func(name string) bool {
+		return name == a || name == b ||
+			spelling.Fold(name) == spelling.Fold(a)
+	})
 	if slices.Contains(members, a) && slices.Contains(members, b) {
 		return false
 	}

@@ -103,7 +103,8 @@ type Tree struct {
 
 // A Layer is the package above. It knows what a commit puts into the state directories.
 type Layer interface {
-	// NewVolume is called with each new volume, before anything else is done with it. It returns what [Volume.Above] is.
+	// NewVolume is called with each new volume, before anything else is done with it. It returns what [Volume.Above]
+	// is.
 	NewVolume(v *Volume) Above
 	// FinishMarked finishes the move that the last holder of a lock has left half done. The caller has just got the
 	// lock, and calls it if the lock file has any content, or if [CommitLock.Unfinished] names a note.

@@ -105,7 +105,8 @@ func TestWalkIsWhatEachSegmentSays(t *testing.T) {
 			at, linked, err := s.walk(name, nil)
 			wantAt, wantLinked, wantErr := s.walkEach(name)
 			if at != wantAt || linked != wantLinked || why(err) != why(wantErr) {
-				t.Fatalf("%q leads to %q, %v, error %v; want %q, %v, error %v", name, at, linked, err, wantAt, wantLinked, wantErr)
+				t.Fatalf("%q leads to %q, %v, error %v; want %q, %v, error %v", name, at, linked, err, wantAt,
+					wantLinked, wantErr)
 			}
 			found[why(err)]++
 		}
