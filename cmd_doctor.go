@@ -10,7 +10,10 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"r-seed-1f3a754f.example/ifmatch/doctor"
+	"r-seed-1f3a754f.example/ifmatch/internal/cluster"
+	"r-seed-1f3a754f.example/ifmatch/internal/database"
 	"r-seed-1f3a754f.example/ifmatch/links"
+	"r-seed-1f3a754f.example/ifmatch/settings/values"
 )
 
 // doctorPatience bounds a whole diagnosis.
@@ -20,19 +23,41 @@ func doctorCommand(misused cli.OnUsageErrorFunc) *cli.Command {
 	return &cli.Command{
 		Name:      "doctor",
 		Usage:     "look for what keeps a directory, or a running server, from being served well, and say what to do",
-		ArgsUsage: "DIR|URL",
+		ArgsUsage: "[DIR|URL]",
 		Description: "Of a directory: file system, permissions, watches, limits and clock, as they are for the user who " +
 			"runs this; a directory is made in it for a moment. With --users also whether share links can be kept. Of a URL, such as https://USER:PASSWORD@files.example/: the " +
 			"certificate, and whether a proxy on the way leaves ETags, methods and headers as they must be. Exit status 1: " +
-			"something is wrong.",
-		Flags: []cli.Flag{
+			"something is wrong.\n\n" +
+			"With --store, of the tree in a database, beside running servers: the settings of the database and its standbys, the " +
+			"tables, resources and objects that nothing leads to, contents that are missing, and with --verify those that are " +
+			"damaged. --fix gives resources a name again, and has the servers remove what nothing leads to.",
+		Flags: append(database.Choice(),
+			&cli.BoolFlag{Name: "verify", Usage: "with --store: read all contents, and compare them with their ETags"},
+			&cli.StringFlag{Name: "rate", Value: "0", Usage: "with --verify: read at most a `SIZE`, such as 50MB, in a second; " +
+				"0 for as much as there is"},
+			&cli.BoolFlag{Name: "fix", Usage: "with --store: mend what can be mended"},
 			usersFlag(),
 			&cli.StringFlag{Name: "user-header",
 				Usage: "`HEADER` in which a proxy names the user; a client that sends it must not be believed " +
 					"(default: those that are usual)"},
-		},
+		),
 		OnUsageError: misused,
 		Action: func(c *cli.Context) error {
+			place, err := database.Of(c)
+			switch {
+			case err != nil:
+				return err
+			case place.Store != "" && c.NArg() > 0:
+				return usagef("--store is looked at in place of a directory: leave out %q, or --store", c.Args().First())
+			case place.Store != "":
+				rate, err := values.Size("rate", c.String("rate"))
+				if err != nil {
+					return err
+				}
+				return checkup(c, place, c.Bool("verify"), rate, c.Bool("fix"))
+			case c.Bool("verify") || c.Bool("fix"):
+				return usagef("--verify and --fix are of a database: give --store too")
+			}
 			if c.NArg() != 1 {
 				return usagef("write ifmatch doctor DIR, or ifmatch doctor URL")
 			}
@@ -48,12 +73,29 @@ func doctorCommand(misused cli.OnUsageErrorFunc) *cli.Command {
 				}
 				d.Dir(ctx, dir)
 			}
-			if d.Wrong > 0 {
-				return &statusError{fmt.Errorf("%d of %d looks found something wrong", d.Wrong, d.Looks), statusChanged}
-			}
-			return nil
+			return concluded(d)
 		},
 	}
+}
+
+// concluded returns the error of a diagnosis that has found faults.
+func concluded(d *doctor.Diagnosis) error {
+	if d.Wrong == 0 {
+		return nil
+	}
+	return &statusError{fmt.Errorf("%d of %d looks found something wrong", d.Wrong, d.Looks), statusChanged}
+}
+
+// checkup looks at a tree in a database.
+func checkup(c *cli.Context, place database.Place, verify bool, rate int64, fix bool) error {
+	d := &doctor.Diagnosis{Out: c.App.Writer}
+	err := cluster.Doctor(c.Context, place, d, verify, rate, fix, func(name, what string) {
+		fmt.Fprintf(c.App.Writer, "       %q: %s\n", "/"+name, what)
+	})
+	if err != nil {
+		return err
+	}
+	return concluded(d)
 }
 
 // directoryOf lets a doctor look at a directory with the eyes of a server.

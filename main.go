@@ -98,7 +98,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		return usagef("%v (see: %s --help)", err, c.Command.HelpName)
 	}
 	access := command.Needs{Misused: misused, Users: usersFlag(), Days: withDays, Alike: alike}
-	databases := cluster.Needs{Misused: misused, State: stateName, Open: openSource, Differs: differs}
+	databases := cluster.Needs{Misused: misused, State: stateName, Open: openSource, Differs: differs, Checkup: checkup}
 	return &cli.App{
 		Name:                 "ifmatch",
 		Usage:                "serve a directory over WebDAV, with writes that cannot lose an update",
@@ -126,7 +126,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 				Misused: misused, Users: usersFlag(), Days: withDays, Ask: command.ReadPassword,
 				Shelf: openShelf,
 			}),
-			cluster.Import(databases), cluster.Export(databases),
+			cluster.Import(databases), cluster.Export(databases), cluster.Command(databases),
 			command.Explain(access), configCommand(misused), doctorCommand(misused),
 			{
 				Name:         "version",

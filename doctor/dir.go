@@ -56,20 +56,20 @@ func (d *Diagnosis) Dir(ctx context.Context, at Directory) {
 		return
 	}
 	if os.Geteuid() == 0 {
-		d.note("these looks are those of root, and a server should run as the user who owns the files",
+		d.Note("these looks are those of root, and a server should run as the user who owns the files",
 			"run this as that user: sudo -u USER ifmatch doctor "+dir)
 	}
 	for _, doubt := range at.Doubts {
-		d.note(doubt, "")
+		d.Note(doubt, "")
 	}
 	d.disk(ctx, at)
 	d.members(ctx, at)
 	d.links(at)
 	if n := limit.System().Descriptors; n < fewDescriptors {
-		d.note(fmt.Sprintf("this process may have %d files open at once, so few clients are served at once", n),
+		d.Note(fmt.Sprintf("this process may have %d files open at once, so few clients are served at once", n),
 			"raise the limit: ulimit -n 65536, or LimitNOFILE=65536 in the unit")
 	} else {
-		d.good("%d files may be open at once", n)
+		d.Good("%d files may be open at once", n)
 	}
 	d.clock()
 }
@@ -80,11 +80,11 @@ func (d *Diagnosis) links(at Directory) {
 		return
 	}
 	if err := at.Links(); err != nil {
-		d.note("users can make and revoke no share links, which are kept beside the users file ("+err.Error()+")",
+		d.Note("users can make and revoke no share links, which are kept beside the users file ("+err.Error()+")",
 			"let this user write there, or serve with --no-links")
 		return
 	}
-	d.good("share links can be kept beside the users file")
+	d.Good("share links can be kept beside the users file")
 }
 
 // disk tries the file system, in a directory of its own which is removed.
@@ -96,7 +96,7 @@ func (d *Diagnosis) disk(ctx context.Context, at Directory) {
 	}
 	probe, err := os.MkdirTemp(in, ".doctor-")
 	if err != nil {
-		d.bad("this user cannot write to "+dir+" ("+err.Error()+")",
+		d.Bad("this user cannot write to "+dir+" ("+err.Error()+")",
 			"serve it with --read-only, or make this user the owner: chown -R USER "+dir)
 		return
 	}
@@ -107,18 +107,18 @@ func (d *Diagnosis) disk(ctx context.Context, at Directory) {
 	}
 	for _, trait := range disk.Traits {
 		if trait.Has {
-			d.good("%s", trait.What)
+			d.Good("%s", trait.What)
 		} else {
-			d.note(trait.Lack, "ext4, XFS and Btrfs have it (docs/filesystems.md)")
+			d.Note(trait.Lack, "ext4, XFS and Btrfs have it (docs/filesystems.md)")
 		}
 	}
 	left := humanize.Bytes(uint64(disk.Free))
 	switch whole := disk.Used + disk.Free; {
 	case whole == 0:
 	case float64(disk.Free) < leastFree*float64(whole):
-		d.note("the disk has "+left+" left", "make room, or lower --history-size")
+		d.Note("the disk has "+left+" left", "make room, or lower --history-size")
 	default:
-		d.good("the disk has %s left", left)
+		d.Good("the disk has %s left", left)
 	}
 	d.diskClock(probe)
 }
@@ -136,11 +136,11 @@ func (d *Diagnosis) diskClock(probe string) {
 	}
 	after := time.Now()
 	if at := info.ModTime(); at.Before(before.Add(-clockOff)) || at.After(after.Add(clockOff)) {
-		d.bad(fmt.Sprintf("the clock of the disk is off by %v", at.Sub(before).Round(time.Second)),
+		d.Bad(fmt.Sprintf("the clock of the disk is off by %v", at.Sub(before).Round(time.Second)),
 			"let both machines follow the same time server")
 		return
 	}
-	d.good("the disk has the time of this machine")
+	d.Good("the disk has the time of this machine")
 }
 
 // members walks the tree: may this user read the files, and are there enough watches?
@@ -175,18 +175,18 @@ func (d *Diagnosis) members(ctx context.Context, at Directory) {
 		return
 	}
 	if unreadable > 0 {
-		d.bad(fmt.Sprintf("this user may not read %d files or directories, such as %s", unreadable, example),
+		d.Bad(fmt.Sprintf("this user may not read %d files or directories, such as %s", unreadable, example),
 			"make this user their owner, or give it the right to read them")
 	} else {
-		d.good("this user may read the files, of which %d were looked at", min(all, mostMembers))
+		d.Good("this user may read the files, of which %d were looked at", min(all, mostMembers))
 	}
 	most, known := watchLimit()
 	switch {
 	case !known:
 	case directories > most:
-		d.note(fmt.Sprintf("there are %d directories and %d watches, so that not all changes of other programs are noticed "+
+		d.Note(fmt.Sprintf("there are %d directories and %d watches, so that not all changes of other programs are noticed "+
 			"before a request", directories, most), fmt.Sprintf("sysctl fs.inotify.max_user_watches=%d", 2*directories))
 	default:
-		d.good("%d watches are enough for %d directories", most, directories)
+		d.Good("%d watches are enough for %d directories", most, directories)
 	}
 }

@@ -19,14 +19,14 @@ type Diagnosis struct {
 	Wrong int // how many of them are about faults
 }
 
-// good prints a finding that needs no action.
-func (d *Diagnosis) good(format string, args ...any) { d.say("good", fmt.Sprintf(format, args...), "") }
+// Good prints a finding that needs no action.
+func (d *Diagnosis) Good(format string, args ...any) { d.say("good", fmt.Sprintf(format, args...), "") }
 
-// note prints a finding that could be better, and the action for that.
-func (d *Diagnosis) note(what, todo string) { d.say("note", what, todo) }
+// Note prints a finding that could be better, and the action for that.
+func (d *Diagnosis) Note(what, todo string) { d.say("note", what, todo) }
 
-// bad prints a fault and its remedy.
-func (d *Diagnosis) bad(what, todo string) {
+// Bad prints a fault and its remedy.
+func (d *Diagnosis) Bad(what, todo string) {
 	d.Wrong++
 	d.say("WRONG", what, todo)
 }
@@ -47,6 +47,6 @@ func (d *Diagnosis) stop(err error) bool {
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = fmt.Errorf("%w: a disk, a server or the network does not answer", err)
 	}
-	d.bad(err.Error(), "")
+	d.Bad(err.Error(), "")
 	return true
 }

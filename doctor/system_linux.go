@@ -25,9 +25,9 @@ func (d *Diagnosis) clock() {
 	switch {
 	case err != nil: // not allowed to ask
 	case status == unix.TIME_ERROR:
-		d.note("the clock of this machine follows no time server, and dates of files follow the clock",
+		d.Note("the clock of this machine follows no time server, and dates of files follow the clock",
 			"start one that sets it, such as systemd-timesyncd or chrony")
 	default:
-		d.good("the clock follows a time server")
+		d.Good("the clock follows a time server")
 	}
 }

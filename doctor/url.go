@@ -40,7 +40,7 @@ type visit struct {
 func (d *Diagnosis) URL(ctx context.Context, at, userHeader string) {
 	u, err := url.Parse(at)
 	if err != nil || u.Hostname() == "" {
-		d.bad("this is no URL: "+at, "write one such as https://files.example/")
+		d.Bad("this is no URL: "+at, "write one such as https://files.example/")
 		return
 	}
 	if u.Path == "" {
@@ -55,7 +55,7 @@ func (d *Diagnosis) URL(ctx context.Context, at, userHeader string) {
 	}}
 	answer, err := v.ask(ctx, http.MethodOptions, u)
 	if untrusted := new(tls.CertificateVerificationError); errors.As(err, &untrusted) {
-		v.bad("the certificate is not good: "+untrusted.Err.Error(),
+		v.Bad("the certificate is not good: "+untrusted.Err.Error(),
 			"get one for this name, such as with --acme "+u.Hostname())
 		transport.TLSClientConfig = &tls.Config{InsecureSkipVerify: true} // for the other looks
 		answer, err = v.ask(ctx, http.MethodOptions, u)
@@ -117,14 +117,14 @@ func (v *visit) ask(ctx context.Context, method string, at *url.URL, headers ...
 func (v *visit) transport(a *answer) {
 	if date, err := http.ParseTime(a.Header.Get("Date")); err == nil {
 		if off := time.Until(date).Round(time.Second); off.Abs() > clocksOff {
-			v.note(fmt.Sprintf("the clock of the server is %v from that of this machine", off),
+			v.Note(fmt.Sprintf("the clock of the server is %v from that of this machine", off),
 				"let both follow a time server: dates of files follow the clock")
 		}
 	}
 	if a.TLS == nil {
 		host := v.root.Hostname()
 		if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-			v.note("passwords and files go over the network in plain text",
+			v.Note("passwords and files go over the network in plain text",
 				"use --tls-cert, --acme, or a proxy that speaks https")
 		}
 		return
@@ -132,11 +132,11 @@ func (v *visit) transport(a *answer) {
 	expires := a.TLS.PeerCertificates[0].NotAfter
 	switch left := time.Until(expires); {
 	case left < 0:
-		v.bad(fmt.Sprintf("the certificate has ended on %s", expires.Format(time.DateOnly)), "renew it")
+		v.Bad(fmt.Sprintf("the certificate has ended on %s", expires.Format(time.DateOnly)), "renew it")
 	case left < soon:
-		v.note(fmt.Sprintf("the certificate ends on %s", expires.Format(time.DateOnly)), "see that it is renewed")
+		v.Note(fmt.Sprintf("the certificate ends on %s", expires.Format(time.DateOnly)), "see that it is renewed")
 	default:
-		v.good("the certificate ends on %s", expires.Format(time.DateOnly))
+		v.Good("the certificate ends on %s", expires.Format(time.DateOnly))
 	}
 }
 
@@ -144,26 +144,26 @@ func (v *visit) transport(a *answer) {
 func (v *visit) webdav(a *answer) bool {
 	switch {
 	case a.StatusCode == http.StatusUnauthorized && v.user:
-		v.bad("this password is refused", "write the right one in the URL, with %-escapes, or leave it out")
+		v.Bad("this password is refused", "write the right one in the URL, with %-escapes, or leave it out")
 		return false
 	case a.StatusCode == http.StatusUnauthorized:
-		v.note("the server wants to know who asks, so little can be looked at",
+		v.Note("the server wants to know who asks, so little can be looked at",
 			"put USER:PASSWORD@ before the name in the URL")
 	case a.StatusCode/100 == 3:
-		v.bad("this URL leads to "+a.Header.Get("Location")+", where clients of WebDAV do not follow", "use that one")
+		v.Bad("this URL leads to "+a.Header.Get("Location")+", where clients of WebDAV do not follow", "use that one")
 		return false
 	case a.StatusCode == http.StatusMisdirectedRequest,
 		a.StatusCode == http.StatusForbidden && a.Header.Get("X-Request-Id") != "":
-		v.bad("the server refuses this name",
+		v.Bad("the server refuses this name",
 			"start it with --public-url and this URL, or --trusted-proxy and the proxy's address")
 	case a.StatusCode/100 != 2 || a.Header.Get("DAV") == "":
-		v.bad(fmt.Sprintf("OPTIONS is answered %s, without DAV", a.Status),
+		v.Bad(fmt.Sprintf("OPTIONS is answered %s, without DAV", a.Status),
 			"a proxy on the way answers by itself, or no WebDAV server is there: let it pass OPTIONS on")
 	default:
-		v.good("WebDAV is spoken there")
+		v.Good("WebDAV is spoken there")
 	}
 	if a.Header.Get("X-Request-Id") == "" {
-		v.note("the answer has no X-Request-Id", "a proxy takes it away, or this is no ifmatch")
+		v.Note("the answer has no X-Request-Id", "a proxy takes it away, or this is no ifmatch")
 	}
 	return true
 }
@@ -177,28 +177,28 @@ func (v *visit) listing(ctx context.Context) []*file {
 	}
 	switch {
 	case a.StatusCode == http.StatusUnauthorized && v.user:
-		v.bad("this password is refused", "write the right one in the URL, with %-escapes, or leave it out")
+		v.Bad("this password is refused", "write the right one in the URL, with %-escapes, or leave it out")
 		return nil
 	case a.StatusCode == http.StatusUnauthorized, a.StatusCode == http.StatusForbidden,
 		a.StatusCode == http.StatusNotFound && !v.user:
-		v.note(fmt.Sprintf("the files cannot be listed by this client (%s), so ETags were not looked at", a.Status),
+		v.Note(fmt.Sprintf("the files cannot be listed by this client (%s), so ETags were not looked at", a.Status),
 			"put USER:PASSWORD@ of a user who may list them before the name in the URL")
 		return nil
 	case a.StatusCode != http.StatusMultiStatus:
-		v.bad("PROPFIND is answered "+a.Status,
+		v.Bad("PROPFIND is answered "+a.Status,
 			"let the proxy pass on all methods of WebDAV, and see that the URL is that of a collection")
 		return nil
 	}
 	var found multistatus
 	if err := xml.Unmarshal(a.body, &found); err != nil {
-		v.bad("the answer to PROPFIND is no XML ("+err.Error()+")", "a proxy on the way changes it: turn that off")
+		v.Bad("the answer to PROPFIND is no XML ("+err.Error()+")", "a proxy on the way changes it: turn that off")
 		return nil
 	}
-	v.good("files are listed")
+	v.Good("files are listed")
 	v.depth(ctx)
 	files := found.files(v.root)
 	if len(files) == 0 {
-		v.note(fmt.Sprintf("no file of at most %d MB is there, so ETags were not looked at", largestAnswer>>20),
+		v.Note(fmt.Sprintf("no file of at most %d MB is there, so ETags were not looked at", largestAnswer>>20),
 			"put one there, and try again")
 	}
 	return files
@@ -213,7 +213,7 @@ func (v *visit) depth(ctx context.Context) {
 	}
 	var found multistatus
 	if a.StatusCode != http.StatusMultiStatus || xml.Unmarshal(a.body, &found) != nil || len(found.Responses) != 1 {
-		v.bad(fmt.Sprintf("PROPFIND with Depth: 0 is answered %s, for %d resources and not for 1", a.Status, len(found.Responses)),
+		v.Bad(fmt.Sprintf("PROPFIND with Depth: 0 is answered %s, for %d resources and not for 1", a.Status, len(found.Responses)),
 			"a proxy on the way takes Depth away: let it pass that on (docs/proxy.md)")
 	}
 }

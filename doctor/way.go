@@ -26,13 +26,13 @@ func (v *visit) forged(ctx context.Context, header string) {
 			return
 		}
 		if forged.StatusCode != plain.StatusCode || forged.detail() != plain.detail() {
-			v.bad(fmt.Sprintf("a client that sends %s is believed (%d %s with it, and %d %s without)", header,
+			v.Bad(fmt.Sprintf("a client that sends %s is believed (%d %s with it, and %d %s without)", header,
 				forged.StatusCode, forged.detail(), plain.StatusCode, plain.detail()),
 				"let the proxy clear this header of clients, and let --user-header-from name the proxy alone (docs/users.md)")
 			return
 		}
 	}
-	v.good("a client that sends %s gains nothing", strings.Join(headers, ", "))
+	v.Good("a client that sends %s gains nothing", strings.Join(headers, ", "))
 }
 
 // files compares the ETags of files on the way with their content, and then looks at conditions with the first one.
@@ -42,7 +42,7 @@ func (v *visit) files(ctx context.Context, files []*file) {
 			return
 		}
 	}
-	v.good("ETags come through as the server sends them")
+	v.Good("ETags come through as the server sends them")
 	v.conditions(ctx, files[0])
 	v.destination(ctx, files[0])
 }
@@ -59,24 +59,24 @@ func (v *visit) tag(ctx context.Context, f *file) bool {
 	const remedy = " (docs/proxy.md)"
 	switch {
 	case got.StatusCode == http.StatusUnauthorized || got.StatusCode == http.StatusForbidden:
-		v.note("files cannot be read by this client, so ETags were not looked at",
+		v.Note("files cannot be read by this client, so ETags were not looked at",
 			"put USER:PASSWORD@ of a user who may read them before the name in the URL")
 	case got.StatusCode != http.StatusOK:
-		v.bad("GET of a file is answered "+got.Status, "see the log of the server and of the proxy")
+		v.Bad("GET of a file is answered "+got.Status, "see the log of the server and of the proxy")
 	case got.Header.Get("Content-Encoding") != "":
-		v.bad(fmt.Sprintf("a proxy on the way compresses files (%s), and changes their ETags to such as %s",
+		v.Bad(fmt.Sprintf("a proxy on the way compresses files (%s), and changes their ETags to such as %s",
 			got.Header.Get("Content-Encoding"), tag),
 			"turn that off for this server, or start it with --trusted-proxy and the proxy's address"+remedy)
 	case strings.HasPrefix(tag, "W/"):
-		v.bad("a proxy on the way weakens ETags, such as "+tag+", with which nothing can be written",
+		v.Bad("a proxy on the way weakens ETags, such as "+tag+", with which nothing can be written",
 			"turn off compression for this server, or start it with --trusted-proxy and the proxy's address"+remedy)
 	case tag == "":
-		v.bad("files have no ETag", "let the proxy pass it on"+remedy+", or give the server time to hash the file")
+		v.Bad("files have no ETag", "let the proxy pass it on"+remedy+", or give the server time to hash the file")
 	case tag != want:
-		v.bad(fmt.Sprintf("the ETag %s is not that of the content, %s", tag, want),
+		v.Bad(fmt.Sprintf("the ETag %s is not that of the content, %s", tag, want),
 			"a proxy on the way changes ETags, or answers from a cache: turn that off"+remedy)
 	case f.tag != tag:
-		v.bad(fmt.Sprintf("the ETag in a listing, %s, is not that of GET, %s", f.tag, tag),
+		v.Bad(fmt.Sprintf("the ETag in a listing, %s, is not that of GET, %s", f.tag, tag),
 			"a proxy on the way answers from a cache: turn that off"+remedy)
 	default:
 		return true
@@ -102,13 +102,13 @@ func (v *visit) conditions(ctx context.Context, f *file) {
 		}
 		if got.StatusCode != condition.want {
 			lost = true
-			v.bad(fmt.Sprintf("GET with %s is answered %d, not %d", condition.header, got.StatusCode, condition.want),
+			v.Bad(fmt.Sprintf("GET with %s is answered %d, not %d", condition.header, got.StatusCode, condition.want),
 				"a proxy on the way takes this condition away, or answers by itself, so that updates can be lost: "+
 					"let it pass that on (docs/proxy.md)")
 		}
 	}
 	if !lost {
-		v.good("conditions come through as clients send them")
+		v.Good("conditions come through as clients send them")
 	}
 }
 
@@ -124,19 +124,19 @@ func (v *visit) destination(ctx context.Context, f *file) {
 	switch got.StatusCode {
 	case http.StatusForbidden:
 		if strings.Contains(got.detail(), "are the same") {
-			v.good("COPY and its Destination come through")
+			v.Good("COPY and its Destination come through")
 			return
 		}
 		fallthrough
 	case http.StatusUnauthorized:
-		v.note(fmt.Sprintf("this client may not write (%s), so COPY was not looked at", got.detail()),
+		v.Note(fmt.Sprintf("this client may not write (%s), so COPY was not looked at", got.detail()),
 			"put USER:PASSWORD@ of a user who may write before the name in the URL")
 	case http.StatusBadGateway:
 		why, _, _ := strings.Cut(got.detail(), ";")
-		v.bad("COPY and MOVE are answered 502 ("+why+")",
+		v.Bad("COPY and MOVE are answered 502 ("+why+")",
 			"start the server with --public-url and this URL, or --trusted-proxy and the proxy's address")
 	default:
-		v.bad(fmt.Sprintf("COPY is answered %s %s", got.Status, got.detail()),
+		v.Bad(fmt.Sprintf("COPY is answered %s %s", got.Status, got.detail()),
 			"a proxy on the way refuses this method, or takes Destination away: let it pass both on (docs/proxy.md)")
 	}
 }

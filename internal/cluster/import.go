@@ -31,6 +31,8 @@ type Needs struct {
 	Open func(dir string) (Source, error)
 	// Differs makes an error that ends the program with the status of a comparison that found differences.
 	Differs func(error) error
+	// Checkup is ifmatch doctor of a database.
+	Checkup func(c *cli.Context, place database.Place, verify bool, rate int64, fix bool) error
 }
 
 // A Source is a directory that was served.

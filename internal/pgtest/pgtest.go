@@ -68,6 +68,7 @@ func Run(t testing.TB) *Server {
 // A Server is a running PostgreSQL.
 type Server struct {
 	dir     string
+	bin     string // the directory with the programs
 	process *exec.Cmd
 	guard   io.Closer // the server ends when this end of the pipe is closed, also by the death of this process
 
@@ -121,7 +122,7 @@ func start(more ...string) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{dir: dir}
+	s := &Server{dir: dir, bin: bin}
 	as, err := unprivileged(dir)
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
@@ -185,6 +186,15 @@ func (s *Server) Stop() {
 
 // Socket returns the path of the socket.
 func (s *Server) Socket() string { return filepath.Join(s.dir, ".s.PGSQL.5432") }
+
+// Tool returns the path of a program that belongs to the server, such as pg_dump.
+func (s *Server) Tool(name string) string {
+	bin := s.bin
+	if initdb, err := filepath.EvalSymlinks(filepath.Join(bin, "initdb")); err == nil {
+		bin = filepath.Dir(initdb) // the others need not be linked
+	}
+	return filepath.Join(bin, name)
+}
 
 // DSN returns the address of a database.
 func (s *Server) DSN(database string) string {

@@ -1,0 +1,118 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/urfave/cli/v2"
+
+	"r-seed-1f3a754f.example/ifmatch/internal/database"
+	"r-seed-1f3a754f.example/ifmatch/internal/usage"
+	"r-seed-1f3a754f.example/ifmatch/pgstore"
+	"r-seed-1f3a754f.example/ifmatch/pgstore/blobs"
+	"r-seed-1f3a754f.example/ifmatch/pgstore/checkup"
+)
+
+// Command returns the command ifmatch cluster.
+func Command(n Needs) *cli.Command {
+	sub := func(name, about, description string, do func(c *cli.Context, place database.Place) error) *cli.Command {
+		return &cli.Command{
+			Name: name, Usage: about, Description: description, OnUsageError: n.Misused, Flags: database.Flags(),
+			Action: func(c *cli.Context) error {
+				place, err := database.Needed(c)
+				if err == nil && c.NArg() > 0 {
+					err = usage.Errorf("%s takes no argument: leave out %q", c.Command.HelpName, c.Args().First())
+				}
+				if err != nil {
+					return err
+				}
+				return do(c, place)
+			},
+		}
+	}
+	return &cli.Command{
+		Name: "cluster", Usage: "make, migrate and look at a tree in a database that several servers share",
+		OnUsageError: n.Misused,
+		Subcommands: []*cli.Command{
+			sub("init", "make the tables of a new tree, and claim the place for its large contents",
+				"ifmatch serve does so too, where its role may. It changes nothing where they are there.", initialize),
+			sub("migrate", "bring the tables to the release of this program",
+				"ifmatch serve does so too, where its role may. Servers of the release before go on meanwhile.", initialize),
+			sub("status", "print the database, its standbys, programs, tables, garbage, history and feed",
+				"Numbers of rows are estimates of PostgreSQL. Its role needs pg_monitor to see all of it.", status),
+			sub("restored", "make a database that was restored from a backup ready for servers, and look for missing contents",
+				"Run it after the restore of the database and of the large contents, before the servers start. Clients that "+
+					"follow changes list anew, and users log in again. It ends with the looks of ifmatch doctor. Exit status 1: "+
+					"a content is missing, or something else is wrong.", n.restored),
+		},
+		Action: func(c *cli.Context) error {
+			if c.Args().Present() {
+				return usage.Errorf("ifmatch cluster has no command %q: use init, migrate, status or restored", c.Args().First())
+			}
+			return cli.ShowSubcommandHelp(c)
+		},
+	}
+}
+
+// initialize makes or changes the tables. One command does both, as a server at its start does.
+func initialize(c *cli.Context, place database.Place) error {
+	if err := place.ActAsOwner(); err != nil {
+		return err
+	}
+	store, err := place.Open(c.Context, pgstore.Options{})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(c.App.Writer, "the tables of the tree %s are those of this release, and --blobs belongs to it\n", store.ID())
+	return store.Close()
+}
+
+// connected calls do with a connection.
+func connected(ctx context.Context, place database.Place, do func(*pgx.Conn) error) error {
+	conn, err := checkup.Connect(ctx, place.Store)
+	if err != nil {
+		return err
+	}
+	return errors.Join(do(conn), conn.Close(context.WithoutCancel(ctx)))
+}
+
+func status(c *cli.Context, place database.Place) error {
+	return connected(c.Context, place, func(conn *pgx.Conn) error {
+		return checkup.Status(c.Context, conn, c.App.Writer)
+	})
+}
+
+func (n Needs) restored(c *cli.Context, place database.Place) error {
+	err := connected(c.Context, place, func(conn *pgx.Conn) error {
+		epoch, err := checkup.Restored(c.Context, conn)
+		if err == nil {
+			fmt.Fprintf(c.App.Writer, "a new epoch has begun: %s\n", epoch)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return n.Checkup(c, place, false, 0, false)
+}
+
+// Doctor looks at a database and its objects, and tells a sink. names are told of contents that are lost.
+func Doctor(
+	ctx context.Context, place database.Place, to checkup.Sink, verify bool, rate int64, fix bool,
+	told func(name, what string),
+) error {
+	look := checkup.Checkup{To: to, Verify: verify, Rate: rate, Fix: fix, Told: told}
+	if place.Blobs != "" {
+		objects, err := blobs.Open(place.Blobs)
+		if err != nil {
+			return fmt.Errorf("--blobs: %w", err)
+		}
+		look.Objects = objects
+	}
+	return connected(ctx, place, func(conn *pgx.Conn) error {
+		look.Conn = conn
+		return look.Run(ctx)
+	})
+}

@@ -1,0 +1,179 @@
+package checkup
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"r-seed-1f3a754f.example/ifmatch/internal/pgtest"
+	"r-seed-1f3a754f.example/ifmatch/tree"
+)
+
+// tagsOf returns a line for each resource of a tree, and for each of its versions.
+func tagsOf(t *testing.T, s tree.Store) (all []string) {
+	t.Helper()
+	opts := tree.ListOptions{Depth: -1, Want: tree.WantTag | tree.WantProperties}
+	for r, err := range s.List(t.Context(), "", opts, tree.Condition{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, fmt.Sprint(r.Name, " ", r.Tag, r.Modified.Unix(), r.Properties))
+	}
+	for v, err := range s.Versions(t.Context(), "", tree.VersionOptions{Want: tree.WantTag}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, fmt.Sprint(v.ID, " ", v.Name, " ", v.Tag))
+	}
+	slices.Sort(all)
+	return all
+}
+
+// run runs a program of PostgreSQL.
+func run(t *testing.T, input []byte, name string, args ...string) []byte {
+	t.Helper()
+	cmd := exec.Command(pgtest.Shared(t).Tool(name), args...)
+	cmd.Stdin = bytes.NewReader(input)
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%s: %v: %s", name, err, said.Bytes())
+	}
+	return out
+}
+
+// TestRestoreDrill: a dump of the database, and a copy of the objects that was made after it, give the same tree with the
+// same tags. Clients that follow changes list anew.
+func TestRestoreDrill(t *testing.T) {
+	from := sound(t)
+	s := from.open(t)
+	if err := s.Notes("session").Put(t.Context(), "login", []byte("x"), time.Now().Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	cursor, err := s.Now(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := tagsOf(t, s)
+	dump := run(t, nil, "pg_dump", "--no-owner", from.dsn)
+	// What happens between the two is not in the dump. Its objects do no harm.
+	large := strings.NewReader(strings.Repeat("later", 10_000))
+	if _, _, err := s.Put(t.Context(), "later", large, tree.PutOptions{Length: -1}, tree.Condition{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Remove(t.Context(), "d", tree.Condition{}); err != nil {
+		t.Fatal(err)
+	}
+	to := &patient{dsn: pgtest.Shared(t).Database(t, clean), dir: t.TempDir()}
+	if err := os.CopyFS(to.dir, os.DirFS(from.dir)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	run(t, dump, "psql", "--quiet", "--set=ON_ERROR_STOP=1", "--single-transaction", to.dsn)
+	if to.conn, err = Connect(t.Context(), to.dsn); err != nil {
+		t.Fatal(err)
+	}
+	defer to.conn.Close(t.Context())
+	if _, err := Restored(t.Context(), to.conn); err != nil {
+		t.Fatal(err)
+	}
+	if found := to.look(t, false); len(found.bad) != 1 || !strings.Contains(found.bad[0], "no row refers to 1 objects") {
+		t.Errorf("after the restore it finds %q", found.bad)
+	}
+	if found := to.look(t, true); len(found.bad) > 0 {
+		t.Errorf("the repair finds %q", found.bad)
+	}
+	restored := to.open(t)
+	defer restored.Close()
+	if got := tagsOf(t, restored); !slices.Equal(got, want) {
+		t.Errorf("the restored tree is\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	for _, err := range restored.Changes(t.Context(), cursor, "") {
+		if !errors.Is(err, tree.ErrNotExist) {
+			t.Errorf("a cursor of before is taken: %v", err)
+		}
+		break
+	}
+	if _, err := restored.Notes("session").Get(t.Context(), "login"); err == nil {
+		t.Error("a login of before is taken")
+	}
+}
+
+// TestRestoreWithoutItsObjects is found before a server starts.
+func TestRestoreWithoutItsObjects(t *testing.T) {
+	p := sound(t)
+	file, err := p.object("large")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(filepath.Dir(file)); err != nil {
+		t.Fatal(err)
+	}
+	found := p.look(t, false)
+	if !slices.ContainsFunc(found.told, func(s string) bool { return strings.HasPrefix(s, "d/e/large ") }) {
+		t.Errorf("it tells %q", found.told)
+	}
+}
+
+// TestRestoredIsRefusedBesideServers, which would go on with the epoch of before.
+func TestRestoredIsRefusedBesideServers(t *testing.T) {
+	p := sound(t)
+	s := p.open(t)
+	if _, err := Restored(t.Context(), p.conn); !errors.Is(err, ErrInUse) {
+		t.Errorf("beside a server: %v", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestFollowersNoticeARestore: a process that was connected all the time gives no cursor of the epoch before.
+func TestFollowersNoticeARestore(t *testing.T) {
+	p := sound(t)
+	s := p.open(t)
+	defer s.Close()
+	before, err := s.Now(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.do("update ifmatch.meta set epoch = gen_random_uuid()"); err != nil {
+		t.Fatal(err)
+	}
+	after, err := s.Now(t.Context())
+	if err != nil || after == before {
+		t.Errorf("the cursor is still %s, error %v", after, err)
+	}
+	for _, err := range s.Changes(t.Context(), before, after) {
+		if !errors.Is(err, tree.ErrNotExist) {
+			t.Errorf("the cursor of before: %v", err)
+		}
+	}
+}
+
+// TestStatus tells what there is, to a role with all rights.
+func TestStatus(t *testing.T) {
+	p := sound(t)
+	s := p.open(t)
+	defer s.Close()
+	var out bytes.Buffer
+	if err := Status(t.Context(), p.conn, &out); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"database ", "none is connected", "epoch ", "\"ifmatch\" from ", "table node ", "history ", " 2 versions", "feed ",
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%q is missing in\n%s", want, &out)
+		}
+	}
+}
