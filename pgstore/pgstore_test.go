@@ -44,15 +44,21 @@ type replicas struct {
 
 func (r *replicas) next() *pgstore.Store { return r.all[r.calls.Add(1)%uint64(len(r.all))] }
 
+// dirPlace is a place for objects that each store of the conformance suite has for itself.
+func dirPlace(t *testing.T) blobs.Store {
+	dir, err := blobs.NewDir(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
 // backend returns stores over PostgreSQL for the conformance suite: so many replicas, which are called in turn.
-func backend(count int, inline int64) treetest.Backend {
+func backend(count int, inline int64, place func(*testing.T) blobs.Store) treetest.Backend {
 	return treetest.Backend{
 		Open: func(t *testing.T, now func() time.Time) (tree.Store, func() tree.Store) {
 			dsn := pgtest.Shared(t).Database(t, clean)
-			dir, err := blobs.NewDir(t.TempDir())
-			if err != nil {
-				t.Fatal(err)
-			}
+			objects := place(t)
 			r := &replicas{}
 			migrated := false
 			reopen := func() tree.Store {
@@ -62,7 +68,7 @@ func backend(count int, inline int64) treetest.Backend {
 				r.all = nil
 				for range count {
 					s, err := pgstore.Open(t.Context(), dsn, pgstore.Options{
-						Blobs: dir, Inline: inline, Now: now, MaxConns: 8, Report: func(err error) { t.Log(err) },
+						Blobs: objects, Inline: inline, Now: now, MaxConns: 8, Report: func(err error) { t.Log(err) },
 						NoMigrate: migrated,
 					})
 					migrated = true
@@ -84,8 +90,8 @@ func backend(count int, inline int64) treetest.Backend {
 	}
 }
 
-func TestOneReplica(t *testing.T) { treetest.Run(t, backend(1, math.MaxInt64-1)) }
-func TestReplicas(t *testing.T)   { treetest.Run(t, backend(3, -1)) }
+func TestOneReplica(t *testing.T) { treetest.Run(t, backend(1, math.MaxInt64-1, dirPlace)) }
+func TestReplicas(t *testing.T)   { treetest.Run(t, backend(3, -1, dirPlace)) }
 
 func (r *replicas) Stat(ctx context.Context, name string, opts tree.ReadOptions) (tree.State, error) {
 	return r.next().Stat(ctx, name, opts)

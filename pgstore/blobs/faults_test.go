@@ -20,18 +20,19 @@ import (
 
 // A faulty test does something with an object while S3 fails.
 type faulty struct {
-	t      *testing.T
-	server *s3test.Server
-	s      blobs.Store
-	fault  s3test.Fate
-	id     blobs.ID
+	t       *testing.T
+	server  *s3test.Server
+	s       blobs.Store
+	patient blobs.Store // for what is done while S3 works
+	fault   s3test.Fate
+	id      blobs.ID
 }
 
 // put stores an object. One that is said to be stored is there, or seen to be damaged where S3 has lied.
 func (f *faulty) put(length int64, all []byte) {
 	err := write(f.t.Context(), f.s, f.id, length, all)
 	f.server.Fail(nil)
-	found, failed := read(f.t.Context(), f.s, f.id, len(all), 0, len(all))
+	found, failed := read(f.t.Context(), f.patient, f.id, len(all), 0, len(all))
 	switch lying := f.fault == s3test.Lied || f.fault == s3test.Halved; {
 	case failed == nil && !bytes.Equal(found, all):
 		f.t.Errorf("%d other bytes are read", len(found))
@@ -44,7 +45,7 @@ func (f *faulty) put(length int64, all []byte) {
 // have stores an object before S3 fails.
 func (f *faulty) have(all []byte) {
 	f.server.Fail(nil)
-	if err := write(f.t.Context(), f.s, f.id, int64(len(all)), all); err != nil {
+	if err := write(f.t.Context(), f.patient, f.id, int64(len(all)), all); err != nil {
 		f.t.Fatal(err)
 	}
 }
@@ -69,7 +70,7 @@ func TestS3Faults(t *testing.T) {
 			fail()
 			err := f.s.Delete(f.t.Context(), f.id)
 			f.server.Fail(nil)
-			if _, failed := read(f.t.Context(), f.s, f.id, len(small), 0, len(small)); err == nil && failed == nil &&
+			if _, failed := read(f.t.Context(), f.patient, f.id, len(small), 0, len(small)); err == nil && failed == nil &&
 				f.fault != s3test.Lied {
 				f.t.Error("a deleted object is read")
 			}
@@ -95,7 +96,7 @@ func atEachRequest(t *testing.T, fault s3test.Fate, lasting bool, do func(*fault
 	opts := options(server.URL)
 	opts.Tries = 1
 	if fault == s3test.Hung {
-		opts.Patience = 100 * time.Millisecond // what takes longer on a slow machine fails, as it may
+		opts.Patience, opts.Rate = 100*time.Millisecond, 1<<30 // what takes longer on a slow machine fails, as it may
 	}
 	s, err := blobs.NewS3(opts)
 	if err != nil {
@@ -106,7 +107,7 @@ func atEachRequest(t *testing.T, fault s3test.Fate, lasting bool, do func(*fault
 		t.Fatal(err)
 	}
 	for n := 0; ; n++ {
-		f := &faulty{t: t, server: server, s: s, fault: fault, id: uuid.New()}
+		f := &faulty{t: t, server: server, s: s, patient: patient, fault: fault, id: uuid.New()}
 		asked := 0
 		do(f, func() {
 			server.Fail(func(i int, _ *http.Request) s3test.Fate {
@@ -163,7 +164,7 @@ func (f *faulty) upload(all []byte) {
 		}
 	}
 	f.server.Fail(nil)
-	found, failed := read(ctx, f.s, f.id, len(all), 0, len(all))
+	found, failed := read(ctx, f.patient, f.id, len(all), 0, len(all))
 	if failed == nil && !bytes.Equal(found, all) || err == nil && failed != nil {
 		f.t.Errorf("the upload: %v; %d bytes are read, error %v", err, len(found), failed)
 	}
@@ -204,7 +205,7 @@ func TestS3FaultsThatPass(t *testing.T) {
 // TestS3Memory: an upload waits for memory, and is refused where it does not come.
 func TestS3Memory(t *testing.T) {
 	opts := options(s3test.New(t).URL)
-	opts.Memory, opts.Patience = 2*blobs.Step, time.Millisecond
+	opts.Memory, opts.Patience, opts.Rate = 2*blobs.Step, time.Millisecond, 1<<30
 	s, err := blobs.NewS3(opts)
 	if err != nil {
 		t.Fatal(err)

@@ -32,11 +32,8 @@ func (s *S3) key(id ID) string {
 
 // limit bounds a call that moves so many bytes.
 func (s *S3) limit(ctx context.Context, bytes int64) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(ctx, s.opts.Patience+time.Duration(bytes/minRate)*time.Second)
+	return context.WithTimeout(ctx, s.opts.Patience+time.Duration(bytes/s.opts.Rate)*time.Second)
 }
-
-// minRate is how fast S3 has to be at least, in bytes a second.
-const minRate = 256 << 10
 
 // failed returns an error of the caller's context as it is, and explains another.
 func (s *S3) failed(ctx context.Context, did string, err error) error {

@@ -31,8 +31,9 @@ type S3Options struct {
 	Memory int64
 	// Part is the least size of a part in bytes, a multiple of [Step] (16 MiB). S3 takes none below 5 MiB but the last.
 	Part int64
-	// Patience is how long S3 may take for an answer (30 s), and longer for many bytes.
+	// Patience is how long S3 may take for an answer (30 s), besides what the bytes take at Rate bytes a second (256 KiB).
 	Patience time.Duration
+	Rate     int64
 	// Tries is how often a call is made that fails in a way that may pass (4).
 	Tries int
 	// Credentials may replace those of the environment, the files and the machine (nil).
@@ -43,6 +44,7 @@ const (
 	defaultMemory   = 1 << 30
 	defaultPart     = 16 << 20
 	defaultPatience = 30 * time.Second
+	defaultRate     = 256 << 10
 	defaultTries    = 4
 	maxObject       = 5 << 40 // bytes, as S3 has it
 	maxParts        = 10_000
@@ -125,6 +127,7 @@ func (opts *S3Options) fill() {
 	orDefault(&opts.Memory, defaultMemory)
 	orDefault(&opts.Part, defaultPart)
 	orDefault(&opts.Patience, defaultPatience)
+	orDefault(&opts.Rate, defaultRate)
 	orDefault(&opts.Tries, defaultTries)
 	if opts.Credentials == nil {
 		opts.Credentials = credentials.NewChainCredentials([]credentials.Provider{

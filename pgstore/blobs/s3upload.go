@@ -27,6 +27,7 @@ type upload struct {
 	reserved int64 // of the memory of all uploads
 	buffer   buffer
 	begun    bool // by this writer, and not kept yet
+	lost     bool // the answer was lost that names an upload in parts: it may have begun
 	ended    bool // S3 knows the upload no more: perhaps an earlier writer has completed it
 	multipart
 }
@@ -108,6 +109,7 @@ func (w *upload) flush(ctx context.Context) error {
 	if w.Upload == "" {
 		uploadID, err := w.s.core.NewMultipartUpload(limited, w.s.opts.Bucket, key, putOptions)
 		if err != nil {
+			w.lost = true
 			return w.s.failed(ctx, "begin "+w.id.String(), err)
 		}
 		w.Upload, w.begun = uploadID, true
@@ -277,15 +279,21 @@ func (w *upload) readTail() error {
 // Leave implements [Writer].
 func (w *upload) Leave(ctx context.Context) error {
 	w.free()
-	if !w.begun {
-		return nil
+	switch {
+	case w.begun:
+		return w.s.abort(ctx, w.id, w.Upload)
+	case w.lost && w.Upload == "": // nothing is kept under this identifier
+		return w.s.Discard(ctx, w.id)
 	}
-	return w.s.abort(ctx, w.id, w.Upload)
+	return nil
 }
 
 // Abort implements [Writer].
 func (w *upload) Abort(ctx context.Context) error {
 	w.free()
+	if w.lost {
+		return w.s.Discard(ctx, w.id)
+	}
 	if w.Upload != "" {
 		if err := w.s.abort(ctx, w.id, w.Upload); err != nil {
 			return err

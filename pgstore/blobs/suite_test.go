@@ -10,13 +10,17 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
+	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
 
 	"r-seed-1f3a754f.example/ifmatch/internal/s3test"
 	"r-seed-1f3a754f.example/ifmatch/pgstore/blobs"
 )
+
+func init() { minio.DefaultRetryUnit = time.Millisecond } // a wait before each try would be most of the tests
 
 // A place opens the same objects again and again, as several replicas do. part is the size of a part, which the tests
 // write around.
