@@ -101,8 +101,9 @@ var allowedImports = map[string][]string{
 	"etagfs/reopening": {"tree", "fs", "etagfs", "etagfs/failure"},
 	"etagfs/resumable": {"tree", "fs", "etagfs/failure", "etagfs/hashing"},
 	"etagfs/snapshots": {"tree", "fs", "etagfs/failure", "etagfs/hashing"},
-	"etagfs/undo":      {"tree", "fs"},
-	"etagfs/warmup":    {"tree", "fs", "etagfs/failure", "etagfs/hashing", "etagfs/index", "etagfs/snapshots"},
+	"etagfs/undo": {"tree", "fs", "etagfs/failure", "etagfs/feed", "etagfs/hashing", "etagfs/index",
+		"etagfs/snapshots"},
+	"etagfs/warmup": {"tree", "fs", "etagfs/failure", "etagfs/hashing", "etagfs/index", "etagfs/snapshots"},
 
 	"internal/pgtest":         {}, // for tests
 	"internal/s3test":         {}, // for tests

@@ -14,6 +14,7 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/hashing"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/index"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/undo"
 	"r-seed-1f3a754f.example/ifmatch/fs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
@@ -248,4 +249,27 @@ func (s *Store) Prune(
 		err = errors.Join(err, s.fs.EmptyTrash(ctx))
 	}
 	return left, failure.Of(err)
+}
+
+// RestoreAt implements [tree.Undoer].
+func (s *Store) RestoreAt(
+	ctx context.Context, name string, at time.Time, opts tree.RestoreAtOptions,
+) (tree.Restored, error) {
+	return undo.RestoreAt(ctx, undo.Options{
+		FS: s.fs, Feed: s.feed, Reader: s.reader, Index: s.index, Hasher: s.hasher, Now: s.now, Store: undoing{s},
+	}, name, at, opts)
+}
+
+// undoing implements [undo.Store].
+type undoing struct{ *Store }
+
+func (s undoing) Bring(
+	ctx context.Context, k fs.Kept, shallow bool, opts tree.RestoreOptions, cond tree.Condition,
+) error {
+	_, _, err := s.restore(ctx, &copier.Copy{Copier: s.copier, Shallow: shallow}, k, opts, cond)
+	return err
+}
+
+func (s undoing) TagKept(ctx context.Context, k fs.Kept) (tree.ETag, error) {
+	return s.tagOfVersion(ctx, k)
 }

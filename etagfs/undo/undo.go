@@ -1,5 +1,5 @@
-// Package undo finds out what a part of a tree was at a time, and which steps make it that again. It changes nothing
-// itself.
+// Package undo finds out what a part of a tree was at a time, and which steps make it that again. It
+// changes nothing itself: a [Store] takes the steps.
 //
 // # The state at a time
 //

@@ -1,4 +1,4 @@
-package etagfs
+package undo
 
 import (
 	"context"
@@ -7,11 +7,11 @@ import (
 	"strings"
 	"time"
 
-	"r-seed-1f3a754f.example/ifmatch/etagfs/copier"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/feed"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/hashing"
-	"r-seed-1f3a754f.example/ifmatch/etagfs/undo"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/index"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/snapshots"
 	"r-seed-1f3a754f.example/ifmatch/fs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
@@ -19,28 +19,51 @@ import (
 // undoTries is how often a plan is made, if clients change the tree meanwhile.
 const undoTries = 3
 
-// RestoreAt implements [tree.Undoer]. Package undo makes the plan.
-func (s *Store) RestoreAt(
-	ctx context.Context, name string, at time.Time, opts tree.RestoreAtOptions,
+// A Store takes the steps of a plan, each as a change of its own.
+type Store interface {
+	Try(ctx context.Context, cond tree.Condition) error
+	Mkdir(ctx context.Context, name string, opts tree.MkdirOptions, cond tree.Condition) (tree.State, error)
+	Remove(ctx context.Context, name string, cond tree.Condition) error
+	Move(ctx context.Context, from, to string, opts tree.CopyOptions, cond tree.Condition) (tree.State, bool, error)
+	// Bring restores a version at its path, if shallow without its members.
+	Bring(ctx context.Context, k fs.Kept, shallow bool, opts tree.RestoreOptions, cond tree.Condition) error
+	// TagKept returns the tag of a version that is a file, and hashes it if necessary.
+	TagKept(ctx context.Context, k fs.Kept) (tree.ETag, error)
+}
+
+// Options say what is restored. All fields but Feed are needed.
+type Options struct {
+	FS     *fs.FS
+	Feed   *feed.Feed
+	Reader *snapshots.Reader
+	Index  *index.Index
+	Hasher *hashing.Hasher
+	Now    func() time.Time
+	Store  Store
+}
+
+// RestoreAt is that of [tree.Undoer]: it makes a plan, and takes its steps.
+func RestoreAt(
+	ctx context.Context, o Options, name string, at time.Time, opts tree.RestoreAtOptions,
 ) (result tree.Restored, err error) {
-	if s.feed == nil {
+	if o.Feed == nil {
 		return result, feed.ErrNone
 	}
 	for range undoTries {
-		begin, err := s.Now(ctx)
+		begin, err := o.Feed.Now(ctx)
 		if err != nil {
 			return result, err
 		}
-		known, err := s.knownSince(at)
+		known, err := o.knownSince(at)
 		if err != nil {
 			return result, failure.Of(err)
 		}
-		plan, err := undo.Make(ctx, undoDisk{s}, name, known)
+		plan, err := Make(ctx, present{o}, name, known)
 		if err != nil {
 			return result, failure.Of(err)
 		}
-		u := &undoing{s: s, opts: opts, archived: map[int]fs.Kept{}}
-		u.result = tree.Restored{Existed: plan.Existed, Began: s.now(), Since: known.Begun, More: plan.More}
+		u := &undoing{Options: o, opts: opts, archived: map[int]fs.Kept{}}
+		u.result = tree.Restored{Existed: plan.Existed, Began: o.Now(), Since: known.Begun, More: plan.More}
 		for _, left := range plan.Left {
 			u.result.Left = append(u.result.Left, tree.LeftAlone(left))
 		}
@@ -50,7 +73,7 @@ func (s *Store) RestoreAt(
 			}
 			return u.result, nil
 		}
-		if changed, err := s.feed.ChangedSince(ctx, name, begin); err != nil {
+		if changed, err := o.Feed.ChangedSince(ctx, name, begin); err != nil {
 			return result, err
 		} else if changed {
 			continue
@@ -65,15 +88,15 @@ func (s *Store) RestoreAt(
 }
 
 // knownSince returns the changes since a time, and those shortly before it.
-func (s *Store) knownSince(at time.Time) (known undo.Known, err error) {
+func (o Options) knownSince(at time.Time) (known Known, err error) {
 	known.At = at
-	if known.Begun, err = s.feed.Begun(); err != nil {
+	if known.Begun, err = o.Feed.Begun(); err != nil {
 		return known, err
 	}
 	for since := tree.Cursor(""); ; {
-		changes, err := s.feed.Read(since)
+		changes, err := o.Feed.Read(since)
 		if errors.Is(err, tree.ErrNotExist) {
-			known.Begun, known.Changes, known.Before = time.Time{}, nil, undo.Census{} // it was begun anew meanwhile
+			known.Begun, known.Changes, known.Before = time.Time{}, nil, Census{} // it was begun anew meanwhile
 			break
 		}
 		if err != nil {
@@ -83,7 +106,7 @@ func (s *Store) knownSince(at time.Time) (known undo.Known, err error) {
 			break
 		}
 		for _, c := range changes {
-			if since = c.Cursor; c.Time.After(at.Add(-undo.EchoTime)) {
+			if since = c.Cursor; c.Time.After(at.Add(-EchoTime)) {
 				known.Changes = append(known.Changes, c)
 			}
 			if !c.Time.After(at) {
@@ -91,7 +114,7 @@ func (s *Store) knownSince(at time.Time) (known undo.Known, err error) {
 			}
 		}
 	}
-	all, err := s.fs.History("")
+	all, err := o.FS.History("")
 	for _, k := range all {
 		if k.Gone.After(at) {
 			known.Kept = append(known.Kept, k)
@@ -100,52 +123,9 @@ func (s *Store) knownSince(at time.Time) (known undo.Known, err error) {
 	return known, err
 }
 
-// undoDisk is the present state for the plan.
-type undoDisk struct{ s *Store }
-
-func (d undoDisk) Lstat(name string) (fs.Info, error) {
-	info, err := d.s.fs.Lstat(name)
-	if errors.Is(failure.Of(err), tree.ErrNotExist) || errors.Is(err, fs.ErrLink) {
-		return fs.Info{}, nil
-	}
-	return info, err
-}
-
-func (d undoDisk) Members(ctx context.Context, dir string) (all []fs.Info, err error) {
-	for members, err := range d.s.reader.Members(dir, fs.DirOptions{}).Batches(ctx) {
-		if errors.Is(failure.Of(err), tree.ErrNotExist) || errors.Is(err, failure.ErrNotCollection) {
-			return all, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		for _, m := range members {
-			all = append(all, m.Info)
-		}
-	}
-	return all, nil
-}
-
-func (d undoDisk) Tag(ctx context.Context, name string, info fs.Info) (tree.ETag, error) {
-	if tag, known := d.s.index.Tag(info.Fingerprint); known {
-		return tag, nil
-	}
-	_, tag, err := d.s.hasher.Hash(ctx, name, hashing.How{Rounds: 1})
-	if errors.Is(failure.Of(err), tree.ErrNotExist) || errors.Is(failure.Of(err), tree.ErrBusy) {
-		return "", nil // no change has made what is there
-	}
-	return tag, err
-}
-
-func (d undoDisk) Inside(dir fs.Kept) ([]fs.Kept, error) { return d.s.fs.Inside(dir) }
-
-func (d undoDisk) TagKept(ctx context.Context, k fs.Kept) (tree.ETag, error) {
-	return d.s.tagOfVersion(ctx, k)
-}
-
 // An undoing takes the steps of a plan.
 type undoing struct {
-	s        *Store
+	Options
 	opts     tree.RestoreAtOptions
 	result   tree.Restored
 	archived map[int]fs.Kept // what steps have replaced and others need, by the number of the step
@@ -159,7 +139,7 @@ func (u *undoing) checkLocks(ctx context.Context, name string) error {
 	if u.opts.Condition != nil {
 		return nil
 	}
-	return u.s.Try(ctx, tree.Condition{Names: []string{name}, Check: func(v tree.View) error { return unlocked(v, name) }})
+	return u.Store.Try(ctx, tree.Condition{Names: []string{name}, Check: func(v tree.View) error { return unlocked(v, name) }})
 }
 
 func unlocked(v tree.View, name string) error {
@@ -171,7 +151,7 @@ func unlocked(v tree.View, name string) error {
 }
 
 // run takes the steps. A step that is not possible is reported, and the others are taken.
-func (u *undoing) run(ctx context.Context, steps []undo.Step) error {
+func (u *undoing) run(ctx context.Context, steps []Step) error {
 	for i, step := range steps {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -187,24 +167,24 @@ func (u *undoing) run(ctx context.Context, steps []undo.Step) error {
 	return nil
 }
 
-func (u *undoing) count(step undo.Step) {
+func (u *undoing) count(step Step) {
 	r := &u.result
 	switch step.Op {
-	case undo.BringBack, undo.MakeDir:
+	case BringBack, MakeDir:
 		r.Returned, r.ReturnedDirs = r.Returned+step.Files, r.ReturnedDirs+step.Dirs
-	case undo.Replace:
+	case Replace:
 		r.Replaced++
-	case undo.MoveBack:
+	case MoveBack:
 		r.Moved++
-	case undo.Remove:
+	case Remove:
 		r.Removed++
-	case undo.RemoveDir:
+	case RemoveDir:
 		r.RemovedDirs++
 	}
 }
 
 // condition returns the condition of a step: its names are as they were when the plan was made.
-func (u *undoing) condition(step undo.Step) tree.Condition {
+func (u *undoing) condition(step Step) tree.Condition {
 	from := step.From
 	cond := tree.Condition{Names: []string{step.Name}}
 	if from != "" {
@@ -225,9 +205,11 @@ func (u *undoing) condition(step undo.Step) tree.Condition {
 	}
 	cond.Exact = true
 	cond.Check = func(v tree.View) error {
-		look := v.(*view)
+		look := v.(interface {
+			Lstat(name string) (fs.Info, error)
+		}) // as the commit has found it
 		seen := map[string]fs.Info{step.Name: step.Seen}
-		if step.Op == undo.MoveBack {
+		if step.Op == MoveBack {
 			seen = map[string]fs.Info{step.Name: step.Over, from: step.Seen}
 		}
 		for name, want := range seen {
@@ -239,8 +221,8 @@ func (u *undoing) condition(step undo.Step) tree.Condition {
 				return errOtherThanSeen
 			}
 		}
-		if step.Op == undo.RemoveDir {
-			empty, err := u.s.fs.IsEmpty(step.Name)
+		if step.Op == RemoveDir {
+			empty, err := u.FS.IsEmpty(step.Name)
 			if err == nil && !empty {
 				err = errors.New("it has members that stay")
 			}
@@ -262,34 +244,33 @@ func isSeen(now, want fs.Info) bool {
 }
 
 // take takes one step. number is its number, from 1 on.
-func (u *undoing) take(ctx context.Context, number int, step undo.Step) (err error) {
+func (u *undoing) take(ctx context.Context, number int, step Step) (err error) {
 	cond := u.condition(step)
 	switch step.Op {
-	case undo.BringBack, undo.Replace:
+	case BringBack, Replace:
 		return u.bring(ctx, step, step.Kept, false, cond)
-	case undo.MakeDir:
+	case MakeDir:
 		if step.Kept.ID() != "" {
 			return u.bring(ctx, step, step.Kept, true, cond)
 		}
-		_, err = u.s.Mkdir(ctx, step.Name, tree.MkdirOptions{}, cond)
+		_, err = u.Store.Mkdir(ctx, step.Name, tree.MkdirOptions{}, cond)
 		return err
-	case undo.MoveBack:
+	case MoveBack:
 		return u.moveBack(ctx, number, step, cond)
 	}
-	return u.s.Remove(ctx, step.Name, cond)
+	return u.Store.Remove(ctx, step.Name, cond)
 }
 
-func (u *undoing) bring(ctx context.Context, step undo.Step, k fs.Kept, shallow bool, cond tree.Condition) error {
+func (u *undoing) bring(ctx context.Context, step Step, k fs.Kept, shallow bool, cond tree.Condition) error {
 	k.Path = step.Name
-	opts := tree.RestoreOptions{NoOverwrite: step.Op != undo.Replace && !step.Over.Exists()}
-	_, _, err := u.s.restore(ctx, &copier.Copy{Copier: u.s.copier, Shallow: shallow}, k, opts, cond)
-	return err
+	opts := tree.RestoreOptions{NoOverwrite: step.Op != Replace && !step.Over.Exists()}
+	return u.Store.Bring(ctx, k, shallow, opts, cond)
 }
 
 // moveBack gives a resource its former name back. Where an earlier step has replaced it, it comes from the history.
-func (u *undoing) moveBack(ctx context.Context, number int, step undo.Step, cond tree.Condition) error {
+func (u *undoing) moveBack(ctx context.Context, number int, step Step, cond tree.Condition) error {
 	if step.Archived == 0 {
-		_, _, err := u.s.Move(ctx, step.From, step.Name, tree.CopyOptions{NoOverwrite: !step.Over.Exists()}, cond)
+		_, _, err := u.Store.Move(ctx, step.From, step.Name, tree.CopyOptions{NoOverwrite: !step.Over.Exists()}, cond)
 		if err == nil && step.Over.Exists() {
 			return u.findArchived(number, step)
 		}
@@ -300,7 +281,7 @@ func (u *undoing) moveBack(ctx context.Context, number int, step undo.Step, cond
 		if base == "" || !ok {
 			break
 		}
-		members, err := u.s.fs.Inside(k)
+		members, err := u.FS.Inside(k)
 		if err != nil {
 			return failure.Of(err)
 		}
@@ -318,8 +299,8 @@ func (u *undoing) moveBack(ctx context.Context, number int, step undo.Step, cond
 }
 
 // findArchived finds the version that a step has replaced.
-func (u *undoing) findArchived(number int, step undo.Step) error {
-	all, err := u.s.fs.History(step.Name)
+func (u *undoing) findArchived(number int, step Step) error {
+	all, err := u.FS.History(step.Name)
 	if err != nil {
 		return failure.Of(err)
 	}
