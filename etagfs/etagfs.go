@@ -196,36 +196,13 @@ func New(below *fs.FS, opts Options) (*Store, error) {
 		FS: below, Store: stagedPuts{s}, Limits: opts.Uploads, Now: opts.Now, Report: opts.Report, Once: s.once,
 	})
 	root, volume, err := lookAtRoot(below)
-	if err == nil {
-		s.root = root
-		s.index = index.Open(index.Options{
-			Dir: opts.IndexDir, Device: root.Device, Heir: fs.Heir(root), Volume: volume, Boot: index.BootID(),
-			Sync: s.syncVolume, LazyTimes: below.LazyTimes, Report: opts.Report, Memory: opts.CacheMemory,
-		})
-		s.hasher = hashing.New(hashing.Options{
-			FS: below, Root: root, Index: s.index, Now: opts.Now, Turns: opts.Hashes, Open: s.reader.Open, Running: &s.running,
-		})
-		s.warmer = warmup.New(warmup.Options{
-			FS: below, Root: root, Reader: s.reader, Index: s.index, Hasher: s.hasher, Now: opts.Now, Report: opts.Report,
-			Once: s.once, Running: &s.running, AtOnce: opts.WarmUp, Rescan: opts.Rescan, Progress: opts.Progress,
-		})
-		s.copier = copier.New(copier.Options{FS: below, Reader: s.reader, Index: s.index, Drop: s.discard})
-		s.contents = content.New(content.Options{
-			FS: below, Root: root, Index: s.index, Hasher: s.hasher, InFlight: opts.InFlight, Relayed: opts.Relayed,
-		})
-		// A server that only reads leaves no trace of itself, and the dates that it has shown are forgotten.
-		fresh := below.Fresh() || below.ReadOnly() && !s.index.OnDisk()
-		s.dates = index.NewDates(s.index, fresh, opts.Now, opts.Report)
-		if !below.ReadOnly() {
-			s.recover(ctx)
-		}
-	}
 	if err != nil {
 		stop()
-		if s.index != nil {
-			err = errors.Join(err, s.index.Close(0))
-		}
 		return nil, errors.Join(err, below.Close())
+	}
+	s.open(root, volume, opts)
+	if !below.ReadOnly() {
+		s.recover(ctx)
 	}
 	if opts.Journal {
 		s.feed = feed.Open(ctx, feed.Options{
@@ -241,6 +218,30 @@ func New(below *fs.FS, opts Options) (*Store, error) {
 		s.running.Go(func() { s.uploads.Sweep(ctx) })
 	}
 	return s, nil
+}
+
+// open makes the parts of the store that need a look at the root.
+func (s *Store) open(root fs.Info, volume fs.Volume, opts Options) {
+	below := s.fs
+	s.root = root
+	s.index = index.Open(index.Options{
+		Dir: opts.IndexDir, Device: root.Device, Heir: fs.Heir(root), Volume: volume, Boot: index.BootID(),
+		Sync: s.syncVolume, LazyTimes: below.LazyTimes, Report: opts.Report, Memory: opts.CacheMemory,
+	})
+	s.hasher = hashing.New(hashing.Options{
+		FS: below, Root: root, Index: s.index, Now: opts.Now, Turns: opts.Hashes, Open: s.reader.Open, Running: &s.running,
+	})
+	s.warmer = warmup.New(warmup.Options{
+		FS: below, Root: root, Reader: s.reader, Index: s.index, Hasher: s.hasher, Now: opts.Now, Report: opts.Report,
+		Once: s.once, Running: &s.running, AtOnce: opts.WarmUp, Rescan: opts.Rescan, Progress: opts.Progress,
+	})
+	s.copier = copier.New(copier.Options{FS: below, Reader: s.reader, Index: s.index, Drop: s.discard})
+	s.contents = content.New(content.Options{
+		FS: below, Root: root, Index: s.index, Hasher: s.hasher, InFlight: opts.InFlight, Relayed: opts.Relayed,
+	})
+	// A server that only reads leaves no trace of itself, and the dates that it has shown are forgotten.
+	fresh := below.Fresh() || below.ReadOnly() && !s.index.OnDisk()
+	s.dates = index.NewDates(s.index, fresh, opts.Now, opts.Report)
 }
 
 func lookAtRoot(below *fs.FS) (fs.Info, fs.Volume, error) {

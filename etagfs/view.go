@@ -2,10 +2,8 @@ package etagfs
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/feed"
@@ -227,81 +225,6 @@ func appeared(err error, over fs.Kind) error {
 		return errAgain
 	}
 	return err
-}
-
-// checkRounds bounds how often a Check is asked again. A Check is asked again if it named a file whose tag was not
-// known, or if a file that it saw has changed before the commit could replace it. The bound allows one round for each
-// file that the Check may name, and some rounds for files that change meanwhile.
-const checkRounds = 10
-
-// writerPauses are the pauses after which a write is tried again. A write pauses if a program has the file open for
-// writing and the write must not ignore that. Most programs have a file open for only an instant. On a machine with
-// other work the instant is as long as others have the processor. The same is true of a new process that has inherited
-// the file, and closes it as it executes its program.
-var writerPauses = []time.Duration{
-	time.Millisecond, 2 * time.Millisecond, 4 * time.Millisecond, 8 * time.Millisecond, 16 * time.Millisecond,
-}
-
-// withTags runs step until its Check knows the tags that it asks for, no other change came between, and the disk has
-// room. If exclusive is true, all other writers of this process wait, and no large file is hashed.
-func (s *Store) withTags(ctx context.Context, exclusive bool, step func(v *view) error) error {
-	hashed := hashes{map[seen]tree.ETag{}, map[fs.Fingerprint]bool{}, map[feed.ScanKey]bool{}}
-	pauses := writerPauses
-	busy := error(tree.ErrBusy)
-	for round, wider := 0, 0; round < checkRounds && wider < maxWider; round++ {
-		v := s.newView()
-		v.hashes, v.by = hashed, tree.PrincipalOf(ctx)
-		err := step(v)
-		v.leave()
-		switch {
-		case errors.Is(err, tree.ErrUnsure):
-			return err
-		case errors.Is(err, tree.ErrTagUnknown):
-			if err := s.scanEach(ctx, v, hashed.scanned); err != nil {
-				return err
-			}
-			if err := s.hashEach(ctx, exclusive, v.missing, hashed); err != nil {
-				return err
-			}
-		case errors.Is(err, errWider):
-			round, wider = round-1, wider+1
-		case errors.Is(err, errAgain):
-		case errors.Is(err, fs.ErrMoved):
-			hashed.forget()
-		case errors.Is(err, failure.ErrWriter) && len(pauses) > 0:
-			select {
-			case <-time.After(pauses[0]):
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-			pauses = pauses[1:]
-		case fs.IsFull(err) && v.refused == nil:
-			if v.staged != nil && !v.staged.MakeRoom(ctx, err) || v.staged == nil && !s.fs.MakeRoom(ctx, err, v.changes) {
-				return err
-			}
-			busy = err // the error if the freed room is never enough
-		default:
-			return err
-		}
-	}
-	return busy
-}
-
-// Try implements [tree.Store].
-func (s *Store) Try(ctx context.Context, cond tree.Condition) error {
-	return s.try(ctx, func(v *view) error { return v.ask(cond) })
-}
-
-func (s *Store) try(ctx context.Context, step func(v *view) error) error {
-	return s.withTags(ctx, false, func(v *view) error {
-		return s.reader.Read(ctx, func(at *fs.Snapshot) error {
-			of := *v
-			*v = *s.viewAt(at)
-			v.View = s.locks.View(v)
-			v.hashes, v.by = of.hashes, of.by
-			return step(v)
-		})
-	})
 }
 
 // leave closes the directories that were resolved.

@@ -81,20 +81,9 @@ func (h *Hasher) together(ctx context.Context, f *fs.File, info fs.Info, how How
 			h.flights.leave(key, ours)
 			return &flight{info: info, err: failure.ErrWriter}
 		}
-		// The next hash does not begin until the hash before it has ended.
-		select {
-		case <-before.done:
-			if before.isOf(info) && how.Capture == nil {
-				h.flights.leave(key, ours)
-				return before
-			}
-			if known := h.knownBy(info, how); known != nil {
-				h.flights.leave(key, ours)
-				return known
-			}
-		case <-ctx.Done():
+		if found := h.await(ctx, before, info, how); found != nil {
 			h.flights.leave(key, ours)
-			return &flight{info: info, err: ctx.Err()}
+			return found
 		}
 		if h.flights.begin(key, ours) {
 			if !lead(ours) {
@@ -111,6 +100,20 @@ func (h *Hasher) together(ctx context.Context, f *fs.File, info fs.Info, how How
 			return ours
 		}
 		// The caller that hashed for all has given up. This caller has not.
+	}
+}
+
+// await waits until the hash before the next one has ended, since the next one does not begin until then. It returns
+// the hash that makes the next one needless for this caller, or nil.
+func (h *Hasher) await(ctx context.Context, before *flight, info fs.Info, how How) *flight {
+	select {
+	case <-before.done:
+		if before.isOf(info) && how.Capture == nil {
+			return before
+		}
+		return h.knownBy(info, how)
+	case <-ctx.Done():
+		return &flight{info: info, err: ctx.Err()}
 	}
 }
 
