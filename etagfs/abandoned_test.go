@@ -12,8 +12,8 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/tree/treetest"
 )
 
-// What is only hashed for a request is given up where the request says so: an answer can do without, a condition cannot, and
-// the next one who asks is not concerned.
+// What is only hashed for a request is given up where the request says so: an answer can do without, a condition
+// cannot, and the next one who asks is not concerned.
 func TestAbandonedHashes(t *testing.T) {
 	files := afero.NewMemMapFs()
 	if err := afero.WriteFile(files, "cold", []byte("content"), 0o666); err != nil {
@@ -46,7 +46,8 @@ func TestAbandonedHashes(t *testing.T) {
 	if err := s.Remove(abandoned, "cold", treetest.If(needsTag)); !errors.Is(err, context.Canceled) {
 		t.Errorf("a commit with that condition: %v", err)
 	}
-	if state, err := s.Stat(abandoned, "cold", tree.ReadOptions{Want: tree.WantTag}); err != nil || !state.Exists || state.Tag != "" {
+	if state, err := s.Stat(abandoned, "cold", tree.ReadOptions{Want: tree.WantTag}); err != nil || !state.Exists ||
+		state.Tag != "" {
 		t.Errorf("an answer: %+v, %v", state, err)
 	}
 	content, state, err := s.Open(abandoned, "cold", tree.ReadOptions{Want: tree.WantTag}, tree.Condition{})

@@ -14,8 +14,8 @@ import (
 )
 
 // errSourceLeft says that the source of a move to another file system has been changed after it was copied.
-var errSourceLeft = failure.Busy("it is on another disk, so that it was copied, and the copy is there; but it was changed " +
-	"meanwhile, or is in use, so that it is still there too; try again, or remove one of the two")
+var errSourceLeft = failure.Busy("it is on another disk, so that it was copied, and the copy is there; but it was " +
+	"changed meanwhile, or is in use, so that it is still there too; try again, or remove one of the two")
 
 // A crossing is a move to another file system.
 type crossing struct {

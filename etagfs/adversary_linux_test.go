@@ -19,8 +19,9 @@ import (
 )
 
 // TestNoStaleTag has a local program change a file over and over, always to the same size and with the time of before,
-// and asks for its tag as soon as each change is made, while others keep asking in between: of a directory that is served to
-// be written or only read, and of what is mounted in one. .ci/long runs it on several file systems, by TMPDIR.
+// and asks for its tag as soon as each change is made, while others keep asking in between: of a directory that is
+// served to be written or only read, and of what is mounted in one. .ci/long runs it on several file systems, by
+// TMPDIR.
 func TestNoStaleTag(t *testing.T) {
 	const size, rounds = 64 << 10, 30
 	stamp := time.Unix(1_000_000_000, 0)
@@ -61,7 +62,8 @@ func TestNoStaleTag(t *testing.T) {
 		}},
 		{"by rename", false, false, func(file string) (func([]byte) error, func() error, error) {
 			return func(data []byte) error {
-				return errors.Join(os.WriteFile(file+"~", data, 0o666), os.Chtimes(file+"~", stamp, stamp), os.Rename(file+"~", file))
+				return errors.Join(os.WriteFile(file+"~", data, 0o666), os.Chtimes(file+"~", stamp, stamp),
+					os.Rename(file+"~", file))
 			}, nil, nil
 		}},
 		{"through a mapping", true, false, func(file string) (func([]byte) error, func() error, error) {
@@ -76,7 +78,8 @@ func TestNoStaleTag(t *testing.T) {
 		}},
 		{"through a mapping that is kept", true, true, func(file string) (func([]byte) error, func() error, error) {
 			memory, err := mapped(file)
-			return func(data []byte) error { copy(memory, data); return nil }, func() error { return unix.Munmap(memory) }, err
+			return func(data []byte) error { copy(memory, data); return nil },
+				func() error { return unix.Munmap(memory) }, err
 		}},
 	} {
 		for _, served := range []string{"to write", "to read", "mounted"} {
@@ -136,7 +139,8 @@ func TestNoStaleTag(t *testing.T) {
 						t.Fatal(err)
 					}
 					want := tree.TagOf(sha256.Sum256(data))
-					if state, err := s.Stat(ctx, name, tree.ReadOptions{Want: tree.WantTag}); err != nil || state.Tag != want {
+					if state, err := s.Stat(ctx, name, tree.ReadOptions{Want: tree.WantTag}); err != nil ||
+						state.Tag != want {
 						t.Fatalf("round %d: Stat says %s, want %s, error %v", round, state.Tag, want, err)
 					}
 					opened, state, err := s.Open(ctx, name, tree.ReadOptions{Want: tree.WantTag}, tree.Condition{})
@@ -146,7 +150,8 @@ func TestNoStaleTag(t *testing.T) {
 					sent, err := treetest.ReadAll(opened, state)
 					opened.Close()
 					if err != nil || state.Tag != want || sent != string(data) {
-						t.Fatalf("round %d: Open says %s of %d bytes, want %s, error %v", round, state.Tag, len(sent), want, err)
+						t.Fatalf("round %d: Open says %s of %d bytes, want %s, error %v", round, state.Tag, len(sent),
+							want, err)
 					}
 				}
 				close(stop)

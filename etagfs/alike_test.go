@@ -71,12 +71,14 @@ func TestLocksOfNamesThatMayBeShortTakeFewSteps(t *testing.T) {
 			}
 			for i := range n {
 				name := fmt.Sprintf("d/"+tt.member, i)
-				if _, _, err := s.Put(t.Context(), name, strings.NewReader("1"), tree.PutOptions{Length: 1}, tree.Condition{}); err != nil {
+				if _, _, err := s.Put(t.Context(), name, strings.NewReader("1"), tree.PutOptions{Length: 1},
+					tree.Condition{}); err != nil {
 					t.Fatal(err)
 				}
 			}
 			steps = s.locks.Steps()
-			for _, err := range s.List(t.Context(), "d", tree.ListOptions{Want: tree.WantLocks, Depth: 1}, tree.Condition{}) {
+			for _, err := range s.List(t.Context(), "d", tree.ListOptions{Want: tree.WantLocks, Depth: 1},
+				tree.Condition{}) {
 				if err != nil {
 					t.Error(err)
 				}
@@ -119,7 +121,8 @@ func TestLocksOfOtherFilesWhoseNamesLookAlike(t *testing.T) {
 			dir := t.TempDir()
 			s, _ := openStore(t, dir, Options{})
 			defer s.Close()
-			if s.Mkdir(t.Context(), "d", tree.MkdirOptions{}, tree.Condition{}); os.Mkdir(filepath.Join(dir, spelled(1)), 0o777) != nil {
+			s.Mkdir(t.Context(), "d", tree.MkdirOptions{}, tree.Condition{})
+			if os.Mkdir(filepath.Join(dir, spelled(1)), 0o777) != nil {
 				t.Fatal("cannot make a directory")
 			}
 			if _, err := os.Stat(filepath.Join(dir, spelled(2))); err == nil {
@@ -133,7 +136,8 @@ func TestLocksOfOtherFilesWhoseNamesLookAlike(t *testing.T) {
 					t.Fatalf("lock %d: %v", i, err)
 				}
 			}
-			for _, name := range []string{"d/" + spelled(0), "d/" + spelled(many+1)} { // one is there, and the other not
+			// one is there, and the other not
+			for _, name := range []string{"d/" + spelled(0), "d/" + spelled(many+1)} {
 				v := s.newView()
 				locks, err := v.Locks(name)
 				if err != nil || len(locks) > 0 {

@@ -32,13 +32,15 @@ func lay(t *testing.T, dir string, layout ...string) {
 		}
 		name, content, _ := strings.Cut(line, "=")
 		file := filepath.Join(dir, name)
-		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o777), os.WriteFile(file, []byte(content), 0o666)); err != nil {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o777),
+			os.WriteFile(file, []byte(content), 0o666)); err != nil {
 			t.Fatal(err)
 		}
 	}
 }
 
-// rested returns a clock by which everything was left alone for a while, so that tags are remembered without leases too.
+// rested returns a clock by which everything was left alone for a while, so that tags are remembered without leases
+// too.
 func rested() *treetest.Clock {
 	clock := treetest.NewClock()
 	clock.Advance(10 * time.Second)
@@ -85,7 +87,8 @@ func TestRescanFindsWhatNoEventTold(t *testing.T) {
 	}
 	dir := t.TempDir()
 	through := make(chan Progress, 8)
-	s, _ := openStore(t, dir, Options{IndexDir: t.TempDir(), WarmUp: 1, Now: rested().Now, Progress: func(p Progress) { through <- p }})
+	s, _ := openStore(t, dir,
+		Options{IndexDir: t.TempDir(), WarmUp: 1, Now: rested().Now, Progress: func(p Progress) { through <- p }})
 	defer s.Close()
 	<-through
 	lay(t, dir, "d/f=1")
@@ -101,15 +104,18 @@ func TestAnswersThatDoNotWait(t *testing.T) {
 	defer s.Close()
 	now := time.Now()
 	hurried := func(want tree.Want) tree.ReadOptions { return tree.ReadOptions{Want: want, TagDeadline: now} }
-	if state, err := s.Stat(t.Context(), "stat", hurried(tree.WantTag)); err != nil || state.Tag != "" || state.Size != 1 {
+	if state, err := s.Stat(t.Context(), "stat", hurried(tree.WantTag)); err != nil || state.Tag != "" ||
+		state.Size != 1 {
 		t.Errorf("Stat: got %+v, error %v", state, err)
 	}
-	if content, state, err := s.Open(t.Context(), "open", hurried(tree.WantTag), tree.Condition{}); err != nil || state.Tag != "" || state.Size != 1 {
+	if content, state, err := s.Open(t.Context(), "open", hurried(tree.WantTag), tree.Condition{}); err != nil ||
+		state.Tag != "" || state.Size != 1 {
 		t.Errorf("Open: got %+v, error %v", state, err)
 	} else {
 		content.Close()
 	}
-	for state, err := range s.List(t.Context(), "d", tree.ListOptions{Want: tree.WantTag, TagDeadline: now, Depth: 1}, tree.Condition{}) {
+	for state, err := range s.List(t.Context(), "d", tree.ListOptions{Want: tree.WantTag, TagDeadline: now, Depth: 1},
+		tree.Condition{}) {
 		if state.Collection {
 			continue
 		}
@@ -164,14 +170,16 @@ func TestSumsAreComputedOnce(t *testing.T) {
 	first, giveUp := context.WithCancel(t.Context())
 	var asking sync.WaitGroup
 	asking.Go(func() {
-		if _, err := s.Stat(first, "f", tree.ReadOptions{Want: tree.WantTag | tree.WantSums}); !errors.Is(err, context.Canceled) {
+		if _, err := s.Stat(first, "f", tree.ReadOptions{Want: tree.WantTag | tree.WantSums}); !errors.Is(err,
+			context.Canceled) {
 			t.Errorf("got error %v", err)
 		}
 	})
 	<-reading
 	for range 4 {
 		asking.Go(func() {
-			if state, err := s.Stat(t.Context(), "f", tree.ReadOptions{Want: tree.WantTag | tree.WantSums}); err != nil || len(state.Sums) != 3 {
+			if state, err := s.Stat(t.Context(), "f",
+				tree.ReadOptions{Want: tree.WantTag | tree.WantSums}); err != nil || len(state.Sums) != 3 {
 				t.Errorf("got %+v, error %v", state, err)
 			}
 		})
@@ -232,7 +240,8 @@ func TestWantedHashDoesNotGiveWay(t *testing.T) {
 	s.hasher.Ask() // one that never comes to an end
 	s.Changed("f")
 	eventually(t, "the hash in the background", func() bool { return s.hasher.Running() == 1 })
-	if state, err := s.Stat(t.Context(), "f", tree.ReadOptions{Want: tree.WantTag}); err != nil || state.Tag != treetest.TagOf("1") {
+	if state, err := s.Stat(t.Context(), "f", tree.ReadOptions{Want: tree.WantTag}); err != nil ||
+		state.Tag != treetest.TagOf("1") {
 		t.Errorf("got %+v, error %v", state, err)
 	}
 }
@@ -275,7 +284,8 @@ func TestGivesWayToWriters(t *testing.T) {
 	}
 	<-in
 	writer.Close()
-	if state, err := s.Stat(t.Context(), "f", tree.ReadOptions{Want: tree.WantTag}); err != nil || state.Tag != want || !s.knows("f") {
+	if state, err := s.Stat(t.Context(), "f", tree.ReadOptions{Want: tree.WantTag}); err != nil || state.Tag != want ||
+		!s.knows("f") {
 		t.Errorf("after it was closed: got %+v, error %v, known %v", state, err, s.knows("f"))
 	}
 }
@@ -293,7 +303,8 @@ func TestFreshFilesAreKnown(t *testing.T) {
 		content := fmt.Sprint(i) // of one size
 		lay(t, dir, "f="+content)
 		for range 2 {
-			if state, err := s.Stat(t.Context(), "f", tree.ReadOptions{Want: tree.WantTag}); err != nil || state.Tag != treetest.TagOf(content) {
+			if state, err := s.Stat(t.Context(), "f", tree.ReadOptions{Want: tree.WantTag}); err != nil ||
+				state.Tag != treetest.TagOf(content) {
 				t.Errorf("got %+v, error %v", state, err)
 			}
 		}
@@ -340,7 +351,8 @@ func TestVerifyFindsWhatNoTimeStampTells(t *testing.T) {
 			t.Errorf("%s is told again: %+v", name, r)
 		}
 	}
-	if state, err := s.Stat(t.Context(), "rotten", tree.ReadOptions{Want: tree.WantTag}); err != nil || state.Tag != treetest.TagOf("1") {
+	if state, err := s.Stat(t.Context(), "rotten", tree.ReadOptions{Want: tree.WantTag}); err != nil ||
+		state.Tag != treetest.TagOf("1") {
 		t.Errorf("its tag is not that of its bytes: %+v, error %v", state, err)
 	}
 }

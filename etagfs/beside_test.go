@@ -63,7 +63,8 @@ func TestLargePropertiesSetAtOnce(t *testing.T) {
 	const clients, each = 8, 7 << 10
 	for i := range clients {
 		patches.Go(func() error {
-			return s.PatchProperties(ctx, "f", patch(fmt.Sprint("p", i), strings.Repeat(fmt.Sprint(i), each)), tree.Condition{})
+			return s.PatchProperties(ctx, "f", patch(fmt.Sprint("p", i), strings.Repeat(fmt.Sprint(i), each)),
+				tree.Condition{})
 		})
 	}
 	if err := patches.Wait(); err != nil {

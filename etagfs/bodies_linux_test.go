@@ -55,7 +55,8 @@ func programs() []program {
 			return errors.Join(err, f.Close(), os.Chtimes(file, beforeAll, beforeAll))
 		}},
 		{"cuts it off, and writes it again", true, nothing, func(file string, _, content []byte) error {
-			return errors.Join(os.Truncate(file, 1), os.WriteFile(file, content, 0o666), os.Chtimes(file, beforeAll, beforeAll))
+			return errors.Join(os.Truncate(file, 1), os.WriteFile(file, content, 0o666),
+				os.Chtimes(file, beforeAll, beforeAll))
 		}},
 		{"replaces it", true, nothing, func(file string, _, content []byte) error {
 			return errors.Join(os.WriteFile(file+"~", content, 0o666), os.Chtimes(file+"~", beforeAll, beforeAll),
@@ -218,7 +219,8 @@ func TestWriterWhileContentIsKept(t *testing.T) {
 			}
 			return nil
 		})
-		content, state, err := s.Open(ctx, "f", tree.ReadOptions{Want: tree.WantTag | tree.WantProperties}, tree.Condition{})
+		content, state, err := s.Open(ctx, "f", tree.ReadOptions{Want: tree.WantTag | tree.WantProperties},
+			tree.Condition{})
 		seam.arm(nil)
 		if err != nil || len(ops) < at || ops[at-1] != strings.Fields(keeping)[at-1] {
 			t.Fatalf("before call %d of %s: the calls are %s, %v", at, keeping, ops, err)
@@ -239,7 +241,8 @@ func TestWriterWhileContentIsKept(t *testing.T) {
 		}
 		for again := range 4 {
 			if got, calls, err := readKept(s, &seam); err != nil || got != string(after) {
-				t.Fatalf("before call %d (%s), read %d (%s): %q…, %v", at, ops, again, calls, got[:min(4, len(got))], err)
+				t.Fatalf("before call %d (%s), read %d (%s): %q…, %v", at, ops, again, calls, got[:min(4, len(got))],
+					err)
 			}
 		}
 	}

@@ -60,7 +60,8 @@ func (s *Store) withTags(ctx context.Context, exclusive bool, step func(v *view)
 			}
 			pauses = pauses[1:]
 		case fs.IsFull(err) && v.refused == nil:
-			if v.staged != nil && !v.staged.MakeRoom(ctx, err) || v.staged == nil && !s.fs.MakeRoom(ctx, err, v.changes) {
+			if v.staged != nil && !v.staged.MakeRoom(ctx, err) ||
+				v.staged == nil && !s.fs.MakeRoom(ctx, err, v.changes) {
 				return err
 			}
 			busy = err // the error if the freed room is never enough

@@ -94,7 +94,8 @@ func (t *transaction) commit(name string, over fs.Info, n newVersion) (fs.Info, 
 	var info fs.Info
 	how.Settled = sync.OnceFunc(func() {
 		var same bool
-		info, same = t.carry(before, name, k, n.tag != "", func() bool { return lease == nil || lease.Held() }, change.done)
+		info, same = t.carry(before, name, k, n.tag != "", func() bool { return lease == nil || lease.Held() },
+			change.done)
 		if same && lease != nil {
 			t.s.contents.KeepOwn(info, n.tag, n.body)
 		}
@@ -225,7 +226,9 @@ var errOther = errors.New("there is something else now")
 
 // touch sets the modification time of a file, as [fs.Place.SetModified] does. The record of the file stays known if a
 // lease shows that no local program has written meanwhile. The new time would hide such a write.
-func (t *transaction) touch(name string, before fs.Info, modified time.Time, k index.Record, change dateChange) (fs.Info, error) {
+func (t *transaction) touch(
+	name string, before fs.Info, modified time.Time, k index.Record, change dateChange,
+) (fs.Info, error) {
 	f, _, err := t.at(name).Open()
 	if err != nil {
 		return before, err
@@ -276,7 +279,8 @@ func (t *transaction) givingWay(name string, seen fs.Info) (gone func()) {
 	}
 	return func() {
 		defer f.Close() // this releases the lease, too
-		if now, err := s.fs.Refresh(f); err == nil && now.SameFile(seen) && now.Size == seen.Size && now.Modified == seen.Modified && lease.Held() {
+		if now, err := s.fs.Refresh(f); err == nil && now.SameFile(seen) && now.Size == seen.Size &&
+			now.Modified == seen.Modified && lease.Held() {
 			k.Dates = index.Evidence{} // it has no name any more with which dates could be shown
 			s.index.Put(now.Fingerprint, k)
 		}

@@ -14,7 +14,9 @@ import (
 const copyAlone = 16 << 20
 
 // Copy implements [tree.Store].
-func (s *Store) Copy(ctx context.Context, from, to string, opts tree.CopyOptions, cond tree.Condition) (state tree.State, created bool, err error) {
+func (s *Store) Copy(
+	ctx context.Context, from, to string, opts tree.CopyOptions, cond tree.Condition,
+) (state tree.State, created bool, err error) {
 	c := s.newCopy()
 	// The condition is asked before the work, before the history makes room for the copy, and again in the transaction.
 	c.Ask = func() error {

@@ -42,7 +42,8 @@ func BenchmarkCopyTree(b *testing.B) {
 			}
 		})
 	}
-	for name, command := range map[string]string{"cp -r": "cp -r tree copy", "cp -r and sync": "cp -r tree copy && sync -f copy"} {
+	for name, command := range map[string]string{"cp -r": "cp -r tree copy",
+		"cp -r and sync": "cp -r tree copy && sync -f copy"} {
 		b.Run(name, func(b *testing.B) {
 			for b.Loop() {
 				cmd := exec.Command("sh", "-c", command)

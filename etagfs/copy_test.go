@@ -119,8 +119,8 @@ func staged(t *testing.T, dir string) (left []string) {
 	return left
 }
 
-// The kernel copies a large file unseen: the copy has the tag of what it holds, whatever happens to the source meanwhile,
-// and whether or not the tag of that was known.
+// The kernel copies a large file unseen: the copy has the tag of what it holds, whatever happens to the source
+// meanwhile, and whether or not the tag of that was known.
 func TestCopyLarge(t *testing.T) {
 	large := func(c string) string { return strings.Repeat(c, 100_000) }
 	for _, known := range []bool{true, false} {
@@ -201,7 +201,9 @@ func TestCopyFailsAtAMember(t *testing.T) {
 			before := snapshot(t, s)
 			staged := strings.HasPrefix(test.name, "/")
 			seam.arm(func(_ int, c fs.Call) error {
-				if c.Op == test.op && (c.Name == test.name || staged && strings.HasSuffix(c.Name, test.name) && strings.Contains(c.Name, "/stage/")) {
+				if c.Op == test.op &&
+					(c.Name == test.name || staged && strings.HasSuffix(c.Name, test.name) &&
+						strings.Contains(c.Name, "/stage/")) {
 					return test.fault
 				}
 				return nil

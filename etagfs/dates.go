@@ -44,8 +44,8 @@ func (s *Store) stateOf(name string, info fs.Info, tag tree.ETag, how index.Show
 	return state
 }
 
-// stateAt is stateOf with a look that was taken in a snapshot. It fails with snapshots.ErrMoved if the look is not valid any
-// more.
+// stateAt is stateOf with a look that was taken in a snapshot. It fails with snapshots.ErrMoved if the look is not
+// valid any more.
 func (s *Store) stateAt(
 	at *fs.Snapshot, name string, info fs.Info, tag tree.ETag, how index.Showing,
 ) (tree.State, error) {
@@ -62,7 +62,9 @@ func (s *Store) stateAt(
 const datePatience = time.Second
 
 // stateOfEarlier is stateOf with a look that was taken some time ago, such as before a hash.
-func (s *Store) stateOfEarlier(ctx context.Context, name string, info fs.Info, tag tree.ETag, how index.Showing) tree.State {
+func (s *Store) stateOfEarlier(
+	ctx context.Context, name string, info fs.Info, tag tree.ETag, how index.Showing,
+) tree.State {
 	state := s.bareState(name, info, tag)
 	v := s.versionOf(info, tag)
 	if info.Kind != fs.Regular || s.dates.Show(name, v, how, nil, s.around(name)) {

@@ -18,8 +18,8 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
-// dieEnv tells the test binary to do one commit and to die in it: "kind n race dir". With race 1, a local program replaces
-// f at the moment at which it is about to give way.
+// dieEnv tells the test binary to do one commit and to die in it: "kind n race dir". With race 1, a local program
+// replaces f at the moment at which it is about to give way.
 const dieEnv = "IFMATCH_TEST_DIE"
 
 func TestMain(m *testing.M) {
@@ -60,7 +60,8 @@ func die(how string) error {
 		if race > 0 && (c.Op == "exchange" || c.Op == "renameNew" && c.Name == "f") {
 			race = 0
 			fmt.Println(raced)
-			if err := errors.Join(os.WriteFile(dir+"/.theirs", []byte("theirs"), 0o666), os.Rename(dir+"/.theirs", dir+"/f")); err != nil {
+			if err := errors.Join(os.WriteFile(dir+"/.theirs", []byte("theirs"), 0o666),
+				os.Rename(dir+"/.theirs", dir+"/f")); err != nil {
 				return err
 			}
 		}
@@ -111,9 +112,9 @@ func TestDieNested(t *testing.T) {
 	}
 }
 
-// TestDieBesideAnother kills a process in each kind of move that replaces something by an exchange, at every system call. The client repeats
-// the request, at a server that has been there all the time or at one that starts: in the end the move is done, and what
-// gave way is in the history.
+// TestDieBesideAnother kills a process in each kind of move that replaces something by an exchange, at every system
+// call. The client repeats the request, at a server that has been there all the time or at one that starts: in the end
+// the move is done, and what gave way is in the history.
 func TestDieBesideAnother(t *testing.T) {
 	for _, k := range kinds() {
 		if !strings.HasPrefix(k.name, "move-") || k.gone == "" || k.lacks != nil {
@@ -201,8 +202,8 @@ func dieAt(t *testing.T, k kind, ends ends, n int) (died bool) {
 	return died
 }
 
-// TestDieInARace kills a process at every system call of a commit into which a local program comes. Its version is there
-// after the restart, or where it was moved to, or in the history.
+// TestDieInARace kills a process at every system call of a commit into which a local program comes. Its version is
+// there after the restart, or where it was moved to, or in the history.
 func TestDieInARace(t *testing.T) {
 	for _, k := range kinds() {
 		switch k.name {

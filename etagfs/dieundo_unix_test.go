@@ -46,7 +46,8 @@ func accidentsToUndo() []accident {
 			return errors.Join(move(s, "d/f", "d/x"), move(s, "d/g", "d/f"), move(s, "d/x", "d/g"))
 		}},
 		{"folders exchanged", func(s tree.Store) error {
-			return errors.Join(lay("d/y/", "d/y/z=new")(s), move(s, "d/e", "d/x"), move(s, "d/y", "d/e"), move(s, "d/x", "d/y"))
+			return errors.Join(lay("d/y/", "d/y/z=new")(s), move(s, "d/e", "d/x"), move(s, "d/y", "d/e"),
+				move(s, "d/x", "d/y"))
 		}},
 	}
 }
@@ -85,11 +86,12 @@ func restoreD(s tree.Store, at time.Time) error {
 }
 
 // TestDieInARestoreAsOfATime kills a process at every system call of a restore as of a time. Another one makes the tree
-// what it was then: it takes nothing that the first one has done for a change by a program on the disk. It is taken back,
-// and done once more, also across what the first one has written to the journal and has not done.
+// what it was then: it takes nothing that the first one has done for a change by a program on the disk. It is taken
+// back, and done once more, also across what the first one has written to the journal and has not done.
 func TestDieInARestoreAsOfATime(t *testing.T) {
 	for _, a := range accidentsToUndo() {
-		for _, beside := range []string{"nothing", "a server that watches", "a server that starts", "an index that was lost"} {
+		for _, beside := range []string{"nothing", "a server that watches", "a server that starts",
+			"an index that was lost"} {
 			t.Run(a.name+"/"+beside, func(t *testing.T) {
 				t.Parallel()
 				for n := 1; dieInARestoreAt(t, a, beside, n); n++ {

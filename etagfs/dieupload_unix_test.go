@@ -23,12 +23,14 @@ func uploadKinds() []kind {
 		{name: "upload-new", setup: nothing, do: uploadF},
 		{name: "upload-over", setup: over, do: uploadF},
 		{name: "upload-over-by-two-renames", setup: over, do: uploadF, lacks: []string{"exchange"}},
-		{name: "upload-same", setup: func(s tree.Store) error { return put(s, "f", "helloworld", tree.Condition{}) }, do: uploadF},
+		{name: "upload-same", setup: func(s tree.Store) error { return put(s, "f", "helloworld", tree.Condition{}) },
+			do: uploadF},
 	}
 }
 
 func uploadF(s tree.Store) error {
-	u, err := s.(tree.Uploads).NewUpload(ctx, "f", tree.UploadOptions{Length: 10, Expires: time.Now().Add(time.Hour)}, tree.Condition{})
+	u, err := s.(tree.Uploads).NewUpload(ctx, "f", tree.UploadOptions{Length: 10, Expires: time.Now().Add(time.Hour)},
+		tree.Condition{})
 	if err != nil {
 		return err
 	}

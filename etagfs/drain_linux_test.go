@@ -118,8 +118,10 @@ func TestKernelSendsNearlyAll(t *testing.T) {
 		err      error
 	}{
 		{name: "it keeps pace", byKernel: most},
-		{name: "it is not known", onWait: func(_ *served, w *drained, _ func()) { w.unknown = true }, byKernel: size - inFlight - chunk},
-		{name: "it does not keep pace", onWait: func(_ *served, w *drained, _ func()) { w.stops = true }, byKernel: size - inFlight - chunk},
+		{name: "it is not known", onWait: func(_ *served, w *drained, _ func()) { w.unknown = true },
+			byKernel: size - inFlight - chunk},
+		{name: "it does not keep pace", onWait: func(_ *served, w *drained, _ func()) { w.stops = true },
+			byKernel: size - inFlight - chunk},
 		{name: "a program writes before it has read all", onWait: func(v *served, w *drained, _ func()) {
 			if w.byKernel == most {
 				overwrite(v, w)
@@ -155,7 +157,8 @@ func TestKernelSendsNearlyAll(t *testing.T) {
 			}
 			v.must(w.read(0))
 			if whole := w.got.Len() == size; whole != (tt.err == nil) || whole && !bytes.Equal(w.got.Bytes(), content) {
-				t.Errorf("%d bytes of %d came, the first ones right: %t", w.got.Len(), size, bytes.HasPrefix(content, w.got.Bytes()))
+				t.Errorf("%d bytes of %d came, the first ones right: %t", w.got.Len(), size,
+					bytes.HasPrefix(content, w.got.Bytes()))
 			}
 			if w.byKernel != tt.byKernel {
 				t.Errorf("the kernel has sent %d bytes, not %d", w.byKernel, tt.byKernel)

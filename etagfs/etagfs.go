@@ -99,14 +99,14 @@ type Options struct {
 	NoSendfile bool
 	// InFlight bounds how many bytes can be sent by the kernel and not read by a client yet (0: 40 MiB). The kernel
 	// sends references to the pages of a file. Until a client has read them, a local program can still change the bytes
-	// that the client gets. The store copies the same number of bytes at the end of a file, or fewer if it is known what
-	// the client has read, see [tree.Drain]. Relayed bounds how many bytes a program can hold that passes them on by
-	// reference, after it has read them (0: 5 MiB).
+	// that the client gets. The store copies the same number of bytes at the end of a file, or fewer if it is known
+	// what the client has read, see [tree.Drain]. Relayed bounds how many bytes a program can hold that passes them on
+	// by reference, after it has read them (0: 5 MiB).
 	InFlight int64
 	Relayed  int64
 
-	// Journal has the changes kept, so that they can be followed, see [tree.Feed]. They are kept in the state directory,
-	// or in memory if nothing is written there.
+	// Journal has the changes kept, so that they can be followed, see [tree.Feed]. They are kept in the state
+	// directory, or in memory if nothing is written there.
 	Journal bool
 
 	// Uploads bound the uploads that arrive in parts, see [tree.Uploads].
@@ -229,7 +229,8 @@ func (s *Store) open(root fs.Info, volume fs.Volume, opts Options) {
 		Sync: s.syncVolume, LazyTimes: below.LazyTimes, Report: opts.Report, Memory: opts.CacheMemory,
 	})
 	s.hasher = hashing.New(hashing.Options{
-		FS: below, Root: root, Index: s.index, Now: opts.Now, Turns: opts.Hashes, Open: s.reader.Open, Running: &s.running,
+		FS: below, Root: root, Index: s.index, Now: opts.Now, Turns: opts.Hashes, Open: s.reader.Open,
+		Running: &s.running,
 	})
 	s.warmer = warmup.New(warmup.Options{
 		FS: below, Root: root, Reader: s.reader, Index: s.index, Hasher: s.hasher, Now: opts.Now, Report: opts.Report,
@@ -279,8 +280,8 @@ func (s *Store) FS() *fs.FS { return s.fs }
 func (s *Store) OnCommit(absent func() error) { s.absent = absent }
 
 // Close ends the work in the background and closes the directory. No method may be running. If work in the background
-// waits for a file system that does not answer, Close leaves that work and the descriptors that it uses to the end of the
-// process.
+// waits for a file system that does not answer, Close leaves that work and the descriptors that it uses to the end of
+// the process.
 func (s *Store) Close() error {
 	s.stop()
 	if !s.rest() {

@@ -36,8 +36,9 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// TestFaultsInARow lets some system calls in a row fail, of each kind of commit, from each of them on: also those that put
-// back what the commit had taken away. Another process that keeps next to nothing clears up then, before it is put back.
+// TestFaultsInARow lets some system calls in a row fail, of each kind of commit, from each of them on: also those that
+// put back what the commit had taken away. Another process that keeps next to nothing clears up then, before it is put
+// back.
 func TestFaultsInARow(t *testing.T) {
 	for _, k := range kinds() {
 		t.Run(k.name, func(t *testing.T) {
@@ -73,7 +74,8 @@ func failInARow(t *testing.T, k kind, ends ends, n, row int) (failed bool) {
 	seam.arm(nil)
 	report := func(format string, args ...any) {
 		t.Helper()
-		t.Errorf("calls %d to %d fail, %q, the commit with %v: "+format, append([]any{n, n + row - 1, calls, err}, args...)...)
+		t.Errorf("calls %d to %d fail, %q, the commit with %v: "+format,
+			append([]any{n, n + row - 1, calls, err}, args...)...)
 	}
 	if now := snapshot(t, s); now != ends.old && now != ends.new && !errors.Is(err, tree.ErrUnsure) {
 		report("it does not say that something else is there now:\n%s", now)
@@ -130,7 +132,8 @@ func failNth(t *testing.T, k kind, ends ends, n int, fault error, goOn bool) (fa
 	}
 	report := func(format string, args ...any) {
 		t.Helper()
-		t.Errorf("call %d, %s, fails with %v, the commit with %v: "+format, append([]any{n, failed, fault, err}, args...)...)
+		t.Errorf("call %d, %s, fails with %v, the commit with %v: "+format,
+			append([]any{n, failed, fault, err}, args...)...)
 	}
 	if failed.Op != "" && err != nil {
 		want := fault
@@ -212,7 +215,8 @@ func mayFailAfter(c fs.Call) bool {
 		c.Op == "sync" && strings.HasPrefix(c.Name, ".ifmatch/history")
 }
 
-// isDisplacing reports whether a call is about a version that gave way. If it fails, that may stay until the next start.
+// isDisplacing reports whether a call is about a version that gave way. If it fails, that may stay until the next
+// start.
 func isDisplacing(c fs.Call) bool {
 	return displaced.MatchString(c.Name) || displaced.MatchString(c.To)
 }

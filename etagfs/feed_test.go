@@ -241,7 +241,8 @@ func TestRemovalBeforeAChangeIsTold(t *testing.T) {
 	wantChanges(t, "removed by the store itself", w, begin, "DELETE d gone", "MKCOL d")
 	begin = now(t, w)
 	remove("d")
-	if err := errors.Join(lay("d/", "d/f=1")(w), w.PatchProperties(ctx, "d", patch("a", "1"), tree.Condition{})); err != nil {
+	if err := errors.Join(lay("d/", "d/f=1")(w),
+		w.PatchProperties(ctx, "d", patch("a", "1"), tree.Condition{})); err != nil {
 		t.Fatal(err)
 	}
 	w.Removed("d")
@@ -296,7 +297,8 @@ func TestChangesThatNoEventToldAreLookedFor(t *testing.T) {
 	w.Rescan()
 	w.settle(t)
 	all, _ := followed(t, w, begin)
-	if got := lines(all); !slices.Contains(got, "disk b/c again") || !slices.Contains(got, "disk a/f") || len(got) != 2 {
+	if got := lines(all); !slices.Contains(got, "disk b/c again") || !slices.Contains(got, "disk a/f") ||
+		len(got) != 2 {
 		t.Errorf("after an overflow, told %q", got)
 	}
 

@@ -13,8 +13,8 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/tree/treetest"
 )
 
-// TestJournalCostsAPutThreeCalls: the journal is opened, written and closed under the lock of the commit that takes place
-// anyway, and never synced. A close cannot fail, and no seam sees it.
+// TestJournalCostsAPutThreeCalls: the journal is opened, written and closed under the lock of the commit that takes
+// place anyway, and never synced. A close cannot fail, and no seam sees it.
 func TestJournalCostsAPutThreeCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // in which no time passes for work in the background
 		without, with := callsOfAPut(t, false), callsOfAPut(t, true)

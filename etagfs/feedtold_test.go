@@ -9,8 +9,8 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
-// TestChangeOverAnOldFileIsToldOnce: the watcher tells of the removal of the version that a commit exchanges. That is no
-// news, though nothing was told of the name since the start, because followers know of the old version.
+// TestChangeOverAnOldFileIsToldOnce: the watcher tells of the removal of the version that a commit exchanges. That is
+// no news, though nothing was told of the name since the start, because followers know of the old version.
 func TestChangeOverAnOldFileIsToldOnce(t *testing.T) {
 	dir := t.TempDir()
 	w := openWatched(t, dir)
@@ -57,8 +57,8 @@ func TestChangeOverAnOldFileIsToldOnce(t *testing.T) {
 	}
 }
 
-// TestCollectionThatCameBackIsTold: another program has moved a collection away and back before the watcher tells of it.
-// A follower that has listed in between lacks the collection.
+// TestCollectionThatCameBackIsTold: another program has moved a collection away and back before the watcher tells of
+// it. A follower that has listed in between lacks the collection.
 func TestCollectionThatCameBackIsTold(t *testing.T) {
 	dir := t.TempDir()
 	w := openWatched(t, dir)
@@ -104,8 +104,9 @@ func TestMemberOfAReplacedCollectionIsNoNews(t *testing.T) {
 	wantChanges(t, "what another program has removed", w, begin, "disk www/gone gone")
 }
 
-// TestMembersOfACollectionToListAgainAreNoNews: what a MOVE has replaced was not known, so the watcher's word of it lets
-// followers list the collection again. That tells of all members, and the watcher's words of these are no news after it.
+// TestMembersOfACollectionToListAgainAreNoNews: what a MOVE has replaced was not known, so the watcher's word of it
+// lets followers list the collection again. That tells of all members, and the watcher's words of these are no news
+// after it.
 func TestMembersOfACollectionToListAgainAreNoNews(t *testing.T) {
 	dir := t.TempDir()
 	w := openWatched(t, dir)

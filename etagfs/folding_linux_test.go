@@ -100,8 +100,8 @@ func TestLockBindsInManySpellings(t *testing.T) {
 	}
 }
 
-// On a disk with short names, a listing tells of the lock of a file by whichever name that was taken, and locks of others
-// that look short are in nobody's way.
+// On a disk with short names, a listing tells of the lock of a file by whichever name that was taken, and locks of
+// others that look short are in nobody's way.
 func TestShortNamesBesideManyLocks(t *testing.T) {
 	rules, err := folding.Named("FAT")
 	if err != nil {

@@ -18,9 +18,11 @@ import (
 )
 
 var (
-	inAnyCase = treetest.Spelling{Name: "case", File: "readme.txt", Other: strings.ToUpper, Fold: strings.ToUpper, Kept: true}
-	inAnyForm = treetest.Spelling{Name: "normal form", File: "\u00fcbung", Other: norm.NFD.String, Fold: norm.NFD.String, Kept: true}
-	withDots  = treetest.Spelling{Name: "dots and spaces at the end", File: "readme", Kept: false,
+	inAnyCase = treetest.Spelling{Name: "case", File: "readme.txt", Other: strings.ToUpper, Fold: strings.ToUpper,
+		Kept: true}
+	inAnyForm = treetest.Spelling{Name: "normal form", File: "\u00fcbung", Other: norm.NFD.String,
+		Fold: norm.NFD.String, Kept: true}
+	withDots = treetest.Spelling{Name: "dots and spaces at the end", File: "readme", Kept: false,
 		Other: func(name string) string { return name + ". " },
 		Fold:  func(name string) string { return strings.TrimRight(name, ". ") }}
 	unseen = treetest.Spelling{Name: "characters that are not seen", File: "readme", Kept: true,

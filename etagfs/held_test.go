@@ -35,7 +35,8 @@ func TestLockHeldByAnother(t *testing.T) {
 			return err
 		}
 		held = true
-		if err := put(); !errors.Is(err, tree.ErrBusy) || !strings.Contains(err.Error(), "another program on the server holds the lock") {
+		if err := put(); !errors.Is(err, tree.ErrBusy) ||
+			!strings.Contains(err.Error(), "another program on the server holds the lock") {
 			t.Errorf("got error %v", err)
 		}
 		held = false

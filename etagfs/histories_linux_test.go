@@ -33,7 +33,8 @@ type past struct {
 }
 
 func newPast(t *testing.T, stores int) *past {
-	p := &past{t: t, dir: t.TempDir(), index: filepath.Join(t.TempDir(), "index"), clock: treetest.NewClock(), shown: map[string][]int64{}}
+	p := &past{t: t, dir: t.TempDir(), index: filepath.Join(t.TempDir(), "index"), clock: treetest.NewClock(),
+		shown: map[string][]int64{}}
 	p.stores, p.closes = make([]*etagfs.Store, stores), make([]func(), stores)
 	for i := range p.stores {
 		p.open(i)
@@ -75,7 +76,8 @@ func (p *past) store() *etagfs.Store {
 func (p *past) local(name, content string, date int64) {
 	p.t.Helper()
 	then := time.Unix(date, 0)
-	p.must(os.MkdirAll(filepath.Dir(p.path(name)), 0o777), os.WriteFile(p.path(name), []byte(content), 0o666), os.Chtimes(p.path(name), then, then))
+	p.must(os.MkdirAll(filepath.Dir(p.path(name)), 0o777), os.WriteFile(p.path(name), []byte(content), 0o666),
+		os.Chtimes(p.path(name), then, then))
 }
 
 func (p *past) put(name, content string, date int64) {
@@ -134,7 +136,8 @@ func (p *past) wantNoLies() (dangerous int) {
 					}
 					dangerous++
 					if is.ProvenBy(time.Unix(date, 0)) == tree.True {
-						p.t.Errorf("the date %v was shown with %q, and proves %q of %v", time.Unix(date, 0), content, data, is.Modified)
+						p.t.Errorf("the date %v was shown with %q, and proves %q of %v", time.Unix(date, 0), content,
+							data, is.Modified)
 					}
 				}
 			}
@@ -315,7 +318,8 @@ func TestDatesOfOtherVersionsProveNothing(t *testing.T) {
 				name     string
 				stores   int
 				restarts bool
-			}{{"one process", 1, false}, {"restarts", 1, true}, {"two processes", 2, false}, {"two processes that restart", 2, true}} {
+			}{{"one process", 1, false}, {"restarts", 1, true}, {"two processes", 2, false},
+				{"two processes that restart", 2, true}} {
 				t.Run(how.name, func(t *testing.T) {
 					p := newPast(t, how.stores)
 					p.name = test.of
@@ -399,19 +403,21 @@ func TestCountByDateThroughTwoProcesses(t *testing.T) {
 			s = p.stores[(i+try+1)%len(p.stores)] // another one than was asked
 			content := strconv.Itoa(n + 1)
 			opts := tree.PutOptions{Length: int64(len(content))}
-			_, _, err = s.Put(t.Context(), "counter", strings.NewReader(content), opts, treetest.If(func(v tree.View) error {
-				is, err := v.State("counter")
-				if err != nil {
-					return err
-				}
-				if withTag && is.Tag == "" {
-					return tree.ErrTagUnknown
-				}
-				if is.Exists && (withTag && is.Tag == seen.Tag || !withTag && is.ProvenBy(seen.Modified) == tree.True) {
-					return nil
-				}
-				return errRefused
-			}, "counter"))
+			_, _, err = s.Put(t.Context(), "counter", strings.NewReader(content), opts,
+				treetest.If(func(v tree.View) error {
+					is, err := v.State("counter")
+					if err != nil {
+						return err
+					}
+					if withTag && is.Tag == "" {
+						return tree.ErrTagUnknown
+					}
+					if is.Exists &&
+						(withTag && is.Tag == seen.Tag || !withTag && is.ProvenBy(seen.Modified) == tree.True) {
+						return nil
+					}
+					return errRefused
+				}, "counter"))
 			switch {
 			case err == nil && withTag:
 				byTag.Add(1)

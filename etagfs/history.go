@@ -52,7 +52,8 @@ func (s *Store) Versions(ctx context.Context, name string, opts tree.VersionOpti
 func (s *Store) version(ctx context.Context, k fs.Kept, want tree.Want) (v tree.Version, err error) {
 	v = tree.Version{
 		State: tree.State{
-			Name: k.Path, Exists: true, Collection: k.Kind == fs.Directory, Link: k.Kind == fs.Link, Tag: tree.ETag(k.Tag),
+			Name: k.Path, Exists: true, Collection: k.Kind == fs.Directory, Link: k.Kind == fs.Link,
+			Tag:     tree.ETag(k.Tag),
 			Created: k.BirthTime(), Modified: time.Unix(k.ModTime().Unix(), 0),
 		},
 		ID: k.ID(), Gone: k.Gone, Cause: k.Cause, Principal: tree.Principal(k.By), Late: k.Late,

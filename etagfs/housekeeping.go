@@ -10,7 +10,8 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/fs"
 )
 
-// chores are the work in the background that no request waits for: removed files to be deleted, and files to be put back.
+// chores are the work in the background that no request waits for: removed files to be deleted, and files to be put
+// back.
 type chores struct {
 	wake chan struct{} // has room for one, and is full while keepHouse has work to look at
 
@@ -193,7 +194,8 @@ func (s *Store) tellLate(ctx context.Context) {
 		s.report(err)
 	}
 	for _, k := range late {
-		s.report(fmt.Errorf("a program went on writing to %q after it had been replaced or removed (%s): its bytes are in the history",
+		s.report(fmt.Errorf("a program went on writing to %q after it had been replaced or removed (%s): its bytes "+
+			"are in the history",
 			k.Path, k.Cause))
 	}
 }

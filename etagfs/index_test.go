@@ -86,9 +86,11 @@ func TestIndexOutlivesTheStore(t *testing.T) {
 	}
 	clock.Advance(10 * time.Second)
 	for round, want := range []int32{2, 0} {
-		s, hashed := openStore(t, dir, Options{IndexDir: index, Now: clock.Now, Report: func(err error) { t.Error(err) }})
+		s, hashed := openStore(t, dir,
+			Options{IndexDir: index, Now: clock.Now, Report: func(err error) { t.Error(err) }})
 		for _, name := range names {
-			if state, err := s.Stat(t.Context(), name, tree.ReadOptions{Want: tree.WantTag}); err != nil || state.Tag != treetest.TagOf(name) {
+			if state, err := s.Stat(t.Context(), name, tree.ReadOptions{Want: tree.WantTag}); err != nil ||
+				state.Tag != treetest.TagOf(name) {
 				t.Errorf("got %+v, error %v", state, err)
 			}
 		}
@@ -172,7 +174,8 @@ func TestDamagedLocks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Unlock(t.Context(), "f", l.Token, tree.Condition{}); !errors.Is(err, tree.ErrNoLock) || reported.Load() == 0 {
+	if err := s.Unlock(t.Context(), "f", l.Token, tree.Condition{}); !errors.Is(err, tree.ErrNoLock) ||
+		reported.Load() == 0 {
 		t.Errorf("got error %v, %d reports", err, reported.Load())
 	}
 	if _, _, err := s.Lock(t.Context(), tree.LockRequest{Root: "f", Timeout: time.Hour}, tree.Condition{}); err != nil {

@@ -46,7 +46,8 @@ var (
 	forever = time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)
 )
 
-// lay makes a layout: "d/" is a collection, "f=content" a file, "f+" gives f a property, "f*" a large one, "f!" locks it.
+// lay makes a layout: "d/" is a collection, "f=content" a file, "f+" gives f a property, "f*" a large one, "f!" locks
+// it.
 func lay(layout ...string) func(tree.Store) error {
 	return func(s tree.Store) error {
 		for _, line := range layout {
@@ -122,16 +123,21 @@ func kinds() []kind {
 	source := []string{"s/", "s+", "s/b/", "s/b/c=2", "s/b/c+"}
 	with := func(more ...string) func(tree.Store) error { return lay(append(source, more...)...) }
 	return []kind{
-		{name: "put-new", setup: lay("d/"), do: func(s tree.Store) error { return put(s, "d/f", "new", tree.Condition{}) }},
-		{name: "put-over", gone: "f", setup: lay("f=old"), do: func(s tree.Store) error { return put(s, "f", "new", tree.Condition{}) }},
+		{name: "put-new", setup: lay("d/"),
+			do: func(s tree.Store) error { return put(s, "d/f", "new", tree.Condition{}) }},
+		{name: "put-over", gone: "f", setup: lay("f=old"),
+			do: func(s tree.Store) error { return put(s, "f", "new", tree.Condition{}) }},
 		{name: "put-over-if", gone: "f", setup: lay("f=old"), do: func(s tree.Store) error {
 			s.(*etagfs.Store).Distrust()
 			return put(s, "f", "newer", treetest.IfTag("f", treetest.TagOf("old")))
 		}},
-		{name: "put-over-properties", gone: "f", setup: lay("f=old", "f+"), do: func(s tree.Store) error { return put(s, "f", "new", tree.Condition{}) }},
-		{name: "put-same", setup: lay("f=old", "f+"), do: func(s tree.Store) error { return put(s, "f", "old", tree.Condition{}) }},
+		{name: "put-over-properties", gone: "f", setup: lay("f=old", "f+"),
+			do: func(s tree.Store) error { return put(s, "f", "new", tree.Condition{}) }},
+		{name: "put-same", setup: lay("f=old", "f+"),
+			do: func(s tree.Store) error { return put(s, "f", "old", tree.Condition{}) }},
 		{name: "put-same-modified", setup: lay("f=old"), do: func(s tree.Store) error {
-			_, _, err := s.Put(ctx, "f", strings.NewReader("old"), tree.PutOptions{Length: 3, Modified: forever}, tree.Condition{})
+			_, _, err := s.Put(ctx, "f", strings.NewReader("old"), tree.PutOptions{Length: 3, Modified: forever},
+				tree.Condition{})
 			return err
 		}},
 		{name: "mkdir", setup: lay("d/"), do: func(s tree.Store) error {
@@ -142,12 +148,15 @@ func kinds() []kind {
 			_, err := s.Mkdir(ctx, "d/e", tree.MkdirOptions{Modified: forever}, tree.Condition{})
 			return err
 		}},
-		{name: "remove-file", gone: "f", setup: lay("f=old"), do: func(s tree.Store) error { return s.Remove(ctx, "f", tree.Condition{}) }},
+		{name: "remove-file", gone: "f", setup: lay("f=old"),
+			do: func(s tree.Store) error { return s.Remove(ctx, "f", tree.Condition{}) }},
 		{name: "remove-if", gone: "f", setup: lay("f=old"), do: func(s tree.Store) error {
 			return s.Remove(ctx, "f", treetest.IfTag("f", treetest.TagOf("old")))
 		}},
-		{name: "remove-tree", gone: "s/b/c", setup: with(), do: func(s tree.Store) error { return s.Remove(ctx, "s", tree.Condition{}) }},
-		{name: "remove-locked", gone: "f", setup: lay("f=old", "f!"), do: func(s tree.Store) error { return s.Remove(ctx, "f", tree.Condition{}) }},
+		{name: "remove-tree", gone: "s/b/c", setup: with(),
+			do: func(s tree.Store) error { return s.Remove(ctx, "s", tree.Condition{}) }},
+		{name: "remove-locked", gone: "f", setup: lay("f=old", "f!"),
+			do: func(s tree.Store) error { return s.Remove(ctx, "f", tree.Condition{}) }},
 		{name: "move-file-new", setup: lay("f=1", "f+", "d/"), do: move("f", "d/g")},
 		{name: "move-if", setup: lay("f=1", "d/"), do: func(s tree.Store) error {
 			_, _, err := s.Move(ctx, "f", "d/g", tree.CopyOptions{}, treetest.IfTag("f", treetest.TagOf("1")))
@@ -166,20 +175,25 @@ func kinds() []kind {
 		{name: "move-tree-new", setup: with("d/"), do: move("s", "d/t")},
 		{name: "move-tree-over-file", gone: "f", setup: with("f=1"), do: move("s", "f")},
 		{name: "move-tree-over-tree", gone: "t/x", setup: with("t/", "t/x=9"), do: move("s", "t")},
-		{name: "move-tree-over-tree-no-exchange", lacks: []string{"exchange"}, gone: "t/x", setup: with("t/", "t/x=9"), do: move("s", "t")},
+		{name: "move-tree-over-tree-no-exchange", lacks: []string{"exchange"}, gone: "t/x", setup: with("t/", "t/x=9"),
+			do: move("s", "t")},
 		{name: "copy-file-new", setup: lay("f=1", "f+"), do: copyTo("f", "g")},
 		{name: "copy-file-over-file", gone: "g", setup: lay("f=1", "g=2", "g+"), do: copyTo("f", "g")},
 		{name: "copy-large", setup: lay("f=" + strings.Repeat("0123456789", 10_000)), do: copyTo("f", "g")},
-		{name: "copy-tree-large", setup: lay("s/", "s/b/", "s/b/large="+strings.Repeat("0123456789", 10_000)), do: copyTo("s", "t")},
+		{name: "copy-tree-large", setup: lay("s/", "s/b/", "s/b/large="+strings.Repeat("0123456789", 10_000)),
+			do: copyTo("s", "t")},
 		{name: "copy-tree-new", setup: with("d/"), do: copyTo("s", "d/t")},
 		{name: "copy-tree-over-tree", gone: "t/x", setup: with("t/", "t/x=9"), do: copyTo("s", "t")},
-		{name: "copy-tree-over-tree-no-exchange", lacks: []string{"exchange"}, gone: "t/x", setup: with("t/", "t/x=9"), do: copyTo("s", "t")},
-		{name: "put-over-if-no-exchange", lacks: []string{"exchange"}, gone: "f", setup: lay("f=old"), do: func(s tree.Store) error {
-			return put(s, "f", "newer", treetest.IfTag("f", treetest.TagOf("old")))
-		}},
-		{name: "put-over-if-no-lease", lacks: []string{"lease"}, gone: "f", setup: lay("f=old"), do: func(s tree.Store) error {
-			return put(s, "f", "newer", treetest.IfTag("f", treetest.TagOf("old")))
-		}},
+		{name: "copy-tree-over-tree-no-exchange", lacks: []string{"exchange"}, gone: "t/x", setup: with("t/", "t/x=9"),
+			do: copyTo("s", "t")},
+		{name: "put-over-if-no-exchange", lacks: []string{"exchange"}, gone: "f", setup: lay("f=old"),
+			do: func(s tree.Store) error {
+				return put(s, "f", "newer", treetest.IfTag("f", treetest.TagOf("old")))
+			}},
+		{name: "put-over-if-no-lease", lacks: []string{"lease"}, gone: "f", setup: lay("f=old"),
+			do: func(s tree.Store) error {
+				return put(s, "f", "newer", treetest.IfTag("f", treetest.TagOf("old")))
+			}},
 		{name: "lock", setup: lay("f=1"), do: lock("f")},
 		{name: "lock-nothing", setup: lay("d/"), do: lock("d/new"),
 			between: lay("d/", "d/new=")}, // the file, and nobody has its lock
@@ -187,8 +201,13 @@ func kinds() []kind {
 			_, err := s.Refresh(ctx, "f", []string{token}, time.Until(forever)+time.Hour, tree.Condition{})
 			return err
 		})},
-		{name: "unlock", setup: lay("f=1", "f!"), do: withToken(func(s tree.Store, token string) error { return s.Unlock(ctx, "f", token, tree.Condition{}) })},
-		{name: "patch-file", setup: lay("f=1"), do: func(s tree.Store) error { return s.PatchProperties(ctx, "f", patch("a", "1"), tree.Condition{}) }},
+		{name: "unlock", setup: lay("f=1", "f!"),
+			do: withToken(func(s tree.Store,
+				token string) error {
+				return s.Unlock(ctx, "f", token, tree.Condition{})
+			})},
+		{name: "patch-file", setup: lay("f=1"),
+			do: func(s tree.Store) error { return s.PatchProperties(ctx, "f", patch("a", "1"), tree.Condition{}) }},
 		{name: "patch-modified", setup: lay("f=1"), do: func(s tree.Store) error {
 			p := patch("a", "1")
 			p.Modified = forever
@@ -200,9 +219,11 @@ func kinds() []kind {
 		{name: "patch-large-again", setup: lay("f=1", "f*", "g=2", "g*"), do: func(s tree.Store) error {
 			return s.PatchProperties(ctx, "f", patchLarge("p", "g"), tree.Condition{}) // there already, for g
 		}},
-		{name: "put-over-large-properties", gone: "f", setup: lay("f=old", "f*"), do: func(s tree.Store) error { return put(s, "f", "new", tree.Condition{}) }},
+		{name: "put-over-large-properties", gone: "f", setup: lay("f=old", "f*"),
+			do: func(s tree.Store) error { return put(s, "f", "new", tree.Condition{}) }},
 		{name: "copy-tree-large-properties", setup: lay("s/", "s*", "s/b=1", "s/b*"), do: copyTo("s", "t")},
-		{name: "patch-collection", setup: lay("d/", "d+"), do: func(s tree.Store) error { return s.PatchProperties(ctx, "d", patch("p", "2"), tree.Condition{}) }},
+		{name: "patch-collection", setup: lay("d/", "d+"),
+			do: func(s tree.Store) error { return s.PatchProperties(ctx, "d", patch("p", "2"), tree.Condition{}) }},
 	}
 }
 
@@ -212,23 +233,31 @@ func nestedKinds() []kind {
 		return lay(append([]string{"s/", "s+", "s/b/", "s/b/c=2", "s/b/c+"}, more...)...)
 	}
 	kinds := []kind{
-		{name: "nested-put-first", setup: lay(), do: func(s tree.Store) error { return put(s, "m/f", "new", tree.Condition{}) }},
+		{name: "nested-put-first", setup: lay(),
+			do: func(s tree.Store) error { return put(s, "m/f", "new", tree.Condition{}) }},
 		{name: "nested-put-over-if", gone: "m/f", setup: lay("m/f=old"), do: func(s tree.Store) error {
 			return put(s, "m/f", "newer", treetest.IfTag("m/f", treetest.TagOf("old")))
 		}},
-		{name: "nested-put-over-no-exchange", lacks: []string{"exchange"}, gone: "m/f", setup: lay("m/f=old"), do: func(s tree.Store) error {
-			return put(s, "m/f", "newer", tree.Condition{})
-		}},
-		{name: "nested-remove-tree", gone: "m/d/f", setup: lay("m/d/", "m/d/f=1"), do: func(s tree.Store) error { return s.Remove(ctx, "m/d", tree.Condition{}) }},
-		{name: "nested-move-tree-over-no-exchange", lacks: []string{"exchange"}, gone: "m/t/x", setup: lay("m/s/", "m/s/f=1", "m/t/", "m/t/x=2"),
-			do: move("m/s", "m/t")},
+		{name: "nested-put-over-no-exchange", lacks: []string{"exchange"}, gone: "m/f", setup: lay("m/f=old"),
+			do: func(s tree.Store) error {
+				return put(s, "m/f", "newer", tree.Condition{})
+			}},
+		{name: "nested-remove-tree", gone: "m/d/f", setup: lay("m/d/", "m/d/f=1"),
+			do: func(s tree.Store) error { return s.Remove(ctx, "m/d", tree.Condition{}) }},
+		{name: "nested-move-tree-over-no-exchange", lacks: []string{"exchange"}, gone: "m/t/x",
+			setup: lay("m/s/", "m/s/f=1", "m/t/", "m/t/x=2"),
+			do:    move("m/s", "m/t")},
 		{name: "nested-move-over", gone: "m/g", setup: lay("m/f=1", "m/g=2"), do: move("m/f", "m/g")},
 		{name: "nested-copy-in", setup: lay("s/", "s/f=1", "m/g=2"), do: copyTo("s", "m/s")},
 		{name: "nested-copy-in-large-properties", setup: lay("f=1", "f*"), do: copyTo("f", "m/f")},
 		// The copy and what it is of can both be there.
 		{name: "nested-move-in", gone: "f", setup: lay("f=1", "f+", "m/x=0"), do: move("f", "m/f"),
-			between: func(s tree.Store) error { return errors.Join(lay("f=1", "f+", "m/x=0")(s), copyTo("f", "m/f")(s)) }},
-		{name: "nested-move-out-over", gone: "g", setup: lay("m/f=1", "g=2"), do: move("m/f", "g"), between: lay("m/f=1", "g=1")},
+			between: func(s tree.Store) error {
+				return errors.Join(lay("f=1", "f+", "m/x=0")(s),
+					copyTo("f", "m/f")(s))
+			}},
+		{name: "nested-move-out-over", gone: "g", setup: lay("m/f=1", "g=2"), do: move("m/f", "g"),
+			between: lay("m/f=1", "g=1")},
 		{name: "nested-move-tree-in", gone: "s/b/c", setup: with("m/x=0"), do: move("s", "m/s"),
 			between: func(s tree.Store) error { return errors.Join(with("m/x=0")(s), copyTo("s", "m/s")(s)) }},
 	}
@@ -276,7 +305,8 @@ func isBackground(c fs.Call) bool {
 // changesDisk reports whether a call can change what is found after the death of the process.
 func changesDisk(c fs.Call) bool {
 	switch c.Op {
-	case "create", "appendTo", "mkdir", "symlink", "link", "rename", "renameNew", "exchange", "remove", "removeAll", "chtimes", "write", "chmod", "chown", "setAttr", "clone", "copyRange", "extend", "truncate":
+	case "create", "appendTo", "mkdir", "symlink", "link", "rename", "renameNew", "exchange", "remove", "removeAll",
+		"chtimes", "write", "chmod", "chown", "setAttr", "clone", "copyRange", "extend", "truncate":
 		return true
 	}
 	return false
@@ -306,7 +336,8 @@ func quickDir(t testing.TB) string {
 	return dir
 }
 
-// dirOf returns a quick directory for a kind of commit; or where TMPDIR says, if it is about mounts and that is on Btrfs.
+// dirOf returns a quick directory for a kind of commit; or where TMPDIR says, if it is about mounts and that is on
+// Btrfs.
 func dirOf(t testing.TB, k kind) string {
 	t.Helper()
 	dir := ""

@@ -10,8 +10,8 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
-// A listing has one directory of the tree open at a time, however deep that is: else a few listings that go on slowly take
-// all descriptors.
+// A listing has one directory of the tree open at a time, however deep that is: else a few listings that go on slowly
+// take all descriptors.
 func TestDeepListingHasOneDirectoryOpen(t *testing.T) {
 	dir := quickDir(t)
 	s := openQuietly(t, dir, fs.Options{Durability: fs.None})

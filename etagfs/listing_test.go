@@ -10,8 +10,8 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
-// A listing reads its directory once and looks once at each member. No file is opened whose tag is known, also where its
-// properties and locks are told.
+// A listing reads its directory once and looks once at each member. No file is opened whose tag is known, also where
+// its properties and locks are told.
 func TestListingLooksOnceAtEachMember(t *testing.T) {
 	const members = 200
 	layout := []string{"d/", "d/p=1", "d/p+", "d/p!"}
@@ -32,7 +32,8 @@ func TestListingLooksOnceAtEachMember(t *testing.T) {
 	}{
 		{"names", 0, 0, map[string]int{"lstat": members, "open d": 1}},
 		{"tags", tree.WantTag, 0, map[string]int{"lstat": members, "open d": 1}},
-		{"everything", tree.WantTag | tree.WantProperties | tree.WantLocks, 0, map[string]int{"lstat": members, "getAttr": members, "open d": 2}},
+		{"everything", tree.WantTag | tree.WantProperties | tree.WantLocks, 0,
+			map[string]int{"lstat": members, "getAttr": members, "open d": 2}},
 		{"as many as may be", 0, members, map[string]int{"lstat": members, "open d": 2}},
 		{"too many", 0, members - 1, map[string]int{"open d": 1}},
 	} {
@@ -47,7 +48,8 @@ func TestListingLooksOnceAtEachMember(t *testing.T) {
 				return nil
 			})
 			n := 0
-			for m, err := range s.List(ctx, "d", tree.ListOptions{Want: tt.want, Depth: 1, Limit: tt.limit}, tree.Condition{}) {
+			for m, err := range s.List(ctx, "d", tree.ListOptions{Want: tt.want, Depth: 1, Limit: tt.limit},
+				tree.Condition{}) {
 				if tt.limit > 0 && tt.limit < members && errors.Is(err, tree.ErrTooMany) {
 					n = members
 					break
@@ -61,7 +63,8 @@ func TestListingLooksOnceAtEachMember(t *testing.T) {
 				if n++; m.Tag == "" && tt.want&tree.WantTag != 0 {
 					t.Errorf("%q has no tag", m.Name)
 				}
-				if m.Name == "d/p" && tt.want&tree.WantProperties != 0 && (len(m.Properties) != 1 || len(m.Locks) != 1) {
+				if m.Name == "d/p" && tt.want&tree.WantProperties != 0 &&
+					(len(m.Properties) != 1 || len(m.Locks) != 1) {
 					t.Errorf("%q is told as %+v", m.Name, m)
 				}
 			}

@@ -24,7 +24,8 @@ func (s *Store) Lock(ctx context.Context, req tree.LockRequest, cond tree.Condit
 		return tree.Lock{}, false, tree.ErrNoSpace
 	}
 	lock := tree.Lock{
-		Token: "urn:uuid:" + uuid.NewString(), Root: req.Root, Infinite: req.Infinite, Shared: req.Shared, Owner: req.Owner,
+		Token: "urn:uuid:" + uuid.NewString(), Root: req.Root, Infinite: req.Infinite, Shared: req.Shared,
+		Owner:  req.Owner,
 		Holder: tree.ClientOf(ctx), Principal: tree.PrincipalOf(ctx), Expires: s.now().Add(req.Timeout).Round(0),
 	}
 	created := false
@@ -170,7 +171,9 @@ func (t *transaction) createEmpty(name string, empty *emptyFile) error {
 }
 
 // Refresh implements [tree.Store].
-func (s *Store) Refresh(ctx context.Context, name string, tokens []string, timeout time.Duration, cond tree.Condition) (lock tree.Lock, err error) {
+func (s *Store) Refresh(
+	ctx context.Context, name string, tokens []string, timeout time.Duration, cond tree.Condition,
+) (lock tree.Lock, err error) {
 	err = s.changeLocks(ctx, name, cond, func(t *transaction) error {
 		for _, token := range tokens {
 			held, err := t.Holding(name, token)

@@ -34,7 +34,8 @@ func tokensOf(locks []tree.Lock) (tokens []string) {
 // lockOf is a lock of a client that lasts.
 // take takes a lock for its holder.
 func take(s *Store, l tree.Lock, cond tree.Condition) (tree.Lock, bool, error) {
-	req := tree.LockRequest{Root: l.Root, Infinite: l.Infinite, Shared: l.Shared, Owner: l.Owner, Timeout: time.Until(l.Expires)}
+	req := tree.LockRequest{Root: l.Root, Infinite: l.Infinite, Shared: l.Shared, Owner: l.Owner,
+		Timeout: time.Until(l.Expires)}
 	return s.Lock(tree.WithClient(context.Background(), l.Holder), req, cond)
 }
 
@@ -42,8 +43,8 @@ func lockOf(root, holder string) tree.Lock {
 	return tree.Lock{Root: root, Holder: holder, Expires: time.Now().Add(time.Hour)}
 }
 
-// One more lock costs no more, however many there are: the file is appended to, and written anew only when most of it is
-// of the past.
+// One more lock costs no more, however many there are: the file is appended to, and written anew only when most of it
+// is of the past.
 func TestALockCostsNoMoreThanItself(t *testing.T) {
 	dir := t.TempDir()
 	var written, anew atomic.Int64
@@ -71,7 +72,8 @@ func TestALockCostsNoMoreThanItself(t *testing.T) {
 	}
 	info, err := os.Stat(file)
 	if err != nil || info.Size() > 1000*1000 || written.Load() != 1000 || anew.Load() != 0 {
-		t.Errorf("1000 locks take %d writes, the file was written anew %d times, and has %d bytes, error %v", written.Load(), anew.Load(), info.Size(), err)
+		t.Errorf("1000 locks take %d writes, the file was written anew %d times, and has %d bytes, error %v",
+			written.Load(), anew.Load(), info.Size(), err)
 	}
 	for i := range 5000 {
 		if i == 1000 { // few are left
@@ -85,7 +87,8 @@ func TestALockCostsNoMoreThanItself(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if info, err = os.Stat(file); err != nil || info.Size() > 2*locktable.RewriteAt || anew.Load() == 0 || anew.Load() > 100 {
+	if info, err = os.Stat(file); err != nil || info.Size() > 2*locktable.RewriteAt || anew.Load() == 0 ||
+		anew.Load() > 100 {
 		t.Errorf("then it was written anew %d times, and has %d bytes, error %v", anew.Load(), info.Size(), err)
 	}
 	if s.locks.ReadTo() != info.Size() || s.locks.Count() != 10 {
@@ -161,10 +164,12 @@ func TestLocksOfBeforeAreKept(t *testing.T) {
 	for range 2 {
 		s, _ = openStore(t, dir, Options{})
 		locks, err := s.newView().Covering("d\xff/x")
-		if err != nil || len(locks) != 1 || locks[0].Token != "urn:old" || locks[0].Root != "d\xff" || locks[0].Owner != "me" || !locks[0].Shared {
+		if err != nil || len(locks) != 1 || locks[0].Token != "urn:old" || locks[0].Root != "d\xff" ||
+			locks[0].Owner != "me" || !locks[0].Shared {
 			t.Errorf("got %+v, error %v", locks, err)
 		}
-		if _, _, err := take(s, lockOf("f", ""), tree.Condition{}); err != nil && !errors.As(err, new(*tree.LockedError)) {
+		if _, _, err := take(s, lockOf("f", ""), tree.Condition{}); err != nil &&
+			!errors.As(err, new(*tree.LockedError)) {
 			t.Error(err)
 		}
 		if err := s.Close(); err != nil {
@@ -225,7 +230,8 @@ func TestSharedLocksAreBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	take := func(root string, infinite bool) error {
-		_, _, err := s.Lock(t.Context(), tree.LockRequest{Root: root, Infinite: infinite, Shared: true, Timeout: time.Hour}, tree.Condition{})
+		_, _, err := s.Lock(t.Context(),
+			tree.LockRequest{Root: root, Infinite: infinite, Shared: true, Timeout: time.Hour}, tree.Condition{})
 		return err
 	}
 	for i := range locktable.MaxShared / 2 {
@@ -273,7 +279,8 @@ func TestRefusedLockCostsNothing(t *testing.T) {
 		is    func(error) bool
 	}{
 		{"a conflict", tree.Condition{}, func(err error) bool { return errors.As(err, new(*tree.LockedError)) }},
-		{"a condition, which is asked first", treetest.If(func(tree.View) error { return refused }), func(err error) bool { return errors.Is(err, refused) }},
+		{"a condition, which is asked first", treetest.If(func(tree.View) error { return refused }),
+			func(err error) bool { return errors.Is(err, refused) }},
 	} {
 		costs.Store(0)
 		if _, _, err := take(s, lockOf("new", "a"), tt.check); !tt.is(err) || costs.Load() != 0 {
@@ -304,7 +311,8 @@ func TestLockThatIsNotSyncedIsUnsure(t *testing.T) {
 		t.Fatal(err)
 	}
 	fail.Store(true)
-	if _, err := s.Refresh(t.Context(), "f", []string{l.Token}, 2*time.Hour, tree.Condition{}); !errors.Is(err, tree.ErrUnsure) {
+	if _, err := s.Refresh(t.Context(), "f", []string{l.Token}, 2*time.Hour, tree.Condition{}); !errors.Is(err,
+		tree.ErrUnsure) {
 		t.Errorf("Refresh: got %v", err)
 	}
 	if _, _, err := take(s, lockOf("g", ""), tree.Condition{}); !errors.Is(err, tree.ErrUnsure) {

@@ -37,9 +37,10 @@ func TestLocksWaitForTheCommitsThatTheyConcern(t *testing.T) {
 		{"the end of a lock above the mount", "", func(ctx context.Context, s *etagfs.Store, token string) error {
 			return s.Unlock(ctx, "", token, tree.Condition{})
 		}, true},
-		{"the end of that lock, by a name elsewhere", "", func(ctx context.Context, s *etagfs.Store, token string) error {
-			return s.Unlock(ctx, "f", token, tree.Condition{})
-		}, true},
+		{"the end of that lock, by a name elsewhere", "",
+			func(ctx context.Context, s *etagfs.Store, token string) error {
+				return s.Unlock(ctx, "f", token, tree.Condition{})
+			}, true},
 		{"the end of a lock elsewhere", "d", func(ctx context.Context, s *etagfs.Store, token string) error {
 			return s.Unlock(ctx, "d", token, tree.Condition{})
 		}, false},

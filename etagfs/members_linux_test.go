@@ -132,7 +132,8 @@ func TestMembersThatAreRenamedAreListedOnce(t *testing.T) {
 			for _, later := range []int{1, 2, 30, 64, 1 << 10} {
 				for first, done := 1, true; done; first += members / 30 {
 					undo := b.between(t, back, first, later, func(fs.Call) bool { return false })
-					b.wantMembers(t, "d", fmt.Sprintf("with a MOVE before call %d, and one %d later (back: %v)", first, later, back))
+					b.wantMembers(t, "d", fmt.Sprintf("with a MOVE before call %d, and one %d later (back: "+
+						"%v)", first, later, back))
 					done = undo()
 				}
 			}
@@ -152,7 +153,8 @@ func TestMembersThatAreRenamedAreCopiedOnce(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				b.wantMembers(t, "copy", fmt.Sprintf("with a MOVE before call %d, and one %d later (back: %v)", first, later, back))
+				b.wantMembers(t, "copy", fmt.Sprintf("with a MOVE before call %d, and one %d later (back: "+
+					"%v)", first, later, back))
 				done = undo()
 			}
 		}

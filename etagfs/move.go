@@ -17,7 +17,9 @@ import (
 )
 
 // Move implements [tree.Store].
-func (s *Store) Move(ctx context.Context, from, to string, opts tree.CopyOptions, cond tree.Condition) (tree.State, bool, error) {
+func (s *Store) Move(
+	ctx context.Context, from, to string, opts tree.CopyOptions, cond tree.Condition,
+) (tree.State, bool, error) {
 	state, created, err := s.rename(ctx, from, to, opts, cond)
 	if errors.Is(err, syscall.EXDEV) && !s.fs.Together(from, to) {
 		state, created, err = s.moveAcross(ctx, from, to, opts, cond)
@@ -40,7 +42,9 @@ type renaming struct {
 
 // rename moves by a rename, or fails with EXDEV. If the move replaces a file or collection, rename writes a note of the
 // move before it takes the lock.
-func (s *Store) rename(ctx context.Context, from, to string, opts tree.CopyOptions, cond tree.Condition) (tree.State, bool, error) {
+func (s *Store) rename(
+	ctx context.Context, from, to string, opts tree.CopyOptions, cond tree.Condition,
+) (tree.State, bool, error) {
 	r := &renaming{s: s, from: from, to: to, opts: opts, cond: cond}
 	err := s.update(ctx, scopeOf(cond, true, from, to), func(bool) (err error) {
 		if ended := r.end(ctx); ended != nil {

@@ -15,9 +15,9 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/tree/treetest"
 )
 
-// TestMoveOverBesideASaver has a local program save over and over at the source or the target of moves that replace something,
-// as editors do, by a rename. Whichever instant it comes in: what was acknowledged at the target is there or in the
-// history, and what the program has saved last is at one of the two names, or in the history.
+// TestMoveOverBesideASaver has a local program save over and over at the source or the target of moves that replace
+// something, as editors do, by a rename. Whichever instant it comes in: what was acknowledged at the target is there or
+// in the history, and what the program has saved last is at one of the two names, or in the history.
 func TestMoveOverBesideASaver(t *testing.T) {
 	const rounds = 150
 	for _, saves := range []string{"from", "to"} {
@@ -64,7 +64,8 @@ func TestMoveOverBesideASaver(t *testing.T) {
 				}
 				close(stop)
 				saver.Wait()
-				t.Logf("%d moves were made, %d had no luck, and %d had nothing to move or a false condition", moved, busy, missed)
+				t.Logf("%d moves were made, %d had no luck, and %d had nothing to move or a false condition", moved,
+					busy, missed)
 				if moved == 0 {
 					t.Error("no move was made")
 				}
@@ -162,7 +163,8 @@ func savedAt(t *testing.T, k kind, saves string, always bool, n int) (came bool)
 	}
 	for _, content := range want {
 		if !slices.Contains(there, content) {
-			t.Errorf("it saves at call %d, %s (%d times), the move with %v: %q is gone, there is %q", n, at, times, err, content, there)
+			t.Errorf("it saves at call %d, %s (%d times), the move with %v: %q is gone, there is %q", n, at, times, err,
+				content, there)
 		}
 	}
 	if left := litter(t, dir); left != nil {

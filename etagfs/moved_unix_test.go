@@ -11,7 +11,8 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
-// Properties go with the file, also where a local program moves it, and a file that is made anew under its name has none.
+// Properties go with the file, also where a local program moves it, and a file that is made anew under its name has
+// none.
 func TestPropertiesGoWithALocalMove(t *testing.T) {
 	dir := quickDir(t)
 	s := openQuietly(t, dir, fs.Options{Durability: fs.None})

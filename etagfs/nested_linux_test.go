@@ -69,7 +69,8 @@ func bindAt(t testing.TB, source, dir string) {
 func unmount(t testing.TB, dir string) {
 	err := unix.Unmount(dir, 0) // nothing keeps it
 	// But what another test is just starting has all our files open, until it is executed.
-	for deadline := time.Now().Add(time.Minute); err == unix.EBUSY && time.Now().Before(deadline); err = unix.Unmount(dir, 0) {
+	for deadline := time.Now().Add(time.Minute); err == unix.EBUSY &&
+		time.Now().Before(deadline); err = unix.Unmount(dir, 0) {
 		runtime.Gosched()
 	}
 	if err != nil {
@@ -77,7 +78,8 @@ func unmount(t testing.TB, dir string) {
 	}
 }
 
-// TestOverlay: on an overlay whose layers are on several file systems, a file has another device number than its directory.
+// TestOverlay: on an overlay whose layers are on several file systems, a file has another device number than its
+// directory.
 func TestOverlay(t *testing.T) {
 	below, top, merged := t.TempDir(), filepath.Join(t.TempDir(), "top"), t.TempDir()
 	mountAt(t, top)
@@ -99,8 +101,8 @@ func TestOverlay(t *testing.T) {
 	})
 }
 
-// TestMoveAcrossOfWhatChanges changes the source of a move between two file systems while it is copied, or when the copy is
-// committed. What is moved is what is there, or else it is not removed.
+// TestMoveAcrossOfWhatChanges changes the source of a move between two file systems while it is copied, or when the
+// copy is committed. What is moved is what is there, or else it is not removed.
 func TestMoveAcrossOfWhatChanges(t *testing.T) {
 	// By a rename, since there is a lease; and each version has another size: the clock may not move between two.
 	write := func(name string) func(string, int) error {
@@ -118,9 +120,15 @@ func TestMoveAcrossOfWhatChanges(t *testing.T) {
 	isStaged := func(c fs.Call) bool {
 		return strings.HasPrefix(c.Op, "sync") && strings.Contains(c.Name, "m/.ifmatch/stage")
 	}
-	isCommitted := func(c fs.Call) bool { return c.Op == "renameNew" && c.To == "m/t" && strings.Contains(c.Name, "stage") }
+	isCommitted := func(c fs.Call) bool {
+		return c.Op == "renameNew" && c.To == "m/t" &&
+			strings.Contains(c.Name, "stage")
+	}
 	isTaken := func(c fs.Call) bool { return c.Op == "renameNew" && c.Name == "s" && strings.Contains(c.To, "history") }
-	isTakenFile := func(c fs.Call) bool { return c.Op == "renameNew" && c.Name == "f" && strings.Contains(c.To, "history") }
+	isTakenFile := func(c fs.Call) bool {
+		return c.Op == "renameNew" && c.Name == "f" &&
+			strings.Contains(c.To, "history")
+	}
 	for _, test := range []struct {
 		name   string
 		layout []string
@@ -131,19 +139,32 @@ func TestMoveAcrossOfWhatChanges(t *testing.T) {
 		busy   bool
 		want   []string // "name=content" of files that are there, or "name" of what is not
 	}{
-		{"a file, while it is copied", []string{"f=one"}, "f", isStaged, write("f"), false, false, []string{"m/t=+", "f"}},
-		{"a file, whenever it is copied", []string{"f=one"}, "f", isStaged, write("f"), true, true, []string{"f=...", "m/t"}},
-		{"a file, at the commit", []string{"f=one"}, "f", isCommitted, write("f"), false, true, []string{"f=+", "m/t=one"}},
-		{"a file, at the removal", []string{"f=one"}, "f", isTakenFile, write("f"), false, true, []string{"f=+", "m/t=one"}},
-		{"a file is removed at the commit", []string{"f=one"}, "f", isCommitted, remove("f"), false, false, []string{"f", "m/t=one"}},
-		{"a member, while it is copied", []string{"s/", "s/f=one"}, "s", isStaged, write("s/f"), false, false, []string{"m/t/f=+", "s"}},
-		{"a member, whenever it is copied", []string{"s/", "s/f=one"}, "s", isStaged, write("s/f"), true, true, []string{"s/f=...", "m/t"}},
-		{"a new member, while it is copied", []string{"s/", "s/f=1"}, "s", isStaged, write("s/g"), false, false, []string{"m/t/f=1", "m/t/g=+", "s"}},
-		{"a member less, while it is copied", []string{"s/", "s/f=1", "s/g=2"}, "s", isStaged, remove("s/g"), false, false, []string{"m/t/f=1", "m/t/g", "s"}},
-		{"a member, at the commit", []string{"s/", "s/f=one"}, "s", isCommitted, write("s/f"), false, true, []string{"s/f=+", "m/t/f=one"}},
-		{"a member, at the removal", []string{"s/", "s/f=one"}, "s", isTaken, write("s/f"), false, true, []string{"s/f=+", "m/t/f=one"}},
-		{"a new member, at the removal", []string{"s/", "s/f=1"}, "s", isTaken, write("s/g"), false, true, []string{"s/f=1", "s/g=+", "m/t/f=1", "m/t/g"}},
-		{"a member less, at the removal", []string{"s/", "s/f=1", "s/g=2"}, "s", isTaken, remove("s/g"), false, true, []string{"s/f=1", "s/g", "m/t/g=2"}},
+		{"a file, while it is copied", []string{"f=one"}, "f", isStaged, write("f"), false, false,
+			[]string{"m/t=+", "f"}},
+		{"a file, whenever it is copied", []string{"f=one"}, "f", isStaged, write("f"), true, true,
+			[]string{"f=...", "m/t"}},
+		{"a file, at the commit", []string{"f=one"}, "f", isCommitted, write("f"), false, true,
+			[]string{"f=+", "m/t=one"}},
+		{"a file, at the removal", []string{"f=one"}, "f", isTakenFile, write("f"), false, true,
+			[]string{"f=+", "m/t=one"}},
+		{"a file is removed at the commit", []string{"f=one"}, "f", isCommitted, remove("f"), false, false,
+			[]string{"f", "m/t=one"}},
+		{"a member, while it is copied", []string{"s/", "s/f=one"}, "s", isStaged, write("s/f"), false, false,
+			[]string{"m/t/f=+", "s"}},
+		{"a member, whenever it is copied", []string{"s/", "s/f=one"}, "s", isStaged, write("s/f"), true, true,
+			[]string{"s/f=...", "m/t"}},
+		{"a new member, while it is copied", []string{"s/", "s/f=1"}, "s", isStaged, write("s/g"), false, false,
+			[]string{"m/t/f=1", "m/t/g=+", "s"}},
+		{"a member less, while it is copied", []string{"s/", "s/f=1", "s/g=2"}, "s", isStaged, remove("s/g"), false,
+			false, []string{"m/t/f=1", "m/t/g", "s"}},
+		{"a member, at the commit", []string{"s/", "s/f=one"}, "s", isCommitted, write("s/f"), false, true,
+			[]string{"s/f=+", "m/t/f=one"}},
+		{"a member, at the removal", []string{"s/", "s/f=one"}, "s", isTaken, write("s/f"), false, true,
+			[]string{"s/f=+", "m/t/f=one"}},
+		{"a new member, at the removal", []string{"s/", "s/f=1"}, "s", isTaken, write("s/g"), false, true,
+			[]string{"s/f=1", "s/g=+", "m/t/f=1", "m/t/g"}},
+		{"a member less, at the removal", []string{"s/", "s/f=1", "s/g=2"}, "s", isTaken, remove("s/g"), false, true,
+			[]string{"s/f=1", "s/g", "m/t/g=2"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var seam seam
@@ -163,7 +184,8 @@ func TestMoveAcrossOfWhatChanges(t *testing.T) {
 			})
 			err := move(test.from, "m/t")(s)
 			seam.arm(nil)
-			if test.busy != errors.Is(err, tree.ErrBusy) || !test.busy && err != nil || errors.Is(err, tree.ErrUnsure) || changed == 0 {
+			if test.busy != errors.Is(err, tree.ErrBusy) || !test.busy && err != nil ||
+				errors.Is(err, tree.ErrUnsure) || changed == 0 {
 				t.Errorf("error %v; changed %d times", err, changed)
 			}
 			for _, line := range test.want {
@@ -217,8 +239,8 @@ func TestMoveAcrossOfWhatIsLocked(t *testing.T) {
 	}
 }
 
-// TestMoveAcrossOfWhatHasNoRoomInTheHistory moves a collection from a full disk: what a local program does to a member after
-// the copy was committed is not deleted.
+// TestMoveAcrossOfWhatHasNoRoomInTheHistory moves a collection from a full disk: what a local program does to a member
+// after the copy was committed is not deleted.
 func TestMoveAcrossOfWhatHasNoRoomInTheHistory(t *testing.T) {
 	for _, changes := range []bool{false, true} {
 		var seam seam
@@ -266,7 +288,8 @@ func TestMountedTwice(t *testing.T) {
 	t.Cleanup(func() { unix.Unmount(filepath.Join(dir, "twin"), 0) })
 	s := openQuietly(t, dir, fs.Options{})
 	defer s.Close()
-	if err := errors.Join(lay("m/f=1", "m/d/", "m/d/g=2")(s), put(s, "twin/f", "one", tree.Condition{}), move("twin/f", "m/e")(s)); err != nil {
+	if err := errors.Join(lay("m/f=1", "m/d/", "m/d/g=2")(s), put(s, "twin/f", "one", tree.Condition{}),
+		move("twin/f", "m/e")(s)); err != nil {
 		t.Fatal(err)
 	}
 	for _, names := range [][2]string{{"m/e", "twin/e"}, {"twin/d", "m/d"}} {
@@ -307,8 +330,8 @@ func TestMoveAcrossKeepsTheLockOfTheDestination(t *testing.T) {
 	}
 }
 
-// TestSearchLooksAtNothingThatIsNotKept: of a file system whose tags are not kept on disk the search opens the directory where
-// it is mounted, and looks at nothing in it.
+// TestSearchLooksAtNothingThatIsNotKept: of a file system whose tags are not kept on disk the search opens the
+// directory where it is mounted, and looks at nothing in it.
 func TestSearchLooksAtNothingThatIsNotKept(t *testing.T) {
 	dir := t.TempDir()
 	mountAt(t, filepath.Join(dir, "m"))
@@ -316,7 +339,8 @@ func TestSearchLooksAtNothingThatIsNotKept(t *testing.T) {
 		t.Log("what is mounted here is a subvolume, and kept")
 		return
 	}
-	if err := errors.Join(os.Mkdir(filepath.Join(dir, "m/d"), 0o777), os.WriteFile(filepath.Join(dir, "m/f"), nil, 0o666)); err != nil {
+	if err := errors.Join(os.Mkdir(filepath.Join(dir, "m/d"), 0o777),
+		os.WriteFile(filepath.Join(dir, "m/f"), nil, 0o666)); err != nil {
 		t.Fatal(err)
 	}
 	var mu sync.Mutex
@@ -330,7 +354,9 @@ func TestSearchLooksAtNothingThatIsNotKept(t *testing.T) {
 		return nil
 	}})
 	through := make(chan etagfs.Progress, 1)
-	_, closeNow := open(t, etagfs.Options{IndexDir: t.TempDir(), WarmUp: 1, Progress: func(p etagfs.Progress) { through <- p }}, below, err)
+	_, closeNow := open(t,
+		etagfs.Options{IndexDir: t.TempDir(), WarmUp: 1, Progress: func(p etagfs.Progress) { through <- p }}, below,
+		err)
 	<-through
 	closeNow()
 	if len(looks) > 0 {

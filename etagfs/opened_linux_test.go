@@ -76,15 +76,19 @@ func TestFileChangesWhileItIsSent(t *testing.T) {
 		want    int
 	}{
 		{"it is left alone", nil, func(*served) error { return nil }, whole},
-		{"in place, where it was not sent yet", nil, func(v *served) error { return overwrite(v, behind, '!') }, cutOff},
+		{"in place, where it was not sent yet", nil, func(v *served) error { return overwrite(v, behind, '!') },
+			cutOff},
 		{"in place, in the last byte", nil, func(v *served) error { return overwrite(v, size-1, '!') }, cutOff},
 		{"in place, where it was sent before", nil, func(v *served) error { return overwrite(v, 0, '!') }, either},
-		{"in place, with the same bytes", nil, func(v *served) error { return overwrite(v, behind, content[behind]) }, whole},
+		{"in place, with the same bytes", nil, func(v *served) error { return overwrite(v, behind, content[behind]) },
+			whole},
 		{"appended to", nil, func(v *served) error {
-			return inPlace(v, os.O_WRONLY|os.O_APPEND, func(f *os.File) error { _, err := f.WriteString("more"); return err })
+			return inPlace(v, os.O_WRONLY|os.O_APPEND,
+				func(f *os.File) error { _, err := f.WriteString("more"); return err })
 		}, whole},
 		{"appended to, and hashed since", nil, func(v *served) error {
-			err := inPlace(v, os.O_WRONLY|os.O_APPEND, func(f *os.File) error { _, err := f.WriteString("more"); return err })
+			err := inPlace(v, os.O_WRONLY|os.O_APPEND,
+				func(f *os.File) error { _, err := f.WriteString("more"); return err })
 			v.clock.Advance(time.Minute)
 			_, failed := v.Stat(ctx, "f", tree.ReadOptions{Want: tree.WantTag})
 			return errors.Join(err, failed)
@@ -92,9 +96,11 @@ func TestFileChangesWhileItIsSent(t *testing.T) {
 		{"cut off", nil, func(v *served) error { return os.Truncate(v.path("f"), behind) }, cutOff},
 		{"emptied", nil, func(v *served) error { return os.Truncate(v.path("f"), 0) }, cutOff},
 		{"replaced by rename", nil, func(v *served) error {
-			return errors.Join(os.WriteFile(v.path("new"), []byte("other"), 0o666), os.Rename(v.path("new"), v.path("f")))
+			return errors.Join(os.WriteFile(v.path("new"), []byte("other"), 0o666),
+				os.Rename(v.path("new"), v.path("f")))
 		}, whole},
-		{"replaced by another client", nil, func(v *served) error { return put(v, "f", "other", tree.Condition{}) }, whole},
+		{"replaced by another client", nil, func(v *served) error { return put(v, "f", "other", tree.Condition{}) },
+			whole},
 		{"removed", nil, func(v *served) error { return os.Remove(v.path("f")) }, whole},
 		{"given another time and mode", nil, func(v *served) error {
 			return errors.Join(os.Chtimes(v.path("f"), time.Unix(1, 0), time.Unix(1, 0)), os.Chmod(v.path("f"), 0o600))
@@ -124,7 +130,8 @@ func TestFileChangesWhileItIsSent(t *testing.T) {
 		}{{"all", 0, size}, {"a part", 4 << 10, size - 8<<10}} {
 			for _, how := range []string{"copied", "by the kernel", "without leases"} {
 				t.Run(tt.name+"/"+part.name+"/"+how, func(t *testing.T) {
-					v := serveIn(&served{t: t, dir: t.TempDir(), clock: treetest.NewClock(), noLeases: how == "without leases"})
+					v := serveIn(&served{t: t, dir: t.TempDir(), clock: treetest.NewClock(),
+						noLeases: how == "without leases"})
 					v.must(os.WriteFile(v.path("f"), content, 0o666))
 					if tt.prepare != nil {
 						if isOn(v.dir, unix.OVERLAYFS_SUPER_MAGIC) {
@@ -156,7 +163,8 @@ func TestFileChangesWhileItIsSent(t *testing.T) {
 					case tt.want == whole && err != nil:
 						t.Errorf("%d bytes of %d were sent, error %v", len(got), len(want), err)
 					case tt.want == cutOff && (!errors.Is(err, tree.ErrChanged) || len(got) == len(want)):
-						t.Errorf("%d bytes of %d were sent, error %v; want that it has changed", len(got), len(want), err)
+						t.Errorf("%d bytes of %d were sent, error %v; want that it has changed", len(got), len(want),
+							err)
 					}
 					if how == "copied" && remembered && !bytes.Equal(got, want[:len(got)]) {
 						t.Error("some bytes were sent that are not of this version")
@@ -202,13 +210,15 @@ func TestSmallFileChangesBeforeItIsSent(t *testing.T) {
 		opened, state, err := v.Open(ctx, "f", tree.ReadOptions{Want: tree.WantTag}, tree.Condition{})
 		v.must(err, os.WriteFile(v.path("f"), bytes.Repeat([]byte("y"), size), 0o666))
 		var sent bytes.Buffer
-		if n, err := opened.WriteRange(ctx, &sent, 0, state.Size); !errors.Is(err, tree.ErrChanged) || sent.Len() > 0 || n > 0 {
+		if n, err := opened.WriteRange(ctx, &sent, 0, state.Size); !errors.Is(err, tree.ErrChanged) || sent.Len() > 0 ||
+			n > 0 {
 			t.Errorf("%d bytes of %d were sent, error %v", sent.Len(), size, err)
 		}
 		opened.Close()
 		opened, state, err = v.Open(ctx, "f", tree.ReadOptions{Want: tree.WantTag}, tree.Condition{})
 		v.must(err)
-		if got, err := treetest.ReadAll(opened, state); err != nil || state.Tag != treetest.TagOf(got) || got[0] != 'y' {
+		if got, err := treetest.ReadAll(opened, state); err != nil || state.Tag != treetest.TagOf(got) ||
+			got[0] != 'y' {
 			t.Errorf("read again: got %.1q as %+v, error %v", got, state, err)
 		}
 		opened.Close()

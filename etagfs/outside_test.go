@@ -121,7 +121,8 @@ func TestEditsBehindItsBack(t *testing.T) {
 		{"in place", func(v *served) error { return os.WriteFile(v.path("d/f"), []byte("theirs"), 0o666) }},
 		{"in place, the time restored", func(v *served) error {
 			fi, err := os.Stat(v.path("d/f"))
-			return errors.Join(err, os.WriteFile(v.path("d/f"), []byte("theirs"), 0o666), os.Chtimes(v.path("d/f"), fi.ModTime(), fi.ModTime()))
+			return errors.Join(err, os.WriteFile(v.path("d/f"), []byte("theirs"), 0o666),
+				os.Chtimes(v.path("d/f"), fi.ModTime(), fi.ModTime()))
 		}},
 		{"by rename, the time restored", func(v *served) error {
 			fi, err := os.Stat(v.path("d/f"))
@@ -129,7 +130,8 @@ func TestEditsBehindItsBack(t *testing.T) {
 				os.Chtimes(v.path("tmp"), fi.ModTime(), fi.ModTime()), os.Rename(v.path("tmp"), v.path("d/f")))
 		}},
 		{"through a hard link", func(v *served) error {
-			return errors.Join(os.Link(v.path("d/f"), v.path("other")), os.WriteFile(v.path("other"), []byte("theirs"), 0o666))
+			return errors.Join(os.Link(v.path("d/f"), v.path("other")),
+				os.WriteFile(v.path("other"), []byte("theirs"), 0o666))
 		}},
 		{"of its collection, by rename", func(v *served) error {
 			return errors.Join(os.Mkdir(v.path("tmp"), 0o777), os.WriteFile(v.path("tmp/f"), []byte("theirs"), 0o666),
@@ -168,7 +170,8 @@ func TestEditsBehindItsBack(t *testing.T) {
 				v.wantTag("d/f", "mine")
 			}},
 			{"Move if it is the old one", func(v *served) {
-				if _, _, err := v.Move(ctx, "d/f", "g", tree.CopyOptions{}, treetest.IfTag("d/f", treetest.TagOf("before"))); err == nil {
+				if _, _, err := v.Move(ctx, "d/f", "g", tree.CopyOptions{},
+					treetest.IfTag("d/f", treetest.TagOf("before"))); err == nil {
 					v.t.Error("it is gone")
 				}
 			}},
@@ -266,10 +269,12 @@ func TestChangingUnderTheHash(t *testing.T) {
 	v.wantTag("f", "1x")
 	v.Distrust()
 	change(1000)
-	if state, err := v.Stat(ctx, "f", tree.ReadOptions{Want: tree.WantTag}); err != nil || state.Tag != "" || !state.Exists {
+	if state, err := v.Stat(ctx, "f", tree.ReadOptions{Want: tree.WantTag}); err != nil || state.Tag != "" ||
+		!state.Exists {
 		t.Errorf("a look at a file that never rests: got %+v, error %v; want it without a tag", state, err)
 	}
-	if content, state, err := v.Open(ctx, "f", tree.ReadOptions{Want: tree.WantTag}, tree.Condition{}); err != nil || state.Tag != "" {
+	if content, state, err := v.Open(ctx, "f", tree.ReadOptions{Want: tree.WantTag}, tree.Condition{}); err != nil ||
+		state.Tag != "" {
 		t.Errorf("an open of a file that never rests: got %+v, error %v; want it without a tag", state, err)
 	} else if sent, err := treetest.ReadAll(content, state); err != nil || int64(len(sent)) != state.Size {
 		t.Errorf("%d bytes were sent of %d, error %v", len(sent), state.Size, err)
@@ -326,7 +331,8 @@ func TestLinks(t *testing.T) {
 	v.must(v.Try(ctx, treetest.If(func(view tree.View) error {
 		for _, name := range []string{"broken", "out"} {
 			// There is something to be removed, and it has no tag.
-			if state, err := view.State(name); err != nil || !state.Exists || !state.Link || !state.Dead || state.Tag != "" {
+			if state, err := view.State(name); err != nil || !state.Exists || !state.Link || !state.Dead ||
+				state.Tag != "" {
 				t.Errorf("State(%q) = %+v, error %v", name, state, err)
 			}
 		}
@@ -340,7 +346,8 @@ func TestLinks(t *testing.T) {
 	if target, err := os.Readlink(v.path("e/out")); target != "/etc/passwd" {
 		t.Errorf("the copied link leads to %q, error %v", target, err)
 	}
-	if _, _, err := v.Open(ctx, "e/out", tree.ReadOptions{Want: tree.WantTag}, tree.Condition{}); !errors.Is(err, fs.ErrEscapes) {
+	if _, _, err := v.Open(ctx, "e/out", tree.ReadOptions{Want: tree.WantTag}, tree.Condition{}); !errors.Is(err,
+		fs.ErrEscapes) {
 		t.Errorf("through it: got error %v", err)
 	}
 	v.wantTag("f", "content")
@@ -354,7 +361,8 @@ func TestStateTellsOfALinkOnTheWay(t *testing.T) {
 		os.Symlink("no", v.path("broken")), os.Symlink("/etc", v.path("out")), os.Symlink("loop", v.path("loop")))
 	v.must(v.Try(ctx, treetest.If(func(view tree.View) error {
 		for name, want := range map[string]bool{
-			"": false, "f": false, "to-f": false, "to-d": false, "broken": false, "out": false, "d/e/f": false, "d/no": false, "no/no/no": false,
+			"": false, "f": false, "to-f": false, "to-d": false, "broken": false, "out": false, "d/e/f": false,
+			"d/no": false, "no/no/no": false,
 			"to-d/e": true, "to-d/e/f": true, "to-d/no": true, "to-d/no/no": true, "d/e/to-e/f": true, "to-f/no": true,
 			"broken/no": true, "out/passwd": true, "out/no": true, "loop/no": true,
 		} {
@@ -390,9 +398,11 @@ func TestReservedAndSpecial(t *testing.T) {
 		_, _, errOpen := v.Open(ctx, name, tree.ReadOptions{Want: tree.WantTag}, tree.Condition{})
 		_, errMkdir := v.Mkdir(ctx, name, tree.MkdirOptions{}, tree.Condition{})
 		for what, err := range map[string]error{
-			"Stat": errStat, "Open": errOpen, "Put": put(v, name, "x", tree.Condition{}), "Remove": v.Remove(ctx, name, tree.Condition{}),
+			"Stat": errStat, "Open": errOpen, "Put": put(v, name, "x", tree.Condition{}),
+			"Remove":    v.Remove(ctx, name, tree.Condition{}),
 			"Move from": move(name, "x")(v), "Move to": move("f", name)(v), "Copy from": copyTo(name, "x")(v),
-			"Copy to": copyTo("f", name)(v), "Lock": lock(name)(v), "PatchProperties": v.PatchProperties(ctx, name, patch("p", "v"), tree.Condition{}),
+			"Copy to": copyTo("f", name)(v), "Lock": lock(name)(v),
+			"PatchProperties": v.PatchProperties(ctx, name, patch("p", "v"), tree.Condition{}),
 		} {
 			if !errors.Is(err, want) {
 				t.Errorf("%s %q: got error %v, want %v", what, name, err, want)
@@ -452,7 +462,8 @@ func TestCopyIsRefusedBeforeAnythingIsCopied(t *testing.T) {
 		return nil
 	})
 	stale := errors.New("stale")
-	if _, _, err := v.Copy(ctx, "f", "g", tree.CopyOptions{}, treetest.If(func(tree.View) error { return stale })); !errors.Is(err, stale) {
+	if _, _, err := v.Copy(ctx, "f", "g", tree.CopyOptions{},
+		treetest.If(func(tree.View) error { return stale })); !errors.Is(err, stale) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -505,12 +516,14 @@ func TestStagingMakesRoom(t *testing.T) {
 
 // On a disk so full that there is no room for a name in the history, what is removed goes for good, and makes room.
 func TestRemoveNeedsNoRoom(t *testing.T) {
-	for name, check := range map[string]tree.Condition{"whatever it is": tree.Condition{}, "if it is": treetest.IfTag("f", treetest.TagOf("content"))} {
+	for name, check := range map[string]tree.Condition{"whatever it is": tree.Condition{},
+		"if it is": treetest.IfTag("f", treetest.TagOf("content"))} {
 		t.Run(name, func(t *testing.T) {
 			var seam seam
 			dir := quickDir(t)
 			s := openQuietly(t, dir, fs.Options{Before: seam.before})
-			err := errors.Join(lay("f=content", "d/", "d/g=1", "before=1")(s), s.Remove(ctx, "before", tree.Condition{}))
+			err := errors.Join(lay("f=content", "d/", "d/g=1", "before=1")(s),
+				s.Remove(ctx, "before", tree.Condition{}))
 			seam.arm(func(_ int, c fs.Call) error {
 				switch c.Op {
 				case "create", "mkdir", "appendTo", "write", "link":
@@ -543,7 +556,8 @@ func TestRemoveNeedsNoRoom(t *testing.T) {
 			case c.Op == "mkdir", c.Op == "appendTo":
 				return syscall.ENOSPC
 			case c.Op == "renameNew" && c.Name == "f":
-				return errors.Join(os.Rename(v.path("f"), v.path("old")), os.WriteFile(v.path("f"), []byte("theirs"), 0o666))
+				return errors.Join(os.Rename(v.path("f"), v.path("old")),
+					os.WriteFile(v.path("f"), []byte("theirs"), 0o666))
 			}
 			return nil
 		})

@@ -103,7 +103,8 @@ func powerFailsAt(t *testing.T, system string, k kind, want string, written bool
 		t.Errorf("the power fails at call %d, %s, and the move is repeated:\n%s\nwant\n%s", n, call, now, want)
 	}
 	if kept := history(t, at, k.gone); len(kept) != 1 {
-		t.Errorf("the power fails at call %d, %s, and the move is repeated: the history has %q of what gave way", n, call, kept)
+		t.Errorf("the power fails at call %d, %s, and the move is repeated: the history has %q of what gave way", n,
+			call, kept)
 	}
 	return true
 }

@@ -45,7 +45,8 @@ func (s *Store) decodeProperties(name string, stored []byte) ([]webdav.Property,
 	}
 	found := make([]webdav.Property, len(kept))
 	for i, p := range kept {
-		found[i] = webdav.Property{XMLName: xml.Name{Space: p.Space, Local: p.Local}, Lang: p.Lang, InnerXML: []byte(p.Value)}
+		found[i] = webdav.Property{XMLName: xml.Name{Space: p.Space, Local: p.Local}, Lang: p.Lang,
+			InnerXML: []byte(p.Value)}
 	}
 	return found, nil
 }

@@ -42,7 +42,8 @@ func TestPatchIsWhatEachPropertySays(t *testing.T) {
 	some := func(most int) (all []webdav.Property) {
 		for range random.IntN(most + 1) {
 			all = append(all, webdav.Property{
-				XMLName:  xml.Name{Space: []string{"", "a", "b"}[random.IntN(3)], Local: []string{"x", "y", "z"}[random.IntN(3)]},
+				XMLName: xml.Name{Space: []string{"", "a", "b"}[random.IntN(3)],
+					Local: []string{"x", "y", "z"}[random.IntN(3)]},
 				InnerXML: fmt.Append(nil, random.IntN(100)),
 			})
 		}
@@ -66,13 +67,15 @@ func TestPatchIsWhatEachPropertySays(t *testing.T) {
 func many() tree.Patch {
 	var all []webdav.Property
 	for i := range 10_000 {
-		all = append(all, webdav.Property{XMLName: xml.Name{Local: fmt.Sprint("p", i)}, InnerXML: []byte("a long value")})
+		all = append(all, webdav.Property{XMLName: xml.Name{Local: fmt.Sprint("p", i)}, InnerXML: []byte("a long " +
+			"value")})
 	}
 	return tree.Patch{Properties: []webdav.Proppatch{{Props: all}}}
 }
 
 func patchOf(name, value string) tree.Patch {
-	return tree.Patch{Properties: []webdav.Proppatch{{Props: []webdav.Property{{XMLName: xml.Name{Local: name}, InnerXML: []byte(value)}}}}}
+	return tree.Patch{Properties: []webdav.Proppatch{{Props: []webdav.Property{{XMLName: xml.Name{Local: name},
+		InnerXML: []byte(value)}}}}}
 }
 
 // A patch is made of the properties before the commit. What others have set since stays.
@@ -124,7 +127,8 @@ func TestPatchesThatMeetAreBothApplied(t *testing.T) {
 		})
 	}
 	for _, times := range []int{0, 1, sharedTurns} {
-		if err := s.PatchProperties(ctx, "d", patchOf(fmt.Sprint("ours-", times), "ours"), meet(times)); err != nil || asked != times+1 {
+		if err := s.PatchProperties(ctx, "d", patchOf(fmt.Sprint("ours-", times), "ours"), meet(times)); err != nil ||
+			asked != times+1 {
 			t.Errorf("met by %d others: error %v, asked %d times", times, err, asked)
 		}
 	}
@@ -171,13 +175,15 @@ func TestPatchWithoutRoomIsRefusedLast(t *testing.T) {
 		t.Fatal(err)
 	}
 	refused := errors.New("refused")
-	if err := s.PatchProperties(ctx, "d", many(), treetest.If(func(tree.View) error { return refused })); !errors.Is(err, refused) {
+	if err := s.PatchProperties(ctx, "d", many(),
+		treetest.If(func(tree.View) error { return refused })); !errors.Is(err, refused) {
 		t.Errorf("with a condition that is false: error %v", err)
 	}
 	if err := s.PatchProperties(ctx, "d", many(), tree.Condition{}); !errors.Is(err, tree.ErrNoSpace) {
 		t.Errorf("with nothing else wrong: error %v", err)
 	}
-	if state, err := s.Stat(ctx, "d", tree.ReadOptions{Want: tree.WantProperties}); err != nil || len(state.Properties) != 1 || string(state.Properties[0].InnerXML) != "kept" {
+	if state, err := s.Stat(ctx, "d", tree.ReadOptions{Want: tree.WantProperties}); err != nil ||
+		len(state.Properties) != 1 || string(state.Properties[0].InnerXML) != "kept" {
 		t.Errorf("there are %d properties, error %v", len(state.Properties), err)
 	}
 }

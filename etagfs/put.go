@@ -203,7 +203,8 @@ func (u *upload) prepare(ctx context.Context, alone bool) error {
 
 // version returns the version that was staged.
 func (u *upload) version() newVersion {
-	return newVersion{staged: u.staged, kind: fs.Regular, tag: u.tag, body: u.kept, cause: "PUT", modified: u.opts.Modified}
+	return newVersion{staged: u.staged, kind: fs.Regular, tag: u.tag, body: u.kept, cause: "PUT",
+		modified: u.opts.Modified}
 }
 
 // inherit looks at a place, and finds out which traits a new file inherits there: those of the file that it replaces,
@@ -235,8 +236,8 @@ func (u *upload) inherit(ctx context.Context, p fs.Place, alone bool) error {
 	return err
 }
 
-// describe returns the properties that the file gets with the body, as they are kept with it. Nil: those that it has, since
-// they are the same, or since there is no room for others.
+// describe returns the properties that the file gets with the body, as they are kept with it. Nil: those that it has,
+// since they are the same, or since there is no room for others.
 func (u *upload) describe(has []byte) []byte {
 	if u.opts.Describe == nil || !u.staged.Abilities().Attributes {
 		return nil

@@ -82,7 +82,9 @@ func (s *Store) attributesOf(f *fs.File, look fs.Info) ([]byte, error) {
 	return data, err
 }
 
-func (s *Store) describeContent(ctx context.Context, name string, info fs.Info, opts tree.ReadOptions) (tree.State, error) {
+func (s *Store) describeContent(
+	ctx context.Context, name string, info fs.Info, opts tree.ReadOptions,
+) (tree.State, error) {
 	tag, enough := s.knownContent(info, opts.Want)
 	if !enough {
 		var err error
@@ -113,7 +115,9 @@ func (s *Store) knownContent(info fs.Info, want tree.Want) (tag tree.ETag, enoug
 // findTag hashes a file for an answer that can do without the tag. The tag is left out if the file keeps changing, or
 // if the hash takes longer than the answer may wait. In the latter case, the file is hashed later, before the files
 // that no request has asked for.
-func (s *Store) findTag(ctx context.Context, name string, info fs.Info, deadline time.Time) (fs.Info, tree.ETag, error) {
+func (s *Store) findTag(
+	ctx context.Context, name string, info fs.Info, deadline time.Time,
+) (fs.Info, tree.ETag, error) {
 	patience, cancel := tree.Patience(ctx, deadline)
 	defer cancel()
 	found, tag, err := s.hasher.Hash(patience, name, hashing.ForAnswer)
@@ -160,12 +164,13 @@ func (s *Store) openContent(
 ) (tree.Content, tree.State, error) {
 	var small content.Small
 	var smallState tree.State
-	f, info, err := s.reader.OpenIf(ctx, name, opts.Follow, func(at *fs.Snapshot, look fs.Info) (enough bool, err error) {
-		d := decision{s: s, at: at, name: name, look: look, opts: opts, cond: cond}
-		enough, err = d.take()
-		small, smallState = d.content, d.state
-		return enough, err
-	})
+	f, info, err := s.reader.OpenIf(ctx, name, opts.Follow,
+		func(at *fs.Snapshot, look fs.Info) (enough bool, err error) {
+			d := decision{s: s, at: at, name: name, look: look, opts: opts, cond: cond}
+			enough, err = d.take()
+			small, smallState = d.content, d.state
+			return enough, err
+		})
 	if err == errInMemory {
 		return small, smallState, nil
 	}
@@ -215,9 +220,9 @@ var errInMemory = errors.New("the content is in memory, or not asked for")
 // Otherwise the condition is asked again after the file is opened.
 //
 // take also reports whether that look is enough to open the file without another look. The look is enough if
-// [content.File] reads all of the content before it sends any, and looks at the file in between. This is so for a small file
-// whose tag is known. If the file was changed during each earlier try, it is looked at when it is opened, and is sent
-// as it is. [tree.ReadOptions] say so with a deadline that has passed.
+// [content.File] reads all of the content before it sends any, and looks at the file in between. This is so for a small
+// file whose tag is known. If the file was changed during each earlier try, it is looked at when it is opened, and is
+// sent as it is. [tree.ReadOptions] say so with a deadline that has passed.
 func (d *decision) take() (enough bool, err error) {
 	s, look := d.s, d.look
 	tag, known := s.index.Tag(look.Fingerprint)
@@ -335,7 +340,9 @@ func (v openedView) State(name string) (tree.State, error) {
 }
 
 // attributes returns the stored properties of the resource that a look has found at a name.
-func (s *Store) attributes(ctx context.Context, name string, follow tree.Follow, look fs.Info) (data []byte, err error) {
+func (s *Store) attributes(
+	ctx context.Context, name string, follow tree.Follow, look fs.Info,
+) (data []byte, err error) {
 	if s.index.Plain(look.Fingerprint) {
 		return nil, nil
 	}

@@ -113,8 +113,8 @@ func (p *paused) isChanging(k kind) bool {
 	return false
 }
 
-// changesNames reports whether a call changes what a reader can see of a user's name, and of which. A rename of a name to
-// itself changes nothing.
+// changesNames reports whether a call changes what a reader can see of a user's name, and of which. A rename of a name
+// to itself changes nothing.
 func changesNames(c fs.Call) (name string, ok bool) {
 	if c.Name == c.To {
 		return "", false
@@ -131,8 +131,9 @@ func changesNames(c fs.Call) (name string, ok bool) {
 }
 
 // TestReadersSeeNoCommitInTheMiddle has all of the tree read before each system call of each kind of commit. A reader
-// sees all of it as it was, or all as it is after the commit; where names are in the middle, it waits. A move to another
-// file system is two commits: a reader may see the copy beside the source, and neither of the two in the middle.
+// sees all of it as it was, or all as it is after the commit; where names are in the middle, it waits. A move to
+// another file system is two commits: a reader may see the copy beside the source, and neither of the two in the
+// middle.
 func TestReadersSeeNoCommitInTheMiddle(t *testing.T) {
 	for _, k := range append(kinds(), nestedKinds()...) {
 		t.Run(k.name, func(t *testing.T) {
@@ -193,7 +194,8 @@ func TestReadersSeeNoCommitInTheMiddle(t *testing.T) {
 					at++
 				}
 				if got != stages[at] {
-					t.Errorf("before %v, a reader sees\n%s\nwant one of these, in turn:\n%s", c, got, strings.Join(stages, "\n"))
+					t.Errorf("before %v, a reader sees\n%s\nwant one of these, in turn:\n%s", c, got,
+						strings.Join(stages, "\n"))
 				}
 			})
 			err := k.do(p.Store)
@@ -285,12 +287,14 @@ func TestHungDiskHoldsUpNobodyElsewhere(t *testing.T) {
 		{"the rename of a copy", isCall("renameNew", "m/.ifmatch/stage/"), nil, func(s *etagfs.Store) error {
 			return copyTo("f", "m/x")(s)
 		}},
-		{"the note of what a copy replaces", isCall("appendTo", "m/.ifmatch/history/"), nil, func(s *etagfs.Store) error {
-			return copyTo("f", "m/g")(s)
-		}},
-		{"the lease on the source of a move", isCall("lease", "m/f"), isCall("tryFlock", ""), func(s *etagfs.Store) error {
-			return move("m/f", "x")(s)
-		}},
+		{"the note of what a copy replaces", isCall("appendTo", "m/.ifmatch/history/"), nil,
+			func(s *etagfs.Store) error {
+				return copyTo("f", "m/g")(s)
+			}},
+		{"the lease on the source of a move", isCall("lease", "m/f"), isCall("tryFlock", ""),
+			func(s *etagfs.Store) error {
+				return move("m/f", "x")(s)
+			}},
 		{"the removal of the source of a move", isCall("renameNew", "m/f"), nil, func(s *etagfs.Store) error {
 			return move("m/f", "x")(s)
 		}},
@@ -304,7 +308,8 @@ func TestHungDiskHoldsUpNobodyElsewhere(t *testing.T) {
 				mountAt(t, filepath.Join(dir, "m"))
 				p := openPaused(t, dir)
 				err := lay("f=1", "d/", "d/g=2", "m/f=3", "m/g=4")(p.Store)
-				err = errors.Join(err, os.Symlink("d", filepath.Join(dir, "l")), os.Symlink("m/f", filepath.Join(dir, "k")))
+				err = errors.Join(err, os.Symlink("d", filepath.Join(dir, "l")),
+					os.Symlink("m/f", filepath.Join(dir, "k")))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -421,7 +426,8 @@ func TestStopLeavesWorkBehindThatHangs(t *testing.T) {
 	hung, end := p.hang(func(c fs.Call) bool { return c.Op == "lstat" && c.Name == "m" })
 	defer end()
 	told := make(chan error, 10)
-	s, err := etagfs.New(below, etagfs.Options{IndexDir: t.TempDir(), WarmUp: 1, Report: func(err error) { told <- err }})
+	s, err := etagfs.New(below,
+		etagfs.Options{IndexDir: t.TempDir(), WarmUp: 1, Report: func(err error) { told <- err }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -486,7 +492,8 @@ func TestReadersAreNotStarved(t *testing.T) {
 	state, err := p.Stat(ctx, "f", tree.ReadOptions{})
 	p.come(nil)
 	if err != nil || !state.Exists || !locked || looks != 4 {
-		t.Errorf("after %d looks, the last under the lock (%v), Stat returned %+v, %v; want 3 before the lock", looks, locked, state, err)
+		t.Errorf("after %d looks, the last under the lock (%v), Stat returned %+v, %v; want 3 before the lock", looks,
+			locked, state, err)
 	}
 }
 
@@ -524,7 +531,8 @@ func TestChecksOfReadersSeeOneInstant(t *testing.T) {
 				}
 				if asked == 1 {
 					// Both are 2 from here on, b before a: a is never newer than b.
-					if err := errors.Join(put(s, "b", "2", tree.Condition{}), put(s, "a", "2", tree.Condition{})); err != nil {
+					if err := errors.Join(put(s, "b", "2", tree.Condition{}),
+						put(s, "a", "2", tree.Condition{})); err != nil {
 						t.Error(err)
 					}
 				}

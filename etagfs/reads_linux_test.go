@@ -22,15 +22,16 @@ import (
 type read struct {
 	name string
 	do   func(s *etagfs.Store, name string) error
-	// want are the system calls for a file in a collection. "close" is not asked about, and stands for itself in the counts
-	// of docs/architecture.md.
+	// want are the system calls for a file in a collection. "close" is not asked about, and stands for itself in the
+	// counts of docs/architecture.md.
 	want string
 	// kept are those of a file whose content is in memory.
 	kept string
 }
 
 func getWhole(s *etagfs.Store, name string) error {
-	content, state, err := s.Open(ctx, name, tree.ReadOptions{Want: tree.WantTag | tree.WantProperties}, tree.Condition{})
+	content, state, err := s.Open(ctx, name, tree.ReadOptions{Want: tree.WantTag | tree.WantProperties},
+		tree.Condition{})
 	if err != nil {
 		return err
 	}
@@ -188,21 +189,23 @@ func TestPropertiesAreMissedByNoRead(t *testing.T) {
 			content.Close()
 			state, err := s.Stat(ctx, "f", want)
 			if err != nil || len(opened.Properties) != 1 || len(state.Properties) != 1 {
-				t.Errorf("Open returned the properties %v, Stat %v (%v), want one", opened.Properties, state.Properties, err)
+				t.Errorf("Open returned the properties %v, Stat %v (%v), want one", opened.Properties, state.Properties,
+					err)
 			}
 		})
 	}
 }
 
-// TestOpenWhatTookItsName: a local program gives the name to another file between the look at it and the opening. No byte
-// is sent then as if it were of the version that was looked at.
+// TestOpenWhatTookItsName: a local program gives the name to another file between the look at it and the opening. No
+// byte is sent then as if it were of the version that was looked at.
 func TestOpenWhatTookItsName(t *testing.T) {
 	for _, other := range []struct {
 		name string
 		make func(path string) error
 		want error
 	}{
-		{"another file", func(path string) error { return os.WriteFile(path, []byte("CONTENT"), 0o666) }, tree.ErrChanged},
+		{"another file", func(path string) error { return os.WriteFile(path, []byte("CONTENT"), 0o666) },
+			tree.ErrChanged},
 		{"a shorter file", func(path string) error { return os.WriteFile(path, []byte("c"), 0o666) }, tree.ErrChanged},
 		{"a collection", func(path string) error { return os.Mkdir(path, 0o777) }, tree.ErrChanged},
 		{"a pipe", func(path string) error { return unix.Mkfifo(path, 0o666) }, tree.ErrChanged},

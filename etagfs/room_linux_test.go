@@ -40,8 +40,8 @@ type smallDisk struct {
 	told []string
 }
 
-// onSmallDisk serves a new file system with these options of tmpfs, and a history of all of it: each version of some size
-// is in a directory of its own.
+// onSmallDisk serves a new file system with these options of tmpfs, and a history of all of it: each version of some
+// size is in a directory of its own.
 func onSmallDisk(t *testing.T, mount string, before func(fs.Call) error) *smallDisk {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -315,7 +315,8 @@ func TestHistoryGivesWayLate(t *testing.T) {
 					t.Fatal(err)
 				}
 				for i := range int64(10) {
-					if err := d.upload(fmt.Sprint("tree/", i), &slowly{length: free / 12}, free/12, tree.Condition{}); err != nil {
+					if err := d.upload(fmt.Sprint("tree/", i), &slowly{length: free / 12}, free/12,
+						tree.Condition{}); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -509,7 +510,8 @@ func (d *smallDisk) hold(client, name string, length, sends int64) (*heldUpload,
 	wait := func() error { close(begun); <-ends; return nil }
 	go func() {
 		body := &slowly{length: length, at: sends, then: wait}
-		_, _, failed := d.Put(tree.WithClient(ctx, client), name, body, tree.PutOptions{Length: length}, tree.Condition{})
+		_, _, failed := d.Put(tree.WithClient(ctx, client), name, body, tree.PutOptions{Length: length},
+			tree.Condition{})
 		err <- failed
 	}()
 	select {
@@ -557,7 +559,8 @@ func TestAnnouncementsLeaveRoomForOthers(t *testing.T) {
 			if err := d.upload("more", &slowly{length: mega}, mega, tree.Condition{}); !errors.Is(err, fs.ErrRoomKept) {
 				t.Errorf("what does not fit beside all that this client has announced: %v", err)
 			}
-			if err := d.upload("all", &slowly{length: 2 * free}, 2*free, tree.Condition{}); !errors.Is(err, tree.ErrNoSpace) || errors.Is(err, fs.ErrRoomKept) {
+			if err := d.upload("all", &slowly{length: 2 * free}, 2*free, tree.Condition{}); !errors.Is(err,
+				tree.ErrNoSpace) || errors.Is(err, fs.ErrRoomKept) {
 				t.Errorf("larger than the disk: %v", err)
 			}
 			if _, available, err := d.Quota(ctx, ""); err != nil || available < free/3 {
@@ -592,8 +595,8 @@ func TestAnnouncementsLeaveRoomForOthers(t *testing.T) {
 	}
 }
 
-// TestSlowUploadsGiveWay to what needs the room that is kept for them, and go on as far as there is room. One that moves, and
-// one that has just begun, keeps its room.
+// TestSlowUploadsGiveWay to what needs the room that is kept for them, and go on as far as there is room. One that
+// moves, and one that has just begun, keeps its room.
 func TestSlowUploadsGiveWay(t *testing.T) {
 	for _, test := range []struct {
 		name  string
@@ -622,7 +625,8 @@ func TestSlowUploadsGiveWay(t *testing.T) {
 				body := io.Reader(&slowly{length: free, then: wait})
 				if test.rate > 0 {
 					sent = 25 * test.rate
-					body = io.MultiReader(&trickle{left: sent, rate: test.rate, clock: d.clock}, &slowly{length: free - sent, then: wait})
+					body = io.MultiReader(&trickle{left: sent, rate: test.rate, clock: d.clock},
+						&slowly{length: free - sent, then: wait})
 				}
 				go func() { done <- d.upload("slow", body, free, tree.Condition{}) }()
 				<-begun
@@ -635,7 +639,8 @@ func TestSlowUploadsGiveWay(t *testing.T) {
 				if !announced {
 					length = -1
 				}
-				if err := d.upload("in", &slowly{length: size}, length, tree.Condition{}); test.kept && !errors.Is(err, fs.ErrRoomKept) || !test.kept && err != nil {
+				if err := d.upload("in", &slowly{length: size}, length, tree.Condition{}); test.kept &&
+					!errors.Is(err, fs.ErrRoomKept) || !test.kept && err != nil {
 					t.Errorf("got error %v", err)
 				}
 				if !test.kept && !test.large {
@@ -733,7 +738,8 @@ func TestOutOfInodes(t *testing.T) {
 	}
 }
 
-// TestRestoreKeepsWhatItRestores: a version is brought back though the disk is full, and none that it is made of gives way.
+// TestRestoreKeepsWhatItRestores: a version is brought back though the disk is full, and none that it is made of gives
+// way.
 func TestRestoreKeepsWhatItRestores(t *testing.T) {
 	d := onSmallDisk(t, "size=24m", nil)
 	for i := range 4 {
@@ -780,7 +786,8 @@ func TestRemovalOnADiskThatIsFullToTheLastByte(t *testing.T) {
 	if free := d.free(); free != 0 {
 		t.Fatalf("%d bytes are free", free)
 	}
-	if _, _, err := d.Move(ctx, "a", "b", tree.CopyOptions{}, tree.Condition{}); err != nil && !errors.Is(err, tree.ErrNoSpace) {
+	if _, _, err := d.Move(ctx, "a", "b", tree.CopyOptions{}, tree.Condition{}); err != nil &&
+		!errors.Is(err, tree.ErrNoSpace) {
 		t.Errorf("MOVE over something: %v", err)
 	}
 	if err := d.Remove(ctx, "fill", tree.Condition{}); err != nil {

@@ -30,8 +30,10 @@ func TestSameContentIsLeftAlone(t *testing.T) {
 		want  bool // it is the same file afterwards
 	}{
 		{"our own", func(v *served) { v.must(put(v, "f", "content", tree.Condition{})) }, "content", true},
-		{"our own, and the tag is not known any more", func(v *served) { v.must(put(v, "f", "content", tree.Condition{})); v.Distrust() }, "content", true},
-		{"a local program's", func(v *served) { v.must(os.WriteFile(v.path("f"), []byte("content"), 0o666)) }, "content", true},
+		{"our own, and the tag is not known any more",
+			func(v *served) { v.must(put(v, "f", "content", tree.Condition{})); v.Distrust() }, "content", true},
+		{"a local program's", func(v *served) { v.must(os.WriteFile(v.path("f"), []byte("content"), 0o666)) },
+			"content", true},
 		{"nothing in it", func(v *served) { v.must(os.WriteFile(v.path("f"), nil, 0o666)) }, "", true},
 		{"other content", func(v *served) { v.must(put(v, "f", "content", tree.Condition{})) }, "CONTENT", false},
 		{"a local program has edited it", func(v *served) {
@@ -57,7 +59,8 @@ func TestSameContentIsLeftAlone(t *testing.T) {
 			v := serve(t)
 			tt.lay(v)
 			before := look(v)
-			_, _, err := v.Put(ctx, "f", strings.NewReader(tt.put), tree.PutOptions{Length: -1, Modified: past}, tree.Condition{})
+			_, _, err := v.Put(ctx, "f", strings.NewReader(tt.put), tree.PutOptions{Length: -1, Modified: past},
+				tree.Condition{})
 			v.must(err)
 			after := look(v)
 			if got := os.SameFile(before, after); got != tt.want || !after.ModTime().Equal(past) {
@@ -103,7 +106,8 @@ func TestSameContentIsNotReadAgain(t *testing.T) {
 	}
 	v.wantReads("Put of the same, twice, and Stat", 0, func() {
 		for _, modified := range []time.Time{{}, time.Unix(1_000_000_000, 0), time.Unix(1_000_000_001, 0)} {
-			_, _, err := v.Put(ctx, "f", strings.NewReader("content"), tree.PutOptions{Length: -1, Modified: modified}, tree.Condition{})
+			_, _, err := v.Put(ctx, "f", strings.NewReader("content"), tree.PutOptions{Length: -1, Modified: modified},
+				tree.Condition{})
 			v.must(err)
 		}
 		v.wantTag("f", "content")

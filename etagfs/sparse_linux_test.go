@@ -40,7 +40,8 @@ func TestHolesStayHoles(t *testing.T) {
 			return done(t, move("s", "m/s")(s), "m/s")
 		},
 	}
-	restored := func(name, path string, before func(tree.Store) error) func(t *testing.T, s *etagfs.Store, below *fs.FS, dir string) string {
+	restored := func(name, path string, before func(tree.Store) error) func(t *testing.T, s *etagfs.Store, below *fs.FS,
+		dir string) string {
 		return func(t *testing.T, s *etagfs.Store, below *fs.FS, _ string) string {
 			if err := errors.Join(before(s), s.Remove(ctx, name, tree.Condition{})); err != nil {
 				t.Fatal(err)
@@ -54,7 +55,8 @@ func TestHolesStayHoles(t *testing.T) {
 		}
 	}
 	ways["restore"] = restored("s", "s", func(tree.Store) error { return nil })
-	ways["restore of a collection"] = restored("c", "c/s", func(s tree.Store) error { return errors.Join(lay("c/")(s), move("s", "c/s")(s)) })
+	ways["restore of a collection"] = restored("c", "c/s",
+		func(s tree.Store) error { return errors.Join(lay("c/")(s), move("s", "c/s")(s)) })
 
 	contents := map[string][]int64{ // where there is data
 		"nothing but a hole":      nil,
@@ -106,7 +108,8 @@ func TestHolesStayHoles(t *testing.T) {
 					if takes := taken(t, filepath.Join(dir, name)); takes > most && lacks != "data" {
 						t.Errorf("it takes %d bytes of the disk, want %d at the most", takes, most)
 					}
-					if state, err := s.Stat(ctx, name, tree.ReadOptions{Want: tree.WantTag}); err != nil || state.Tag != treetest.TagOf(string(content)) {
+					if state, err := s.Stat(ctx, name, tree.ReadOptions{Want: tree.WantTag}); err != nil ||
+						state.Tag != treetest.TagOf(string(content)) {
 						t.Errorf("the tag is %s, error %v", state.Tag, err)
 					}
 				})

@@ -10,7 +10,8 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
-// A 201 says that the name is on the disk: in the directory that has it, whatever that is called by the time it is synced.
+// A 201 says that the name is on the disk: in the directory that has it, whatever that is called by the time it is
+// synced.
 func TestNameIsSyncedWhereItIs(t *testing.T) {
 	for _, test := range []struct {
 		name    string

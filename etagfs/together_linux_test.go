@@ -86,7 +86,11 @@ func TestFileThatIsBeingWrittenIsHashedOnceForAll(t *testing.T) {
 		name string
 		ask  func(v *watched) error
 	}{
-		{"Stat", func(v *watched) error { _, err := v.Stat(ctx, "f", tree.ReadOptions{Want: tree.WantTag}); return err }},
+		{"Stat", func(v *watched) error {
+			_,
+				err := v.Stat(ctx, "f", tree.ReadOptions{Want: tree.WantTag})
+			return err
+		}},
 		{"Open", func(v *watched) error {
 			content, _, err := v.Open(ctx, "f", tree.ReadOptions{Want: tree.WantTag}, tree.Condition{})
 			if err == nil {
@@ -194,7 +198,8 @@ func TestOneWhoGivesUpEndsNoOthersHash(t *testing.T) {
 			}
 		})
 		all.Go(func() {
-			if state, err := v.Stat(ctx, "f", tree.ReadOptions{Want: tree.WantTag}); err != nil || state.Tag != treetest.TagOf(string(content)) {
+			if state, err := v.Stat(ctx, "f", tree.ReadOptions{Want: tree.WantTag}); err != nil ||
+				state.Tag != treetest.TagOf(string(content)) {
 				t.Errorf("the other one got %+v, error %v", state, err)
 			}
 		})
@@ -204,8 +209,8 @@ func TestOneWhoGivesUpEndsNoOthersHash(t *testing.T) {
 	}
 }
 
-// Small parts of a file that is being written are taken from it while it is hashed: once for all parts, and for all who ask
-// meanwhile. Several that are large are sent as the whole.
+// Small parts of a file that is being written are taken from it while it is hashed: once for all parts, and for all who
+// ask meanwhile. Several that are large are sent as the whole.
 func TestPartsOfAFileThatIsBeingWritten(t *testing.T) {
 	content := make([]byte, hashed*hashChunk+7)
 	for i := range content {
@@ -224,7 +229,8 @@ func TestPartsOfAFileThatIsBeingWritten(t *testing.T) {
 		reads int32 // chunks, of all of it
 	}{
 		{"64 parts", many, true, hashed + 2},
-		{"parts in any order, and one twice", []tree.Part{at(size-1, 1), at(0, 1), at(hashChunk-1, 2), at(0, 1)}, true, hashed + 2},
+		{"parts in any order, and one twice", []tree.Part{at(size-1, 1), at(0, 1), at(hashChunk-1, 2), at(0, 1)}, true,
+			hashed + 2},
 		{"a part at the end, as a tail", []tree.Part{at(size-60_000, 60_000)}, true, hashed + 2},
 		{"a part of a mebibyte, as players ask", []tree.Part{at(1<<20, 1<<20)}, true, hashed + 2},
 		{"a large part", []tree.Part{at(1, size-2)}, true, 0},
@@ -304,8 +310,8 @@ func TestPartsOfAFileThatIsBeingWritten(t *testing.T) {
 	})
 }
 
-// A file that is being downloaded keeps its content when it gets another name, or time of change. What we do ourselves is
-// known, and what another program does costs one hash for all downloads, not one for each.
+// A file that is being downloaded keeps its content when it gets another name, or time of change. What we do ourselves
+// is known, and what another program does costs one hash for all downloads, not one for each.
 func TestStampsThatChangeWhileItIsSent(t *testing.T) {
 	const size = hashed * hashChunk
 	content := bytes.Repeat([]byte("0123456789abcdef"), size/16)
@@ -315,7 +321,8 @@ func TestStampsThatChangeWhileItIsSent(t *testing.T) {
 		hashes int32
 	}{
 		{"nothing", func(*served) error { return nil }, 0},
-		{"PROPPATCH", func(v *served) error { return v.PatchProperties(ctx, "f", patch("a", "1"), tree.Condition{}) }, 0},
+		{"PROPPATCH", func(v *served) error { return v.PatchProperties(ctx, "f", patch("a", "1"), tree.Condition{}) },
+			0},
 		{"MOVE", func(v *served) error { return move("f", "g")(v) }, 0},
 		{"PUT over it", func(v *served) error { return put(v, "f", "other", tree.Condition{}) }, 0},
 		{"PUT over it, if it is what it was", func(v *served) error {
@@ -370,7 +377,8 @@ func TestStampsThatChangeWhileItIsSent(t *testing.T) {
 // What cannot be remembered, and cannot be hashed in time, is not begun to be hashed.
 func TestHashThatCannotEndInTimeIsNotBegun(t *testing.T) {
 	v := serveWatched(t)
-	v.must(os.WriteFile(v.path("known"), bytes.Repeat([]byte("x"), 17<<20), 0o666), os.WriteFile(v.path("f"), nil, 0o666),
+	v.must(os.WriteFile(v.path("known"), bytes.Repeat([]byte("x"), 17<<20), 0o666),
+		os.WriteFile(v.path("f"), nil, 0o666),
 		os.Truncate(v.path("f"), 1<<40))
 	_, err := v.Stat(ctx, "known", tree.ReadOptions{Want: tree.WantTag}) // says how fast it is
 	v.must(err)

@@ -20,8 +20,8 @@ import (
 
 var update = flag.Bool("update", false, "write the golden traces anew")
 
-// TestTrace compares the system calls of each kind of commit with testdata/trace: in those one can read that the content
-// is synced before it gets its name, and the name after, and that a MOVE and a DELETE are one rename.
+// TestTrace compares the system calls of each kind of commit with testdata/trace: in those one can read that the
+// content is synced before it gets its name, and the name after, and that a MOVE and a DELETE are one rename.
 func TestTrace(t *testing.T) {
 	for _, k := range kinds() {
 		t.Run(k.name, func(t *testing.T) {
@@ -45,7 +45,8 @@ func TestTrace(t *testing.T) {
 				if d == fs.Data {
 					wantLocksSynced(t, lines)
 					wantContentFirst(t, lines, content...)
-				} else if i := slices.IndexFunc(lines, func(line string) bool { return strings.HasPrefix(line, "sync") }); i >= 0 {
+				} else if i := slices.IndexFunc(lines,
+					func(line string) bool { return strings.HasPrefix(line, "sync") }); i >= 0 {
 					t.Errorf("it waits for the disk: %s", lines[i])
 				}
 			})
@@ -115,9 +116,11 @@ func TestNothingIsSyncedUnderTheLockInANewHour(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			synced, locked := slices.Index(calls, "syncDir .ifmatch/history"), slices.Index(calls, "tryFlock .ifmatch/lock")
+			synced, locked := slices.Index(calls, "syncDir .ifmatch/history"),
+				slices.Index(calls, "tryFlock .ifmatch/lock")
 			if synced < 0 || synced > locked {
-				t.Errorf("the directory is synced at call %d, and the lock taken at %d:\n%s", synced, locked, strings.Join(calls, "\n"))
+				t.Errorf("the directory is synced at call %d, and the lock taken at %d:\n%s", synced, locked,
+					strings.Join(calls, "\n"))
 			}
 		})
 	}
@@ -264,7 +267,8 @@ func wantDurable(t *testing.T, k kind, lines []string) {
 		}
 	}
 	switch k.name {
-	case "put-new", "put-over", "remove-file", "remove-tree", "move-file-new", "move-file-over-file", "move-tree-new", "copy-tree-new":
+	case "put-new", "put-over", "remove-file", "remove-tree", "move-file-new", "move-file-over-file", "move-tree-new",
+		"copy-tree-new":
 		if renames != 1 {
 			t.Errorf("it takes %d renames", renames)
 		}

@@ -150,16 +150,19 @@ func TestRestoreAtLeavesProgramsAlone(t *testing.T) {
 		{name: "changed by a program, and then removed by a client", do: steps{write("d/f", "9"), rm("d/f")},
 			as: map[string]string{"d/f": ""}, left: []string{"d/f: " + changed}},
 		{name: "changed unseen, and then removed by a client", do: steps{unseen("d/f", "9"), rm("d/f")},
-			as: map[string]string{"d/f": ""}, left: []string{"d/f: a program had changed it on the disk before it gave way"}},
+			as: map[string]string{"d/f": ""}, left: []string{"d/f: a program had changed it on the disk before it " +
+				"gave way"}},
 		{name: "changed unseen, and then removed with its collection", do: steps{unseen("d/f", "9"), rm("d")},
-			as: map[string]string{"d/f": ""}, left: []string{"d/f: a program had changed it on the disk before it gave way"}},
+			as: map[string]string{"d/f": ""}, left: []string{"d/f: a program had changed it on the disk before it " +
+				"gave way"}},
 		{name: "changed by a client before, of which the watcher tells later, and then removed", do: steps{
 			func(w *watchedStore) { w.Removed("d/f"); w.Now(ctx) }, rm("d/f")}},
 		{name: "removed by a program", do: steps{unlink("d/f")},
 			as: map[string]string{"d/f": ""}, left: []string{"d/f: " + removed}},
 		{name: "a client has removed it, and a program has made it", do: steps{rm("d/f"), unseen("d/f", "9")},
 			as: map[string]string{"d/f": "=9"}, left: []string{"d/f: a program has put something there"}},
-		{name: "a program makes a file in a new collection", do: steps{do(lay("d/n/", "d/n/own=1")), unseen("d/n/x", "9")},
+		{name: "a program makes a file in a new collection",
+			do: steps{do(lay("d/n/", "d/n/own=1")), unseen("d/n/x", "9")},
 			as: map[string]string{"d/n": "/", "d/n/x": "=9"}, left: []string{"d/n/x: " + unknown}},
 		{name: "and in a copied one", do: steps{do(copyTo("d", "c")), do(copyTo("c", "d/c")), unseen("d/c/x", "9")},
 			as: map[string]string{"d/c": "/", "d/c/x": "=9"}, left: []string{"d/c/x: " + unknown}},
@@ -253,8 +256,8 @@ func TestRestoreAtWithoutJournal(t *testing.T) {
 	}
 }
 
-// TestRestoreAtIsGuarded: a dry run changes nothing, a lock keeps all of it back, and a condition of the caller is asked
-// for each step.
+// TestRestoreAtIsGuarded: a dry run changes nothing, a lock keeps all of it back, and a condition of the caller is
+// asked for each step.
 func TestRestoreAtIsGuarded(t *testing.T) {
 	dir := t.TempDir()
 	s := openUndo(t, dir)

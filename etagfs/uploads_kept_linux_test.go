@@ -37,12 +37,13 @@ func TestUploadInPartsKeepsRoom(t *testing.T) {
 	}
 }
 
-// TestUploadInPartsReadsNothingTwice: the ETag comes from the state of the hash that is kept with the bytes, also after a
-// restart. Bytes that are changed on the disk meanwhile, as no program may do, are not read again.
+// TestUploadInPartsReadsNothingTwice: the ETag comes from the state of the hash that is kept with the bytes, also after
+// a restart. Bytes that are changed on the disk meanwhile, as no program may do, are not read again.
 func TestUploadInPartsReadsNothingTwice(t *testing.T) {
 	dir := t.TempDir()
 	w := openWatched(t, dir)
-	u, err := w.NewUpload(ctx, "f", tree.UploadOptions{Length: 11, Expires: time.Now().Add(time.Hour)}, tree.Condition{})
+	u, err := w.NewUpload(ctx, "f", tree.UploadOptions{Length: 11, Expires: time.Now().Add(time.Hour)},
+		tree.Condition{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -31,7 +31,8 @@ func TestUploadLimits(t *testing.T) {
 	defer s.Close()
 	begin := func(length int64, want error) tree.Upload {
 		t.Helper()
-		u, err := s.NewUpload(ctx, "f", tree.UploadOptions{Length: length, Expires: time.Now().Add(time.Hour)}, tree.Condition{})
+		u, err := s.NewUpload(ctx, "f", tree.UploadOptions{Length: length, Expires: time.Now().Add(time.Hour)},
+			tree.Condition{})
 		if !errors.Is(err, want) {
 			t.Fatalf("an upload of %d bytes: %v, want %v", length, err, want)
 		}
@@ -108,7 +109,8 @@ func TestExpiredUploadsAreRemoved(t *testing.T) {
 		}
 		defer s.Close()
 		begin := func(expires time.Duration) tree.Upload {
-			u, err := s.NewUpload(ctx, "f", tree.UploadOptions{Length: 5, Expires: time.Now().Add(expires)}, tree.Condition{})
+			u, err := s.NewUpload(ctx, "f", tree.UploadOptions{Length: 5, Expires: time.Now().Add(expires)},
+				tree.Condition{})
 			if err != nil {
 				t.Fatal(err)
 			}

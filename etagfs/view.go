@@ -115,8 +115,8 @@ func (v *view) Lstat(name string) (fs.Info, error) {
 // exact reports whether a commit may replace only the version that the Check has seen.
 func (v *view) exact() bool { return !v.any }
 
-// stat looks at the file or collection to which links lead from a name. A Check never sees names as of two instants. If names have
-// changed since the first look, the Check gets an error, and the store asks it again.
+// stat looks at the file or collection to which links lead from a name. A Check never sees names as of two instants. If
+// names have changed since the first look, the Check gets an error, and the store asks it again.
 func (v *view) stat(name string) (fs.Info, error) {
 	info, err := v.disk.Stat(name)
 	err = v.lack(err)

@@ -10,7 +10,9 @@ import (
 )
 
 // Mkdir implements [tree.Store].
-func (s *Store) Mkdir(ctx context.Context, name string, opts tree.MkdirOptions, cond tree.Condition) (tree.State, error) {
+func (s *Store) Mkdir(
+	ctx context.Context, name string, opts tree.MkdirOptions, cond tree.Condition,
+) (tree.State, error) {
 	var state tree.State
 	err := s.update(ctx, scopeOf(cond, false, name), nil, func(t *transaction) error {
 		if name == "" {

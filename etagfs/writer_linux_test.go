@@ -79,8 +79,8 @@ func TestOpenForWriting(t *testing.T) {
 	})
 }
 
-// What was hashed while a program had the file open for writing lets no write through when that program has gone: here it
-// has written through a mapping, of which no time stamp tells.
+// What was hashed while a program had the file open for writing lets no write through when that program has gone: here
+// it has written through a mapping, of which no time stamp tells.
 func TestHashedBesideAWriter(t *testing.T) {
 	// The program writes and is gone when somebody takes a lease on what was read so often, or at end.
 	setup := func(t *testing.T) (v *served, finish func(reads int, content string) (end func() error)) {
@@ -158,7 +158,8 @@ func TestHashedBesideAWriter(t *testing.T) {
 			return err
 		}},
 	} {
-		for name, check := range map[string]tree.Condition{"if it is": treetest.IfTag("f", seen), "unless it is": unless(theirs)} {
+		for name, check := range map[string]tree.Condition{"if it is": treetest.IfTag("f", seen),
+			"unless it is": unless(theirs)} {
 			t.Run(tt.name+" "+name, func(t *testing.T) {
 				v, finish := setup(t)
 				finish(tt.reads, "THEM")
@@ -181,7 +182,8 @@ func TestHashedBesideAWriter(t *testing.T) {
 	t.Run("a Put of the same content, with a time", func(t *testing.T) {
 		v, finish := setup(t)
 		end := finish(1, "THEM")
-		_, _, err := v.Put(ctx, "f", strings.NewReader("seen"), tree.PutOptions{Length: 4, Modified: time.Unix(1_000_000_000, 0)}, tree.Condition{})
+		_, _, err := v.Put(ctx, "f", strings.NewReader("seen"),
+			tree.PutOptions{Length: 4, Modified: time.Unix(1_000_000_000, 0)}, tree.Condition{})
 		v.must(err, end())
 		now, err := os.ReadFile(v.path("f"))
 		v.must(err)
@@ -222,7 +224,8 @@ func TestCopiedBesideAWriter(t *testing.T) {
 
 // A file that was written a moment ago, and that nobody writes to any more, is read once and waited for by nobody.
 func TestWrittenAMomentAgo(t *testing.T) {
-	for name, serve := range map[string]func(*testing.T, ...string) *served{"leases": serve, "no leases": serveWithoutLeases} {
+	for name, serve := range map[string]func(*testing.T, ...string) *served{"leases": serve,
+		"no leases": serveWithoutLeases} {
 		t.Run(name, func(t *testing.T) {
 			v := serve(t)
 			v.must(os.WriteFile(v.path("f"), []byte("theirs"), 0o666))
@@ -244,8 +247,11 @@ func TestWrittenAtTheCommit(t *testing.T) {
 		},
 		"Copy": func(v *served) error { return copyTo("g", "f")(v) },
 		// The tag of g is known, and must not be carried over.
-		"Move":      func(v *served) error { return move("g", "f")(v) },
-		"Move over": func(v *served) error { return errors.Join(put(v, "f", "before", tree.Condition{}), move("g", "f")(v)) },
+		"Move": func(v *served) error { return move("g", "f")(v) },
+		"Move over": func(v *served) error {
+			return errors.Join(put(v, "f", "before", tree.Condition{}),
+				move("g", "f")(v))
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			v := serveIn(&served{t: t, dir: quickDir(t), clock: treetest.NewClock()}, "g=ours")
@@ -287,7 +293,8 @@ func TestWrittenWhenOtherThingsChange(t *testing.T) {
 		},
 		"name": func(v *served) error { return move("f", "g")(v) },
 	} {
-		for _, op := range []string{"open", "setAttr", "chmod", "renameNew"} { // just before our first call of that sort
+		// just before our first call of that sort
+		for _, op := range []string{"open", "setAttr", "chmod", "renameNew"} {
 			t.Run(name+", before "+op, func(t *testing.T) {
 				v := serveIn(&served{t: t, dir: quickDir(t), clock: treetest.NewClock()}, "f=ours")
 				v.wantTag("f", "ours")
@@ -336,9 +343,9 @@ func (v *served) rewrite(name, content string, flags int) error {
 	return errors.Join(err, w.Close(), os.Chtimes(v.path(name), info.ModTime(), info.ModTime()))
 }
 
-// A program on the disk can read a version in the instant before that is taken back, because another one has come between.
-// The write is refused, so what the program replaces by what it has made of that is what was there before: it has not seen it, and
-// nobody but it could know. Clients of the server see nothing of that.
+// A program on the disk can read a version in the instant before that is taken back, because another one has come
+// between. The write is refused, so what the program replaces by what it has made of that is what was there before: it
+// has not seen it, and nobody but it could know. Clients of the server see nothing of that.
 func TestReadOfWhatIsTakenBack(t *testing.T) {
 	v := serve(t, "f=seen")
 	local := func(content string) {
@@ -359,7 +366,8 @@ func TestReadOfWhatIsTakenBack(t *testing.T) {
 		}
 		return nil
 	})
-	if err := put(v, "f", "ours", treetest.IfTag("f", treetest.TagOf("seen"))); err == nil || errors.Is(err, tree.ErrBusy) {
+	if err := put(v, "f", "ours", treetest.IfTag("f", treetest.TagOf("seen"))); err == nil ||
+		errors.Is(err, tree.ErrBusy) {
 		t.Errorf("got error %v, want that it is another version", err)
 	}
 	v.seam.arm(nil)

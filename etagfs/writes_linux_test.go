@@ -41,7 +41,8 @@ func writes() []write {
 			"lstat space create write openDir lstat open listAttrs fstat open lease",
 			"tryFlock find openDir lstat chtimes lstat lease fstat " +
 				"openDir appendTo write renameNew exchange lstat leased lstat leased"},
-		{"PUT of the bytes that are there", func(s tree.Store) error { return put(s, "d/f", "guarded", tree.Condition{}) },
+		{"PUT of the bytes that are there",
+			func(s tree.Store) error { return put(s, "d/f", "guarded", tree.Condition{}) },
 			"lstat space create write openDir lstat",
 			"tryFlock find openDir lstat removeAll"},
 		{"DELETE", func(s tree.Store) error { return s.Remove(ctx, "d/f", tree.Condition{}) },
@@ -120,7 +121,8 @@ func TestNewFileHasTheTimeOfItsWriting(t *testing.T) {
 		}
 		state, err := s.Stat(ctx, name, tree.ReadOptions{})
 		if err != nil || set || state.Modified.Unix() != begun {
-			t.Errorf("written in the second %d, it has the date %v, which was set: %v; error %v", begun, state.Modified, set, err)
+			t.Errorf("written in the second %d, it has the date %v, which was set: %v; error %v", begun, state.Modified,
+				set, err)
 		}
 		return
 	}
@@ -170,9 +172,12 @@ type movedWrite struct {
 func movedWrites() []movedWrite {
 	ifOld := treetest.IfTag("d/f", treetest.TagOf("old"))
 	return []movedWrite{
-		{"PUT new", func(s *etagfs.Store) error { return put(s, "d/f", "new", treetest.IfAbsent("d/f")) }, "", "new", true},
-		{"PUT over", func(s *etagfs.Store) error { return put(s, "d/f", "over", tree.Condition{}) }, "old", "over", false},
-		{"PUT over, If-Match", func(s *etagfs.Store) error { return put(s, "d/f", "guarded", ifOld) }, "old", "guarded", true},
+		{"PUT new", func(s *etagfs.Store) error { return put(s, "d/f", "new", treetest.IfAbsent("d/f")) }, "", "new",
+			true},
+		{"PUT over", func(s *etagfs.Store) error { return put(s, "d/f", "over", tree.Condition{}) }, "old", "over",
+			false},
+		{"PUT over, If-Match", func(s *etagfs.Store) error { return put(s, "d/f", "guarded", ifOld) }, "old", "guarded",
+			true},
 		{"DELETE", func(s *etagfs.Store) error { return s.Remove(ctx, "d/f", tree.Condition{}) }, "old", "", false},
 		{"DELETE, If-Match", func(s *etagfs.Store) error { return s.Remove(ctx, "d/f", ifOld) }, "old", "", true},
 		{"COPY over", func(s *etagfs.Store) error { return copyTo("source", "d/f")(s) }, "old", "source", false},
@@ -180,8 +185,8 @@ func movedWrites() []movedWrite {
 }
 
 // TestMoveOfTheCollectionAtEachCall: a local program moves the collection of a name at each system call of a write in
-// turn. The write is done in the collection that was moved, or in another one that has its name by then, with all that a
-// file has from what was there; or nothing has changed. No version is lost, and none is anywhere else.
+// turn. The write is done in the collection that was moved, or in another one that has its name by then, with all that
+// a file has from what was there; or nothing has changed. No version is lost, and none is anywhere else.
 func TestMoveOfTheCollectionAtEachCall(t *testing.T) {
 	for _, w := range movedWrites() {
 		for _, move := range parentMoves() {

@@ -1,5 +1,5 @@
-// Package content sends the versions of files. It makes sure that all bytes that are sent belong to the version whose tag
-// the client gets, although local programs can write to the file meanwhile. Small contents stay in memory.
+// Package content sends the versions of files. It makes sure that all bytes that are sent belong to the version whose
+// tag the client gets, although local programs can write to the file meanwhile. Small contents stay in memory.
 package content
 
 import (

@@ -16,7 +16,8 @@ import (
 //
 //   - As many bytes are copied as can be on the way (inFlight). Nothing needs to be known of the client.
 //   - If it is known what the client has read, fewer bytes are copied (relayed and slack), as long as it reads at the
-//     pace of the server. Before the last chunk it must have read some of those: as many as can be on the way behind it.
+//     pace of the server. Before the last chunk it must have read some of those: as many as can be on the way behind
+//     it.
 type tail struct {
 	drain    tree.Drain // nil: it is not known what the client has read
 	inFlight int64

@@ -54,9 +54,10 @@ type Copy struct {
 	// time.
 	Wanted time.Time
 
-	to       string                    // the name that the copy is to have
-	files    int                       // in the tree so far
-	behind   bool                      // some members are not synced one by one, but with the rest of the disk at the end
+	to    string // the name that the copy is to have
+	files int    // in the tree so far
+	// some members are not synced one by one, but with the rest of the disk at the end
+	behind   bool
 	searches int                       // how many, for collections that were renamed
 	copied   map[string]fs.Fingerprint // of a whole copy: the versions of its members, by their names in the tree
 }
@@ -96,7 +97,9 @@ const (
 
 // stage stages the copy. It returns the look at the source of which the copy was made, and the tag if the source is a
 // file.
-func (c *Copy) stage(ctx context.Context, from, to string, opts tree.CopyOptions) (*fs.Staged, fs.Info, tree.ETag, error) {
+func (c *Copy) stage(
+	ctx context.Context, from, to string, opts tree.CopyOptions,
+) (*fs.Staged, fs.Info, tree.ETag, error) {
 	c.to = to
 	info, err := c.reader.Look(ctx, from, nil)
 	if err != nil {
@@ -125,7 +128,8 @@ func (c *Copy) stage(ctx context.Context, from, to string, opts tree.CopyOptions
 		}
 		return staged, info, tag, nil
 	}
-	staged, err := c.fs.StageDir(ctx, c.need(ctx, to, func() (int64, error) { return c.total(ctx, from, opts.Shallow) }))
+	staged, err := c.fs.StageDir(ctx,
+		c.need(ctx, to, func() (int64, error) { return c.total(ctx, from, opts.Shallow) }))
 	if err != nil {
 		return nil, fs.Info{}, "", failure.OfStaging(err)
 	}

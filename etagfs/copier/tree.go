@@ -43,7 +43,8 @@ func (c *Copy) members(ctx context.Context, from, place string, top *fs.Staged) 
 			if failed != nil {
 				return failed // the collection itself was removed or renamed
 			}
-			if base == "" || base != one.name && slices.ContainsFunc(below, func(m collection) bool { return m.name == base }) {
+			if base == "" || base != one.name &&
+				slices.ContainsFunc(below, func(m collection) bool { return m.name == base }) {
 				break
 			}
 			err = c.collection(ctx, from, place, base, top)
@@ -115,7 +116,8 @@ func (c *Copy) membersButCollections(
 func (c *Copy) failedAt(from, place string, collection bool, err error) error {
 	member := new(tree.MemberError)
 	switch {
-	case errors.As(err, &member), fs.IsFull(err), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+	case errors.As(err, &member), fs.IsFull(err), errors.Is(err, context.Canceled),
+		errors.Is(err, context.DeadlineExceeded):
 		return err
 	}
 	for _, whole := range []error{failure.ErrExhausted, failure.ErrLost, failure.ErrReadOnlyDisk} {

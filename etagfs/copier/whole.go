@@ -10,7 +10,9 @@ import (
 )
 
 // stageWhole stages a copy of any resource that can be moved, also of a link.
-func (c *Copy) stageWhole(ctx context.Context, from, to string, opts tree.CopyOptions) (*fs.Staged, fs.Info, tree.ETag, error) {
+func (c *Copy) stageWhole(
+	ctx context.Context, from, to string, opts tree.CopyOptions,
+) (*fs.Staged, fs.Info, tree.ETag, error) {
 	info, err := c.fs.Lstat(from)
 	if err != nil || info.Kind != fs.Link {
 		return c.stage(ctx, from, to, opts)

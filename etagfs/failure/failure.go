@@ -18,30 +18,36 @@ var (
 	errDenied  = forbidden("the server may not do that on its disk")
 	errEscapes = &tree.StorageError{Kind: tree.ErrNotServed, Hint: "a symbolic link leads out of what is served"}
 	errSpecial = &tree.StorageError{Kind: tree.ErrNotServed, Hint: "this is neither a file nor a collection"}
-	errNoGive  = forbidden("the disk cannot give that name away: something is mounted on it, or it is a directory in a lower " +
-		"layer of an overlay; nothing has changed")
+	errNoGive  = forbidden("the disk cannot give that name away: something is mounted on it, or it is a directory in " +
+		"a lower layer of an overlay; nothing has changed")
 	// ErrReadOnlyDisk says that the file system is mounted read-only.
-	ErrReadOnlyDisk = &tree.StorageError{Kind: tree.ErrReadOnly, Hint: "the disk it is on is read-only; nothing has changed; " +
-		"whoever runs the server can mount it writable"}
+	ErrReadOnlyDisk = &tree.StorageError{Kind: tree.ErrReadOnly,
+		Hint: "the disk it is on is read-only; nothing has changed; whoever runs the server can mount it writable"}
 	// ErrLost says that what the store serves is gone from the disk.
-	ErrLost = &tree.StorageError{Kind: tree.ErrUnavailable, RetryAfter: time.Second, Hint: "what is served here is gone from the " +
-		"server's disk, or its own state is; nothing has changed, and its log says more"}
+	ErrLost = &tree.StorageError{Kind: tree.ErrUnavailable, RetryAfter: time.Second,
+		Hint: "what is served here is gone from the server's disk, or its own state is; nothing has changed, and its " +
+			"log says more"}
 	// ErrExhausted says that the process has too many files open.
-	ErrExhausted = &tree.StorageError{Kind: tree.ErrUnavailable, RetryAfter: time.Second, Hint: "the server has too much open at " +
-		"once; nothing has changed, try again"}
-	errDisk = &tree.StorageError{Kind: tree.ErrFailed, Hint: "the disk fails; what was there is there, and the server's log " +
-		"says what it said"}
-	errTooLarge = &tree.StorageError{Kind: tree.ErrTooLarge, Hint: "the disk takes no file as large as that; nothing has changed"}
+	ErrExhausted = &tree.StorageError{Kind: tree.ErrUnavailable, RetryAfter: time.Second,
+		Hint: "the server has too much open at once; nothing has changed, try again"}
+	errDisk = &tree.StorageError{Kind: tree.ErrFailed,
+		Hint: "the disk fails; what was there is there, and the server's log says what it said"}
+	errTooLarge = &tree.StorageError{Kind: tree.ErrTooLarge,
+		Hint: "the disk takes no file as large as that; nothing has changed"}
 	errBadName  = &tree.StorageError{Kind: tree.ErrBadName, Hint: "the disk takes no such name; use another one"}
 	errLongName = &tree.StorageError{Kind: tree.ErrNameTooLong, Hint: "the disk takes no name as long as that"}
-	errNoSpace  = &tree.StorageError{Kind: tree.ErrNoSpace, Hint: "there is no room for it: the disk is full, or a quota is " +
-		"reached; nothing has changed; make room, and try again"}
-	errRoomKept = &tree.StorageError{Kind: tree.ErrNoSpace, Hint: "the disk has the room, but uploads that are on the way have " +
-		"announced that they need it; nothing has changed; try again when they have ended"}
+	errNoSpace  = &tree.StorageError{Kind: tree.ErrNoSpace,
+		Hint: "there is no room for it: the disk is full, or a quota is reached; nothing has changed; make room, and " +
+			"try again"}
+	errRoomKept = &tree.StorageError{Kind: tree.ErrNoSpace,
+		Hint: "the disk has the room, but uploads that are on the way have announced that they need it; nothing has " +
+			"changed; try again when they have ended"}
 	errTime        = &tree.StorageError{Kind: tree.ErrTime, Hint: "the disk keeps no such time; nothing has changed"}
-	errUnsupported = &tree.StorageError{Kind: tree.ErrUnsupported, Hint: "the disk cannot keep that; nothing has changed"}
+	errUnsupported = &tree.StorageError{Kind: tree.ErrUnsupported,
+		Hint: "the disk cannot keep that; nothing has changed"}
 	// ErrWriter says that a local program has the file open for writing.
-	ErrWriter = Busy("a program on the server has it open for writing; nothing has been done, try again when it has finished")
+	ErrWriter = Busy("a program on the server has it open for writing; nothing has been done, try again when it has " +
+		"finished")
 	// ErrHeldUp says that a commit did not end in time, since its disk does not answer.
 	ErrHeldUp = Busy("a change on the way to it does not come to its end, since its disk does not answer; try again")
 	// ErrDirHeld says that another process holds the lock of the directory.
@@ -134,8 +140,8 @@ func Of(err error) error {
 		return &tree.MemberError{Name: member.Name, Collection: member.Collection, Err: Of(member.Err)}
 	}
 	if mounted := new(fs.MountedError); errors.As(err, &mounted) {
-		return forbidden(fmt.Sprintf("a file system is mounted at %q, so that this can be neither moved nor removed; its members can; "+
-			"nothing has changed", mounted.At))
+		return forbidden(fmt.Sprintf("a file system is mounted at %q, so that this can be neither moved nor removed; "+
+			"its members can; nothing has changed", mounted.At))
 	}
 	for _, m := range meanings {
 		if errors.Is(err, m.below) && !errors.Is(err, m.above) {

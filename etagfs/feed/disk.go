@@ -139,8 +139,8 @@ func (f *Feed) Missed() {
 	poke(d.search)
 }
 
-// Hint says that the resources at some names may have changed. removed says that nothing may be there any more. Hint does
-// not wait.
+// Hint says that the resources at some names may have changed. removed says that nothing may be there any more. Hint
+// does not wait.
 func (f *Feed) Hint(names []string, removed bool) {
 	if f != nil && !f.hints.add(names, removed) {
 		f.Missed()

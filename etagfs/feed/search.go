@@ -66,7 +66,8 @@ func (f *Feed) lookSince(ctx context.Context, since int64) bool {
 			if ctx.Err() != nil {
 				return false
 			}
-			if err != nil && !errors.Is(failure.Of(err), tree.ErrNotExist) && !errors.Is(err, failure.ErrNotCollection) {
+			if err != nil && !errors.Is(failure.Of(err), tree.ErrNotExist) &&
+				!errors.Is(err, failure.ErrNotCollection) {
 				found = append(found, f.again(dir))
 			}
 			for _, m := range members {

@@ -9,12 +9,12 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
-// The memory of what is in the journal, by name: an event of the watcher for a change of the store itself is no news, and
-// neither is a second event for a change that was seen. What is forgotten may be told twice. Nothing may be taken for told
-// of which followers have not learnt.
+// The memory of what is in the journal, by name: an event of the watcher for a change of the store itself is no news,
+// and neither is a second event for a change that was seen. What is forgotten may be told twice. Nothing may be taken
+// for told of which followers have not learnt.
 
-// A toldNames remembers changes that are in the journal, as looks have found them. Changes are added under the lock of the
-// journal.
+// A toldNames remembers changes that are in the journal, as looks have found them. Changes are added under the lock of
+// the journal.
 type toldNames struct {
 	names *lru.Cache[string, toldChange]
 	last  atomic.Uint64          // see toldChange.order
@@ -53,8 +53,8 @@ type toldChange struct {
 	// order is larger than that of all changes before. A later change of another resource at a name above says that
 	// followers may have something else here.
 	order uint64
-	// expected is true until the watcher has told of a removal by the store itself, at this name. Nil: it has not removed
-	// anything there.
+	// expected is true until the watcher has told of a removal by the store itself, at this name. Nil: it has not
+	// removed anything there.
 	expected *atomic.Bool
 }
 
@@ -136,8 +136,8 @@ func (t *toldNames) put(name string, c toldChange) {
 	t.names.Add(name, c)
 }
 
-// has reports whether a look has found what a change has left that is in the journal. removed says that the look was for a
-// removal. fine says that each change of a file leaves another time.
+// has reports whether a look has found what a change has left that is in the journal. removed says that the look was
+// for a removal. fine says that each change of a file leaves another time.
 func (t *toldNames) has(name string, now fs.Info, removed, fine bool) bool {
 	c, known := t.names.Get(name)
 	isDir := now.Kind == fs.Directory
@@ -152,7 +152,8 @@ func (t *toldNames) has(name string, now fs.Info, removed, fine bool) bool {
 		if known = known && at.order < c.order; !known && nearest && at.deep {
 			switch {
 			case !removed && !now.Exists() && at.inode != 0:
-				return true // it was there before the collection came: if it had gone since, that would be an event of its own
+				// it was there before the collection came: if it had gone since, that would be an event of its own
+				return true
 			case fine && now.Exists() && now.Changed < at.changed:
 				return !(removed && isDir) // it has come with the collection, and has not changed since
 			}

@@ -70,7 +70,8 @@ func TestSilentClientHoldsLittle(t *testing.T) {
 			}
 		})
 	}
-	if _, err := ReceiveBody(t.Context(), io.Discard, &scripted{pieces: []int{5}, end: io.ErrUnexpectedEOF}); !errors.As(err, new(*tree.BodyError)) {
+	if _, err := ReceiveBody(t.Context(), io.Discard,
+		&scripted{pieces: []int{5}, end: io.ErrUnexpectedEOF}); !errors.As(err, new(*tree.BodyError)) {
 		t.Errorf("what breaks off: %v", err)
 	}
 }

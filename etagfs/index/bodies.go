@@ -150,8 +150,8 @@ func (x *Index) WantsBody(f fs.Fingerprint) bool {
 func (x *Index) KeepsBodies() bool { return x.bodies != nil }
 
 // KeepBody keeps the content of a version in memory. The caller has read or written the content, which has that tag,
-// under an unbroken lease, and has found the fingerprint under the same lease. So every change of the content changes the
-// fingerprint, provided that the file system stamps each change, also one through a memory map.
+// under an unbroken lease, and has found the fingerprint under the same lease. So every change of the content changes
+// the fingerprint, provided that the file system stamps each change, also one through a memory map.
 func (x *Index) KeepBody(f fs.Fingerprint, tag tree.ETag, data []byte) {
 	if x.bodies != nil && f.Inode != 0 {
 		x.bodies.put(body{f, tag, data})

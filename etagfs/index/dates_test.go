@@ -99,8 +99,8 @@ func TestDateOfACommitProvesIt(t *testing.T) {
 	m.wantSaid()
 }
 
-// A reader is shown a version while a commit is about to replace it, or has just replaced it: its date has come since the
-// commit began, or is told though it has not come. It proves nothing of the new version.
+// A reader is shown a version while a commit is about to replace it, or has just replaced it: its date has come since
+// the commit began, or is told though it has not come. It proves nothing of the new version.
 func TestReadersAreShownAVersionDuringACommit(t *testing.T) {
 	for _, tt := range []struct {
 		about string
@@ -192,7 +192,8 @@ func TestTwoProcessesCountByDate(t *testing.T) {
 		old := date - int64(random.IntN(3))
 		if ds[j].Range(f.name, f.version(), nowhere).Proves(time.Unix(old, 0)) != tree.True {
 			refused++
-		} else if tags := shown[old]; len(tags) > 0 && slices.ContainsFunc(tags, func(tag tree.ETag) bool { return tag != f.tag }) {
+		} else if tags := shown[old]; len(tags) > 0 &&
+			slices.ContainsFunc(tags, func(tag tree.ETag) bool { return tag != f.tag }) {
 			t.Fatalf("the date %d was shown with %v, and replaces %v", old, tags, f.tag)
 		} else {
 			replaced++
@@ -220,7 +221,8 @@ func TestTwoProcessesDeleteAndRecreate(t *testing.T) {
 			date := f.show(first)
 			deleted := m.clock.Now().UnixNano()
 			m.clock.Advance(pause)
-			change := second.Begin("f", nil, func() Around { return Around{Sure: true, Parent: deleted} }, func() int64 { return m.clock.Now().UnixNano() })
+			change := second.Begin("f", nil, func() Around { return Around{Sure: true, Parent: deleted} },
+				func() int64 { return m.clock.Now().UnixNano() })
 			f.write("again")
 			f.modified = date // as a client asks for
 			r := synced(oneTag)
@@ -250,7 +252,8 @@ func TestEvidenceEnds(t *testing.T) {
 		stands bool
 	}{
 		{name: "nothing happens", stands: true},
-		{name: "a collection above it is moved", change: func(m *machine, f *file, v *Version, a *Around) { a.Moved = f.of.Changed + int64(time.Second) }},
+		{name: "a collection above it is moved",
+			change: func(m *machine, f *file, v *Version, a *Around) { a.Moved = f.of.Changed + int64(time.Second) }},
 		{name: "a link is on the way", change: func(m *machine, f *file, v *Version, a *Around) { a.Sure = false }},
 		{name: "it has another name", change: func(m *machine, f *file, v *Version, a *Around) { f.name = "d/g" }},
 		{name: "it was changed", change: func(m *machine, f *file, v *Version, a *Around) { v.Of.Changed++ }},
@@ -466,10 +469,12 @@ func TestForgottenNotesAreAnsweredFor(t *testing.T) {
 	kept := 0
 	for i := range 20_000 {
 		name := random.IntN(500)
-		v := Version{Of: fs.Fingerprint{Device: 1, Inode: uint64(i + 1)}, Tag: tree.ETag(fmt.Sprint(i)), Modified: now - 1000 + random.Int64N(1000), Changed: now - 1000}
+		v := Version{Of: fs.Fingerprint{Device: 1, Inode: uint64(i + 1)}, Tag: tree.ETag(fmt.Sprint(i)),
+			Modified: now - 1000 + random.Int64N(1000), Changed: now - 1000}
 		last, ok := shown[name]
 		if ok && d.Range(fmt.Sprint(name), v, nowhere).Proves(time.Unix(last, 0)) == tree.True {
-			t.Fatalf("the date %d was shown with another version of %d, and proves the one of %d", last, name, v.Modified)
+			t.Fatalf("the date %d was shown with another version of %d, and proves the one of %d", last, name,
+				v.Modified)
 		}
 		d.Show(fmt.Sprint(name), v, AsIs, isSure, nowhere)
 		if d.Range(fmt.Sprint(name), v, nowhere).Proves(time.Unix(v.Modified, 0)) == tree.True {
@@ -513,7 +518,8 @@ func TestDatesAheadAreBounded(t *testing.T) {
 }
 
 func FuzzSharedState(f *testing.F) {
-	f.Add(sharedState{high: 1, lead: 2, back: 3, boot: 4, mounted: true, ahead: []tree.Span{{First: 1, Last: 2}}}.encode())
+	f.Add(sharedState{high: 1, lead: 2, back: 3, boot: 4, mounted: true,
+		ahead: []tree.Span{{First: 1, Last: 2}}}.encode())
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if len(data) == stateSize {
 			data = seal(data[:stateSize-4])

@@ -80,7 +80,8 @@ func openEpochs(dir *os.Root, boot string, lazy, dated bool, report func(error))
 	if !dated {
 		e.past.undated = e.run
 		if !begun {
-			e.report(errors.New("the shared state of the index was lost, and is begun anew: dates until now prove nothing"))
+			e.report(errors.New("the shared state of the index was lost, and is begun anew: dates until now prove " +
+				"nothing"))
 		}
 	}
 	e.name = runPrefix + strconv.FormatUint(uint64(e.run), 10)
@@ -112,7 +113,8 @@ func (e *epochs) read() (begun bool, err error) {
 		return false, fmt.Errorf("clearing an index that cannot be used: %w", err)
 	}
 	if cleared {
-		e.report(errors.New("the index is of another version or damaged, and is begun anew: all files are hashed again"))
+		e.report(errors.New("the index is of another version or damaged, and is begun anew: all files are hashed " +
+			"again"))
 	}
 	return true, nil
 }
@@ -148,12 +150,14 @@ func (e *epochs) settle() (over []string, err error) {
 	e.past.forgetOldest()
 	what := "files whose content may not have reached the disk before are hashed again"
 	if lazy {
-		what, err = "all files are hashed again, since the file system is mounted with lazytime", clearPages(e.dir, names)
+		what, err = "all files are hashed again, since the file system is mounted with lazytime",
+			clearPages(e.dir, names)
 	}
 	if down {
 		e.report(errors.New("the machine went down while this directory was in use: " + what))
 	} else if unread {
-		e.report(errors.New("a run of the index cannot be read, and may be from before the machine went down: its files are hashed again"))
+		e.report(errors.New("a run of the index cannot be read, and may be from before the machine went down: its " +
+			"files are hashed again"))
 	}
 	return over, err
 }
@@ -235,7 +239,8 @@ func (e *epochs) complete(sync func() error) {
 		}
 		e.pending = true
 		if !e.closed && !errors.Is(err, errors.ErrUnsupported) {
-			e.report(fmt.Errorf("writing to the disk what was hashed, without which a power failure costs more hashing: %w", err))
+			e.report(fmt.Errorf("writing to the disk what was hashed, without which a power failure costs more "+
+				"hashing: %w", err))
 		}
 	})
 }

@@ -297,7 +297,8 @@ func TestDamagedRun(t *testing.T) {
 			f, safe := fingerprint(1), fingerprint(2)
 			x.Put(f, RecordOf(oneTag))
 			x.Put(safe, synced(oneTag))
-			if err := os.WriteFile(filepath.Join(m.dir, x.home.Load().epochs.name), []byte(test.name), 0o600); err != nil {
+			if err := os.WriteFile(filepath.Join(m.dir, x.home.Load().epochs.name), []byte(test.name),
+				0o600); err != nil {
 				t.Fatal(err)
 			}
 			if !test.lives {
@@ -339,7 +340,9 @@ func TestIndexIsDeletedWhileItIsUsed(t *testing.T) {
 			}
 			return err
 		}, "", []string{anew}},
-		{"the run", func(m *machine, x *Index) error { return os.Remove(filepath.Join(m.dir, x.home.Load().epochs.name)) }, oneTag, []string{anew}},
+		{"the run",
+			func(m *machine, x *Index) error { return os.Remove(filepath.Join(m.dir, x.home.Load().epochs.name)) },
+			oneTag, []string{anew}},
 		{"the epochs", remove(epochsName), "", []string{anew}},
 		{"the lock", remove(lockName), oneTag, []string{anew}},
 		{"and made by another process", func(m *machine, x *Index) error {

@@ -22,7 +22,8 @@ type home struct {
 
 func (x *Index) open() error {
 	err := mkdirAll(x.opts.Dir)
-	if info, failed := os.Lstat(x.opts.Dir); err != nil && failed == nil && !info.IsDir() && info.Mode()&iofs.ModeSymlink == 0 {
+	if info, failed := os.Lstat(x.opts.Dir); err != nil && failed == nil && !info.IsDir() &&
+		info.Mode()&iofs.ModeSymlink == 0 {
 		// A link was made on purpose, and may lead to a disk that is not there today. A file was not made on purpose.
 		if err = os.Remove(x.opts.Dir); err == nil {
 			err = mkdirAll(x.opts.Dir)
@@ -104,10 +105,11 @@ func (x *Index) renew(old *home) bool {
 	x.home.Store(next)
 	x.hot.Clear()
 	if err != nil {
-		x.opts.Report(fmt.Errorf("the index was deleted while it was in use, and cannot be begun anew: "+
-			"ETags are kept in memory only until the next start: %w", err))
+		x.opts.Report(fmt.Errorf("the index was deleted while it was in use, and cannot be begun anew: ETags are "+
+			"kept in memory only until the next start: %w", err))
 	} else {
-		x.opts.Report(errors.New("the index was deleted while it was in use, and is begun anew: all files are hashed again"))
+		x.opts.Report(errors.New("the index was deleted while it was in use, and is begun anew: all files are hashed " +
+			"again"))
 	}
 	_ = old.epochs.close(true) // most often, its files are the deleted ones
 	old.shared.file.Close()

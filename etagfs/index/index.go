@@ -111,10 +111,11 @@ func Open(opts Options) *Index {
 	}
 	if err := x.open(); err != nil {
 		if errors.Is(err, errors.ErrUnsupported) {
-			opts.Report(fmt.Errorf("the index is kept in memory only, because its directory has no file locks: %w", err))
+			opts.Report(fmt.Errorf("the index is kept in memory only, because its directory has no file locks: %w",
+				err))
 		} else {
-			opts.Report(fmt.Errorf("the index in %s cannot be used, and ETags and dates are kept in memory only until the next start: "+
-				"%s: %w", opts.Dir, cure(err), err))
+			opts.Report(fmt.Errorf("the index in %s cannot be used, and ETags and dates are kept in memory only "+
+				"until the next start: %s: %w", opts.Dir, cure(err), err))
 		}
 		return x
 	}
@@ -126,8 +127,9 @@ func Open(opts Options) *Index {
 	return x
 }
 
-var errNotNumbered = errors.New("the ETags of files are kept in memory only, and computed anew after each start: " +
-	"on this file system (FUSE, FAT, SMB, or an image) other files can have the same numbers and times when it is mounted next")
+var errNotNumbered = errors.New("the ETags of files are kept in memory only, and computed anew after each start: on " +
+	"this file system (FUSE, FAT, SMB, or an image) other files can have the same numbers and times when it is " +
+	"mounted next")
 
 func (x *Index) isLazy(at string) bool { return x.opts.LazyTimes != nil && x.opts.LazyTimes(at) }
 

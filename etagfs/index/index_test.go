@@ -20,7 +20,8 @@ func TestIndexKnowsExactVersions(t *testing.T) {
 			x.Put(f, RecordOf(oneTag))
 			wantKnown(t, x, f, oneTag)
 			for _, change := range []func(*fs.Fingerprint){
-				func(f *fs.Fingerprint) { f.Mount++ }, // the kernel gives the device of what was unmounted to what is mounted next
+				// the kernel gives the device of what was unmounted to what is mounted next
+				func(f *fs.Fingerprint) { f.Mount++ },
 				func(f *fs.Fingerprint) { f.Device++ },
 				func(f *fs.Fingerprint) { f.Inode++ },
 				func(f *fs.Fingerprint) { f.Inode += inodesPerPage },
@@ -75,7 +76,8 @@ func TestIndexHasMoreRecordsThanMemory(t *testing.T) {
 func TestIndexIsKeptOnDisk(t *testing.T) {
 	m := newMachine(t)
 	inodes := []uint64{1, 2, inodesPerPage - 1, inodesPerPage, 1 << 40, 1<<64 - 1}
-	full := Record{Has: Synced | HasSHA1 | HasMD5, SHA256: [32]byte{1}, SHA1: [20]byte{2}, MD5: [16]byte{3}, Dates: Evidence{7, 8}}
+	full := Record{Has: Synced | HasSHA1 | HasMD5, SHA256: [32]byte{1}, SHA1: [20]byte{2}, MD5: [16]byte{3},
+		Dates: Evidence{7, 8}}
 	x := m.open()
 	for _, inode := range inodes {
 		x.Put(fingerprint(inode), full)
@@ -322,8 +324,10 @@ func TestHashThatEndsLate(t *testing.T) {
 		late   bool                                     // the old version stays unknown
 	}{
 		{about: "no record", late: false},
-		{about: "a commit", late: true, during: func(x *Index, _, next fs.Fingerprint) { x.Put(next, RecordOf(otherTag)) }},
-		{about: "a commit before the hash", before: func(x *Index, _, next fs.Fingerprint) { x.Put(next, RecordOf(otherTag)) }},
+		{about: "a commit", late: true,
+			during: func(x *Index, _, next fs.Fingerprint) { x.Put(next, RecordOf(otherTag)) }},
+		{about: "a commit before the hash",
+			before: func(x *Index, _, next fs.Fingerprint) { x.Put(next, RecordOf(otherTag)) }},
 		{about: "a commit of a known version", late: true,
 			before: func(x *Index, old, _ fs.Fingerprint) { x.Put(old, RecordOf(oneTag)) },
 			during: func(x *Index, _, next fs.Fingerprint) { x.Put(next, RecordOf(otherTag)) }},

@@ -81,7 +81,8 @@ func TestHeldSharedStateIsNotWaitedFor(t *testing.T) {
 		if !proves(first) || !proves(second) {
 			t.Error("a date that a commit has put into a record proves nothing after the lock was let go")
 		}
-		if n, ok := one.home.Load().shared.read(); !ok || !isIn(n.ahead, later.Modified) || !isIn(n.ahead, later.Modified-2) {
+		if n, ok := one.home.Load().shared.read(); !ok || !isIn(n.ahead, later.Modified) ||
+			!isIn(n.ahead, later.Modified-2) {
 			t.Errorf("the shared state says %+v of the dates ahead", n.ahead)
 		}
 	})

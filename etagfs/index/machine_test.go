@@ -36,7 +36,8 @@ func newMachine(t *testing.T) *machine {
 		}
 		t.Skip("NOT RUN: ", why)
 	}
-	return &machine{t: t, dir: filepath.Join(t.TempDir(), "index"), boot: "boot-1", root: fs.Volume{Numbered: true}, clock: treetest.NewClock()}
+	return &machine{t: t, dir: filepath.Join(t.TempDir(), "index"), boot: "boot-1", root: fs.Volume{Numbered: true},
+		clock: treetest.NewClock()}
 }
 
 // open opens the index as a process does. What it opens is closed in the end as one that is killed.

@@ -54,7 +54,8 @@ var errDamaged = errors.New("the index is damaged in places: those files are has
 func (p *pages) read(prefix string, seen fs.Fingerprint) (entry, bool) {
 	var b [recordSize]byte
 	for range 2 { // another process may be writing the record
-		n, err := p.at(prefix, seen.Inode, 0, func(page *os.File, offset int64) (int, error) { return page.ReadAt(b[:], offset) })
+		n, err := p.at(prefix, seen.Inode, 0,
+			func(page *os.File, offset int64) (int, error) { return page.ReadAt(b[:], offset) })
 		if err != nil && !errors.Is(err, io.EOF) {
 			if !errors.Is(err, iofs.ErrNotExist) {
 				p.report("read", fmt.Errorf("reading the index, which costs some hashing: %w", err))
@@ -84,7 +85,8 @@ func (p *pages) put(prefix string, inode uint64, b []byte) {
 	if p.left {
 		return
 	}
-	_, err := p.at(prefix, inode, os.O_CREATE, func(page *os.File, offset int64) (int, error) { return page.WriteAt(b, offset) })
+	_, err := p.at(prefix, inode, os.O_CREATE,
+		func(page *os.File, offset int64) (int, error) { return page.WriteAt(b, offset) })
 	if err != nil {
 		p.report("write", fmt.Errorf("writing the index, which costs hashing after a restart: %w", err))
 	}
@@ -106,7 +108,9 @@ func (p *pages) closeAll() {
 }
 
 // at calls do with the open page of an inode, and with the offset of its record.
-func (p *pages) at(prefix string, inode uint64, flags int, do func(page *os.File, offset int64) (int, error)) (n int, err error) {
+func (p *pages) at(
+	prefix string, inode uint64, flags int, do func(page *os.File, offset int64) (int, error),
+) (n int, err error) {
 	key, offset := pageKey{prefix, inode / inodesPerPage}, int64(inode%inodesPerPage)*recordSize
 	for {
 		page, err := p.page(key, flags)

@@ -19,7 +19,8 @@ var errNoFile = errors.New("it is not a regular file")
 // isDamage reports whether an error is about one file of the index, so that it may help to delete the file. Other
 // errors pass by themselves, such as too many open files.
 func isDamage(err error) bool {
-	return errors.Is(err, errNoFile) || errors.Is(err, errUnsealed) || errors.Is(err, iofs.ErrPermission) || errors.Is(err, syscall.EIO)
+	return errors.Is(err, errNoFile) || errors.Is(err, errUnsealed) || errors.Is(err, iofs.ErrPermission) ||
+		errors.Is(err, syscall.EIO)
 }
 
 // checkFile returns errNoFile if the name must not be opened: the opening of a pipe would wait, and a link leads

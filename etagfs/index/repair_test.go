@@ -31,7 +31,8 @@ func TestIndexMayBeDamaged(t *testing.T) {
 	remove := func(name string) func(m *machine) error {
 		return func(m *machine) error { return os.RemoveAll(filepath.Join(m.dir, name)) }
 	}
-	begun, unread, shared := "begun anew: all files", "a run of the index cannot be read", "the shared state of the index was lost"
+	begun, unread, shared := "begun anew: all files", "a run of the index cannot be read",
+		"the shared state of the index was lost"
 	again := map[string]bool{"damaged": true, noFile: true} // until something is written there
 	for _, test := range []struct {
 		name string
@@ -41,7 +42,8 @@ func TestIndexMayBeDamaged(t *testing.T) {
 	}{
 		{"a page is removed", remove(page), "", oneTag, nil},
 		{"a page is emptied", edit(page, func([]byte) []byte { return nil }), "", oneTag, nil},
-		{"a page is cut", edit(page, func(data []byte) []byte { return data[:len(data)-1] }), "", oneTag, []string{"damaged"}},
+		{"a page is cut", edit(page, func(data []byte) []byte { return data[:len(data)-1] }), "", oneTag,
+			[]string{"damaged"}},
 		{"a bit flips in a tag", edit(page, flip(recordSize+50)), "", oneTag, []string{"damaged"}},
 		{"a bit flips in a date", edit(page, flip(2*recordSize-1)), "", oneTag, []string{"damaged"}},
 		{"a bit flips in a checksum", edit(page, flip(recordSize)), "", oneTag, []string{"damaged"}},
@@ -54,13 +56,15 @@ func TestIndexMayBeDamaged(t *testing.T) {
 		}, "", oneTag, []string{noFile}},
 		{"a page is a pipe", inPlaceOf(page, "pipe"), "", oneTag, []string{noFile}},
 		{"the epochs are removed", remove(epochsName), "", "", []string{begun}},
-		{"the epochs are cut", edit(epochsName, func(data []byte) []byte { return data[:len(data)-3] }), "", "", []string{begun}},
+		{"the epochs are cut", edit(epochsName, func(data []byte) []byte { return data[:len(data)-3] }), "", "",
+			[]string{begun}},
 		{"a bit flips in the epochs", edit(epochsName, flip(len(epochsMagic))), "", "", []string{begun}},
 		{"another version wrote it", func(m *machine) error {
 			return os.WriteFile(filepath.Join(m.dir, epochsName), seal([]byte("ifmatch index 9\n")), 0o600)
 		}, "", "", []string{begun}},
 		{"the first version wrote it", func(m *machine) error {
-			return errors.Join(os.RemoveAll(m.dir), os.Mkdir(m.dir, 0o700), os.WriteFile(filepath.Join(m.dir, "3f"), []byte("ifmatch index 1\n"), 0o600))
+			return errors.Join(os.RemoveAll(m.dir), os.Mkdir(m.dir, 0o700),
+				os.WriteFile(filepath.Join(m.dir, "3f"), []byte("ifmatch index 1\n"), 0o600))
 		}, "", "", []string{begun}},
 		{"the second version wrote it", func(m *machine) error {
 			err := errors.Join(os.RemoveAll(m.dir), os.Mkdir(m.dir, 0o700))

@@ -354,7 +354,8 @@ func (t *tail) after(end int64) (changes []placed, sum string, known bool) {
 	if end == t.start.end {
 		return t.changes, t.start.sum, true
 	}
-	i, known := slices.BinarySearchFunc(t.changes, end, func(c placed, end int64) int { return cmp.Compare(c.end, end) })
+	i, known := slices.BinarySearchFunc(t.changes, end,
+		func(c placed, end int64) int { return cmp.Compare(c.end, end) })
 	if !known {
 		return nil, "", false
 	}

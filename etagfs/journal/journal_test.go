@@ -81,10 +81,12 @@ func wantForgotten(t *testing.T, what string, j *Journal, since tree.Cursor) {
 func TestChangesAreAsTheyWereAppended(t *testing.T) {
 	j := openJournal(t, InMemory(), Options{})
 	all := []tree.Change{
-		{Name: "d/f", State: tree.State{Name: "d/f", Exists: true, Tag: `"new"`}, Old: `"old"`, OldFile: true, Cause: "PUT",
+		{Name: "d/f", State: tree.State{Name: "d/f", Exists: true, Tag: `"new"`}, Old: `"old"`, OldFile: true,
+			Cause:     "PUT",
 			Principal: "ann", Time: time.Unix(1, 2)},
-		{Name: "e", From: "d", State: tree.State{Name: "e", Exists: true, Collection: true}, Created: true, Cause: "MOVE",
-			Time: time.Unix(3, 0)},
+		{Name: "e", From: "d", State: tree.State{Name: "e", Exists: true, Collection: true}, Created: true,
+			Cause: "MOVE",
+			Time:  time.Unix(3, 0)},
 		{Name: "e", State: tree.State{Name: "e"}, OldCollection: true, Cause: "DELETE", Time: time.Unix(3, 1)},
 		{Name: "a\tb\nc\xff\"", State: tree.State{Name: "a\tb\nc\xff\""}, Cause: tree.CauseDisk, Again: true,
 			Time: time.Unix(4, 0)},
@@ -288,7 +290,8 @@ func TestCursorsThatAreRefused(t *testing.T) {
 		"a later position":    tree.Cursor(parts[0] + ".ffffff." + parts[2]),
 	} {
 		wantForgotten(t, what, j, c)
-		if got, ok, err := j.Recent(c, 10); ok || err == nil && what != "inside a line" && what != "a negative position" {
+		if got, ok, err := j.Recent(c, 10); ok || err == nil && what != "inside a line" &&
+			what != "a negative position" {
 			t.Errorf("%s: the memory has %v, error %v", what, got, err)
 		}
 	}
@@ -545,7 +548,8 @@ func BenchmarkLatestOfNone(b *testing.B) {
 	}
 	for i := 0; j.end < 30<<20; i++ {
 		c := put(fmt.Sprintf("folder/and another/file %d", i))
-		c.State.Tag, c.Old = `"hhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhh"`, `"hhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhh"`
+		c.State.Tag, c.Old = `"hhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhh"`,
+			`"hhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhh"`
 		if err := j.Append(c); err != nil {
 			b.Fatal(err)
 		}

@@ -12,9 +12,9 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
-// Latest returns the change that made the present version of a name, or took it away, by the changes that are shown: see
-// [tree.Maker]. It reads the files from their end, all of them at the most. It fails with [tree.ErrNotExist] if none of
-// the changes is one of that name.
+// Latest returns the change that made the present version of a name, or took it away, by the changes that are shown:
+// see [tree.Maker]. It reads the files from their end, all of them at the most. It fails with [tree.ErrNotExist] if
+// none of the changes is one of that name.
 func (j *Journal) Latest(ctx context.Context, name string) (tree.Change, error) {
 	j.mu.Lock()
 	id, end := j.id, j.end
@@ -69,8 +69,8 @@ func (j *Journal) linesBefore(s segment, end int64) (lines []byte, from int64, e
 	return lines, from, nil
 }
 
-// takeAll gives a maker the changes of lines that end at a position, the last first. It reports whether they are enough.
-// A damaged line tells nothing.
+// takeAll gives a maker the changes of lines that end at a position, the last first. It reports whether they are
+// enough. A damaged line tells nothing.
 func (j *Journal) takeAll(maker *tree.Maker, lines []byte, end int64, wanted map[string]bool) (enough bool) {
 	for len(lines) > 0 && !enough {
 		begin := bytes.LastIndexByte(lines[:len(lines)-1], '\n') + 1
@@ -100,8 +100,8 @@ func namesAbove(name string) map[string]bool {
 	return all
 }
 
-// isAbout reports whether a line can be a change of one of these names. Most lines of a journal are not, and it reads no
-// more of them than it must.
+// isAbout reports whether a line can be a change of one of these names. Most lines of a journal are not, and it reads
+// no more of them than it must.
 func isAbout(line []byte, names map[string]bool) bool {
 	tab := []byte("\t")
 	for range 4 {

@@ -64,7 +64,8 @@ func TestNoGapBetweenTurns(t *testing.T) {
 			a := openJournal(t, files, opts)
 			begin, want := now(t, a), []string(nil)
 			failing := counted{files, &calls, fail, false}
-			b := New(failing, Options{Segment: 400, Boot: boot, Turn: &fakeTurn{id: 2, last: &last, call: failing.call}})
+			b := New(failing,
+				Options{Segment: 400, Boot: boot, Turn: &fakeTurn{id: 2, last: &last, call: failing.call}})
 			_ = b.Load()
 			b.Rest()
 			for i := range 12 {

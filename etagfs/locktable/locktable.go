@@ -149,7 +149,8 @@ func (t *Table) readFrom(info fs.Info, from int64) error {
 	}
 	if damaged > 0 {
 		// A power failure can damage the last line. No client was told that the change in that line was done.
-		t.report(fmt.Errorf("%d lines of the file of WebDAV locks are damaged: going on without what they say", damaged))
+		t.report(fmt.Errorf("%d lines of the file of WebDAV locks are damaged: going on without what they say",
+			damaged))
 	}
 	return nil
 }

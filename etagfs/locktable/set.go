@@ -284,7 +284,8 @@ func (s *Set) appendShort(found []Candidate, p Place, now time.Time, is relation
 			return
 		}
 		if n := min(p.Depth, one.depth); isAlike(p, one, n) {
-			found = append(found, Candidate{Lock: one.Lock, Ours: FirstSegments(p.Name, n), Theirs: FirstSegments(one.Root, n)})
+			found = append(found,
+				Candidate{Lock: one.Lock, Ours: FirstSegments(p.Name, n), Theirs: FirstSegments(one.Root, n)})
 		}
 	}
 	if p.Short >= 0 {

@@ -47,8 +47,9 @@ func TestLockSetFindsWhatASearchFinds(t *testing.T) {
 			set.purge(at)
 			all = slices.DeleteFunc(all, func(l tree.Lock) bool { return !l.Expires.After(at) })
 		default:
-			l := tree.Lock{Token: fmt.Sprint(random.IntN(60)), Root: names[random.IntN(len(names))], Infinite: random.IntN(2) == 0,
-				Holder: fmt.Sprint(random.IntN(3)), Expires: at.Add(time.Duration(random.IntN(60)) * time.Second)}
+			l := tree.Lock{Token: fmt.Sprint(random.IntN(60)), Root: names[random.IntN(len(names))],
+				Infinite: random.IntN(2) == 0,
+				Holder:   fmt.Sprint(random.IntN(3)), Expires: at.Add(time.Duration(random.IntN(60)) * time.Second)}
 			all = append(slices.DeleteFunc(all, func(o tree.Lock) bool { return o.Token == l.Token }), l)
 			set.put(l, 10)
 		}
@@ -64,9 +65,12 @@ func TestLockSetFindsWhatASearchFinds(t *testing.T) {
 			return tokens
 		}
 		for what, found := range map[string][2][]string{
-			"covering": {tokensIn(those(set.AppendCovering(nil, p, at))), want(func(l tree.Lock) bool { return l.Covers(name) })},
-			"below":    {tokensIn(those(set.AppendBelow(nil, p, at))), want(func(l tree.Lock) bool { return tree.Below(l.Root, name) })},
-			"at":       {tokensIn(those(set.AppendAt(nil, p, at))), want(func(l tree.Lock) bool { return l.Root == name })},
+			"covering": {tokensIn(those(set.AppendCovering(nil, p, at))),
+				want(func(l tree.Lock) bool { return l.Covers(name) })},
+			"below": {tokensIn(those(set.AppendBelow(nil, p, at))),
+				want(func(l tree.Lock) bool { return tree.Below(l.Root, name) })},
+			"at": {tokensIn(those(set.AppendAt(nil, p, at))),
+				want(func(l tree.Lock) bool { return l.Root == name })},
 		} {
 			if !slices.Equal(found[0], found[1]) {
 				t.Fatalf("step %d, %s %q: got %q, want %q", step, what, name, found[0], found[1])
@@ -77,7 +81,8 @@ func TestLockSetFindsWhatASearchFinds(t *testing.T) {
 			held += h.locks
 		}
 		if held != len(all) || set.bytes != 10*len(all) || len(set.ByToken) != len(all) {
-			t.Fatalf("step %d: %d are held, %d bytes, %d tokens; want %d", step, held, set.bytes, len(set.ByToken), len(all))
+			t.Fatalf("step %d: %d are held, %d bytes, %d tokens; want %d", step, held, set.bytes, len(set.ByToken),
+				len(all))
 		}
 	}
 }
@@ -104,7 +109,8 @@ func TestLocksAreSharedOut(t *testing.T) {
 	if err := set.hasRoom("other", MaxOwner); err != nil {
 		t.Errorf("another: %v", err)
 	}
-	if err := set.hasRoom("large", 100); !errors.Is(err, tree.ErrNoSpace) || !strings.Contains(err.Error(), "this client") {
+	if err := set.hasRoom("large", 100); !errors.Is(err, tree.ErrNoSpace) ||
+		!strings.Contains(err.Error(), "this client") {
 		t.Errorf("got %v", err)
 	}
 }

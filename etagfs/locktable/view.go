@@ -279,7 +279,8 @@ func (v *View) Admits(lock tree.Lock) error {
 		}
 	}
 	if shared >= MaxShared {
-		return failure.Full("there are %d shared locks on it, above it or below it, which is as many as there can be", shared)
+		return failure.Full("there are %d shared locks on it, above it or below it, which is as many as there can be",
+			shared)
 	}
 	return v.table.HasRoom(lock)
 }

@@ -55,7 +55,8 @@ func TestLocksCountWhereTheDiskIsNotAsked(t *testing.T) {
 
 func TestDifferInCase(t *testing.T) {
 	for _, tt := range []struct{ a, b, want string }{
-		{"a", "A", "x"}, {"d/a/f", "D/a/F", "x=x"}, {"a", "b", ""}, {"a", "a\u00ad", ""}, {"\u00e9a", "\u00e9A", "x"}, {"\u00e9", "\u00c9", ""},
+		{"a", "A", "x"}, {"d/a/f", "D/a/F", "x=x"}, {"a", "b", ""}, {"a", "a\u00ad", ""}, {"\u00e9a", "\u00e9A", "x"},
+		{"\u00e9", "\u00c9", ""},
 		{"a/b", "a_b", ""}, {"[", "{", ""},
 	} {
 		if got := differInCase(tt.a, tt.b); got != tt.want {

@@ -281,7 +281,8 @@ func (r *Store) replacement(gone *instance) (*instance, error) {
 	}
 	if before, err := gone.FS().Stat(""); err != nil || before.Device != now.Device {
 		if _, err := os.Stat(filepath.Join(r.opts.Dir, r.opts.State)); err != nil {
-			return nil, errors.New("another file system is there now, which was not served before: mount the one that was, " +
+			return nil, errors.New("another file system is there now, which was not served before: mount the one " +
+				"that was, " +
 				"or restart the server to serve this one")
 		}
 	}

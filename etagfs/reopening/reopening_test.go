@@ -76,8 +76,8 @@ var patch = tree.Patch{Properties: []webdav.Proppatch{{Props: []webdav.Property{
 	XMLName: xml.Name{Space: "urn:test", Local: "p"}, InnerXML: []byte("1"),
 }}}}}
 
-// A write finds in its transaction that the directory, or the server's own state in it, was replaced. It is done in what is
-// there now; the body of a PUT that was not begun is read there.
+// A write finds in its transaction that the directory, or the server's own state in it, was replaced. It is done in
+// what is there now; the body of a PUT that was not begun is read there.
 func TestWritesAreDoneInTheDirectoryThatTookItsPlace(t *testing.T) {
 	writes := []struct {
 		name string
@@ -111,7 +111,8 @@ func TestWritesAreDoneInTheDirectoryThatTookItsPlace(t *testing.T) {
 		then func(dir string) error
 		read bool // the body of a PUT is read before it is found out
 	}{
-		{"the state was removed", func(dir string) error { return os.RemoveAll(filepath.Join(dir, ".ifmatch")) }, false},
+		{"the state was removed", func(dir string) error { return os.RemoveAll(filepath.Join(dir, ".ifmatch")) },
+			false},
 		{"the state was replaced", func(dir string) error {
 			state := filepath.Join(dir, ".ifmatch")
 			return errors.Join(os.RemoveAll(state), os.Mkdir(state, 0o700))

@@ -122,12 +122,12 @@ func (all *Uploads) add(id string, u unfinishedUpload) error {
 		}
 	}
 	if most := limits.Number; most > 0 && number >= most-len(all.unfinished) {
-		return failure.Full("there are %d unfinished uploads already, of at most %d (--unfinished-uploads), and one client gets "+
-			"half of the rest", len(all.unfinished), most)
+		return failure.Full("there are %d unfinished uploads already, of at most %d (--unfinished-uploads), and one "+
+			"client gets half of the rest", len(all.unfinished), most)
 	}
 	if most := limits.Bytes; most > 0 && u.length > most-all.bytes-bytes {
-		return failure.Full("the unfinished uploads may have %d bytes (--unfinished-size), and %d are announced already; one "+
-			"client gets half of the rest", most, all.bytes)
+		return failure.Full("the unfinished uploads may have %d bytes (--unfinished-size), and %d are announced "+
+			"already; one client gets half of the rest", most, all.bytes)
 	}
 	all.set(id, u)
 	return nil

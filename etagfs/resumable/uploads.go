@@ -1,8 +1,8 @@
 // Package resumable has the uploads that arrive in parts, for [tree.Uploads].
 //
-// An upload is an [fs.Upload] with a record beside its bytes. A part is acknowledged when its bytes are on the disk, and
-// after them the record with the offset and the state of the hash. So nothing is read twice: the next part goes on with
-// that hash, also after a restart, and bytes behind the offset of the record are dropped.
+// An upload is an [fs.Upload] with a record beside its bytes. A part is acknowledged when its bytes are on the disk,
+// and after them the record with the offset and the state of the hash. So nothing is read twice: the next part goes on
+// with that hash, also after a restart, and bytes behind the offset of the record are dropped.
 package resumable
 
 import (
@@ -31,8 +31,8 @@ type Limits struct {
 }
 
 const (
-	// Checkpoint is after how many bytes of one part the bytes and the record are put on the disk, so that a crash costs
-	// no more than these.
+	// Checkpoint is after how many bytes of one part the bytes and the record are put on the disk, so that a crash
+	// costs no more than these.
 	Checkpoint = 32 << 20
 	// finishedTime is how long the record of an upload stays after its Put, for a client that has not got the answer.
 	finishedTime = time.Hour
@@ -63,7 +63,8 @@ type Store interface {
 	Try(ctx context.Context, cond tree.Condition) error
 	Stat(ctx context.Context, name string, opts tree.ReadOptions) (tree.State, error)
 	// PutStaged is Put with a body that has arrived.
-	PutStaged(ctx context.Context, name string, body Body, opts tree.PutOptions, cond tree.Condition) (tree.State, bool, error)
+	PutStaged(ctx context.Context, name string, body Body, opts tree.PutOptions, cond tree.Condition) (tree.State, bool,
+		error)
 }
 
 // A Body is a body that is staged, and on the disk.

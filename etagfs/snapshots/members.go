@@ -265,8 +265,8 @@ func setOf(names []string) map[string]bool {
 	return set
 }
 
-// MarkGone records that a member was gone when it was used after it was read. The reader then looks for it under another
-// name.
+// MarkGone records that a member was gone when it was used after it was read. The reader then looks for it under
+// another name.
 func (r *Members) MarkGone(name string) {
 	if r.small {
 		r.read = slices.DeleteFunc(r.read, func(m readMember) bool { return m.name == name })
@@ -303,7 +303,8 @@ func (r *Reader) Renamed(ctx context.Context, dir string, id MemberID) (name str
 	return "", nil
 }
 
-// Glance yields the names and kinds of the members of a collection, some at a time, and an error at the end. Commits may come between.
+// Glance yields the names and kinds of the members of a collection, some at a time, and an error at the end. Commits
+// may come between.
 func (r *Reader) Glance(ctx context.Context, dir string, follow tree.Follow) iter.Seq2[[]fs.Member, error] {
 	return func(yield func([]fs.Member, error) bool) {
 		var d *fs.Dir

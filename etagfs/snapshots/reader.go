@@ -99,8 +99,9 @@ func (r *Reader) Open(ctx context.Context, name string) (*fs.File, fs.Info, erro
 	return r.OpenIf(ctx, name, nil, nil)
 }
 
-// OpenIf is [fs.Snapshot.OpenIf], and asks follow about each link on the way. It calls decide with the snapshot in which the look at the name was taken. It calls decide
-// again if that snapshot is no longer valid when the file has been opened.
+// OpenIf is [fs.Snapshot.OpenIf], and asks follow about each link on the way. It calls decide with the snapshot in
+// which the look at the name was taken. It calls decide again if that snapshot is no longer valid when the file has
+// been opened.
 func (r *Reader) OpenIf(
 	ctx context.Context, name string, follow tree.Follow,
 	decide func(at *fs.Snapshot, look fs.Info) (enough bool, err error),

@@ -41,8 +41,8 @@ func (r *replay) latest(name string, i int, to ref, info fs.Info) (e event, ok b
 	return e, ok, err
 }
 
-// wasNeverMade reports whether a name is still what it was before a change: on the disk, or in the version that has given
-// way later. info is what a look at the name has found.
+// wasNeverMade reports whether a name is still what it was before a change: on the disk, or in the version that has
+// given way later. info is what a look at the name has found.
 func (r *replay) wasNeverMade(e event, name string, to ref, info fs.Info) (bool, error) {
 	switch {
 	case e.kept != nil:
@@ -85,8 +85,8 @@ func (r *replay) wasKeptBefore(e event, to ref) (bool, error) {
 	return !e.State.Exists && wasBornBefore(k.Info, e), nil
 }
 
-// wasNeverMoved is wasNeverMade for a MOVE. Its source is there, unless the rename was made. After a rename something else
-// can only be there if a program has made it, because changes of ours after the MOVE are undone before it.
+// wasNeverMoved is wasNeverMade for a MOVE. Its source is there, unless the rename was made. After a rename something
+// else can only be there if a program has made it, because changes of ours after the MOVE are undone before it.
 func (r *replay) wasNeverMoved(e event) (bool, error) {
 	_, to := r.model.at(e.Name)
 	_, from := r.model.at(e.From)

@@ -139,7 +139,8 @@ func (u *undoing) checkLocks(ctx context.Context, name string) error {
 	if u.opts.Condition != nil {
 		return nil
 	}
-	return u.Store.Try(ctx, tree.Condition{Names: []string{name}, Check: func(v tree.View) error { return unlocked(v, name) }})
+	return u.Store.Try(ctx,
+		tree.Condition{Names: []string{name}, Check: func(v tree.View) error { return unlocked(v, name) }})
 }
 
 func unlocked(v tree.View, name string) error {

@@ -88,7 +88,8 @@ func (w *warmUp) news() (errs []error) {
 		if t.count == 1 {
 			errs = append(errs, fmt.Errorf("a file or directory cannot be read to compute ETags: %w", t.first))
 		} else {
-			errs = append(errs, fmt.Errorf("%d files or directories cannot be read to compute ETags, such as this: %w", t.count, t.first))
+			errs = append(errs, fmt.Errorf("%d files or directories cannot be read to compute ETags, such as this: "+
+				"%w", t.count, t.first))
 		}
 	}
 	return errs
@@ -147,7 +148,8 @@ func (w *Warmer) searchOnce(ctx context.Context, found *warmUp) time.Duration {
 	var p Progress
 	tell := func() {
 		p.Unreadable = found.unreadable()
-		p.Hashed, p.HashedBytes, p.Took = found.hashedFiles.Load()-files, found.hashedBytes.Load()-bytes, time.Since(start)
+		p.Hashed, p.HashedBytes, p.Took = found.hashedFiles.Load()-files, found.hashedBytes.Load()-bytes,
+			time.Since(start)
 		if found.progress != nil {
 			found.progress(p)
 		}
@@ -216,7 +218,9 @@ type directory struct {
 }
 
 // walkOne visits the files of one directory and returns the directories in it.
-func (w *Warmer) walkOne(ctx context.Context, of directory, visit func(name string, info fs.Info, err error) error) (below []directory, err error) {
+func (w *Warmer) walkOne(
+	ctx context.Context, of directory, visit func(name string, info fs.Info, err error) error,
+) (below []directory, err error) {
 	dir := of.name
 	r, begun := w.reader.Members(dir, fs.DirOptions{}), false
 	for members, end := range r.Batches(ctx) {

@@ -77,7 +77,9 @@ func (w *Warmer) Verify(ctx context.Context, atOnce int, each func(Reading)) err
 
 // readAll reads the files that chosen selects. As soon as a file is read, readAll calls each with the result, one
 // result at a time.
-func (w *Warmer) readAll(ctx context.Context, atOnce int, each func(Reading), chosen func(fs.Info) bool, read func(name string) Reading) error {
+func (w *Warmer) readAll(
+	ctx context.Context, atOnce int, each func(Reading), chosen func(fs.Info) bool, read func(name string) Reading,
+) error {
 	var telling sync.Mutex
 	tell := func(r Reading) {
 		if errors.Is(r.Err, tree.ErrNotExist) {

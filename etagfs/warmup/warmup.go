@@ -149,7 +149,8 @@ func (w *Warmer) hashAhead(ctx context.Context, next task) {
 // lasts reports whether the tag of a file is worth computing before a request asks for it. This is so on the mount of
 // the root, and if the index keeps the tag on disk. Another mount can be far away, or in memory, or no storage at all.
 func (w *Warmer) lasts(info fs.Info) bool {
-	return info.Device == w.root.device || info.Mount != 0 && info.Mount == w.root.mount || w.index.Persists(info.Device)
+	return info.Device == w.root.device || info.Mount != 0 && info.Mount == w.root.mount ||
+		w.index.Persists(info.Device)
 }
 
 // sumAhead finds all sums of a file whose tag is known.
@@ -159,7 +160,8 @@ func (w *Warmer) sumAhead(ctx context.Context, name string) {
 		return
 	}
 	if tag, ok := w.index.Tag(info.Fingerprint); ok {
-		if _, err := w.hasher.SumsOf(ctx, name, info, tag); err != nil && ctx.Err() == nil && !errors.Is(err, tree.ErrNotExist) {
+		if _, err := w.hasher.SumsOf(ctx, name, info, tag); err != nil && ctx.Err() == nil &&
+			!errors.Is(err, tree.ErrNotExist) {
 			w.report(err)
 		}
 	}

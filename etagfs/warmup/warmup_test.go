@@ -33,7 +33,8 @@ func lay(t *testing.T, dir string, layout ...string) {
 	}
 }
 
-// rested returns a clock by which everything was left alone for a while, so that tags are remembered without leases too.
+// rested returns a clock by which everything was left alone for a while, so that tags are remembered without leases
+// too.
 func rested() *treetest.Clock {
 	clock := treetest.NewClock()
 	clock.Advance(10 * time.Second)
@@ -104,7 +105,8 @@ func eventually(t *testing.T, what string, is func() bool) {
 	}
 }
 
-// TestNothingIsReadAheadWhereTagsDoNotLast has all files be on something that is mounted below, and that nothing is known of.
+// TestNothingIsReadAheadWhereTagsDoNotLast has all files be on something that is mounted below, and that nothing is
+// known of.
 func TestNothingIsReadAheadWhereTagsDoNotLast(t *testing.T) {
 	dir := t.TempDir()
 	lay(t, dir, "told=1", "asked=2")
