@@ -72,39 +72,6 @@ func encodeProperties(properties []webdav.Property) ([]byte, error) {
 	return b.Bytes(), err
 }
 
-// applyPatch sets and removes properties in the order of the patch. A property that is set again keeps its place.
-func applyPatch(properties []webdav.Property, patches []webdav.Proppatch) []webdav.Property {
-	at := make(map[xml.Name]int, len(properties))
-	for i, p := range properties {
-		at[p.XMLName] = i
-	}
-	removed := make(map[int]bool)
-	for _, patch := range patches {
-		for _, p := range patch.Props {
-			i, there := at[p.XMLName]
-			switch {
-			case patch.Remove && there:
-				delete(at, p.XMLName)
-				removed[i] = true
-			case patch.Remove:
-				// Removing a property that does not exist is not an error (RFC 4918 §14.23).
-			case there:
-				properties[i] = p
-			default:
-				at[p.XMLName] = len(properties)
-				properties = append(properties, p)
-			}
-		}
-	}
-	kept := properties[:0]
-	for i, p := range properties {
-		if !removed[i] {
-			kept = append(kept, p)
-		}
-	}
-	return kept
-}
-
 // A patched holds the new properties of a resource. They are made from the old properties before the commit: this takes
 // longer the more properties there are, and no other request must wait for it.
 type patched struct {
@@ -124,7 +91,7 @@ func (s *Store) patch(name string, patches []webdav.Proppatch, beside bool) (p p
 	if err != nil {
 		return patched{from: from, err: err}
 	}
-	to, err := encodeProperties(applyPatch(properties, patches))
+	to, err := encodeProperties(tree.Patched(properties, patches))
 	if err == nil && len(to) > 0 && (beside || len(to) > maxInAttribute) {
 		to, err = s.fs.KeepBeside(name, to)
 		err = failure.Of(err)

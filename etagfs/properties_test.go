@@ -4,9 +4,6 @@ import (
 	"encoding/xml"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"reflect"
-	"slices"
 	"testing"
 
 	"github.com/spf13/afero"
@@ -16,52 +13,6 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/tree"
 	"r-seed-1f3a754f.example/ifmatch/tree/treetest"
 )
-
-// patchedOneByOne is what applyPatch shall do, by a search for each property.
-func patchedOneByOne(properties []webdav.Property, patches []webdav.Proppatch) []webdav.Property {
-	properties = slices.Clone(properties)
-	for _, patch := range patches {
-		for _, p := range patch.Props {
-			i := slices.IndexFunc(properties, func(q webdav.Property) bool { return q.XMLName == p.XMLName })
-			switch {
-			case patch.Remove && i >= 0:
-				properties = slices.Delete(properties, i, i+1)
-			case patch.Remove:
-			case i >= 0:
-				properties[i] = p
-			default:
-				properties = append(properties, p)
-			}
-		}
-	}
-	return properties
-}
-
-func TestPatchIsWhatEachPropertySays(t *testing.T) {
-	random := rand.New(rand.NewPCG(1, 2))
-	some := func(most int) (all []webdav.Property) {
-		for range random.IntN(most + 1) {
-			all = append(all, webdav.Property{
-				XMLName: xml.Name{Space: []string{"", "a", "b"}[random.IntN(3)],
-					Local: []string{"x", "y", "z"}[random.IntN(3)]},
-				InnerXML: fmt.Append(nil, random.IntN(100)),
-			})
-		}
-		return all
-	}
-	for range 5000 {
-		before := patchedOneByOne(nil, []webdav.Proppatch{{Props: some(9)}}) // each once
-		var patches []webdav.Proppatch
-		for range random.IntN(5) {
-			patches = append(patches, webdav.Proppatch{Remove: random.IntN(2) == 0, Props: some(4)})
-		}
-		want := patchedOneByOne(before, patches)
-		got := applyPatch(slices.Clone(before), patches)
-		if len(got)+len(want) > 0 && !reflect.DeepEqual(got, want) {
-			t.Fatalf("%v patched by %v is %v, want %v", before, patches, got, want)
-		}
-	}
-}
 
 // many are as many properties as there are at the most in one request.
 func many() tree.Patch {
@@ -102,7 +53,7 @@ func TestPatchesThatMeetAreBothApplied(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		data, err := encodeProperties(applyPatch(properties, patchOf(name, "theirs").Properties))
+		data, err := encodeProperties(tree.Patched(properties, patchOf(name, "theirs").Properties))
 		if err != nil {
 			t.Fatal(err)
 		}

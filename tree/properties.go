@@ -12,20 +12,33 @@ import (
 // its place. The properties before stay as they are.
 func Patched(properties []webdav.Property, patches []webdav.Proppatch) []webdav.Property {
 	properties = slices.Clone(properties)
+	at := make(map[xml.Name]int, len(properties))
+	for i, p := range properties {
+		at[p.XMLName] = i
+	}
+	removed := map[int]bool{}
 	for _, patch := range patches {
 		for _, p := range patch.Props {
-			i := slices.IndexFunc(properties, func(other webdav.Property) bool { return other.XMLName == p.XMLName })
+			i, there := at[p.XMLName]
 			switch {
-			case patch.Remove && i >= 0:
-				properties = slices.Delete(properties, i, i+1)
+			case patch.Remove && there:
+				delete(at, p.XMLName)
+				removed[i] = true
 			case patch.Remove: // to remove a missing property is no error (RFC 4918 §14.23)
-			case i >= 0:
+			case there:
 				properties[i] = p
 			default:
 				p.XMLName = xml.Name{Space: strings.Clone(p.XMLName.Space), Local: strings.Clone(p.XMLName.Local)}
+				at[p.XMLName] = len(properties)
 				properties = append(properties, p)
 			}
 		}
 	}
-	return properties
+	kept := properties[:0]
+	for i, p := range properties {
+		if !removed[i] {
+			kept = append(kept, p)
+		}
+	}
+	return kept
 }
