@@ -2,14 +2,17 @@
 package etags
 
 import (
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
+	"r-seed-1f3a754f.example/ifmatch/internal/database"
 	"r-seed-1f3a754f.example/ifmatch/internal/usage"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
@@ -20,6 +23,7 @@ func Command(misused cli.OnUsageErrorFunc) *cli.Command {
 		Name:      "etag",
 		Usage:     "print the entity tag that a server gives to FILE",
 		ArgsUsage: "FILE...",
+		Flags:     database.Choice(),
 		Description: "Compare and swap from a shell:\n" +
 			`curl -T new -H "If-Match: $(ifmatch etag old)" http://127.0.0.1:8080/file`,
 		OnUsageError: misused,
@@ -27,17 +31,31 @@ func Command(misused cli.OnUsageErrorFunc) *cli.Command {
 			if !c.Args().Present() {
 				return usage.Errorf("no file is named: ifmatch etag FILE")
 			}
-			return printTags(c.App.Writer, c.Args().Slice())
+			place, err := database.Of(c)
+			if err != nil {
+				return err
+			}
+			if place.Store == "" {
+				return printTags(c.App.Writer, c.Args().Slice(), tagOfFile)
+			}
+			store, err := place.Tree(c.Context)
+			if err != nil {
+				return err
+			}
+			defer store.Close()
+			return printTags(c.App.Writer, c.Args().Slice(), func(path string) (tree.ETag, error) {
+				return tagOfName(c.Context, store, path)
+			})
 		},
 	}
 }
 
 // printTags prints the tag of each file on a line. The tags of several files are followed by their names, as in
 // sha256sum.
-func printTags(w io.Writer, files []string) error {
+func printTags(w io.Writer, files []string, tagOf func(string) (tree.ETag, error)) error {
 	var errs []error
 	for _, name := range files {
-		tag, err := tagOfFile(name)
+		tag, err := tagOf(name)
 		switch {
 		case err != nil:
 			errs = append(errs, err)
@@ -48,6 +66,18 @@ func printTags(w io.Writer, files []string) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// tagOfName returns the tag of a file in a store. The path is below what is served.
+func tagOfName(ctx context.Context, store tree.Store, path string) (tree.ETag, error) {
+	s, err := store.Stat(ctx, strings.Trim(path, "/"), tree.ReadOptions{Want: tree.WantTag})
+	switch {
+	case errors.Is(err, tree.ErrNotExist):
+		return "", fmt.Errorf("%s is not in the tree", path)
+	case err == nil && s.Collection:
+		return "", fmt.Errorf("%s is a directory, and only files have a tag: name the files in it", path)
+	}
+	return s.Tag, err
 }
 
 func tagOfFile(name string) (tree.ETag, error) {

@@ -7,29 +7,28 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
-	"r-seed-1f3a754f.example/ifmatch/internal/duration"
+	"r-seed-1f3a754f.example/ifmatch/internal/database"
 	"r-seed-1f3a754f.example/ifmatch/internal/etags"
 	"r-seed-1f3a754f.example/ifmatch/internal/helptext"
 	"r-seed-1f3a754f.example/ifmatch/internal/restored"
-	"r-seed-1f3a754f.example/ifmatch/internal/runas"
-	"r-seed-1f3a754f.example/ifmatch/internal/usage"
 	"r-seed-1f3a754f.example/ifmatch/internal/versionat"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
-// A Store has a history that the command can work on.
+// A Store has a history that the command can work on. One with all of it is a [tree.Undoer] and a [Pruner], too.
 type Store interface {
 	tree.Store
-	tree.Undoer
 	io.Closer
+}
+
+// A Pruner can delete versions before their time is over.
+type Pruner interface {
 	// Prune deletes the versions of a name and of its members, tells each, and returns how many are left.
 	Prune(ctx context.Context, name string, dryRun bool, told func(tree.Version, int64)) (left int, err error)
 }
@@ -58,7 +57,7 @@ func New(n Needs) *cli.Command {
 		name, args, usage, description string, flags []cli.Flag, do func(*cli.Context, *arguments) error,
 	) *cli.Command {
 		return &cli.Command{
-			Name: name, ArgsUsage: args, Usage: usage, Description: description, Flags: flags, OnUsageError: n.Misused,
+			Name: name, ArgsUsage: args, Usage: usage, Description: description, Flags: append(flags, database.Choice()...), OnUsageError: n.Misused,
 			Action: func(c *cli.Context) error {
 				args, err := n.argsOf(c)
 				if err != nil {
@@ -88,106 +87,6 @@ func New(n Needs) *cli.Command {
 				"those with the word recovered, which no client has removed. Then the exit status is 1.",
 			[]cli.Flag{dir, dryPrune}, pruneVersions),
 	)
-}
-
-// arguments are the arguments of a command about the history of one name.
-type arguments struct {
-	needs      Needs
-	root, name string // the served directory, and the name below it
-	etag       tree.ETag
-	at         time.Time // zero: no --at
-	since      time.Time // zero: no --since
-	dryRun     bool
-}
-
-func (n Needs) argsOf(c *cli.Context) (*arguments, error) {
-	if c.NArg() > 1 {
-		return nil, usage.Errorf("only one PATH is allowed: leave out %q", c.Args().Get(1))
-	}
-	if c.NArg() == 0 && c.Command.Name != "list" {
-		return nil, usage.Errorf("no PATH is given: ifmatch history %s PATH", c.Command.Name)
-	}
-	p := &arguments{needs: n, dryRun: c.Bool("dry-run")}
-	var err error
-	if p.root, p.name, err = p.locate(c.Path("dir"), c.Args().First()); err != nil {
-		return nil, err
-	}
-	if err := runas.Owner(p.root, p.needs.State, ""); err != nil {
-		return nil, err
-	}
-	if tag := c.String("etag"); tag != "" {
-		p.etag = tree.ETag(`"` + strings.Trim(tag, `"`) + `"`)
-	}
-	if at := c.String("at"); at != "" {
-		if p.at, err = parseTime(at, time.Now()); err != nil {
-			return nil, err
-		}
-	}
-	if since := c.String("since"); since != "" {
-		if p.since, err = parseTime(since, time.Now()); err != nil {
-			return nil, err
-		}
-	}
-	if p.etag != "" && !p.at.IsZero() {
-		return nil, usage.Errorf("--etag and --at each name a version: give one of them")
-	}
-	return p, nil
-}
-
-// locate splits a path into the served directory and the name below it. Without dir, the served directory is the
-// nearest one above that has the state of a server. The path, and directories above it, may not exist.
-func (p *arguments) locate(dir, path string) (root, name string, err error) {
-	if dir != "" {
-		name = filepath.ToSlash(filepath.Clean(strings.TrimPrefix("/"+filepath.ToSlash(path), "/")))
-		name = strings.Trim(name, "/")
-		if name == "." {
-			name = ""
-		}
-		root = dir
-	} else {
-		if path, err = filepath.Abs(path); err != nil {
-			return "", "", err
-		}
-		for root = path; ; root = filepath.Dir(root) {
-			if info, err := os.Stat(filepath.Join(root, p.needs.State)); err == nil && info.IsDir() {
-				root = p.needs.Root(root)
-				break
-			}
-			if root == filepath.Dir(root) {
-				return "", "", fmt.Errorf("%s is in no served directory: name the served directory with --dir", path)
-			}
-		}
-		rest, err := filepath.Rel(root, path)
-		if err != nil {
-			return "", "", err
-		}
-		if name = filepath.ToSlash(rest); name == "." {
-			name = ""
-		}
-	}
-	if err := tree.CheckName(name); err != nil {
-		return "", "", usage.Errorf("%s: %v", path, err)
-	}
-	if _, err := os.Stat(filepath.Join(root, p.needs.State)); err != nil {
-		return "", "", fmt.Errorf("%s was never served, as it has no %s: name a served directory", root, p.needs.State)
-	}
-	return root, name, nil
-}
-
-// parseTime reads a time in one of several formats, or a time before now.
-func parseTime(s string, now time.Time) (time.Time, error) {
-	if t, ok := duration.ParseAgo(s, now); ok {
-		return t, nil
-	}
-	for _, layout := range []string{
-		time.RFC3339, "2006-01-02T15:04:05", "2006-01-02 15:04:05", "2006-01-02 15:04", "2006-01-02",
-	} {
-		if t, err := time.ParseInLocation(layout, s, now.Location()); err == nil {
-			return t, nil
-		}
-	}
-	return time.Time{}, usage.Errorf("--at %q: write a time such as 2026-11-25T10:00:00Z or \"2026-11-25 10:00\", "+
-		"or a time before now, such as 90m, 1d or yesterday", s)
 }
 
 // errNoVersion says that the history has no version of a name.
@@ -276,7 +175,7 @@ func readVersion(ctx context.Context, store tree.Store, v tree.Version, read fun
 }
 
 func listVersions(c *cli.Context, p *arguments) error {
-	store, err := p.needs.Read(p.root)
+	store, err := p.read(c.Context)
 	if err != nil {
 		return err
 	}
@@ -351,7 +250,7 @@ func printable(name string) string {
 }
 
 func showVersion(c *cli.Context, p *arguments) error {
-	store, err := p.needs.Read(p.root)
+	store, err := p.read(c.Context)
 	if err != nil {
 		return err
 	}
@@ -381,18 +280,22 @@ func showVersion(c *cli.Context, p *arguments) error {
 
 // pruneVersions deletes the versions of a name and of its members. It works beside a server, as its expiry does.
 func pruneVersions(c *cli.Context, p *arguments) (err error) {
-	open, done := p.needs.Write, "deleted"
+	open, done := p.write, "deleted"
 	if p.dryRun {
 		done = "would be deleted"
-		open = func(dir string, _ func(error)) (Store, error) { return p.needs.Read(dir) }
+		open = func(ctx context.Context, _ func(error)) (Store, error) { return p.read(ctx) }
 	}
-	store, err := open(p.root, helptext.ReportTo(c.App.ErrWriter))
+	store, err := open(c.Context, helptext.ReportTo(c.App.ErrWriter))
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
+	pruner, ok := store.(Pruner)
+	if !ok {
+		return errDirectoryOnly
+	}
 	sum := restored.Summary{Where: "on the disk"}
-	left, err := store.Prune(c.Context, p.name, p.dryRun, sum.AddSized)
+	left, err := pruner.Prune(c.Context, p.name, p.dryRun, sum.AddSized)
 	if sum.Count() > 0 || left == 0 {
 		fmt.Fprintf(c.App.ErrWriter, "%s: %s: %s\n", p.show(p.name), done, sum)
 	}

@@ -29,7 +29,7 @@ func restoreVersion(c *cli.Context, p *arguments) (err error) {
 	if p.dryRun {
 		return usage.Errorf("--dry-run is of --at TIME: give that too")
 	}
-	store, err := p.needs.Write(p.root, helptext.ReportTo(c.App.ErrWriter))
+	store, err := p.write(c.Context, helptext.ReportTo(c.App.ErrWriter))
 	if err != nil {
 		return err
 	}
@@ -66,12 +66,16 @@ func restoreAt(c *cli.Context, p *arguments) (err error) {
 	if p.at.After(time.Now()) {
 		return usage.Errorf("--at %s is in the future", p.at.Format(time.RFC3339))
 	}
-	store, err := p.needs.Write(p.root, helptext.ReportTo(c.App.ErrWriter))
+	store, err := p.write(c.Context, helptext.ReportTo(c.App.ErrWriter))
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	result, err := store.RestoreAt(c.Context, p.name, p.at, tree.RestoreAtOptions{DryRun: p.dryRun})
+	undoer, ok := store.(tree.Undoer)
+	if !ok {
+		return errDirectoryOnly
+	}
+	result, err := undoer.RestoreAt(c.Context, p.name, p.at, tree.RestoreAtOptions{DryRun: p.dryRun})
 	if err != nil && result.Steps() == 0 {
 		return p.explain(err)
 	}
@@ -232,6 +236,10 @@ func (p *arguments) notRestored(ctx context.Context, store tree.Store) (string, 
 		if v.Gone.Before(first) {
 			first = v.Gone
 		}
+	}
+	if p.place.Store != "" {
+		return number(len(gone), "file or directory that was removed separately is not in it",
+			"files or directories that were removed separately are not in it") + " (see: ifmatch history list)", nil
 	}
 	text := number(len(gone), "file or directory that was removed separately is not in it",
 		"files or directories that were removed separately are not in it")

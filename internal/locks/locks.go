@@ -14,6 +14,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"r-seed-1f3a754f.example/ifmatch/internal/database"
 	"r-seed-1f3a754f.example/ifmatch/internal/helptext"
 	"r-seed-1f3a754f.example/ifmatch/internal/usage"
 	"r-seed-1f3a754f.example/ifmatch/tree"
@@ -34,28 +35,56 @@ func Command(misused cli.OnUsageErrorFunc, open Opener) *cli.Command {
 		&cli.Command{
 			Name:         "list",
 			Usage:        "print the locks: token, path, kind, depth, expiry, owner",
-			ArgsUsage:    "DIR",
+			ArgsUsage:    "[DIR]",
 			OnUsageError: misused,
+			Flags:        database.Choice(),
 			Action: func(c *cli.Context) error {
-				if c.NArg() != 1 {
-					return usage.Errorf("name the served directory: ifmatch locks list DIR")
+				opened, rest, err := treeOf(c, open)
+				if err == nil && (opened == nil || len(rest) > 0) {
+					err = usage.Errorf("name the served directory, or a database: ifmatch locks list DIR")
 				}
-				return listLocks(c.Context, open, c.App.Writer, c.Args().First())
+				if err != nil {
+					return err
+				}
+				return listLocks(c.Context, opened, c.App.Writer)
 			},
 		},
 		&cli.Command{
 			Name:         "break",
 			Usage:        "end locks, by token or by the path they are on, without asking their owners",
-			ArgsUsage:    "DIR TOKEN|/PATH...",
+			ArgsUsage:    "[DIR] TOKEN|/PATH...",
 			OnUsageError: misused,
+			Flags:        database.Choice(),
 			Action: func(c *cli.Context) error {
-				if c.NArg() < 2 {
-					return usage.Errorf("name the directory and the locks: ifmatch locks break DIR TOKEN|/PATH...")
+				opened, rest, err := treeOf(c, open)
+				if err == nil && (opened == nil || len(rest) == 0) {
+					err = usage.Errorf("name the directory, or a database, and the locks: ifmatch locks break DIR TOKEN|/PATH...")
 				}
-				return breakLocks(c.Context, open, c.App.Writer, c.Args().First(), c.Args().Tail())
+				if err != nil {
+					return err
+				}
+				return breakLocks(c.Context, opened, c.App.Writer, rest)
 			},
 		},
 	)
+}
+
+// An opened opens the tree of a command line.
+type opened func(readOnly bool) (Store, error)
+
+// treeOf returns the tree that a command line names, and its other arguments. The result is nil if it names none.
+func treeOf(c *cli.Context, open Opener) (opened, []string, error) {
+	place, err := database.Of(c)
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case place.Store != "":
+		return func(bool) (Store, error) { return place.Tree(c.Context) }, c.Args().Slice(), nil
+	case !c.Args().Present():
+		return nil, nil, nil
+	}
+	dir := c.Args().First()
+	return func(readOnly bool) (Store, error) { return open(dir, readOnly) }, c.Args().Tail(), nil
 }
 
 func locksOf(ctx context.Context, store tree.Store) (locks []tree.Lock, err error) {
@@ -69,8 +98,8 @@ func locksOf(ctx context.Context, store tree.Store) (locks []tree.Lock, err erro
 	return locks, err
 }
 
-func listLocks(ctx context.Context, open Opener, w io.Writer, dir string) error {
-	store, err := open(dir, true)
+func listLocks(ctx context.Context, open opened, w io.Writer) error {
+	store, err := open(true)
 	if err != nil {
 		return err
 	}
@@ -117,8 +146,8 @@ func ownerText(l tree.Lock) string {
 }
 
 // breakLocks ends the named locks. If one of the names is wrong, it ends none.
-func breakLocks(ctx context.Context, open Opener, w io.Writer, dir string, named []string) error {
-	store, err := open(dir, false)
+func breakLocks(ctx context.Context, open opened, w io.Writer, named []string) error {
+	store, err := open(false)
 	if err != nil {
 		return err
 	}

@@ -38,9 +38,11 @@ func clean(dsn string) error {
 // A findings is a [Sink] that remembers.
 type findings struct{ good, notes, bad, told []string }
 
-func (f *findings) Good(format string, args ...any) { f.good = append(f.good, fmt.Sprintf(format, args...)) }
-func (f *findings) Note(what, _ string)             { f.notes = append(f.notes, what) }
-func (f *findings) Bad(what, _ string)              { f.bad = append(f.bad, what) }
+func (f *findings) Good(format string, args ...any) {
+	f.good = append(f.good, fmt.Sprintf(format, args...))
+}
+func (f *findings) Note(what, _ string) { f.notes = append(f.notes, what) }
+func (f *findings) Bad(what, _ string)  { f.bad = append(f.bad, what) }
 
 // A patient is a tree in a database with objects in a directory.
 type patient struct {
