@@ -53,7 +53,7 @@ func (w *upload) reserve() error {
 	}
 	limited, cancel := w.s.limit(w.ctx, 0)
 	defer cancel()
-	if err := w.s.memory.Acquire(limited, need); err != nil {
+	if !w.s.memory.TryAcquire(need) && w.s.memory.Acquire(limited, need) != nil {
 		if w.ctx.Err() != nil {
 			return w.ctx.Err()
 		}
