@@ -230,7 +230,7 @@ func (s *Store) inside(ctx context.Context, id string) iter.Seq2[tree.Version, e
 		for full := err == nil && dir.node.kind == kindDir; full; {
 			limited, cancel := s.patient(ctx)
 			var rows pgx.Rows
-			rows, err = s.pool.Query(limited, membersSQL, []int64{dir.node.id}, name, versionPage)
+			rows, err = s.pool.Query(limited, membersSQL, dir.node.id, name, versionPage)
 			if err != nil {
 				cancel()
 				break

@@ -22,22 +22,22 @@ const (
 	collectionsAtOnce = 1_000
 )
 
-// A page of members comes from the collections p(id, i), in their order. Of the first one it has members after a name. The
-// index is read no further than the page goes, however many members there are.
+// A page has members of a collection, or of several in their order, after a name in the first one, up to a number. The
+// index is read in its order and no further than the page goes, however many members there are: package session has bitmaps
+// turned off, for which all members would be read and sorted.
 const (
-	ofCollections = `unnest($1::bigint[]) with ordinality as p(id, i)`
-	ofPath        = `(select id, 1 as i from w where i = cardinality($1::bytea[]) and kind = 'd') p`
+	memberColumns = `select n.parent, n.name, ` + nodeColumns
 
-	memberRows = ` cross join lateral (select m.* from ifmatch.node m where m.parent = p.id
-  and m.name > case when p.i = 1 then $2::bytea else ''::bytea end order by m.name limit $3) m `
+	membersOf  = memberColumns + `, null::bytea, false from ifmatch.node n where n.parent = `
+	pageOfName = ` and n.name > $2 order by n.name limit $3`
 
-	pageStart = `select n.parent, n.name, ` + nodeColumns + `, null::bytea, false from (select m.*, p.i from `
-	pageEnd   = memberRows + `order by p.i, m.name limit $3) n order by n.i, n.name`
+	// With properties, the page has those of the first bytes, and tells which others it leaves out.
+	propertiesOf = memberColumns + `, case when n.total <= $4 then n.props end, coalesce(n.total > $4, false) from (
+ select n.*, sum(octet_length(n.props)) over (order by n.name rows unbounded preceding) as total
+ from ifmatch.node n where n.parent = `
+	pageOfProperties = pageOfName + `) n order by n.name`
 
-	propertiesStart = `select n.parent, n.name, ` + nodeColumns + `, case when n.total <= $4 then n.props end,
- coalesce(n.total > $4, false) from (select m.*, p.i, sum(octet_length(m.props)) over (order by p.i, m.name rows unbounded
- preceding) as total from `
-
+	pathID   = `(select id from w where i = cardinality($1::bytea[]) and kind = 'd')`
 	walkPath = `with recursive t(i, seg) as materialized (
   select i, seg from unnest($1::bytea[]) with ordinality as u(seg, i)),
 w as (
@@ -46,11 +46,18 @@ w as (
   select t.i, n.id, n.kind from w join t on t.i = w.i + 1 join ifmatch.node n on n.parent = w.id and n.name = t.seg
   and w.kind = 'd')
 `
-	// membersSQL reads members of the collections in $1, after the name in $2, up to $3.
-	membersSQL           = pageStart + ofCollections + pageEnd
-	memberPropertiesSQL  = propertiesStart + ofCollections + pageEnd
-	firstMembersSQL      = walkPath + pageStart + ofPath + pageEnd // in the transaction that looks at the collection
-	firstMembersPropsSQL = walkPath + propertiesStart + ofPath + pageEnd
+	// Of one collection: that with an id, or that at a path, in the transaction that looks at it.
+	membersSQL          = membersOf + `$1` + pageOfName
+	propertiesSQL       = propertiesOf + `$1` + pageOfProperties
+	membersAtPathSQL    = walkPath + membersOf + pathID + pageOfName
+	propertiesAtPathSQL = walkPath + propertiesOf + pathID + pageOfProperties
+
+	ofMany = `unnest($1::bigint[]) with ordinality as p(id, i) cross join lateral (
+  select m.* from ifmatch.node m where m.parent = p.id and m.name > case when p.i = 1 then $2::bytea else ''::bytea end
+  order by m.name limit $3) m order by p.i, m.name limit $3) n order by n.i, n.name`
+	membersOfManySQL    = memberColumns + `, null::bytea, false from (select m.*, p.i from ` + ofMany
+	propertiesOfManySQL = memberColumns + `, case when n.total <= $4 then n.props end, coalesce(n.total > $4, false) from (
+ select m.*, p.i, sum(octet_length(m.props)) over (order by p.i, m.name rows unbounded preceding) as total from ` + ofMany
 )
 
 // A listing is a List on its way: each level of collections after the one above.
@@ -139,10 +146,7 @@ func (l *listing) begin(ctx context.Context, dir string, cond tree.Condition) (m
 	readers := l.s.queue(b, w, l.sn)
 	full := false
 	if l.depth != 0 {
-		sql, args := firstMembersSQL, []any{segmentsOf(dir), []byte{}, l.page}
-		if w.props {
-			sql, args = firstMembersPropsSQL, append(args, propertyBytes)
-		}
+		sql, args := l.query(membersAtPathSQL, propertiesAtPathSQL, segmentsOf(dir))
 		b.Queue(sql, args...)
 		readers = append(readers, func(rows pgx.Rows) (err error) {
 			if n := l.sn.nodes[dir]; n.isDir() { // the statement before has read it
@@ -224,9 +228,9 @@ func (l *listing) read(ctx context.Context, conn *pgx.Conn) (more bool, err erro
 	for _, one := range level {
 		ids = append(ids, one.node.id)
 	}
-	sql, args := membersSQL, []any{ids, append([]byte{}, l.after...), l.page}
-	if l.properties() {
-		sql, args = memberPropertiesSQL, append(args, propertyBytes)
+	sql, args := l.query(membersOfManySQL, propertiesOfManySQL, ids)
+	if len(ids) == 1 {
+		sql, args = l.query(membersSQL, propertiesSQL, ids[0])
 	}
 	ctx, cancel := l.s.patient(ctx)
 	defer cancel()
@@ -236,6 +240,15 @@ func (l *listing) read(ctx context.Context, conn *pgx.Conn) (more bool, err erro
 	}
 	full, err := l.readPage(rows)
 	return l.goesOn(full), err
+}
+
+// query returns the statement for a page of some collections, and its arguments.
+func (l *listing) query(members, properties string, of any) (sql string, args []any) {
+	args = []any{of, append([]byte{}, l.after...), l.page}
+	if l.properties() {
+		return properties, append(args, propertyBytes)
+	}
+	return members, args
 }
 
 // readPage adds a page of members to the listing. full says that others may follow it.

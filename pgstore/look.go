@@ -110,18 +110,12 @@ func (s *Store) queue(b *pgx.Batch, w wish, into *snap) []func(pgx.Rows) error {
 // readNodes reads the answer of viewSQL.
 func (s *Store) readNodes(rows pgx.Rows, t *trie, into *snap) error {
 	for rows.Next() {
-		var i int64
-		var row nodeRow
-		var data []byte
-		var now *time.Time
-		var xmin *string
-		if err := row.scan(rows, []any{&i}, &data, &now, &xmin); err != nil {
+		i, n, now, xmin, err := readNode(rows)
+		if err != nil {
 			return err
 		}
-		n := row.node()
-		n.data = data
 		if n.there {
-			into.now, into.xmin = *now, *xmin
+			into.now, into.xmin = now, xmin
 		}
 		if known := into.nodes[t.names[i]]; known == nil || !known.there {
 			into.nodes[t.names[i]] = n
@@ -134,6 +128,30 @@ func (s *Store) readNodes(rows pgx.Rows, t *trie, into *snap) error {
 	}
 	into.complete(t.names)
 	return nil
+}
+
+// readNode reads a row of viewSQL. now and xmin are only of a row of a resource that is there.
+func readNode(rows pgx.Rows) (i int64, n *node, now time.Time, xmin string, err error) {
+	if !isBinary(rows) {
+		var row nodeRow
+		var data []byte
+		var at *time.Time
+		var before *string
+		if err := row.scan(rows, []any{&i}, &data, &at, &before); err != nil {
+			return 0, nil, now, "", err
+		}
+		n = row.node()
+		if n.data = data; n.there {
+			now, xmin = *at, *before
+		}
+		return i, n, now, xmin, nil
+	}
+	n, raw := new(node), rows.RawValues()
+	n.decode(raw[1:])
+	if n.data = bytes.Clone(raw[19]); n.there {
+		now, xmin = time.UnixMicro(number(raw[20])+year2000), string(raw[21])
+	}
+	return number(raw[0]), n, now, xmin, nil
 }
 
 // complete adds the names at which nothing is, and the dates that come from above. A name without a row may have had

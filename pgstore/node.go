@@ -90,16 +90,25 @@ func (r *nodeRow) node() *node {
 	return n
 }
 
-// readMember reads a row of membersSQL. over is its last column. The values are taken as they have come, in binary, because
-// reading them by type takes half of the time of a listing.
+// readMember reads a row of membersSQL. over is its last column.
 func (n *node) readMember(rows pgx.Rows) (parent int64, name []byte, over bool, err error) {
-	if rows.FieldDescriptions()[0].Format != pgx.BinaryFormatCode { // the address of the database asks for another protocol
+	if !isBinary(rows) {
 		var row nodeRow
 		err = row.scan(rows, []any{&parent, &name}, &over)
 		*n = *row.node()
 		return parent, name, over, err
 	}
-	raw := rows.RawValues() // of the connection, and other ones with the next row
+	raw := rows.RawValues()
+	n.decode(raw[2:])
+	return number(raw[0]), bytes.Clone(raw[1]), raw[20][0] != 0, nil
+}
+
+// isBinary reports whether values come in binary, as they do unless the address of the database asks for another protocol.
+func isBinary(rows pgx.Rows) bool { return rows.FieldDescriptions()[0].Format == pgx.BinaryFormatCode }
+
+// decode reads the nodeColumns and the properties as they have come, in binary. To read them by type takes half of the time
+// of a listing. The bytes belong to the connection, and are other ones with the next row.
+func (n *node) decode(raw [][]byte) {
 	second := func(i int) int64 {
 		if raw[i] == nil {
 			return never
@@ -112,21 +121,26 @@ func (n *node) readMember(rows pgx.Rows) (parent int64, name []byte, over bool, 
 		}
 		return tree.Span{First: number(raw[i]), Last: number(raw[i+1])}
 	}
-	*n = node{dates: noDates(), there: true, id: number(raw[2]), kind: kindFile, size: number(raw[4]),
-		created: time.UnixMicro(number(raw[17]) + year2000), executable: raw[18][0] != 0, props: bytes.Clone(raw[19])}
-	if string(raw[3]) == kindDir {
+	*n = node{dates: noDates(), props: bytes.Clone(raw[17]), sum: bytes.Clone(raw[14])}
+	n.since, n.earlier, n.shown, n.below = second(4), second(5), second(6), second(7)
+	n.ahead, n.own = span(8), span(10)
+	if raw[12] != nil {
+		n.blob = (*uuid.UUID)(bytes.Clone(raw[12]))
+	}
+	if raw[0] == nil {
+		return
+	}
+	n.there, n.id, n.size, n.modified = true, number(raw[0]), number(raw[2]), number(raw[3])
+	n.created, n.executable = time.UnixMicro(number(raw[15])+year2000), raw[16][0] != 0
+	if n.kind = kindFile; string(raw[1]) == kindDir {
 		n.kind = kindDir
 	}
-	n.modified, n.since, n.earlier, n.shown, n.below = number(raw[5]), second(6), second(7), second(8), second(9)
-	n.ahead, n.own = span(10), span(12)
-	if raw[14] != nil {
-		n.blob = (*uuid.UUID)(bytes.Clone(raw[14]))
-	}
-	if n.place = inTable; string(raw[15]) == inBlobs {
+	switch string(raw[13]) {
+	case inTable:
+		n.place = inTable
+	case inBlobs:
 		n.place = inBlobs
 	}
-	n.sum = bytes.Clone(raw[16])
-	return number(raw[0]), bytes.Clone(raw[1]), raw[20][0] != 0, nil
 }
 
 // year2000 is the beginning of the time of PostgreSQL, in microseconds since 1970.

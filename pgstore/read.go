@@ -54,24 +54,11 @@ func (s *Store) Open(
 	if err := checkReserved(name); err != nil {
 		return nil, tree.State{}, err
 	}
-	w := wishOf(cond, name)
-	w.locks = w.locks || opts.Want&tree.WantLocks != 0
-	w.props = opts.Want&tree.WantProperties != 0
-	w.content, w.data = name, !opts.NoContent
-	sn, err := s.look(ctx, w)
+	sn, err := s.lookAt(ctx, name, opts, cond)
 	if err != nil {
 		return nil, tree.State{}, err
 	}
 	n := sn.nodes[name]
-	switch {
-	case !n.there:
-		return nil, tree.State{}, about(name, tree.ErrNotExist)
-	case n.isDir():
-		return nil, tree.State{}, about(name, tree.ErrIsCollection)
-	}
-	if err := s.viewOf(ctx, sn, w.names).ask(cond); err != nil {
-		return nil, tree.State{}, unwrapped(err)
-	}
 	state, err := s.describe(n, name, sn, opts.Want)
 	if err != nil {
 		return nil, tree.State{}, err
@@ -90,6 +77,34 @@ func (s *Store) Open(
 	}
 	c, err := s.open(ctx, name, n)
 	return c, state, err
+}
+
+// lookAt looks at a file, and asks the condition of a read. The conditions of most reads ask for no locks, so that these are
+// looked for only where one has done so. The look is one statement then, which needs no transaction.
+func (s *Store) lookAt(ctx context.Context, name string, opts tree.ReadOptions, cond tree.Condition) (*snap, error) {
+	w := wishOf(cond, name)
+	w.locks, w.below = opts.Want&tree.WantLocks != 0, opts.Want&tree.WantLocks != 0
+	w.props = opts.Want&tree.WantProperties != 0
+	w.content, w.data = name, !opts.NoContent
+	for {
+		sn, err := s.look(ctx, w)
+		if err != nil {
+			return nil, err
+		}
+		switch n := sn.nodes[name]; {
+		case !n.there:
+			return nil, about(name, tree.ErrNotExist)
+		case n.isDir():
+			return nil, about(name, tree.ErrIsCollection)
+		}
+		v := s.viewOf(ctx, sn, w.names)
+		v.blind = !w.locks
+		err = v.ask(cond)
+		if !v.blind || !v.asked {
+			return sn, unwrapped(err)
+		}
+		w.locks, w.below = true, true
+	}
 }
 
 var (

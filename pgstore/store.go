@@ -303,12 +303,15 @@ func (s *Store) read(ctx context.Context, b *pgx.Batch, results ...func(pgx.Rows
 		return err
 	}
 	defer conn.Release()
+	ctx, cancel := s.patient(ctx)
+	defer cancel()
+	if b.Len() == 1 { // one statement has one snapshot
+		return translate(s.send(ctx, conn.Conn(), b, 0, results...))
+	}
 	whole := &pgx.Batch{}
 	whole.Queue("begin isolation level repeatable read read only")
 	whole.QueuedQueries = append(whole.QueuedQueries, b.QueuedQueries...)
 	whole.Queue("commit")
-	ctx, cancel := s.patient(ctx)
-	defer cancel()
 	return translate(s.send(ctx, conn.Conn(), whole, 1, results...))
 }
 

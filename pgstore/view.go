@@ -20,6 +20,8 @@ type view struct {
 	since *cursorCheck
 	// changes are the names that are locked exclusively by a write, or nil outside of one.
 	changes []string
+	// blind says that no locks were looked for, and asked that the Check wants to know of some: its answer is worth nothing.
+	blind, asked bool
 }
 
 var (
@@ -42,7 +44,7 @@ func (v *view) State(name string) (tree.State, error) {
 
 // Locks implements [tree.View].
 func (v *view) Locks(name string) ([]tree.Lock, error) {
-	if !v.named[name] {
+	if v.asked = true; !v.named[name] {
 		return nil, v.unnamed(name)
 	}
 	return v.locks.about(name), nil
@@ -50,7 +52,7 @@ func (v *view) Locks(name string) ([]tree.Lock, error) {
 
 // Covering implements [tree.TokenView].
 func (v *view) Covering(name string) ([]tree.Lock, error) {
-	if v.nodes[name] == nil {
+	if v.asked = true; v.nodes[name] == nil {
 		return nil, v.unnamed(name)
 	}
 	return v.locks.covering(name), nil
@@ -58,7 +60,7 @@ func (v *view) Covering(name string) ([]tree.Lock, error) {
 
 // Holds implements [tree.TokenView].
 func (v *view) Holds(name, token string) (bool, error) {
-	if v.nodes[name] == nil {
+	if v.asked = true; v.nodes[name] == nil {
 		return false, v.unnamed(name)
 	}
 	_, holds := v.locks.held(name, token)
