@@ -143,7 +143,7 @@ func serveDir(
 	if all, ok := store.(figured); ok {
 		figures(cfg.Monitor, all)
 	}
-	cfg.share(store)
+	defer cfg.share(ctx, store, log)()
 	measured := cfg.Monitor.Measure(store)
 	bounded := cfg.limited(measured, log)
 	cfg.Ending = ctx.Done()

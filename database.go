@@ -2,7 +2,10 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"log/slog"
+	"os"
+	"time"
 
 	"r-seed-1f3a754f.example/ifmatch/auth/session"
 	"r-seed-1f3a754f.example/ifmatch/auth/session/replicated"
@@ -10,6 +13,7 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/internal/database"
 	"r-seed-1f3a754f.example/ifmatch/links"
 	"r-seed-1f3a754f.example/ifmatch/pgstore"
+	"r-seed-1f3a754f.example/ifmatch/pgstore/replicas"
 	"r-seed-1f3a754f.example/ifmatch/settings"
 )
 
@@ -75,11 +79,12 @@ type sharedState struct {
 	links    links.Shelf
 }
 
-// share has the replicas of a store share their state, if it is such a store.
-func (cfg *Config) share(store served) {
+// share has the replicas of a store share their state, if it is such a store, and tell one another that they run until the
+// function that it returns is called.
+func (cfg *Config) share(ctx context.Context, store served, log *slog.Logger) (stop func()) {
 	shared, ok := store.(*pgstore.Store)
 	if !ok {
-		return
+		return func() {}
 	}
 	cfg.shared = sharedState{
 		sessions: replicated.New(shared.Notes("session")),
@@ -87,4 +92,26 @@ func (cfg *Config) share(store served) {
 		links:    sharedLinks(shared),
 	}
 	cfg.Authority.CountWith(shared.Notes("wrong-password"))
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		cfg.teller(shared, log).Run(ctx)
+	}()
+	return func() { cancel(); <-ended }
+}
+
+// teller tells the other replicas of this one, and the log of replicas with other users or rules.
+func (cfg *Config) teller(store *pgstore.Store, log *slog.Logger) *replicas.Teller {
+	host, _ := os.Hostname() // "" is told where it has none
+	self := replicas.Replica{ID: rand.Text(), Host: host, Program: programVersion(), Started: time.Now().UTC().Truncate(time.Second)}
+	authority := cfg.Authority
+	return replicas.New(store.Notes(replicas.Kind), self, func() string { return authority.Now().Sum() }, func(others []replicas.Replica) {
+		if len(others) == 0 {
+			log.Info("all replicas have the same users and rules again")
+			return
+		}
+		log.Warn("other replicas have other users, app tokens or rules: give all of them the same files",
+			"others", len(others), "first", others[0].Host)
+	})
 }

@@ -22,7 +22,7 @@ var allowedImports = map[string][]string{
 		"shares/layout",
 		"internal/certificate", "internal/duration", "internal/excerpt", "internal/garbage", "internal/helptext",
 		"internal/logwriter", "internal/manual", "internal/profiles", "internal/progress", "internal/runas", "internal/systemd",
-		"internal/usage", "pgstore", "handler/deleteguard", "internal/cluster", "internal/database",
+		"internal/usage", "pgstore", "pgstore/replicas", "handler/deleteguard", "internal/cluster", "internal/database",
 		"auth/command", "auth/session/replicated", "internal/etags", "internal/history", "internal/locks", "settings/values"},
 	"internal/database": {"pgstore", "pgstore/blobs", "settings", "internal/runas", "internal/usage"},
 	"pgstore/checkup":   {"tree", "pgstore/blobs", "pgstore/schema"},
@@ -108,6 +108,7 @@ var allowedImports = map[string][]string{
 	"internal/pgtest":         {}, // for tests
 	"internal/s3test":         {}, // for tests
 	"pgstore/blobs":           {},
+	"pgstore/replicas":        {},
 	"pgstore/schema":          {},
 	"pgstore/session":         {},
 	"pgstore":                 {"tree", "pgstore/blobs", "pgstore/notes", "pgstore/schema", "pgstore/session", "spelling"},

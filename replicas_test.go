@@ -36,7 +36,7 @@ func serveReplicas(t *testing.T, n int, users string) (urls []string, client *ht
 		if cfg.Authority, err = auth.Open(auth.Options{Users: file, InsecureBasic: true}); err != nil {
 			t.Fatal(err)
 		}
-		cfg.share(store)
+		t.Cleanup(cfg.share(t.Context(), store, slog.New(slog.DiscardHandler)))
 		h, err := newHandler(cfg, store, slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -24,6 +25,21 @@ type Snapshot struct {
 
 // UsersFile returns the name of the users file, or "" if there is none.
 func (s *Snapshot) UsersFile() string { return s.usersFile }
+
+// Sum returns a text that is the same for two servers that have the same users, app tokens, groups and rules, and tells none
+// of them.
+func (s *Snapshot) Sum() string {
+	h := sha256.New()
+	h.Write(s.logins.read[:])
+	for _, r := range s.Rules() {
+		fmt.Fprintf(h, "%q %q %q %v %v %v %v\n", r.Path, r.Who.Users, r.Who.Groups, r.Who.Authenticated, r.Who.Anonymous,
+			r.Effects, r.Require)
+	}
+	for _, group := range slices.Sorted(maps.Keys(s.config.Groups)) {
+		fmt.Fprintf(h, "%q %q\n", group, s.config.Groups[group])
+	}
+	return hex.EncodeToString(h.Sum(nil))[:16]
+}
 
 // HasFiles reports whether users or rules are read from files.
 func (s *Snapshot) HasFiles() bool { return s.usersFile != "" || s.opts.Config != "" }

@@ -24,7 +24,8 @@ func (b *bench) workloads() (all []workload) {
 	for _, clients := range []int{1, 8, 32} {
 		all = append(all, workload{name: fmt.Sprintf("PUT If-Match, 1 KiB, %d clients", clients), do: b.replace(clients, false)})
 	}
-	all = append(all, workload{name: "PUT If-Match, one name, 32 clients", do: b.replace(32, true)})
+	all = append(all, workload{name: "PUT of one name, 32 clients", do: b.overwrite(32)},
+		workload{name: "compare and swap of one name, 32 clients", do: b.replace(32, true)})
 	for _, clients := range []int{1, 8, 32} {
 		all = append(all, workload{name: fmt.Sprintf("GET 1 KiB, %d clients", clients), do: b.get(clients)})
 	}
@@ -155,6 +156,16 @@ func (b *bench) replace(clients int, one bool) func(context.Context, *place, int
 				return false, nil
 			}
 			return false, fmt.Errorf("PUT: %s", answer.Status)
+		})
+	}
+}
+
+// overwrite has all clients replace one file, without a condition.
+func (b *bench) overwrite(clients int) func(context.Context, *place, int) (sample, error) {
+	return func(ctx context.Context, p *place, _ int) (sample, error) {
+		return b.during(ctx, clients, func(client, i int) (bool, error) {
+			body := sha256.Sum256(fmt.Append(nil, client, i, time.Now()))
+			return true, p.send(ctx, http.MethodPut, "/hot", string(bytes.Repeat(body[:], 32)), 0)
 		})
 	}
 }
