@@ -68,6 +68,7 @@ type listing struct {
 	page  int
 	ready []tree.State // found, and not yielded
 	found int          // below the first one
+	bytes int          // of the properties in ready
 
 	level []*listed // the collections whose members are read now
 	below []*listed // those of the next level
@@ -92,7 +93,7 @@ func newListing(s *Store, opts tree.ListOptions) *listing {
 
 func (l *listing) properties() bool { return l.opts.Want&tree.WantProperties != 0 }
 
-// List implements [tree.Store]. Up to 10,000 resources are of one instant.
+// List implements [tree.Store]. Up to 10,000 resources are of one instant, and up to 8 MiB of properties.
 func (s *Store) List(
 	ctx context.Context, dir string, opts tree.ListOptions, cond tree.Condition,
 ) iter.Seq2[tree.State, error] {
@@ -175,7 +176,8 @@ func (l *listing) begin(ctx context.Context, dir string, cond tree.Condition) (m
 	}
 	l.ready = slices.Insert(l.ready, 0, state)
 	for more = l.goesOn(full); more; {
-		if l.opts.Limit > 0 && l.found > l.opts.Limit || l.opts.Limit == 0 && len(l.ready) > oneInstant {
+		if l.opts.Limit > 0 && l.found > l.opts.Limit || l.opts.Limit == 0 && len(l.ready) > oneInstant ||
+			l.bytes >= propertyBytes {
 			break
 		}
 		if more, err = l.read(ctx, conn.Conn()); err != nil {
@@ -185,7 +187,27 @@ func (l *listing) begin(ctx context.Context, dir string, cond tree.Condition) (m
 	if l.opts.Limit > 0 && l.found > l.opts.Limit {
 		return false, about(dir, tree.ErrTooMany)
 	}
+	if more && l.opts.Limit > 0 {
+		return more, about(dir, l.countRest(ctx, conn.Conn()))
+	}
 	return more, nil
+}
+
+// countRest returns [tree.ErrTooMany] if the members that are not read yet are too many. They are read without their
+// properties, and the listing goes on where it was.
+func (l *listing) countRest(ctx context.Context, conn *pgx.Conn) error {
+	rest := *l
+	rest.opts.Want, rest.page, rest.below = 0, listPage, slices.Clip(l.below)
+	for more := true; more; rest.ready = nil {
+		var err error
+		if more, err = rest.read(ctx, conn); err != nil {
+			return err
+		}
+		if rest.found > l.opts.Limit {
+			return tree.ErrTooMany
+		}
+	}
+	return nil
 }
 
 // goOn reads another part, which is of a later instant.
@@ -195,7 +217,8 @@ func (l *listing) goOn(ctx context.Context) (more bool, err error) {
 		return false, err
 	}
 	defer conn.Release()
-	for more = true; more && len(l.ready) < l.page; {
+	l.bytes = 0
+	for more = true; more && len(l.ready) < l.page && l.bytes < propertyBytes; {
 		if more, err = l.read(ctx, conn.Conn()); err != nil {
 			return false, err
 		}
@@ -291,7 +314,8 @@ func (l *listing) add(above *listed, base string, n *node) error {
 		return err
 	}
 	l.ready = append(l.ready, state)
-	l.found++
+	l.found, l.bytes = l.found+1, l.bytes+len(n.props)
+	n.props = nil // they are in the state, and the node may stay for its members
 	if n.isDir() && l.depth != 0 {
 		l.below = append(l.below, &listed{name, *n})
 	}

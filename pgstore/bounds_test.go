@@ -1,0 +1,137 @@
+package pgstore
+
+import (
+	"bytes"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/uuid"
+	"golang.org/x/net/webdav"
+
+	"r-seed-1f3a754f.example/ifmatch/internal/pgtest"
+	"r-seed-1f3a754f.example/ifmatch/tree"
+)
+
+// TestListingIsBounded: a listing has only some of the properties in memory at once, misses none of them, and tells that
+// it is too long before its first resource all the same.
+func TestListingIsBounded(t *testing.T) {
+	const members, size = 300, 60 << 10
+	ctx := t.Context()
+	asItIs := func(string) error { return nil } // what other tests have left is elsewhere
+	s, err := Open(ctx, pgtest.Shared(t).Database(t, asItIs), Options{MaxConns: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	const top = "listing"
+	if _, err := s.Mkdir(ctx, top, tree.MkdirOptions{}, tree.Condition{}); err != nil {
+		t.Fatal(err)
+	}
+	value := bytes.Repeat([]byte("v"), size)
+	for i := range members {
+		dir := fmt.Sprint(top, "/", i)
+		if _, err := s.Mkdir(ctx, dir, tree.MkdirOptions{}, tree.Condition{}); err != nil {
+			t.Fatal(err)
+		}
+		patch := webdav.Proppatch{Props: []webdav.Property{{XMLName: xml.Name{Space: "x:", Local: "p"}, InnerXML: value}}}
+		err := s.PatchProperties(ctx, dir, tree.Patch{Properties: []webdav.Proppatch{patch}}, tree.Condition{})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, test := range []struct {
+		depth, limit int
+		want         error
+	}{{1, 0, nil}, {-1, 0, nil}, {-1, members, nil}, {-1, members - 1, tree.ErrTooMany}} {
+		t.Run(fmt.Sprintf("depth %d, limit %d", test.depth, test.limit), func(t *testing.T) {
+			l := newListing(s, tree.ListOptions{Want: tree.WantProperties, Depth: test.depth, Limit: test.limit})
+			more, err := l.begin(ctx, top, tree.Condition{})
+			if !errors.Is(err, test.want) {
+				t.Fatalf("the error is %v, want %v", err, test.want)
+			}
+			found := 0
+			for ; err == nil; more, err = l.goOn(ctx) {
+				held := 0
+				for _, state := range l.ready {
+					for _, p := range state.Properties {
+						held += len(p.InnerXML)
+						found++
+					}
+				}
+				if most := 2 * propertyBytes; held > most {
+					t.Errorf("%d bytes of properties are in memory, want at most %d", held, most)
+				}
+				if l.ready = nil; !more {
+					break
+				}
+			}
+			if test.want == nil && (err != nil || found != members) {
+				t.Errorf("%d properties are listed, want %d, error %v", found, members, err)
+			}
+		})
+	}
+}
+
+// FuzzCursor: a cursor that is taken is that of its position, and no other text is.
+func FuzzCursor(f *testing.F) {
+	s, epoch := &Store{}, uuid.Nil
+	s.epoch.Store(&epoch)
+	for _, seed := range []string{"", "1.2", "-1.0", "9223372036854775807.9223372036854775807", "18446744073709551616.1", "01.2", "1.+2", "1.2.3"} {
+		f.Add(epoch.String() + "." + seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		p, err := s.parse(tree.Cursor(text))
+		switch {
+		case err != nil && !errors.Is(err, tree.ErrNotExist):
+			t.Errorf("%q: %v", text, err)
+		case err == nil && (string(s.cursor(p)) != text || p.xid > 1<<63-1):
+			t.Errorf("%q is taken for %v", text, p)
+		}
+	})
+}
+
+// FuzzProperties: properties stay what they are, whatever their texts, and what is damaged is an error.
+func FuzzProperties(f *testing.F) {
+	f.Add("x:", "color", "en", []byte("<a>\u2028&amp;</a>"))
+	f.Add("", "p", "", []byte{0xff, 0})
+	f.Add("urn:\u00e9", "<", "\\", []byte(`[{"n":"x"}]`))
+	f.Fuzz(func(t *testing.T, space, local, lang string, value []byte) {
+		if _, err := decodeProperties(value); err != nil && !errors.Is(err, tree.ErrFailed) {
+			t.Errorf("%q: %v", value, err)
+		}
+		space, local, lang = strings.ToValidUTF8(space, ""), strings.ToValidUTF8(local, ""), strings.ToValidUTF8(lang, "")
+		want := webdav.Property{XMLName: xml.Name{Space: space, Local: local}, Lang: lang, InnerXML: value}
+		data, err := encodeProperties([]webdav.Property{want})
+		if err != nil {
+			if len(space)+len(local) <= maxProperties && len(value) <= maxProperties {
+				t.Error(err)
+			}
+			return
+		}
+		got, err := decodeProperties(data)
+		if err != nil || len(got) != 1 || got[0].XMLName != want.XMLName || got[0].Lang != lang ||
+			!bytes.Equal(got[0].InnerXML, value) {
+			t.Errorf("%+v becomes %+v, error %v", want, got, err)
+		}
+	})
+}
+
+// FuzzBelowRange: a name is in the range of names below another one if it is below that.
+func FuzzBelowRange(f *testing.F) {
+	for _, pair := range [][2]string{{"", "a"}, {"a", "a/b"}, {"a", "a0"}, {"a", "a"}, {"a", "a."}, {"", ""}, {"a", "a/\xff\xff"}, {"\xff", "\xff/x"}} {
+		f.Add(pair[0], pair[1])
+	}
+	f.Fuzz(func(t *testing.T, dir, name string) {
+		if tree.CheckName(dir) != nil || tree.CheckName(name) != nil {
+			return
+		}
+		low, high := belowRange(dir)
+		in := bytes.Compare(low, []byte(name)) <= 0 && bytes.Compare([]byte(name), high) < 0
+		if in != tree.Below(name, dir) {
+			t.Errorf("%q below %q: in the range is %v", name, dir, in)
+		}
+	})
+}
