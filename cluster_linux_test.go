@@ -113,6 +113,7 @@ func TestCluster(t *testing.T) {
 		createOnce(t, at, client)
 	})
 	t.Run("rivals", func(t *testing.T) { fight(t, collection) })
+	t.Run("trees", func(t *testing.T) { treesInMotion(t, collection) })
 	t.Run("histories", func(t *testing.T) {
 		seed := rand.Uint64()
 		for i := range 2 {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -12,29 +13,27 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/internal/scripttest"
 )
 
-// notInCluster are the scripts that do not run against a cluster, each with the reason.
+// notInCluster are the conversations over HTTP that do not run against a cluster, each with the reason.
 var notInCluster = map[string]string{
 	"http_behind":           "local programs write",
 	"http_behind_unwatched": "local programs write",
 	"http_links":            "local programs make links",
 	"http_outside":          "local programs make links",
-	"http_deleteguard":      "the guard is of one replica",
 	"http_quota":            "the room of a database is not known",
 	"http_tagwait":          "a tag is always known",
 }
 
-// onCluster has the scripts of some parameters run against clusters.
-func onCluster(t *testing.T, turn clustertest.Turn, params testscript.Params) testscript.Params {
+// programsInCluster are the scripts about the program that say nothing of its disk.
+var programsInCluster = []string{"anonymous", "charset", "config", "cors", "expectstate", "hangup", "host", "limits", "memory",
+	"prefix", "proxy", "readonly", "required", "users"}
+
+// onCluster has some scripts run against clusters.
+func onCluster(t *testing.T, turn clustertest.Turn, params testscript.Params, names []string) testscript.Params {
 	t.Helper()
-	all, err := filepath.Glob(filepath.Join(params.Dir, "*.txtar"))
-	if err != nil {
-		t.Fatal(err)
+	for _, name := range names {
+		params.Files = append(params.Files, filepath.Join(params.Dir, name+".txtar"))
 	}
 	params.Dir = ""
-	params.Files = slices.DeleteFunc(all, func(path string) bool {
-		_, not := notInCluster[strings.TrimSuffix(filepath.Base(path), ".txtar")]
-		return not
-	})
 	setup, variables := params.Setup, clustertest.Environment(t, turn)
 	params.Setup = func(env *testscript.Env) error {
 		env.Vars = append(env.Vars, variables...)
@@ -45,6 +44,46 @@ func onCluster(t *testing.T, turn clustertest.Turn, params testscript.Params) te
 
 // TestScriptsOnCluster runs the conversations of one server with three, each connection with the next of them.
 func TestScriptsOnCluster(t *testing.T) {
-	variables := slices.Concat(flagVariables(), clustertest.Variables())
-	testscript.Run(t, onCluster(t, clustertest.Connections, scripttest.Params("testdata/script", variables)))
+	all, err := filepath.Glob("testdata/script/http_*.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, path := range all {
+		name := strings.TrimSuffix(filepath.Base(path), ".txtar")
+		if _, not := notInCluster[name]; !not {
+			names = append(names, name)
+		}
+	}
+	if len(names)+len(notInCluster) != len(all) {
+		t.Errorf("%d scripts are left out, and %d run, of %d", len(notInCluster), len(names), len(all))
+	}
+	for _, name := range programsInCluster {
+		names = append(names, "program_"+name)
+	}
+	params := scripttest.Params("testdata/script", slices.Concat(flagVariables(), clustertest.Variables()))
+	testscript.Run(t, onCluster(t, clustertest.Connections, params, names))
+}
+
+// TestOnCluster runs tests of one server with three. Those of the second table send more than one request on a connection.
+func TestOnCluster(t *testing.T) {
+	for _, table := range []struct {
+		turn  clustertest.Turn
+		tests map[string]func(*testing.T)
+	}{
+		{clustertest.Connections, map[string]func(*testing.T){
+			"RFC 4918": TestRFC4918, "RFC 6585": TestRFC6585, "RFC 9110": TestRFC9110,
+		}},
+		{clustertest.Requests, map[string]func(*testing.T){
+			"followers":       TestFollowersHaveWhatTheySee,
+			"published sites": TestReadersOfASiteThatIsPublished,
+		}},
+	} {
+		t.Run(string(table.turn), func(t *testing.T) {
+			clustertest.On(t, table.turn)
+			for _, name := range slices.Sorted(maps.Keys(table.tests)) {
+				t.Run(name, table.tests[name])
+			}
+		})
+	}
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/internal/clustertest"
 	"r-seed-1f3a754f.example/ifmatch/internal/servertest"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
@@ -91,6 +92,10 @@ type rowTree struct {
 func newRowTree(t *testing.T, server, root string, n int) *rowTree {
 	t.Helper()
 	r := &rowTree{server: server, dir: filepath.Join(root, fmt.Sprint(n)), path: fmt.Sprintf("/%d", n)}
+	if clustertest.IsOn() {
+		r.upload(t)
+		return r
+	}
 	for _, name := range []string{"", "d", "e"} {
 		if err := os.Mkdir(filepath.Join(r.dir, name), 0o777); err != nil {
 			t.Fatal(err)
@@ -105,6 +110,20 @@ func newRowTree(t *testing.T, server, root string, n int) *rowTree {
 		}
 	}
 	return r
+}
+
+// upload makes the tree where the disk only shows what clients have written.
+func (r *rowTree) upload(t *testing.T) {
+	t.Helper()
+	for _, name := range []string{"", "d", "e"} {
+		r.request(t, "MKCOL", name, "")
+	}
+	for _, name := range []string{"f", "g", "d/m"} {
+		mtime := fmt.Sprint("X-OC-Mtime: ", written.Unix())
+		if answer, body := r.request(t, "PUT", name, name, mtime, "If-None-Match: *"); answer.StatusCode != http.StatusCreated {
+			t.Fatalf("PUT %s: %s %s", name, answer.Status, body)
+		}
+	}
 }
 
 func contentTag(content string) string { return string(tree.TagOf(sha256.Sum256([]byte(content)))) }
@@ -292,8 +311,17 @@ func (r *rowTree) judge(t *testing.T, status int, method, failed, tag string, an
 // runSentences runs a table against one server.
 func runSentences(t *testing.T, cfg Config, table []sentence) {
 	root := t.TempDir()
-	cfg.Dir, cfg.Durability = root, fs.None
-	server, _ := serveConfig(t, cfg)
+	var server string
+	if clustertest.IsOn() {
+		flags := []string{root}
+		if cfg.RequireConditions {
+			flags = []string{"--require-conditions", root}
+		}
+		server = servertest.Run(t, servertest.Command(flags...)).URL
+	} else {
+		cfg.Dir, cfg.Durability = root, fs.None
+		server, _ = serveConfig(t, cfg)
+	}
 	n, trees := 0, 0
 	var r *rowTree
 	seen := map[string]bool{}

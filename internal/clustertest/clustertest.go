@@ -8,6 +8,7 @@ package clustertest
 
 import (
 	"os"
+	"strings"
 	"testing"
 
 	"r-seed-1f3a754f.example/ifmatch/internal/pgtest"
@@ -44,7 +45,19 @@ func Environment(t testing.TB, turn Turn) []string {
 	}
 }
 
+// IsOn reports whether servers that this process starts are fronts.
+func IsOn() bool { return os.Getenv(databaseVar) != "" }
+
+// On has the servers that a test starts be fronts.
+func On(t testing.TB, turn Turn) {
+	t.Helper()
+	for _, variable := range Environment(t, turn) {
+		name, value, _ := strings.Cut(variable, "=")
+		t.Setenv(name, value)
+	}
+}
+
 // IsFront reports whether the environment and the arguments of this process ask for a front.
 func IsFront() bool {
-	return os.Getenv(databaseVar) != "" && len(os.Args) > 1 && os.Args[1] == "serve"
+	return IsOn() && len(os.Args) > 1 && os.Args[1] == "serve"
 }

@@ -92,7 +92,7 @@ func newFront(args []string) (*front, error) {
 			i++
 			f.addr = args[i]
 		case args[i] == "--memory":
-		case last && !strings.HasPrefix(args[i], "-"):
+		case last && isDir(args[i]):
 			dir, err := filepath.Abs(args[i])
 			if err != nil {
 				return nil, err
@@ -110,6 +110,11 @@ func newFront(args []string) (*front, error) {
 	f.database = strings.Replace(os.Getenv(databaseVar), "DATABASE", name, 1)
 	f.objects = filepath.Join(os.Getenv(objectsVar), name)
 	return f, f.prepare(name)
+}
+
+func isDir(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
 }
 
 // prepare makes the database, unless an earlier front of the same directory has, and puts the directory into it.

@@ -70,7 +70,10 @@ func (f *front) passRequests(listener net.Listener) {
 			w.WriteHeader(http.StatusBadGateway)
 		},
 	}
-	_ = http.Serve(listener, proxy)
+	server := &http.Server{Handler: proxy, Protocols: new(http.Protocols)}
+	server.Protocols.SetHTTP1(true)
+	server.Protocols.SetUnencryptedHTTP2(true)
+	_ = server.Serve(listener)
 }
 
 // catchUp has the directory up to date.
