@@ -1,0 +1,80 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"r-seed-1f3a754f.example/ifmatch/internal/pgtest"
+	"r-seed-1f3a754f.example/ifmatch/pgstore"
+	"r-seed-1f3a754f.example/ifmatch/tree"
+)
+
+// TestCommandsOverADatabase takes a directory into a database, works there as in a directory, and takes it out again.
+func TestCommandsOverADatabase(t *testing.T) {
+	dsn := pgtest.Run(t).Database(t, nil)
+	dir := t.TempDir()
+	blobs, from, to := filepath.Join(dir, "blobs"), filepath.Join(dir, "from"), filepath.Join(dir, "to")
+	large := strings.Repeat("large", 10_000)
+	for name, content := range map[string]string{"d/large": large, "small": "one"} {
+		path := filepath.Join(from, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run := func(want int, wantOut string, args ...string) string {
+		t.Helper()
+		var out bytes.Buffer
+		err := newApp(&out, &out).RunContext(t.Context(), flagsFirst(append([]string{"ifmatch"}, args...)))
+		if got := exitCode(err); got != want || !strings.Contains(out.String(), wantOut) {
+			t.Fatalf("%q has status %d, error %v, and says\n%s\nwant status %d, and %q", args, got, err, &out, want, wantOut)
+		}
+		return out.String()
+	}
+	place := []string{"--store", dsn, "--blobs", "dir://" + blobs}
+	with := func(args ...string) []string { return append(args, place...) }
+
+	run(0, "those of this release", with("cluster", "init")...)
+	run(0, "compared: 2 files have the same ETag, 0 differ", with("import", from)...)
+	run(1, "", with("import", from)...) // the tree is not empty any more
+	run(0, "2 files were there already", with("import", from, "--into")...)
+	tag := run(0, `"`, "etag", filepath.Join(from, "d/large"))
+	if got := run(0, `"`, with("etag", "/d/large")...); got != tag {
+		t.Errorf("the tag is %s in the database, and %s in the directory", got, tag)
+	}
+
+	store, err := pgstore.Open(t.Context(), dsn, pgstore.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	opts := tree.PutOptions{Length: -1}
+	if _, _, err := store.Put(t.Context(), "small", strings.NewReader("two"), opts, tree.Condition{}); err != nil {
+		t.Fatal(err)
+	}
+	run(0, "1 version, 3 B", with("history", "list", "small")...)
+	if got := run(0, "", with("history", "show", "/small")...); got != "one" {
+		t.Errorf("the version is %q", got)
+	}
+	run(0, "was restored over the current version", with("history", "restore", "small")...)
+	request := tree.LockRequest{Root: "small", Timeout: time.Hour}
+	if _, _, err := store.Lock(t.Context(), request, tree.Condition{}); err != nil {
+		t.Fatal(err)
+	}
+	run(0, `"/small"`, with("locks", "list")...)
+	run(0, "broken: ", with("locks", "break", "/small")...)
+
+	run(0, "compared: 2 files have the same ETag, 0 names differ", with("export", to)...)
+	if got, err := os.ReadFile(filepath.Join(to, "small")); err != nil || string(got) != "one" {
+		t.Errorf("the mirror has %q, error %v", got, err)
+	}
+	run(0, "history ", with("cluster", "status")...)
+	run(1, "3 contents were read", with("doctor", "--verify")...) // the server of tests does not sync
+	run(2, "", "import", from, "--store", "postgres://u:secret@h/d", "--blobs", "dir://"+blobs)
+}
