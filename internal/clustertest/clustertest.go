@@ -1,9 +1,9 @@
-// Package clustertest runs the tests of a server that serves a directory against a cluster. For them a cluster is a program
-// that is called as ifmatch is, with a directory, and behaves as if it served that: the front.
+// Package clustertest runs the tests of a server that serves a directory against a cluster. For them a cluster is a
+// program that is called as ifmatch is, with a directory, and behaves as if it served that: the front.
 //
-// The front puts the directory into a database of its own, starts three servers over it, and sends what arrives to each of
-// them in turn. Before a client gets an answer, the front brings the directory up to the change that was answered. So a test
-// may look at the directory as it looks at one that is served. What a test writes there later reaches no server.
+// The front puts the directory into a database of its own, starts three servers over it, and sends what arrives to each
+// of them in turn. Before a client gets an answer, the front brings the directory up to the change that was answered. So
+// a test may look at the directory as it looks at one that is served. What a test writes there later reaches no server.
 package clustertest
 
 import (
@@ -36,8 +36,8 @@ const (
 // Variables are the names of the environment variables of a front.
 func Variables() []string { return []string{databaseVar, objectsVar, turnVar, ProgramVar} }
 
-// Environment starts a database, which ends with the test, and returns the variables with which the program is a front. In
-// CI the test fails without PostgreSQL, else it is skipped.
+// Environment starts a database, which ends with the test, and returns the variables with which the program is a front.
+// In CI the test fails without PostgreSQL, else it is skipped.
 func Environment(t testing.TB, turn Turn) []string {
 	t.Helper()
 	return []string{

@@ -207,7 +207,8 @@ func (f *front) next() *replica { return f.servers[f.turns.Add(1)%uint64(len(f.s
 
 // start starts a server.
 func (f *front) start() error {
-	args := append([]string{"serve", "--store", f.database, "--blobs", "dir://" + f.objects, "--addr", "127.0.0.1:0"}, f.flags...)
+	args := []string{"serve", "--store", f.database, "--blobs", "dir://" + f.objects, "--addr", "127.0.0.1:0"}
+	args = append(args, f.flags...)
 	r := &replica{cmd: exec.Command(f.program, args...), serves: make(chan struct{}), ended: make(chan error, 1)}
 	r.cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool {
 		name, _, _ := strings.Cut(v, "=")

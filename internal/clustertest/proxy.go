@@ -62,7 +62,9 @@ func (f *front) passRequests(listener net.Listener) {
 			r.Out.URL.RawQuery = r.In.URL.RawQuery
 			r.Out.Host = r.In.Host
 		},
-		Transport:      &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 64, ExpectContinueTimeout: 1 << 40},
+		Transport: &http.Transport{
+			DisableCompression: true, MaxIdleConnsPerHost: 64, ExpectContinueTimeout: 1 << 40,
+		},
 		FlushInterval:  -1,
 		ModifyResponse: func(*http.Response) error { f.catchUp(); return nil },
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
