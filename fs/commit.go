@@ -82,7 +82,7 @@ func (p Place) Commit(st *Staged, over Info, how How) error {
 	} else if v.Able().Exchange {
 		err = v.commitOver(st, p.Place, over, how)
 	} else {
-		err = v.replaceAt(st.at, p.Place, st.dir, over, how)
+		err = v.replace(st.at, p.Place, st.dir, over, how)
 	}
 	// A later try of the undo acts on the place at which it finds the new version. So the new version stays there.
 	if err == nil || errors.Is(err, ErrAway) || errors.Is(err, errStagedLost) || errors.Is(err, ErrStands) {

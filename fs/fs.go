@@ -62,7 +62,6 @@ type FS struct {
 	root  *volume
 
 	syncs    sharedsync.Syncs[directoryID]
-	promised sync.Map // *promises, by the number of the device
 	rooms    *room.Rooms
 	uploads  openUploads
 	reporter atomic.Pointer[func(error)]
@@ -139,10 +138,9 @@ func open(calls *vfs.FS, opts Options) (*FS, error) {
 	}
 	s := &FS{calls: calls, opts: opts}
 	s.Tree = volumes.New(calls, opts, layer{s})
-	s.Histories = history.NewHistories(s.Tree, calls, opts, s.report,
-		func(v *volumes.Volume) *history.History { return of(v).history })
-	s.rooms = room.New(s.Tree, calls, opts.Now, s.report,
-		func(v *volumes.Volume) *history.History { return of(v).history })
+	historyOf := func(v *volumes.Volume) *history.History { return of(v).history }
+	s.Histories = history.NewHistories(s.Tree, calls, opts, s.report, historyOf)
+	s.rooms = room.New(s.Tree, calls, opts.Now, s.report, historyOf)
 	s.Values = properties.New(s.Tree, calls, opts, s.rooms,
 		func(v *volumes.Volume) *properties.Store { return of(v).properties })
 	if err := s.Tree.Start(); err != nil {

@@ -58,7 +58,7 @@ func (v *volume) move(from string, source Info, to string, over Info, how How) e
 	if err := v.checkNoMounts(from, source); err != nil {
 		return err
 	}
-	return v.replace(from, to, source.Kind == Directory, over, how)
+	return v.replace(v.At(from), v.At(to), source.Kind == Directory, over, how)
 }
 
 func (v *volume) moveNew(from string, source Info, to string, how How) error {

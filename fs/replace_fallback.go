@@ -12,12 +12,7 @@ import (
 
 // replace renames one name over another on a file system where names cannot be exchanged. At no instant does the second
 // name stand for a part of a version.
-func (v *volume) replace(from, to string, directory bool, over Info, how How) error {
-	return v.replaceAt(v.At(from), v.At(to), directory, over, how)
-}
-
-// replaceAt is replace for places.
-func (v *volume) replaceAt(from, to volumes.Place, directory bool, over Info, how How) error {
+func (v *volume) replace(from, to volumes.Place, directory bool, over Info, how How) error {
 	h, err := v.guardAt(to, over, how)
 	if err != nil {
 		return err
