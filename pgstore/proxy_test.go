@@ -22,6 +22,7 @@ const (
 	slow           // the answer comes late
 	swallowed      // it does not reach the server, and the connection stays
 	silent         // the server has answered, the answer does not arrive, and the connection stays
+	held           // it reaches the server when the next fates are set
 )
 
 // A proxy passes messages between clients and the server of the tests. It knows batches: the messages that a client sends before it
@@ -150,8 +151,15 @@ func (c *passage) ask() bool {
 			c.fate, c.fates = c.fates[0], c.fates[1:]
 		}
 	}
-	if c.fate == swallowed {
+	switch c.fate {
+	case swallowed:
 		c.hang()
+	case held:
+		release := c.release
+		c.mu.Unlock()
+		<-release
+		c.mu.Lock()
+		c.fate = answered
 	}
 	return c.fate != lost
 }

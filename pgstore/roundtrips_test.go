@@ -195,3 +195,66 @@ func TestLostAnswers(t *testing.T) {
 		}
 	}
 }
+
+// TestLateCommit: a write that comes to the database when its locks have ended, as from a replica that was stopped, changes
+// nothing, and is not run again.
+func TestLateCommit(t *testing.T) {
+	r := newFaultRig(t, 0)
+	r.lay()
+	before := r.state()
+	r.must(put(r.ctx, r.through, "warm", "1", tree.Condition{})) // prepares the statements
+	r.must(r.direct.Remove(r.ctx, "warm", tree.Condition{}))
+	failed := make(chan error, 1)
+	r.proxy.next(answered, held)
+	go func() { failed <- put(r.ctx, r.through, "late", "1", tree.Condition{}) }()
+	count := func(state string) (n int) {
+		r.must(r.conn.QueryRow(r.ctx, `select count(*) from pg_stat_activity where datname = current_database()
+ and state = $1 and query like '%davlock%'`, state).Scan(&n))
+		return n
+	}
+	for count("idle in transaction") == 0 {
+		time.Sleep(10 * time.Millisecond)
+	}
+	for count("idle in transaction") > 0 {
+		time.Sleep(10 * time.Millisecond)
+	}
+	r.must(put(r.ctx, r.direct, "late", "2", treetest.IfAbsent("late"))) // the name is free
+	r.must(r.direct.Remove(r.ctx, "late", tree.Condition{}))
+	r.proxy.next()
+	if err := <-failed; !errors.Is(err, tree.ErrUnavailable) || isUnknown(err) {
+		t.Errorf("a write whose locks have ended: %v", err)
+	}
+	if after := r.state(); len(strings.Split(after, "\n")) != len(strings.Split(before, "\n"))+2 || strings.Contains(after, "\nlate") {
+		t.Errorf("it has changed something:\n%s\nbefore\n%s", after, before)
+	}
+}
+
+// TestClockBehind: on a new primary whose clock is behind, writes wait, or are refused until it has come that far. Reads go
+// on.
+func TestClockBehind(t *testing.T) {
+	for _, test := range []struct {
+		ahead time.Duration
+		waits bool
+	}{{300 * time.Millisecond, true}, {time.Minute, false}} {
+		r := newFaultRig(t, 0)
+		r.must(put(r.ctx, r.direct, "f", "1", tree.Condition{}))
+		// What the former primary has done, whose clock was ahead.
+		_, err := r.conn.Exec(r.ctx, `update ifmatch.change set at = (extract(epoch from clock_timestamp() + $1) * 1000000000)::bigint`,
+			test.ahead)
+		r.must(err)
+		r.proxy.next(lost) // the next session is with the new primary
+		_, _ = r.through.Stat(r.ctx, "f", tree.ReadOptions{})
+		r.proxy.next()
+		err = put(r.ctx, r.through, "f", "2", tree.Condition{})
+		var refused *tree.StorageError
+		switch {
+		case test.waits && err == nil:
+		case !test.waits && errors.As(err, &refused) && refused.Kind == tree.ErrUnavailable && refused.RetryAfter > test.ahead/2:
+		default:
+			t.Errorf("a write %v before the latest change: %v", test.ahead, err)
+		}
+		if _, err := r.through.Stat(r.ctx, "f", tree.ReadOptions{}); err != nil {
+			t.Errorf("a read: %v", err)
+		}
+	}
+}

@@ -3,6 +3,7 @@
 package pgtest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -67,10 +69,13 @@ func Run(t testing.TB) *Server {
 
 // A Server is a running PostgreSQL.
 type Server struct {
-	dir     string
-	bin     string // the directory with the programs
-	process *exec.Cmd
-	guard   io.Closer // the server ends when this end of the pipe is closed, also by the death of this process
+	dir      string
+	bin      string // with the programs of PostgreSQL
+	port     string // of 127.0.0.1, or ""
+	as       *syscall.SysProcAttr
+	settings []string // besides those of all servers
+	process  *exec.Cmd
+	guard    io.Closer // the server ends when this end of the pipe is closed, also by the death of this process
 
 	mu        sync.Mutex
 	databases int
@@ -88,7 +93,8 @@ var errMissing = fmt.Errorf("PostgreSQL is not installed: install the package %s
 // binaries returns the directory with initdb and postgres, of the latest version.
 func binaries() (string, error) {
 	if path, err := exec.LookPath("initdb"); err == nil {
-		return filepath.Dir(path), nil
+		path, err = filepath.EvalSymlinks(path) // the other programs are beside the real one
+		return filepath.Dir(path), err
 	}
 	var found []string
 	for _, pattern := range []string{"/usr/lib/postgresql/*/bin/initdb", "/usr/pgsql-*/bin/initdb"} {
@@ -114,6 +120,21 @@ var settings = []string{
 const guardScript = `"$@" & server=$!; read -r _; kill -QUIT $server; wait $server`
 
 func start(more ...string) (*Server, error) {
+	s, err := newServer("")
+	if err != nil {
+		return nil, err
+	}
+	out, err := s.command("initdb", "--pgdata", s.data(), "--username=ifmatch", "--auth=trust",
+		"--no-sync", "--encoding=UTF8", "--locale=C", "--no-instructions").CombinedOutput()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("initdb: %w: %s", err, out), os.RemoveAll(s.dir))
+	}
+	s.settings = more
+	return s, s.Start()
+}
+
+// newServer makes the directory of a server, which listens on a port of 127.0.0.1 besides, if there is one.
+func newServer(port string) (*Server, error) {
 	bin, err := binaries()
 	if err != nil {
 		return nil, err
@@ -122,42 +143,51 @@ func start(more ...string) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{dir: dir, bin: bin}
-	as, err := unprivileged(dir)
-	if err != nil {
+	s := &Server{dir: dir, bin: bin, port: port}
+	if s.as, err = unprivileged(dir); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	data := filepath.Join(dir, "data")
-	initdb := exec.Command(filepath.Join(bin, "initdb"), "--pgdata", data, "--username=ifmatch", "--auth=trust",
-		"--no-sync", "--encoding=UTF8", "--locale=C", "--no-instructions")
-	initdb.Dir, initdb.SysProcAttr = dir, as
-	if out, err := initdb.CombinedOutput(); err != nil {
-		return nil, errors.Join(fmt.Errorf("initdb: %w: %s", err, out), os.RemoveAll(dir))
-	}
-	args := []string{"-c", guardScript, "guard", filepath.Join(bin, "postgres"), "-D", data, "-k", dir}
-	for _, setting := range append(settings, more...) {
+	return s, nil
+}
+
+func (s *Server) data() string { return filepath.Join(s.dir, "data") }
+
+// command returns a command of PostgreSQL that runs as the user of the server.
+func (s *Server) command(name string, args ...string) *exec.Cmd {
+	cmd := exec.Command(filepath.Join(s.bin, name), args...)
+	cmd.Dir, cmd.SysProcAttr = s.dir, s.as
+	return cmd
+}
+
+// Start starts a server that does not run.
+func (s *Server) Start() error {
+	args := []string{"-c", guardScript, "guard", filepath.Join(s.bin, "postgres"), "-D", s.data(), "-k", s.dir}
+	for _, setting := range slices.Concat(settings, s.settings) {
 		args = append(args, "-c", setting)
 	}
+	if s.port != "" {
+		args = append(args, "-c", "listen_addresses=127.0.0.1", "-p", s.port)
+	}
 	s.process = exec.Command("/bin/sh", args...)
-	s.process.Dir, s.process.SysProcAttr = dir, as
-	log, err := os.Create(filepath.Join(dir, "log"))
+	s.process.Dir, s.process.SysProcAttr = s.dir, s.as
+	log, err := os.OpenFile(filepath.Join(s.dir, "log"), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer log.Close()
 	s.process.Stdout, s.process.Stderr = log, log
 	if s.guard, err = s.process.StdinPipe(); err != nil {
-		return nil, err
+		return err
 	}
 	if err := s.process.Start(); err != nil {
-		return nil, err
+		return err
 	}
 	if err := s.await(); err != nil {
 		said, _ := os.ReadFile(log.Name())
 		s.Stop()
-		return nil, fmt.Errorf("the server does not start: %w: %s", err, said)
+		return fmt.Errorf("the server does not start: %w: %s", err, said)
 	}
-	return s, nil
+	return nil
 }
 
 // await waits until the server accepts connections.
@@ -179,13 +209,18 @@ func (s *Server) await() error {
 
 // Stop ends the server, and removes all that it has stored.
 func (s *Server) Stop() {
-	_ = s.guard.Close()
-	_ = s.process.Wait()
+	s.End()
 	_ = os.RemoveAll(s.dir)
 }
 
+// End ends the server as pg_ctl stop -m immediate does. Start starts it again.
+func (s *Server) End() {
+	_ = s.guard.Close()
+	_ = s.process.Wait()
+}
+
 // Socket returns the path of the socket.
-func (s *Server) Socket() string { return filepath.Join(s.dir, ".s.PGSQL.5432") }
+func (s *Server) Socket() string { return filepath.Join(s.dir, ".s.PGSQL."+cmp.Or(s.port, "5432")) }
 
 // Tool returns the path of a program that belongs to the server, such as pg_dump.
 func (s *Server) Tool(name string) string {
@@ -198,7 +233,11 @@ func (s *Server) Tool(name string) string {
 
 // DSN returns the address of a database.
 func (s *Server) DSN(database string) string {
-	return fmt.Sprintf("postgres://ifmatch@/%s?host=%s&sslmode=disable", database, s.dir)
+	address := fmt.Sprintf("postgres://ifmatch@/%s?host=%s&sslmode=disable", database, s.dir)
+	if s.port != "" {
+		address += "&port=" + s.port
+	}
+	return address
 }
 
 // Database returns the address of a database for one test. It is new, or an earlier test has used it: then clean makes
