@@ -6,8 +6,8 @@
 // commit takes the locks of the volumes that it is about ([Tree.Hold]), and makes readers wait or look again
 // ([Volume.Committing]). Readers take no lock ([Snapshot]).
 //
-// Package fs is the [Layer] above, and has the commits. What is exported here is for package fs and the packages that it
-// consists of. Package fs also declares the parts that its callers use.
+// Package fs is the [Layer] above, and has the commits. What is exported here is for package fs and the packages that
+// it consists of. Package fs also declares the parts that its callers use.
 package volumes
 
 import (
