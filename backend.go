@@ -99,13 +99,17 @@ func newBackend(dir *fs.FS, opts etagfs.Options) (*backend, error) {
 	return &backend{store, dir}, nil
 }
 
+// lingering is how long the journal and the notes of the history stay open for the next commit. While writes come as
+// fast as that, files in staging are open most of the time too, and the disk cannot be remounted read-only either way.
+const lingering = 10 * time.Millisecond
+
 func openDir(cfg Config, log *slog.Logger) (*fs.FS, error) {
 	if err := checkExpected(cfg); err != nil {
 		return nil, err
 	}
 	opts := fs.Options{
 		ReadOnly: cfg.ReadOnly, Durability: cfg.Durability, History: cfg.History.Keep > 0,
-		FileMode: cfg.FileMode, DirMode: cfg.DirMode,
+		FileMode: cfg.FileMode, DirMode: cfg.DirMode, Linger: lingering,
 		Met: func(name string, able fs.Abilities) {
 			log.Info("a file system is mounted below and written to", "path", name, "disk", able)
 		},

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"r-seed-1f3a754f.example/ifmatch/etagfs"
 	"r-seed-1f3a754f.example/ifmatch/fs"
@@ -13,18 +14,26 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/tree/treetest"
 )
 
-// TestJournalCostsAPutThreeCalls: the journal is opened, written and closed under the lock of the commit that takes
-// place anyway, and never synced. A close cannot fail, and no seam sees it.
-func TestJournalCostsAPutThreeCalls(t *testing.T) {
+// TestJournalCostsAPutOneCall: the journal is written under the lock of the commit that takes place anyway, and never
+// synced. If it does not stay open from one commit to the next, it is opened and closed as well. A close cannot fail, and
+// no seam sees it.
+func TestJournalCostsAPutOneCall(t *testing.T) {
+	t.Run("soon after another PUT", func(t *testing.T) { journalCosts(t, time.Hour, map[string]int{"write": 1}) })
+	t.Run("later", func(t *testing.T) { journalCosts(t, 0, map[string]int{"appendTo": 1, "write": 1}) })
+}
+
+// journalCosts compares the calls of a PUT that are about the journal, where files stay open for a time.
+func journalCosts(t *testing.T, linger time.Duration, want map[string]int) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) { // in which no time passes for work in the background
-		without, with := callsOfAPut(t, false), callsOfAPut(t, true)
+		without, with := callsOfAPut(t, false, linger), callsOfAPut(t, true, linger)
 		more := map[string]int{}
 		for op, n := range with {
 			if n != without[op] {
 				more[op] = n - without[op]
 			}
 		}
-		if want := map[string]int{"appendTo": 1, "write": 1}; !maps.Equal(more, want) {
+		if !maps.Equal(more, want) {
 			t.Errorf("with the journal there are %v more calls, want %v. Without it: %v", more, want, without)
 		}
 		synced := func(op string) bool { return strings.HasPrefix(op, "sync") }
@@ -35,10 +44,10 @@ func TestJournalCostsAPutThreeCalls(t *testing.T) {
 }
 
 // callsOfAPut returns how many system calls of each kind a guarded PUT over a file makes.
-func callsOfAPut(t *testing.T, journal bool) map[string]int {
+func callsOfAPut(t *testing.T, journal bool, linger time.Duration) map[string]int {
 	t.Helper()
 	var seam seam
-	below, err := fs.Open(t.TempDir(), fs.Options{Before: seam.before, Durability: fs.Full, History: true})
+	below, err := fs.Open(t.TempDir(), fs.Options{Before: seam.before, Durability: fs.Full, History: true, Linger: linger})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -151,6 +151,7 @@ func open(calls *vfs.FS, opts Options) (*FS, error) {
 
 // CloseSession implements [volumes.Above].
 func (v *volume) CloseSession() error {
+	defer v.history.CloseOpen()
 	told, err := v.finishDisplaced(v.Session)
 	err = errors.Join(err, v.RetryUndos(""))
 	if err == nil {

@@ -76,7 +76,9 @@ func Open(ctx context.Context, o Options) *Feed {
 		f.device = root.Device
 	}
 	f.scans, _ = lru.New[ScanKey, scan](maxScans) // it fails only for a size below one
-	f.journal = journal.New(files, journal.Options{Boot: index.BootID(), Now: f.now, Turn: turn})
+	f.journal = journal.New(files, journal.Options{
+		Boot: index.BootID(), Now: f.now, Turn: turn, Linger: f.fs.Lingers(),
+	})
 	unlock, err := f.lock(ctx)
 	if err == nil {
 		err = f.journal.Load()

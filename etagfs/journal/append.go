@@ -178,6 +178,7 @@ func (j *Journal) Adopt() error {
 	if err := j.takeTurn(); err != nil {
 		return j.lose(err)
 	}
+	j.rested.Close() // another process may have removed the file, and begun the journal anew
 	if err := j.reopen(); errors.Is(err, iofs.ErrNotExist) {
 		return unlessEmpty(j.load()) // another process has begun it anew
 	} else if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
@@ -227,18 +228,28 @@ func (j *Journal) takeTurn() error {
 	return j.opts.Turn.Take()
 }
 
-// Rest closes the file. It must be called before the lock is given up: a file that is open for writing would prevent a
-// remount of the disk as read-only.
+// Rest closes the file, at once or in a moment. It must be called before the lock is given up: a file that stays open
+// for writing would prevent a remount of the disk as read-only.
 func (j *Journal) Rest() {
 	j.left = j.pending > 0
+	if j.opts.Linger > 0 && j.file != nil && j.there {
+		j.rested.Put(j.name, j.file, j.opts.Linger)
+		j.file = nil
+		return
+	}
 	j.letGo()
 }
 
-// reopen opens the last file again.
+// reopen opens the last file again, unless it is still open.
 func (j *Journal) reopen() (err error) {
-	if j.file == nil {
-		j.file, err = j.files.AppendTo(j.name)
+	if j.file != nil {
+		return nil
 	}
+	if file, ok := j.rested.Take(j.name); ok {
+		j.file = file
+		return nil
+	}
+	j.file, err = j.files.AppendTo(j.name)
 	return err
 }
 

@@ -39,6 +39,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"r-seed-1f3a754f.example/ifmatch/internal/lingering"
 )
 
 // Options configure a journal. The zero value works.
@@ -49,6 +51,7 @@ type Options struct {
 	Segment int64            // the size of a file in bytes, from which the next one is begun (0: 4 MiB)
 	Most    int              // how many files are kept (0: 8)
 	Age     time.Duration    // how long changes are kept, and up to an eighth of that longer (0: 7 days)
+	Linger  time.Duration    // how long the last file stays open after its use, see [lingering.Slot] (0: no longer)
 }
 
 // A Journal is the changes of one tree. Methods that write must be called under the lock of the tree. The others may
@@ -61,6 +64,7 @@ type Journal struct {
 	there   bool // there is a journal
 	current bool // all changes that were appended before this process took its last turn are known
 	file    File // the last segment, or nil while it is not open
+	rested  lingering.Slot[File]
 	head    header
 	name    string // of the last segment
 	size    int64  // of that file, in bytes
@@ -104,6 +108,7 @@ func (j *Journal) Load() error { return j.load() }
 func (j *Journal) Close() { j.letGo() }
 
 func (j *Journal) letGo() {
+	j.rested.Close()
 	if j.file != nil {
 		j.file.Close()
 		j.file = nil

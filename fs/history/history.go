@@ -31,6 +31,7 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/fs/trash"
 	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
+	"r-seed-1f3a754f.example/ifmatch/internal/lingering"
 )
 
 // The names in a directory of the history, and the format of the name of that directory.
@@ -123,6 +124,7 @@ type History struct {
 	held      map[string]bool      // the entries that must not be dropped, see Hold
 
 	lastVersions lastVersions
+	open         lingering.Slot[*openHour]
 }
 
 // New returns the history of a volume.
@@ -254,18 +256,18 @@ func (h *History) archive(name string, from volumes.Place, n Note) (entry volume
 	dir := path.Dir(name)
 	n.Entry, n.Time = path.Base(name), cmp.Or(n.Time, h.opts.Now().UnixNano())
 	entry = h.tree.At(name)
-	hour, err := h.calls.OpenDir(dir)
+	hour, err := h.openHour(dir)
 	if errors.Is(err, iofs.ErrNotExist) {
 		if err = h.makeHour(dir); err == nil {
-			hour, err = h.calls.OpenDir(dir)
+			hour, err = h.openHour(dir)
 		}
 	}
 	if err != nil {
 		return entry, err
 	}
-	entry.In, entry.Base, entry.Held = hour, n.Entry, true
+	entry.In, entry.Base, entry.Lender = hour.in, n.Entry, hour
 	if h.opts.History || n.Always {
-		err = h.noteIn(hour, dir, n)
+		err = hour.note(n)
 	}
 	if err == nil {
 		err = from.RenameNew(entry)

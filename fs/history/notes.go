@@ -97,23 +97,12 @@ func decodeNote(line string) (n Note, ok bool) {
 }
 
 func (h *History) noteDown(dir string, n Note) error {
-	hour, err := h.calls.OpenDir(dir)
+	hour, err := h.openHour(dir)
 	if err != nil {
 		return err
 	}
-	defer hour.Close()
-	return h.noteIn(hour, dir, n)
-}
-
-// noteIn is noteDown for a directory of the history that is open.
-func (h *History) noteIn(hour *vfs.Dir, dir string, n Note) error {
-	f, err := hour.Append(pathsName)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	h.tree.GiveToOwner(f, dir+"/"+pathsName)
-	return h.writeNote(f, dir, n)
+	defer hour.GiveBack()
+	return hour.note(n)
 }
 
 func (h *History) writeNote(f *vfs.File, dir string, n Note) error {

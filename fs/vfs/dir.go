@@ -42,6 +42,9 @@ func (d *Dir) Close() {
 	}
 }
 
+// IsOpen reports whether the directory has a descriptor. Otherwise it is only a path.
+func (d *Dir) IsOpen() bool { return d.at.dir != nil }
+
 // Lstat looks at the name itself. It fails with [ErrLink] if a symbolic link is on the way to it.
 func (d *Dir) Lstat(name string) (Info, error) {
 	if err := d.ask("lstat", name, ""); err != nil {

@@ -18,6 +18,8 @@ type Place struct {
 	Base string // the name in dir, or "." for the root itself
 	Name string // the name relative to the root
 	Held bool   // Close must close dir
+	// Lender gets the directory back when the place is closed (nil: Close closes it, if Held).
+	Lender interface{ GiveBack() }
 }
 
 // Resolve resolves the directory of a name. It fails with [vfs.ErrLink] if a symbolic link is on the way. The caller
@@ -42,9 +44,12 @@ func (s *Tree) Resolve(name string) (Place, error) {
 // At returns a place whose directory is resolved anew by each call.
 func (s *Tree) At(name string) Place { return Place{s: s, In: &s.calls.Dir, Base: name, Name: name} }
 
-// Close closes the directory.
+// Close closes the directory, or gives it back.
 func (p Place) Close() {
-	if p.Held {
+	switch {
+	case p.Lender != nil:
+		p.Lender.GiveBack()
+	case p.Held:
 		p.In.Close()
 	}
 }

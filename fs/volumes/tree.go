@@ -52,6 +52,9 @@ type Options struct {
 	Durability Durability
 	History    bool             // keep replaced and removed versions until Expire drops them
 	Now        func() time.Time // the clock (nil: time.Now)
+	// Linger is how long files that each commit writes stay open on the volume of the root after a commit, at least, and
+	// twice as long at most (0: they are closed at once). Meanwhile the disk cannot be remounted read-only.
+	Linger time.Duration
 
 	// FileMode and DirMode are the modes of new files and directories (0: the umask decides). If the parent directory
 	// has a default ACL, the ACL grants the permissions, and the mode is the most that the ACL can grant.
@@ -281,6 +284,9 @@ func (s *Tree) Unique(dir, prefix string) string {
 
 // ReadOnly reports whether the file system was opened to change nothing.
 func (s *Tree) ReadOnly() bool { return s.opts.ReadOnly }
+
+// Lingers returns [Options.Linger].
+func (s *Tree) Lingers() time.Duration { return s.opts.Linger }
 
 // Durability returns the durability that a commit promises.
 func (s *Tree) Durability() Durability { return s.opts.Durability }
