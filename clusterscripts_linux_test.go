@@ -23,10 +23,6 @@ var notInCluster = map[string]string{
 	"http_tagwait":          "a tag is always known",
 }
 
-// programsInCluster are the scripts about the program that say nothing of its disk.
-var programsInCluster = []string{"anonymous", "charset", "config", "cors", "expectstate", "hangup", "host", "limits", "memory",
-	"prefix", "proxy", "readonly", "required", "users"}
-
 // onCluster has some scripts run against clusters.
 func onCluster(t *testing.T, turn clustertest.Turn, params testscript.Params, names []string) testscript.Params {
 	t.Helper()
@@ -57,9 +53,6 @@ func TestScriptsOnCluster(t *testing.T) {
 	}
 	if len(names)+len(notInCluster) != len(all) {
 		t.Errorf("%d scripts are left out, and %d run, of %d", len(notInCluster), len(names), len(all))
-	}
-	for _, name := range programsInCluster {
-		names = append(names, "program_"+name)
 	}
 	params := scripttest.Params("testdata/script", slices.Concat(flagVariables(), clustertest.Variables()))
 	testscript.Run(t, onCluster(t, clustertest.Connections, params, names))
