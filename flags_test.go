@@ -27,7 +27,8 @@ func TestFlagsHaveVariables(t *testing.T) {
 func TestFlagsStandAnywhere(t *testing.T) {
 	for _, test := range []struct{ args, want string }{
 		{"ifmatch", "ifmatch"},
-		{"ifmatch etag f -x", "ifmatch etag f -x"},
+		{"ifmatch version f -x", "ifmatch version f -x"},
+		{"ifmatch etag f --store s", "ifmatch etag --store s -- f"},
 		{"ifmatch serve", "ifmatch serve"},
 		{"ifmatch serve --help", "ifmatch serve --help"},
 		{"ifmatch serve --addr :0 d", "ifmatch serve --addr :0 -- d"},

@@ -42,6 +42,9 @@ var lacking = map[string]string{
 	"handler/versions.View FeedView":  "it wraps nothing, and a version never changes",
 }
 
+// ofCommands are interfaces through which commands use a store. None of them is served.
+var ofCommands = []string{"transfer.Source", "internal/cluster.Source", "internal/history.Store", "internal/locks.Store"}
+
 // forTests are the packages that no program is built of.
 var forTests = []string{"tree/memtree", "tree/treetest"}
 
@@ -145,7 +148,7 @@ func TestWrappersHideNothing(t *testing.T) {
 	for name := range others {
 		known[name] = true
 	}
-	excepted := map[string]bool{}
+	excepted, commands := map[string]bool{}, map[string]bool{}
 	for base, names := range optional {
 		known[base] = true
 		wrappers := 0
@@ -155,6 +158,10 @@ func TestWrappersHideNothing(t *testing.T) {
 		for _, p := range all {
 			for kind, typ := range p.kinds() {
 				if !has(typ, find(base)) {
+					continue
+				}
+				if slices.Contains(ofCommands, kind) {
+					commands[kind] = true
 					continue
 				}
 				wrappers++
@@ -178,6 +185,9 @@ func TestWrappersHideNothing(t *testing.T) {
 		if wrappers < 2 {
 			t.Errorf("only %d types are a tree.%s: the test finds none", wrappers, base)
 		}
+	}
+	if len(commands) != len(ofCommands) {
+		t.Errorf("of %v there are only %v", ofCommands, commands)
 	}
 	for pair := range lacking {
 		if !excepted[pair] {
