@@ -22,16 +22,6 @@ func openStore(t *testing.T, dir string, opts Options) (s *Store, hashed *atomic
 	return openHooked(t, dir, opts, func(fs.Call) error { return nil })
 }
 
-func openWithoutLeases(t *testing.T, dir string, opts Options) (s *Store, hashed *atomic.Int32) {
-	t.Helper()
-	return openHooked(t, dir, opts, func(c fs.Call) error {
-		if c.Op == "lease" {
-			return errors.ErrUnsupported
-		}
-		return nil
-	})
-}
-
 func openHooked(t *testing.T, dir string, opts Options, before func(fs.Call) error) (s *Store, hashed *atomic.Int32) {
 	t.Helper()
 	hashed = new(atomic.Int32)

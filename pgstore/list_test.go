@@ -132,9 +132,16 @@ func TestListingsTakeFewRoundTrips(t *testing.T) {
 		if _, err := s.Stat(t.Context(), "", tree.ReadOptions{}); err != nil { // it waits for the end of a rollback
 			t.Fatal(err)
 		}
-		p.allow(unlimited)
-		n, err := list()
-		if trips := p.counted(); err != nil || n != test.members+1 || trips != test.trips {
+		// The least of some: a connection that the pool makes meanwhile takes round trips of its own.
+		n, trips, err := 0, unlimited, error(nil)
+		for range 5 {
+			p.allow(unlimited)
+			if n, err = list(); err != nil {
+				break
+			}
+			trips = min(trips, p.counted())
+		}
+		if err != nil || n != test.members+1 || trips != test.trips {
 			t.Errorf("%s: %d resources, error %v, %d round trips, want %d", test.name, n, err, trips, test.trips)
 		}
 	}
