@@ -93,7 +93,7 @@ func (b *bench) run(ctx context.Context) (err error) {
 		{"ifmatch index warm", b.command},
 	} {
 		began := time.Now()
-		fmt.Fprintf(os.Stderr, "bench: %s (load %s) … ", step.what, load())
+		fmt.Fprintf(os.Stderr, "bench: %s (load %s) … ", step.what, compare.Load())
 		if err := step.do(ctx); err != nil {
 			fmt.Fprintln(os.Stderr)
 			return fmt.Errorf("%s: %w", step.what, err)
@@ -108,7 +108,7 @@ func (b *bench) run(ctx context.Context) (err error) {
 }
 
 func (b *bench) makeTree(ctx context.Context) (err error) {
-	b.report.began = load()
+	b.report.began = compare.Load()
 	if b.tree, err = makeTree(ctx, b.root, b.files); err != nil {
 		return err
 	}
@@ -282,7 +282,7 @@ func (b *bench) command(ctx context.Context) error {
 		return fmt.Errorf("%w: %s", err, out)
 	}
 	b.report.command = time.Since(began)
-	b.report.ended = load()
+	b.report.ended = compare.Load()
 	return nil
 }
 

@@ -61,7 +61,7 @@ func (s *scale) run(ctx context.Context) (err error) {
 	if err := s.fill(); err != nil {
 		return err
 	}
-	began, all := load(), fmt.Sprint(s.idle+2*s.busy+100)
+	began, all := compare.Load(), fmt.Sprint(s.idle+2*s.busy+100)
 	s.tree.hot = []string{small + "/" + memberName(0)}
 	if s.server, err = s.start(ctx, "--access-log", "off", "--durability", "none", "--max-connections", all,
 		"--max-requests", all); err != nil {
@@ -72,7 +72,7 @@ func (s *scale) run(ctx context.Context) (err error) {
 		return err
 	}
 	fmt.Printf("Load %s at the beginning and %s at the end. `--durability none`, log off.\n\n| what | measured |\n| --- | --- |\n",
-		began, load())
+		began, compare.Load())
 	for _, row := range s.rows {
 		fmt.Printf("| %s | %s |\n", row[0], row[1])
 	}

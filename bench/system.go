@@ -68,13 +68,3 @@ func dropCaches() error {
 	_, err = f.WriteString("3\n")
 	return err
 }
-
-// load returns the load of the machine over the last minute.
-func load() string {
-	text, err := os.ReadFile("/proc/loadavg")
-	if err != nil {
-		return "unknown"
-	}
-	first, _, _ := strings.Cut(string(text), " ")
-	return first
-}

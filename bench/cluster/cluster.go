@@ -66,7 +66,7 @@ func Main(ctx context.Context, args []string, out, log io.Writer) (err error) {
 }
 
 func (b *bench) run(ctx context.Context, database *database) error {
-	began := load()
+	began := compare.Load()
 	for _, open := range []func(context.Context) (*place, error){
 		b.directory,
 		func(ctx context.Context) (*place, error) { return b.replica(ctx, database) },
@@ -81,7 +81,7 @@ func (b *bench) run(ctx context.Context, database *database) error {
 	for round := range b.rounds {
 		for _, w := range b.workloads() {
 			for _, p := range b.places {
-				fmt.Fprintf(b.log, "bench: round %d, %s, %s (load %s)\n", round+1, w.name, p.name, load())
+				fmt.Fprintf(b.log, "bench: round %d, %s, %s (load %s)\n", round+1, w.name, p.name, compare.Load())
 				before := p.cpu()
 				one, err := w.do(ctx, p, round)
 				if err != nil {
@@ -112,7 +112,7 @@ type sample struct {
 
 // print prints the tables.
 func (b *bench) print(began string) {
-	fmt.Fprintf(b.out, "Load %s at the beginning and %s at the end. %d rounds of %g s, the median of them.\n\n", began, load(),
+	fmt.Fprintf(b.out, "Load %s at the beginning and %s at the end. %d rounds of %g s, the median of them.\n\n", began, compare.Load(),
 		b.rounds, b.seconds)
 	fmt.Fprintf(b.out, "| workload | directory | database | waits p50 / p99, ms: directory | database "+
 		"| CPU ms each: directory | replica + PostgreSQL |\n| --- | --- | --- | --- | --- | --- | --- |\n")

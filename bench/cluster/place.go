@@ -167,12 +167,3 @@ func cpuOf(root int) (sum time.Duration) {
 	}
 	return sum
 }
-
-func load() string {
-	text, err := os.ReadFile("/proc/loadavg")
-	if err != nil {
-		return "unknown"
-	}
-	first, _, _ := strings.Cut(string(text), " ")
-	return first
-}

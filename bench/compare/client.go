@@ -228,8 +228,8 @@ func (a *answer) wanted(m *message, statuses ...int) error {
 	return fmt.Errorf("%s %s: status %d%s", m.method, m.path, a.status, why)
 }
 
-// load returns the load of the machine over the last minute.
-func load() string {
+// Load returns the load of the machine over the last minute.
+func Load() string {
 	text, err := os.ReadFile("/proc/loadavg")
 	if err != nil {
 		return "unknown"

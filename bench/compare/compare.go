@@ -127,7 +127,7 @@ func (c *comparison) run(ctx context.Context) (r *report, err error) {
 	c.leaveOut(ctx, r)
 	for _, w := range c.workloads {
 		began := time.Now()
-		fmt.Fprintf(c.log, "compare: %s (load %s) … ", w.title, load())
+		fmt.Fprintf(c.log, "compare: %s (load %s) … ", w.title, Load())
 		results, err := c.measure(ctx, w)
 		fmt.Fprintf(c.log, "%.1f s\n", time.Since(began).Seconds())
 		if err != nil {
@@ -135,7 +135,7 @@ func (c *comparison) run(ctx context.Context) (r *report, err error) {
 		}
 		r.add(w, results)
 	}
-	r.Machine.LoadEnded = load()
+	r.Machine.LoadEnded = Load()
 	return r, nil
 }
 

@@ -96,7 +96,7 @@ func (r *result) note(w *workload, s sample) {
 func newReport(c *comparison) *report {
 	r := &report{Rounds: c.rounds, Versions: map[string]string{}, Machine: machine{
 		CPUs: runtime.NumCPU(), System: runtime.GOOS + "/" + runtime.GOARCH, Go: runtime.Version(), Kernel: kernel(),
-		Dir: fileSystem(c.dir), Disk: fileSystem(c.disk), LoadBegan: load(), Date: time.Now().UTC().Format(time.DateOnly)}}
+		Dir: fileSystem(c.dir), Disk: fileSystem(c.disk), LoadBegan: Load(), Date: time.Now().UTC().Format(time.DateOnly)}}
 	for _, s := range c.servers {
 		r.Servers = append(r.Servers, s.name)
 	}
