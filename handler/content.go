@@ -283,15 +283,9 @@ func (s *server) getOfSite(w http.ResponseWriter, r *request, at *site.Site, ask
 	case found.File == nil:
 		return tree.ErrNotExist
 	}
-	media := at.TypeOf(found.File.Name)
-	said, err := s.charsetOf(r, found.File)
-	switch {
-	case err != nil:
+	media, err := s.mediaOf(r, at, found.File)
+	if err != nil {
 		return err
-	case propertyOf(found.File, contentTypeName) != nil:
-		media = contentType(found.File)
-	case said != "":
-		media = charset.Add(site.Plain(media), said)
 	}
 	shown := &site.Shown{Site: at, Below: at.Below(found.File.Name), Media: media, Status: found.Status}
 	if shown.Variant, err = at.Choose(found.File, media, r.Header, look); err != nil {
@@ -313,6 +307,23 @@ func (s *server) getOfSite(w http.ResponseWriter, r *request, at *site.Site, ask
 		return tree.ErrChanged // it was there a moment ago
 	}
 	return err
+}
+
+// mediaOf returns the media type of a file of a site: the one that the file has as a property, or the one of its name
+// with the charset that is known of it.
+func (s *server) mediaOf(r *request, at *site.Site, file *tree.State) (string, error) {
+	said, err := s.charsetOf(r, file)
+	if err != nil {
+		return "", err
+	}
+	if propertyOf(file, contentTypeName) != nil {
+		return contentType(file), nil
+	}
+	media := at.TypeOf(file.Name)
+	if said != "" {
+		media = charset.Add(site.Plain(media), said)
+	}
+	return media, nil
 }
 
 // aboutTarget returns the fields of a request that are conditions about its target alone.

@@ -137,44 +137,10 @@ func (l *listing) begin(ctx context.Context, dir string, cond tree.Condition) (m
 		return false, err
 	}
 	defer l.s.rollback(ctx, conn, func() {})
-	w := wishOf(cond, dir)
-	w.props = l.properties()
-	if l.opts.Want&tree.WantLocks != 0 {
-		w.locks, w.below = true, true
-	}
-	b := &pgx.Batch{}
-	b.Queue("begin isolation level repeatable read read only")
-	readers := l.s.queue(b, w, l.sn)
-	full := false
-	if l.depth != 0 {
-		sql, args := l.query(membersAtPathSQL, propertiesAtPathSQL, segmentsOf(dir))
-		b.Queue(sql, args...)
-		readers = append(readers, func(rows pgx.Rows) (err error) {
-			if n := l.sn.nodes[dir]; n.isDir() { // the statement before has read it
-				l.below = []*listed{{dir, *n}}
-				l.descend()
-			}
-			full, err = l.readPage(rows)
-			return err
-		})
-	}
-	limited, cancel := l.s.patient(ctx)
-	defer cancel()
-	if err := l.s.send(limited, conn.Conn(), b, 1, readers...); err != nil {
-		return false, translate(err)
-	}
-	n := l.sn.nodes[dir]
-	if !n.there {
-		return false, about(dir, tree.ErrNotExist)
-	}
-	if err := l.s.viewOf(ctx, l.sn, w.names).ask(cond); err != nil {
-		return false, err
-	}
-	state, err := l.s.describe(n, dir, l.sn, l.opts.Want)
+	full, err := l.look(ctx, conn.Conn(), dir, cond)
 	if err != nil {
 		return false, err
 	}
-	l.ready = slices.Insert(l.ready, 0, state)
 	for more = l.goesOn(full); more; {
 		if l.opts.Limit > 0 && l.found > l.opts.Limit || l.opts.Limit == 0 && len(l.ready) > oneInstant ||
 			l.bytes >= propertyBytes {
@@ -191,6 +157,49 @@ func (l *listing) begin(ctx context.Context, dir string, cond tree.Condition) (m
 		return more, about(dir, l.countRest(ctx, conn.Conn()))
 	}
 	return more, nil
+}
+
+// look begins the transaction of a listing, asks the condition, and reads the collection and the first page of its
+// members, all in one message. It reports whether that page is full.
+func (l *listing) look(ctx context.Context, conn *pgx.Conn, dir string, cond tree.Condition) (full bool, err error) {
+	w := wishOf(cond, dir)
+	w.props = l.properties()
+	if l.opts.Want&tree.WantLocks != 0 {
+		w.locks, w.below = true, true
+	}
+	b := &pgx.Batch{}
+	b.Queue("begin isolation level repeatable read read only")
+	readers := l.s.queue(b, w, l.sn)
+	if l.depth != 0 {
+		sql, args := l.query(membersAtPathSQL, propertiesAtPathSQL, segmentsOf(dir))
+		b.Queue(sql, args...)
+		readers = append(readers, func(rows pgx.Rows) (err error) {
+			if n := l.sn.nodes[dir]; n.isDir() { // the statement before has read it
+				l.below = []*listed{{dir, *n}}
+				l.descend()
+			}
+			full, err = l.readPage(rows)
+			return err
+		})
+	}
+	limited, cancel := l.s.patient(ctx)
+	defer cancel()
+	if err := l.s.send(limited, conn, b, 1, readers...); err != nil {
+		return false, translate(err)
+	}
+	n := l.sn.nodes[dir]
+	if !n.there {
+		return false, about(dir, tree.ErrNotExist)
+	}
+	if err := l.s.viewOf(ctx, l.sn, w.names).ask(cond); err != nil {
+		return false, err
+	}
+	state, err := l.s.describe(n, dir, l.sn, l.opts.Want)
+	if err != nil {
+		return false, err
+	}
+	l.ready = slices.Insert(l.ready, 0, state)
+	return full, nil
 }
 
 // countRest returns [tree.ErrTooMany] if the members that are not read yet are too many. They are read without their
