@@ -93,7 +93,7 @@ func TestRescanFindsWhatNoEventTold(t *testing.T) {
 	<-through
 	lay(t, dir, "d/f=1")
 	s.Rescan()
-	eventually(t, "that it is known", func() bool { return s.knows("d/f") })
+	treetest.Eventually(t, "that it is known", func() bool { return s.knows("d/f") })
 }
 
 // TestAnswersThatDoNotWait: what is not known when an answer may wait no longer is left out, and hashed soon after.
@@ -133,12 +133,12 @@ func TestAnswersThatDoNotWait(t *testing.T) {
 		}
 	}
 	for _, name := range []string{"stat", "open", "d/listed"} {
-		eventually(t, "that it is known: "+name, func() bool { return s.knows(name) })
+		treetest.Eventually(t, "that it is known: "+name, func() bool { return s.knows(name) })
 		if state, err := s.Stat(t.Context(), name, hurried(tree.WantTag)); err != nil || state.Tag == "" {
 			t.Errorf("what is known is told: got %+v, error %v", state, err)
 		}
 	}
-	eventually(t, "that all sums are known", func() bool {
+	treetest.Eventually(t, "that all sums are known", func() bool {
 		state, err := s.Stat(t.Context(), "sums", hurried(tree.WantTag|tree.WantSums))
 		return err == nil && len(state.Sums) == 3
 	})
@@ -239,7 +239,7 @@ func TestWantedHashDoesNotGiveWay(t *testing.T) {
 	defer s.Close()
 	s.hasher.Ask() // one that never comes to an end
 	s.Changed("f")
-	eventually(t, "the hash in the background", func() bool { return s.hasher.Running() == 1 })
+	treetest.Eventually(t, "the hash in the background", func() bool { return s.hasher.Running() == 1 })
 	if state, err := s.Stat(t.Context(), "f", tree.ReadOptions{Want: tree.WantTag}); err != nil ||
 		state.Tag != treetest.TagOf("1") {
 		t.Errorf("got %+v, error %v", state, err)

@@ -13,6 +13,7 @@ import (
 
 	"r-seed-1f3a754f.example/ifmatch/fs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree/treetest"
 )
 
 // failing opens a store in which removeAll fails with an error, that many times.
@@ -58,7 +59,7 @@ func TestDiscardedLater(t *testing.T) {
 		t.Fatalf("there is %q: this test is about nothing", left)
 	}
 	s.chores.emptyTrash() // fails as well
-	eventually(t, "that it is removed", func() bool { return len(staged()) == 0 })
+	treetest.Eventually(t, "that it is removed", func() bool { return len(staged()) == 0 })
 	if n := times.Load(); n >= 0 {
 		t.Errorf("%d calls did not fail", n)
 	}

@@ -44,21 +44,6 @@ func openHooked(t *testing.T, dir string, opts Options, before func(fs.Call) err
 	return s, hashed
 }
 
-// eventually waits for what another goroutine does.
-func eventually(t *testing.T, what string, is func() bool) {
-	t.Helper()
-	deadline := time.After(2 * time.Minute)
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for !is() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatalf("%s does not happen", what)
-		}
-	}
-}
-
 func (s *Store) knows(name string) bool {
 	info, err := s.reader.Look(context.Background(), name, nil)
 	_, ok := s.index.Tag(info.Fingerprint)

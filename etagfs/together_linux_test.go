@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"os"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -62,16 +61,6 @@ func (v *watched) fileReads(name string, at func(n int32)) *atomic.Int32 {
 	}
 	v.at.Store(&count)
 	return &reads
-}
-
-func eventually(t *testing.T, what string, is func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(2 * time.Minute); !is(); runtime.Gosched() {
-		if time.Now().After(deadline) {
-			t.Errorf("%s: it does not happen", what)
-			return
-		}
-	}
 }
 
 const (
@@ -130,7 +119,7 @@ func TestFileThatIsBeingWrittenIsHashedOnceForAll(t *testing.T) {
 			for range others {
 				all.Go(ask)
 			}
-			eventually(t, "the others", func() bool { return v.WaitingToHash() == others })
+			treetest.Eventually(t, "the others", func() bool { return v.WaitingToHash() == others })
 			close(goOn)
 			all.Wait()
 			// The end of a file takes a read too.
@@ -165,7 +154,7 @@ func TestHashThatBeganBeforeIsNotForWhoComesLater(t *testing.T) {
 			v.must(err)
 			later <- state
 		}()
-		eventually(t, "the one who comes later", func() bool { return v.WaitingToHash() == 1 })
+		treetest.Eventually(t, "the one who comes later", func() bool { return v.WaitingToHash() == 1 })
 	})
 	_, err = v.Stat(ctx, "f", tree.ReadOptions{Want: tree.WantTag})
 	v.must(err)
@@ -203,7 +192,7 @@ func TestOneWhoGivesUpEndsNoOthersHash(t *testing.T) {
 				t.Errorf("the other one got %+v, error %v", state, err)
 			}
 		})
-		eventually(t, "the other one", func() bool { return v.WaitingToHash() == 1 })
+		treetest.Eventually(t, "the other one", func() bool { return v.WaitingToHash() == 1 })
 		close(waits)
 		all.Wait()
 	}
@@ -447,7 +436,7 @@ func TestWhoHasNoTurnHoldsUpNoOther(t *testing.T) {
 	})
 	defer held.Release()
 	defer all.Wait()
-	eventually(t, "the first one waits", func() bool { return v.Hashing() == 1 })
+	treetest.Eventually(t, "the first one waits", func() bool { return v.Hashing() == 1 })
 	if state, err := v.Stat(two, "f", tree.ReadOptions{Want: tree.WantTag}); err != nil || state.Tag != tag {
 		t.Errorf("the other one got %+v, error %v", state, err)
 	}

@@ -199,8 +199,11 @@ func (s *Store) find(ctx context.Context, id string) (k kept, err error) {
 		}
 		k.node.props, k.node.data, found = props, data, true
 	}
-	if err := rows.Err(); err != nil || !found {
-		return k, errors.Join(translate(err), onlyIf(err == nil, gone))
+	if err := rows.Err(); err != nil {
+		return k, translate(err)
+	}
+	if !found {
+		return k, gone
 	}
 	if k.node.kind == kindDir {
 		member, there, err := s.memberOf(ctx, k, rest)
@@ -213,13 +216,6 @@ func (s *Store) find(ctx context.Context, id string) (k kept, err error) {
 		return k, gone
 	}
 	return k, nil
-}
-
-func onlyIf(is bool, err error) error {
-	if is {
-		return err
-	}
-	return nil
 }
 
 // inside yields the members of a removed collection.

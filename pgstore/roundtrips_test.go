@@ -212,12 +212,8 @@ func TestLateCommit(t *testing.T) {
  and state = $1 and query like '%davlock%'`, state).Scan(&n))
 		return n
 	}
-	for count("idle in transaction") == 0 {
-		time.Sleep(10 * time.Millisecond)
-	}
-	for count("idle in transaction") > 0 {
-		time.Sleep(10 * time.Millisecond)
-	}
+	treetest.Eventually(t, "the transaction", func() bool { return count("idle in transaction") > 0 })
+	treetest.Eventually(t, "the end of its locks", func() bool { return count("idle in transaction") == 0 })
 	r.must(put(r.ctx, r.direct, "late", "2", treetest.IfAbsent("late"))) // the name is free
 	r.must(r.direct.Remove(r.ctx, "late", tree.Condition{}))
 	r.proxy.next()

@@ -307,17 +307,13 @@ func (m *Mirror) each(dir string, do func(base string) error) error {
 				return err
 			}
 		}
+		if err == io.EOF {
+			return nil
+		}
 		if err != nil {
-			return onlyIf(err != io.EOF, err)
+			return err
 		}
 	}
-}
-
-func onlyIf(yes bool, err error) error {
-	if yes {
-		return err
-	}
-	return nil
 }
 
 // members makes all below a directory what it is in the store. Names in memory are those of the collections in one

@@ -90,21 +90,6 @@ func knows(w *Warmer, name string) bool {
 	return err == nil && ok
 }
 
-// eventually waits for what another goroutine does.
-func eventually(t *testing.T, what string, is func() bool) {
-	t.Helper()
-	deadline := time.After(2 * time.Minute)
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for !is() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatalf("%s does not happen", what)
-		}
-	}
-}
-
 // TestNothingIsReadAheadWhereTagsDoNotLast has all files be on something that is mounted below, and that nothing is
 // known of.
 func TestNothingIsReadAheadWhereTagsDoNotLast(t *testing.T) {
@@ -128,7 +113,7 @@ func TestNothingIsReadAheadWhereTagsDoNotLast(t *testing.T) {
 	}
 	mu.Unlock()
 	w.Ask("asked", false)
-	eventually(t, "that what was asked for is known", func() bool { return knows(w, "asked") })
+	treetest.Eventually(t, "that what was asked for is known", func() bool { return knows(w, "asked") })
 	w.root.mount = root.mount
 	w.hashAhead(t.Context(), task{name: "told"})
 	if root.mount != 0 && !knows(w, "told") {
@@ -257,7 +242,7 @@ func TestChangedHashesAhead(t *testing.T) {
 	}
 	// One that has just changed is put off; others are not.
 	w.Changed("f", "no", "", ".ifmatch/format", "f/x")
-	eventually(t, "that f is put off", func() bool {
+	treetest.Eventually(t, "that f is put off", func() bool {
 		w.queue.mu.Lock()
 		defer w.queue.mu.Unlock()
 		return len(w.queue.due) == 1 && w.queue.due["f"].at.After(clock.Now())
@@ -267,7 +252,7 @@ func TestChangedHashesAhead(t *testing.T) {
 	}
 	clock.Advance(10 * time.Second)
 	w.Changed("no") // wakes it; else it would look by itself in two seconds
-	eventually(t, "the hash", func() bool { return knows(w, "f") })
+	treetest.Eventually(t, "the hash", func() bool { return knows(w, "f") })
 	info, tag, err := w.hasher.Hash(t.Context(), "f", hashing.ForAnswer)
 	if err != nil || info.Size != 6 || tag != treetest.TagOf("theirs") || hashed.Load() != 1 {
 		t.Errorf("got %q of %+v, error %v, hashed %d times", tag, info, err, hashed.Load())
