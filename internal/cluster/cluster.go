@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/urfave/cli/v2"
@@ -13,6 +16,8 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/pgstore"
 	"r-seed-1f3a754f.example/ifmatch/pgstore/blobs"
 	"r-seed-1f3a754f.example/ifmatch/pgstore/checkup"
+	"r-seed-1f3a754f.example/ifmatch/pgstore/notes"
+	"r-seed-1f3a754f.example/ifmatch/pgstore/replicas"
 )
 
 // Command returns the command ifmatch cluster.
@@ -40,7 +45,7 @@ func Command(n Needs) *cli.Command {
 				"ifmatch serve does so too, where its role may. It changes nothing where they are there.", initialize),
 			sub("migrate", "bring the tables to the release of this program",
 				"ifmatch serve does so too, where its role may. Servers of the release before go on meanwhile.", initialize),
-			sub("status", "print the database, its standbys, programs, tables, garbage, history and feed",
+			sub("status", "print the database, its standbys, programs, tables, garbage, history, feed and replicas",
 				"Numbers of rows are estimates of PostgreSQL. Its role needs pg_monitor to see all of it.", status),
 			sub("restored", "make a database that was restored from a backup ready for servers, and look for missing contents",
 				"Run it after the restore of the database and of the large contents, before the servers start. Clients that "+
@@ -80,8 +85,35 @@ func connected(ctx context.Context, place database.Place, do func(*pgx.Conn) err
 
 func status(c *cli.Context, place database.Place) error {
 	return connected(c.Context, place, func(conn *pgx.Conn) error {
-		return checkup.Status(c.Context, conn, c.App.Writer)
+		if err := checkup.Status(c.Context, conn, c.App.Writer); err != nil {
+			return err
+		}
+		told, err := notes.List(c.Context, conn, replicas.Kind, replicas.Most)
+		if err != nil {
+			return err
+		}
+		return replicaStatus(c.App.Writer, replicas.Of(told))
 	})
+}
+
+// replicaStatus writes which replicas run, and whether they have the same users, app tokens and rules. These are files of
+// each replica.
+func replicaStatus(w io.Writer, all []replicas.Replica) error {
+	out := tabwriter.NewWriter(w, len("table migration  "), 0, 2, ' ', 0)
+	for _, one := range all {
+		files := "no users and rules"
+		if one.Files != "" {
+			files = "users and rules " + one.Files[:min(len(one.Files), 8)]
+		}
+		fmt.Fprintf(out, "replica\t%q, %s, since %s, %s\n", one.Host, one.Program, one.Started.Format(time.RFC3339), files)
+	}
+	switch {
+	case len(all) == 0:
+		fmt.Fprintln(out, "replica\tnone runs")
+	case len(replicas.Others(all, all[0].Files)) > 0:
+		fmt.Fprintln(out, "replicas\tNOT ALL HAVE THE SAME USERS, APP TOKENS AND RULES: give all of them the same files")
+	}
+	return out.Flush()
 }
 
 func (n Needs) restored(c *cli.Context, place database.Place) error {

@@ -112,30 +112,42 @@ func bytesOf(keys []string) [][]byte {
 
 // GetAll returns those of some notes that are there, by their keys.
 func (t *Table) GetAll(ctx context.Context, keys ...string) (map[string][]byte, error) {
-	return t.list(ctx, "select key, value from ifmatch.note where kind = $1 and key = any($2) and expires > clock_timestamp()",
-		bytesOf(keys))
+	all, err := list(ctx, t.pool, "select key, value from ifmatch.note where kind = $1 and key = any($2) and expires > clock_timestamp()",
+		t.kind, bytesOf(keys))
+	return all, t.translate(err)
 }
 
 // List returns some notes by their keys, up to a number.
 func (t *Table) List(ctx context.Context, most int) (map[string][]byte, error) {
-	return t.list(ctx, "select key, value from ifmatch.note where kind = $1 and expires > clock_timestamp() limit $2", most)
+	all, err := List(ctx, t.pool, t.kind, most)
+	return all, t.translate(err)
 }
 
-func (t *Table) list(ctx context.Context, sql string, arg any) (map[string][]byte, error) {
+// A Querier asks a database: a pool does, or a connection.
+type Querier interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+}
+
+// List returns some notes of a kind by their keys, up to a number.
+func List(ctx context.Context, from Querier, kind string, most int) (map[string][]byte, error) {
+	return list(ctx, from, "select key, value from ifmatch.note where kind = $1 and expires > clock_timestamp() limit $2", kind, most)
+}
+
+func list(ctx context.Context, from Querier, sql string, args ...any) (map[string][]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	rows, err := t.pool.Query(ctx, sql, t.kind, arg)
+	rows, err := from.Query(ctx, sql, args...)
 	if err != nil {
-		return nil, t.translate(err)
+		return nil, err
 	}
-	defer rows.Close()
 	all := map[string][]byte{}
-	for rows.Next() {
-		var key, value []byte
-		if err := rows.Scan(&key, &value); err != nil {
-			return nil, err
-		}
-		all[string(key)] = value
+	var key, value []byte
+	_, err = pgx.ForEachRow(rows, []any{&key, &value}, func() error {
+		all[string(key)], value = value, nil
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
-	return all, t.translate(rows.Err())
+	return all, nil
 }

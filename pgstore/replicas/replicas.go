@@ -23,8 +23,10 @@ const Kind = "replica"
 const (
 	every = 10 * time.Second
 	lasts = 4 * every
-	most  = 1000 // replicas that are told
 )
+
+// Most is how many replicas are told of.
+const Most = 1000
 
 // A Replica is a server that runs.
 type Replica struct {
@@ -35,21 +37,17 @@ type Replica struct {
 	Files   string    `json:"files"` // a hash of its users, app tokens and rules, "" for none
 }
 
-// All returns the replicas that have told of themselves within the last minute, the oldest first.
-func All(ctx context.Context, notes Notes) ([]Replica, error) {
-	values, err := notes.List(ctx, most)
-	if err != nil {
-		return nil, err
-	}
-	all := make([]Replica, 0, len(values))
-	for _, value := range values {
+// Of returns the replicas that notes of the [Kind] tell of, the oldest first.
+func Of(notes map[string][]byte) []Replica {
+	all := make([]Replica, 0, len(notes))
+	for _, value := range notes {
 		var one Replica
 		if json.Unmarshal(value, &one) == nil { // else it is of a later release
 			all = append(all, one)
 		}
 	}
 	slices.SortFunc(all, func(a, b Replica) int { return cmp.Or(a.Started.Compare(b.Started), cmp.Compare(a.ID, b.ID)) })
-	return all, nil
+	return all
 }
 
 // Others returns the replicas with other files than one has.
@@ -87,11 +85,11 @@ func (t *Teller) Tell(ctx context.Context) error {
 	if err := t.notes.Keep(ctx, t.self.ID, value, lasts); err != nil {
 		return err
 	}
-	all, err := All(ctx, t.notes)
+	notes, err := t.notes.List(ctx, Most)
 	if err != nil {
 		return err
 	}
-	switch others := Others(all, t.self.Files); {
+	switch others := Others(Of(notes), t.self.Files); {
 	case len(others) == 0:
 		if t.differed >= looks {
 			t.told(nil)
