@@ -20,8 +20,8 @@ func TestStatusTellsOfReplicas(t *testing.T) {
 		want []string
 		not  string
 	}{
-		"none":      {nil, []string{"none runs"}, differ},
-		"the same":  {[]replicas.Replica{one("a", "12345678ab"), one("b", "12345678ab")},
+		"none": {nil, []string{"none runs"}, differ},
+		"the same": {[]replicas.Replica{one("a", "12345678ab"), one("b", "12345678ab")},
 			[]string{`"a", v1, since 2026-01-02T03:04:05Z, users and rules 12345678` + "\n", `"b"`}, differ},
 		"no files":  {[]replicas.Replica{one("a", ""), one("b", "")}, []string{"no users and rules"}, differ},
 		"others":    {[]replicas.Replica{one("a", "1"), one("b", "1"), one("c", "2")}, []string{`"c"`, differ}, "none"},
