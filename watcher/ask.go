@@ -55,6 +55,7 @@ func (w *watch) ask(answer chan<- bool) {
 		return
 	}
 	_ = os.Remove(file)
+	w.signals.wake()
 	w.asks.waiting = append(w.asks.waiting, question{w.asks.last, answer})
 }
 

@@ -1,8 +1,10 @@
 package watcher
 
 import (
+	"runtime"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/fsnotify/fsnotify"
 )
@@ -27,70 +29,122 @@ type signal struct {
 	err   error
 }
 
-// maxQueued bounds the queue, which then takes about 8 MB. More events are an overflow, as in the kernel.
-const maxQueued = 1 << 16
+const (
+	// maxQueued bounds the queue, which then takes about 8 MB. More events are an overflow, as in the kernel.
+	maxQueued = 1 << 16
+	// atOnce is how many messages are handed on at once. More than these within one rest are a flood.
+	atOnce = 512
+	// rest is how long the kernel collects events before they are read. Each write of this server makes an event or
+	// two, and each wakes a goroutine where it is read alone. All names rest for longer than this, see [Options.Quiet].
+	rest = 5 * time.Millisecond
+	// yields is how often the goroutine of fsnotify gets the processor before its next event counts as not there.
+	yields = 3
+)
 
-// queue starts to receive the messages of n and hands them on in order. stop closes n and ends the goroutine.
+// A queue receives the messages of a notifier, and hands them on in order, several at once.
 //
-// The queue has a goroutine of its own, because fsnotify must never wait for a caller of Add or Remove:
+// It has a goroutine of its own, because fsnotify must not wait for a caller of Add or Remove:
 //
 //   - If a directory was moved and then deleted, v1.10.1 sends an error while it holds the lock that Add and Remove
 //     need (backend_inotify.go, handleEvent). On Windows both need the goroutine that sends the events
 //     (https://github.com/fsnotify/fsnotify/issues/215). A goroutine that calls them and also receives would wait for
 //     itself.
 //   - inotify answers each removed watch with a message. While a large subtree is dropped, its queue would overflow.
-func queue(n notifier) (signals <-chan signal, stop func()) {
-	out, stopped := make(chan signal), make(chan struct{})
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		defer close(out)
-		forward(n, out, stopped)
+type queue struct {
+	from    notifier
+	signals chan []signal // closed with the channels of the notifier
+	hurry   chan struct{} // ends a rest
+	stopped chan struct{}
+	running sync.WaitGroup
+	waiting []signal
+}
+
+// receive starts to receive the messages of n.
+func receive(n notifier) *queue {
+	q := &queue{from: n, signals: make(chan []signal), hurry: make(chan struct{}, 1), stopped: make(chan struct{})}
+	q.running.Go(func() {
+		defer close(q.signals)
+		q.forward()
 	})
-	return out, func() {
-		n.Close()
-		close(stopped)
-		wg.Wait()
+	return q
+}
+
+// stop closes the notifier and ends the goroutine.
+func (q *queue) stop() {
+	q.from.Close()
+	close(q.stopped)
+	q.running.Wait()
+}
+
+// wake ends a rest, if there is one.
+func (q *queue) wake() {
+	select {
+	case q.hurry <- struct{}{}:
+	default:
 	}
 }
 
-// forward returns when it is stopped, or when a channel of n is closed.
-func forward(n notifier, out chan<- signal, stopped <-chan struct{}) {
-	var q []signal // the messages from head on are waiting
-	head := 0
-	push := func(s signal) {
-		if len(q)-head >= maxQueued {
-			q, head = nil, 0
-			s = signal{err: fsnotify.ErrEventOverflow}
-		}
-		if head > 1024 && head > len(q)/2 {
-			q, head = slices.Clone(q[head:]), 0
-		}
-		q = append(q, s)
-	}
+// forward returns when it is stopped, or when a channel of the notifier is closed.
+func (q *queue) forward() {
+	events := q.from.Events()
+	rested := time.NewTimer(rest)
+	defer rested.Stop()
 	for {
-		var ready chan<- signal
-		var next signal
-		if head < len(q) {
-			ready, next = out, q[head]
+		var ready chan<- []signal
+		next := q.waiting[:min(len(q.waiting), atOnce)]
+		if len(next) > 0 {
+			ready = q.signals
 		}
 		select {
-		case <-stopped:
+		case <-q.stopped:
 			return
-		case ev, ok := <-n.Events():
+		case ev, ok := <-events:
 			if !ok {
 				return
 			}
-			push(signal{event: ev})
-		case err, ok := <-n.Errors():
+			q.push(signal{event: ev})
+			if q.drain() < atOnce {
+				events = nil
+				rested.Reset(rest)
+			}
+		case <-rested.C:
+			events = q.from.Events()
+		case <-q.hurry:
+			events = q.from.Events()
+		case err, ok := <-q.from.Errors():
 			if !ok {
 				return
 			}
-			push(signal{err: err})
-		case ready <- next:
-			q[head] = signal{} // frees the memory of the name
-			if head++; head == len(q) {
-				q, head = q[:0], 0
+			q.push(signal{err: err})
+		case ready <- slices.Clip(next):
+			if q.waiting = q.waiting[len(next):]; len(q.waiting) == 0 {
+				q.waiting = nil // the receiver has the array
 			}
 		}
 	}
+}
+
+// drain receives the events that are there, and returns their number, atOnce at the most.
+func (q *queue) drain() (n int) {
+	for none := 0; none < yields && n < atOnce; {
+		select {
+		case ev, ok := <-q.from.Events():
+			if !ok {
+				return n // forward finds the channel closed
+			}
+			q.push(signal{event: ev})
+			n, none = n+1, 0
+		default:
+			runtime.Gosched()
+			none++
+		}
+	}
+	return n
+}
+
+func (q *queue) push(s signal) {
+	if len(q.waiting) >= maxQueued {
+		q.waiting, s = nil, signal{err: fsnotify.ErrEventOverflow}
+	}
+	q.waiting = append(q.waiting, s)
 }

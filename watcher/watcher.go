@@ -148,6 +148,8 @@ type watch struct {
 	opts      Options
 	notify    func([]Event)
 	os        notifier
+	signals   *queue
+	looked    looked
 	rootCheck time.Duration
 
 	dirs    tree
@@ -189,8 +191,8 @@ func newWatch(root string, opts Options, notify func([]Event), n notifier) *watc
 var working = func() <-chan struct{} { c := make(chan struct{}); close(c); return c }()
 
 func (w *watch) run(ctx context.Context) error {
-	signals, stop := queue(w.os)
-	defer stop()
+	w.signals = receive(w.os)
+	defer w.signals.stop()
 	defer w.stopListing()
 	defer w.endAsks()
 	w.dirs.shown = w.opts.Watched
@@ -220,15 +222,11 @@ func (w *watch) run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case s, ok := <-signals:
-			switch {
-			case !ok:
+		case several, ok := <-w.signals.signals:
+			if !ok {
 				return errors.New("watcher: the notifications of the operating system ended")
-			case s.err != nil:
-				w.fail(s.err)
-			default:
-				w.handle(s.event)
 			}
+			w.handleAll(several)
 		case answer := <-w.opts.Ask:
 			w.ask(answer)
 		case <-flush.C:
@@ -259,6 +257,18 @@ func (w *watch) begin() error {
 	w.jobs = append(w.jobs, job{"", first})
 	w.noteMounts()
 	return nil
+}
+
+// handleAll handles messages that have come together.
+func (w *watch) handleAll(several []signal) {
+	w.looked = looked{}
+	for _, s := range several {
+		if s.err != nil {
+			w.fail(s.err)
+		} else {
+			w.handle(s.event)
+		}
+	}
 }
 
 // handle turns one notification into events and into work for the scan.
@@ -293,14 +303,23 @@ func (w *watch) handle(ev fsnotify.Event) {
 // look looks at a name after its directory has reported an event for it. It looks after a removal, too: an exchange of
 // two names arrives as "created, moved away", in this order, and the name is never free.
 func (w *watch) look(name string, gone bool) {
-	fi, err := os.Lstat(w.path(name))
-	if err != nil && gone {
+	if w.looked.name != name {
+		fi, err := os.Lstat(w.path(name))
+		w.looked = looked{name, err == nil, err == nil && fi.IsDir()}
+	}
+	if !w.looked.there && gone {
 		return
 	}
 	w.emit(name, Changed)
-	if err == nil && fi.IsDir() {
+	if w.looked.dir {
 		w.jobs = append(w.jobs, job{name, fresh})
 	}
+}
+
+// looked is the last look at a name. The events that came together with that of the look are older than it.
+type looked struct {
+	name       string // "": none
+	there, dir bool
 }
 
 // fail handles an error of the notifier.
