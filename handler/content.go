@@ -12,7 +12,6 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/auth"
 	"r-seed-1f3a754f.example/ifmatch/handler/accesslog"
 	"r-seed-1f3a754f.example/ifmatch/handler/byterange"
-	"r-seed-1f3a754f.example/ifmatch/handler/charset"
 	"r-seed-1f3a754f.example/ifmatch/handler/digest"
 	"r-seed-1f3a754f.example/ifmatch/handler/precondition"
 	"r-seed-1f3a754f.example/ifmatch/handler/proxy"
@@ -307,23 +306,6 @@ func (s *server) getOfSite(w http.ResponseWriter, r *request, at *site.Site, ask
 		return tree.ErrChanged // it was there a moment ago
 	}
 	return err
-}
-
-// mediaOf returns the media type of a file of a site: the one that the file has as a property, or the one of its name
-// with the charset that is known of it.
-func (s *server) mediaOf(r *request, at *site.Site, file *tree.State) (string, error) {
-	said, err := s.charsetOf(r, file)
-	if err != nil {
-		return "", err
-	}
-	if propertyOf(file, contentTypeName) != nil {
-		return contentType(file), nil
-	}
-	media := at.TypeOf(file.Name)
-	if said != "" {
-		media = charset.Add(site.Plain(media), said)
-	}
-	return media, nil
 }
 
 // aboutTarget returns the fields of a request that are conditions about its target alone.

@@ -268,6 +268,23 @@ func contentType(state *tree.State) string {
 	return charset.Add(cmp.Or(media, unknownType), charset.Of(state))
 }
 
+// mediaOf returns the media type of a file of a site: the one that the file has as a property, or the one of its name
+// with the charset that is known of it.
+func (s *server) mediaOf(r *request, at *site.Site, file *tree.State) (string, error) {
+	said, err := s.charsetOf(r, file)
+	if err != nil {
+		return "", err
+	}
+	if propertyOf(file, contentTypeName) != nil {
+		return contentType(file), nil
+	}
+	media := at.TypeOf(file.Name)
+	if said != "" {
+		media = charset.Add(site.Plain(media), said)
+	}
+	return media, nil
+}
+
 // charsetOf returns the charset that a client has said for the content of a file, or "".
 func (s *server) charsetOf(r *request, file *tree.State) (string, error) {
 	if propertyOf(file, charset.Name) == nil {

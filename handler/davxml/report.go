@@ -29,9 +29,8 @@ func ReadReport(r io.Reader) (report SyncCollection, known bool, err error) {
 	if s == nil {
 		return report, false, &SyntaxError{Line: 1, Reason: "the body is empty"}
 	}
-	left := MaxNames
+	left, tokens, limits := MaxNames, 0, 0
 	props, level, nresults := names{left: &left}, "", ""
-	tokens, limits := 0, 0
 	text := func() (string, error) {
 		left := maxToken
 		value, err := s.value(&left)
