@@ -23,11 +23,7 @@ func (s *Store) Lock(ctx context.Context, req tree.LockRequest, cond tree.Condit
 	if len(req.Owner) > locktable.MaxOwner {
 		return tree.Lock{}, false, tree.ErrNoSpace
 	}
-	lock := tree.Lock{
-		Token: "urn:uuid:" + uuid.NewString(), Root: req.Root, Infinite: req.Infinite, Shared: req.Shared,
-		Owner:  req.Owner,
-		Holder: tree.ClientOf(ctx), Principal: tree.PrincipalOf(ctx), Expires: s.now().Add(req.Timeout).Round(0),
-	}
+	lock := req.Lock(ctx, "urn:uuid:"+uuid.NewString(), s.now().Round(0))
 	created := false
 	// empty is for a name without a resource. It is staged before, so that the transaction does not wait for the disk.
 	var empty *emptyFile

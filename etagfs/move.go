@@ -192,11 +192,8 @@ func (v *view) ends(from, to string) (source, over fs.Info, err error) {
 	if source, err = v.existing(from); err != nil {
 		return source, over, err
 	}
-	switch {
-	case from == to:
-		return source, over, tree.ErrSame
-	case tree.Below(to, from), tree.Below(from, to):
-		return source, over, tree.ErrNested
+	if err = tree.CheckEnds(from, to); err != nil {
+		return source, over, err
 	}
 	over, err = v.target(to)
 	switch {

@@ -17,10 +17,6 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
-// maxProperties bounds the dead properties of one resource, in bytes: all their values together, and all their names
-// together.
-const maxProperties = 64 << 10
-
 // maxInAttribute is the maximum size, in bytes, of encoded properties that the store tries to keep in an attribute. It
 // keeps larger ones beside the tree. It also does so if the attribute has no room: on ext4 all attributes of a file
 // together have 4 KiB.
@@ -55,15 +51,12 @@ func encodeProperties(properties []webdav.Property) ([]byte, error) {
 	if len(properties) == 0 {
 		return nil, nil
 	}
+	if !tree.FitProperties(properties) {
+		return nil, tree.ErrNoSpace
+	}
 	kept := make([]property, len(properties))
-	names, values := 0, 0
 	for i, p := range properties {
 		kept[i] = property{p.XMLName.Space, p.XMLName.Local, p.Lang, string(p.InnerXML)}
-		names += len(p.XMLName.Space) + len(p.XMLName.Local) + len(p.Lang)
-		values += len(p.InnerXML)
-	}
-	if names > maxProperties || values > maxProperties {
-		return nil, tree.ErrNoSpace
 	}
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)

@@ -4,10 +4,8 @@ import (
 	"bytes"
 	"context"
 	"crypto"
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"time"
 
@@ -31,57 +29,11 @@ type staged struct {
 	claimed time.Time    // when the janitor was told of the object
 }
 
-// A hasher computes several hashes at once.
-type hasher map[crypto.Hash]hash.Hash
-
-func newHasher(others []crypto.Hash) hasher {
-	h := hasher{crypto.SHA256: sha256.New()}
-	for _, other := range others {
-		h[other] = other.New()
-	}
-	return h
-}
-
-func (h hasher) Write(p []byte) (int, error) {
-	for _, one := range h {
-		one.Write(p)
-	}
-	return len(p), nil
-}
-
-func (h hasher) sums() tree.Sums {
-	sums := tree.Sums{}
-	for of, one := range h {
-		sums[of] = one.Sum(nil)
-	}
-	return sums
-}
-
-// A bodyReader tells the errors of a client from those of the store.
-type bodyReader struct {
-	ctx  context.Context
-	body io.Reader
-}
-
-func (r bodyReader) Read(p []byte) (int, error) {
-	if err := r.ctx.Err(); err != nil {
-		return 0, err
-	}
-	n, err := r.body.Read(p)
-	if err != nil && err != io.EOF {
-		if ended := r.ctx.Err(); ended != nil {
-			return n, ended
-		}
-		err = &tree.BodyError{Err: err}
-	}
-	return n, err
-}
-
 // stage receives a body. No transaction is open meanwhile.
 func (s *Store) stage(ctx context.Context, body io.Reader, opts tree.PutOptions) (*staged, error) {
 	c := &staged{id: uuid.Must(uuid.NewV7())}
-	sums := newHasher(opts.Hashes)
-	from := io.TeeReader(bodyReader{ctx, body}, sums)
+	sums := tree.NewHasher(opts.Hashes...)
+	from := io.TeeReader(tree.ReadBody(ctx, body, opts.Length), sums)
 	var head bytes.Buffer
 	n, err := io.CopyN(&head, from, s.opts.Inline+1)
 	if err == io.EOF {
@@ -92,10 +44,7 @@ func (s *Store) stage(ctx context.Context, body io.Reader, opts tree.PutOptions)
 	} else {
 		c.data = head.Bytes()
 	}
-	if err == nil && opts.Length >= 0 && c.size != opts.Length {
-		err = &tree.BodyError{Err: fmt.Errorf("it has %d bytes, and %d were announced", c.size, opts.Length)}
-	}
-	if all := sums.sums(); err == nil {
+	if all := sums.Sums(); err == nil {
 		if c.sum = all[crypto.SHA256]; opts.Verify != nil {
 			err = opts.Verify(all)
 		}
@@ -126,7 +75,7 @@ func (s *Store) stageObject(ctx context.Context, c *staged, body io.Reader, leng
 	if err != nil {
 		return stored(err)
 	}
-	from := &claimingReader{ctx: ctx, s: s, c: c, tried: s.time(), body: body, length: length}
+	from := &claimingReader{ctx: ctx, s: s, c: c, tried: s.time(), body: body}
 	c.size, err = io.Copy(struct{ io.Writer }{c.object}, from)
 	if errors.As(err, new(*tree.BodyError)) || ctx.Err() != nil {
 		return err
@@ -167,15 +116,13 @@ func (s *Store) claimBy(ctx context.Context, c *staged, sql string) error {
 	return translate(err)
 }
 
-// A claimingReader keeps the claim of an object whose body comes slowly. It passes on no more than was announced.
+// A claimingReader keeps the claim of an object whose body comes slowly.
 type claimingReader struct {
 	ctx   context.Context
 	s     *Store
 	c     *staged
 	tried time.Time
-
-	body         io.Reader
-	read, length int64 // length is -1 where none was announced
+	body  io.Reader
 }
 
 func (r *claimingReader) Read(p []byte) (int, error) {
@@ -185,11 +132,7 @@ func (r *claimingReader) Read(p []byte) (int, error) {
 			return 0, err
 		} // any other error is of now, and there is a day to try again
 	}
-	n, err := r.body.Read(p)
-	if r.read += int64(n); r.length >= 0 && r.read > r.length {
-		return 0, &tree.BodyError{Err: fmt.Errorf("it has more than the %d bytes that were announced", r.length)}
-	}
-	return n, err
+	return r.body.Read(p)
 }
 
 // abandon removes a content that gets no name. Where that fails, the janitor does.

@@ -106,7 +106,7 @@ func FuzzProperties(f *testing.F) {
 		want := webdav.Property{XMLName: xml.Name{Space: space, Local: local}, Lang: lang, InnerXML: value}
 		data, err := encodeProperties([]webdav.Property{want})
 		if err != nil {
-			if len(space)+len(local) <= maxProperties && len(value) <= maxProperties {
+			if len(space)+len(local) <= tree.MaxProperties && len(value) <= tree.MaxProperties {
 				t.Error(err)
 			}
 			return

@@ -83,10 +83,10 @@ func (t *transaction) discard(n *node) {
 // leave notes the dates of a name at which nothing is from now on.
 func (t *transaction) leave(name string, n *node) {
 	left := n.leaving(n.kind == kindFile, t.now)
-	first, last := columns(left.ahead)
+	first, last := columns(left.Ahead)
 	t.do(`insert into ifmatch.gone (parent, name, earlier, below, ahead_first, ahead_last, at)
  values ($1, $2, $3, $4, $5, $6, $7)`,
-		n.parent, baseOf(name), orNull(left.earlier), orNull(left.below), first, last, t.view.now)
+		n.parent, baseOf(name), orNull(left.Earlier), orNull(left.below), first, last, t.view.now)
 }
 
 // come takes the dates of a name over at which nothing was, and returns those of a new version there.
@@ -95,13 +95,12 @@ func (t *transaction) come(name string, over *node) dates {
 		t.do("delete from ifmatch.gone where parent = $1 and name = $2", over.parent, baseOf(name))
 	}
 	d := noDates()
-	d.earlier, d.ahead = over.others(over.isFile(), t.now)
-	d.floor, d.floorAhead = over.floor, over.floorAhead
+	d.Sent, d.floor = over.others(over.isFile(), t.now), over.floor
 	if d.below = over.below; over.isDir() {
 		d.below = max(d.below, t.now+1)
 	}
 	d.since = t.now
-	d.modified = next(d.earlier, d.ahead, t.now)
+	d.modified = d.Next(t.now)
 	return d
 }
 
@@ -126,7 +125,7 @@ func (t *transaction) raise(second int64) {
 
 // insert makes the row of a node.
 func (t *transaction) insert(name string, n *node) {
-	first, last := columns(n.ahead)
+	first, last := columns(n.Ahead)
 	var blob *uuid.UUID
 	var place *string
 	if n.kind == kindFile {
@@ -135,13 +134,13 @@ func (t *transaction) insert(name string, n *node) {
 	t.do(`insert into ifmatch.node (parent, name, form, kind, size, modified, since, earlier, below, ahead_first, ahead_last,
  created, blob, place, sha256, executable, props)
  values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)`,
-		n.parent, baseOf(name), formOf(string(baseOf(name))), n.kind, n.size, n.modified, orNull(n.since), orNull(n.earlier),
+		n.parent, baseOf(name), formOf(string(baseOf(name))), n.kind, n.size, n.modified, orNull(n.since), orNull(n.Earlier),
 		orNull(n.below), first, last, n.created, blob, place, n.sum, n.executable, n.props)
 }
 
 // endLocks ends the locks below a name and, if itself is true, on that name.
 func (t *transaction) endLocks(name string, itself bool) {
-	if len(t.locks.about(name)) == 0 {
+	if len(t.locks.About(name)) == 0 {
 		return
 	}
 	low, high := belowRange(name)
@@ -155,8 +154,8 @@ func (t *transaction) endLocks(name string, itself bool) {
 // arrived ends the locks on former members of a name. A lock on the name itself stays, and tells whether that is a collection.
 func (t *transaction) arrived(name string, dir bool) {
 	t.endLocks(name, false)
-	for _, l := range t.locks.byRoot[name] {
-		if l.Collection != dir {
+	for _, l := range t.locks.Covering(name) {
+		if l.Root == name && l.Collection != dir {
 			t.do("update ifmatch.davlock set collection = $2 where root = $1", []byte(name), dir)
 			return
 		}

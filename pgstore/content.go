@@ -168,11 +168,11 @@ func (s *Store) sumsOf(ctx context.Context, n *node) (tree.Sums, error) {
 		return nil, err
 	}
 	defer content.Close()
-	h := newHasher([]crypto.Hash{crypto.SHA1, crypto.MD5})
+	h := tree.NewHasher(crypto.SHA1, crypto.MD5)
 	if _, err := content.WriteRange(ctx, h, 0, n.size); err != nil {
 		return nil, err
 	}
-	sums := h.sums()
+	sums := h.Sums()
 	if !bytes.Equal(sums[crypto.SHA256], n.sum) {
 		return nil, s.damaged("", n, fmt.Errorf("it has the SHA-256 %x", sums[crypto.SHA256]))
 	}

@@ -1,10 +1,12 @@
 package pgstore
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"iter"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -170,7 +172,7 @@ func (s *Store) Latest(ctx context.Context, name string) (tree.Change, error) {
 	ctx, cancel := s.patient(ctx)
 	defer cancel()
 	var names [][]byte
-	for _, p := range prefixes(name) {
+	for _, p := range tree.Prefixes(name) {
 		names = append(names, []byte(p))
 	}
 	for at, full := (position{math.MaxInt64, math.MaxInt64}), true; full; {
@@ -200,26 +202,16 @@ func (s *Store) Changes(ctx context.Context, since, until tree.Cursor) iter.Seq2
 		if err == nil && until != "" {
 			end, err = s.parse(until)
 		}
-		for err == nil {
-			var all []tree.Change
-			all, at, err = s.changesAfter(ctx, s.pool, at, until == "")
-			for _, c := range all {
+		read := func(tree.Cursor) (all []tree.Change, more bool, _ error) {
+			if err == nil {
+				all, at, err = s.changesAfter(ctx, s.pool, at, until == "")
+			}
+			more = len(all) == changePage && !end.before(at)
+			return slices.DeleteFunc(all, func(c tree.Change) bool {
 				p, _ := s.parse(c.Cursor)
-				if end.before(p) || !yield(c, nil) {
-					return
-				}
-			}
-			switch {
-			case err != nil || len(all) == changePage:
-			case until != "":
-				return
-			default:
-				err = sleep(ctx, pollEvery)
-			}
+				return end.before(p)
+			}), more, cmp.Or(ctx.Err(), err)
 		}
-		if ctx.Err() != nil {
-			err = ctx.Err()
-		}
-		yield(tree.Change{}, err)
+		tree.FollowChanges(since, until, read, func() error { return sleep(ctx, pollEvery) })(yield)
 	}
 }

@@ -75,7 +75,7 @@ func (s *Store) Versions(ctx context.Context, name string, opts tree.VersionOpti
 		return s.inside(ctx, opts.Inside)
 	}
 	return func(yield func(tree.Version, error) bool) {
-		above := prefixes(name)
+		above := tree.Prefixes(name)
 		var paths, starts [][]byte
 		for _, p := range above {
 			paths, starts = append(paths, []byte(p)), append(starts, []byte(p[:min(len(p), 500)]))

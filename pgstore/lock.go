@@ -2,7 +2,6 @@ package pgstore
 
 import (
 	"context"
-	"crypto"
 	"time"
 
 	"github.com/google/uuid"
@@ -10,8 +9,6 @@ import (
 
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
-
-const sha256Hash = crypto.SHA256
 
 // Bounds of WebDAV locks. A write reads those on the names that it is about.
 const (
@@ -54,14 +51,10 @@ func (s *Store) Lock(
 			return &tree.StorageError{Kind: tree.ErrNoSpace,
 				Hint: "there are too many locks; end some, or wait until they expire"}
 		}
-		lock = tree.Lock{
-			Token: "urn:uuid:" + uuid.NewString(), Root: name, Infinite: req.Infinite, Shared: req.Shared, Owner: req.Owner,
-			Holder: holder, Principal: tree.PrincipalOf(ctx), Expires: t.view.now.Add(req.Timeout), Collection: n.isDir(),
-		}
-		for _, other := range t.locks.about(name) {
-			if other.Conflicts(lock) {
-				return &tree.LockedError{Name: name, Lock: other}
-			}
+		lock = req.Lock(ctx, "urn:uuid:"+uuid.NewString(), t.view.now)
+		lock.Collection = n.isDir()
+		if err := t.locks.Admit(lock); err != nil {
+			return err
 		}
 		if created = !n.there; created {
 			file := t.emptyFile(name, n)
@@ -109,9 +102,9 @@ func (s *Store) holding(
 		if err := t.ask(); err != nil {
 			return err
 		}
-		l, held := t.locks.held(name, tokens...)
-		if !held {
-			return about(name, tree.ErrNoLock)
+		l, err := t.locks.Held(name, tokens...)
+		if err != nil {
+			return about(name, err)
 		}
 		if !t.isExclusive(l.Root) {
 			return &exclusiveError{l.Root} // writes below it may be deciding by this lock now
@@ -148,16 +141,8 @@ func lockRanges(t *trie, w wish) (roots, lows, highs [][]byte) {
 	return roots, lows, highs
 }
 
-// A lockSet has locks by their root.
-type lockSet struct {
-	all    []tree.Lock
-	byRoot map[string][]tree.Lock
-}
-
-func newLockSet() *lockSet { return &lockSet{byRoot: map[string][]tree.Lock{}} }
-
-// read reads the answer of locksSQL.
-func (s *lockSet) read(rows pgx.Rows) error {
+// readLocks reads the answer of locksSQL.
+func readLocks(rows pgx.Rows, into *tree.Locks) error {
 	for rows.Next() {
 		var l tree.Lock
 		var root, owner []byte
@@ -167,46 +152,7 @@ func (s *lockSet) read(rows pgx.Rows) error {
 			return err
 		}
 		l.Root, l.Owner, l.Principal = string(root), string(owner), tree.Principal(principal)
-		s.all = append(s.all, l)
-		s.byRoot[l.Root] = append(s.byRoot[l.Root], l)
+		into.Add(l)
 	}
 	return nil
-}
-
-// covering returns the locks that cover a name.
-func (s *lockSet) covering(name string) (found []tree.Lock) {
-	if len(s.all) == 0 {
-		return nil
-	}
-	for _, p := range prefixes(name) {
-		for _, l := range s.byRoot[p] {
-			if l.Covers(name) {
-				found = append(found, l)
-			}
-		}
-	}
-	return found
-}
-
-// about returns the locks that cover a name, and those below it.
-func (s *lockSet) about(name string) (found []tree.Lock) {
-	found = s.covering(name)
-	for _, l := range s.all {
-		if tree.Below(l.Root, name) {
-			found = append(found, l)
-		}
-	}
-	return found
-}
-
-// held returns the lock that covers a name and has one of the tokens.
-func (s *lockSet) held(name string, tokens ...string) (tree.Lock, bool) {
-	for _, l := range s.covering(name) {
-		for _, token := range tokens {
-			if l.Token == token {
-				return l, true
-			}
-		}
-	}
-	return tree.Lock{}, false
 }

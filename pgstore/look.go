@@ -28,26 +28,12 @@ type snap struct {
 	now   time.Time // by the clock of the database
 	xmin  string    // all transactions before this one have ended
 	nodes map[string]*node
-	locks *lockSet
+	locks *tree.Locks
 	// latest is the latest date that was in the future when a name got it, in the whole tree.
 	latest int64
 }
 
-func newSnap() *snap { return &snap{nodes: map[string]*node{}, locks: newLockSet()} }
-
-// prefixes returns the collections above a name, the root first, and the name itself.
-func prefixes(name string) []string {
-	all := []string{""}
-	for i := range len(name) {
-		if name[i] == '/' {
-			all = append(all, name[:i])
-		}
-	}
-	if name != "" {
-		all = append(all, name)
-	}
-	return all
-}
+func newSnap() *snap { return &snap{nodes: map[string]*node{}, locks: new(tree.Locks)} }
 
 // A trie has names and the collections above them, each once. One text of a statement finds any number of names by it.
 type trie struct {
@@ -60,7 +46,7 @@ type trie struct {
 func newTrie(names []string) *trie {
 	t := &trie{names: []string{""}, ups: []int32{}, segments: [][]byte{}, index: map[string]int32{"": 0}}
 	for _, name := range names {
-		for _, p := range prefixes(name)[1:] {
+		for _, p := range tree.Prefixes(name)[1:] {
 			if _, known := t.index[p]; known {
 				continue
 			}
@@ -102,7 +88,7 @@ func (s *Store) queue(b *pgx.Batch, w wish, into *snap) []func(pgx.Rows) error {
 	if w.locks {
 		roots, lows, highs := lockRanges(t, w)
 		b.Queue(locksSQL, roots, lows, highs, s.clock())
-		readers = append(readers, into.locks.read)
+		readers = append(readers, func(rows pgx.Rows) error { return readLocks(rows, into.locks) })
 	}
 	return readers
 }
@@ -161,14 +147,14 @@ func (sn *snap) complete(names []string) {
 	if root == nil {
 		return // the statement has failed
 	}
-	forgotten := root.earlier
-	sn.latest = root.ahead.Last
-	root.earlier, root.ahead = never, tree.NoTime // the root's row has these for the whole tree
+	forgotten := root.Earlier
+	sn.latest = root.Ahead.Last
+	root.Sent = tree.NoneSent // the root's row has that of the whole tree
 	for _, name := range names {
 		n := sn.nodes[name]
 		if n == nil {
 			n = &node{dates: noDates()}
-			n.earlier, n.below = forgotten, forgotten
+			n.Earlier, n.below = forgotten, forgotten
 			sn.nodes[name] = n
 		}
 		if name == "" {
@@ -186,9 +172,9 @@ func (sn *snap) complete(names []string) {
 // under sets the dates that a name has by the collection above. latest is the latest date of all names that was in the
 // future.
 func (n *node) under(above *node, latest int64) {
-	n.floor = max(above.floor, above.below)
-	if n.floor != never && latest > n.floor {
-		n.floorAhead = tree.Span{First: n.floor, Last: latest}
+	n.floor.Earlier = max(above.floor.Earlier, above.below)
+	if n.floor.Earlier != tree.Never && latest > n.floor.Earlier {
+		n.floor.Ahead = tree.Span{First: n.floor.Earlier, Last: latest}
 	}
 }
 

@@ -23,9 +23,6 @@ const (
 	inBlobs  = "o" // the content is an object
 )
 
-// maxProperties bounds the properties of a resource in bytes: all values together, and all names.
-const maxProperties = 64 << 10
-
 // A node is the row of a name, or a name without one.
 type node struct {
 	dates
@@ -77,8 +74,9 @@ func (r *nodeRow) scan(rows pgx.Rows, before []any, after ...any) error {
 
 func (r *nodeRow) node() *node {
 	n := &node{dates: noDates(), blob: r.blob, sum: r.sum, props: r.props}
-	n.earlier, n.shown, n.below, n.since = orNever(r.earlier), orNever(r.shown), orNever(r.below), orNever(r.since)
-	n.ahead, n.own = spanOf(r.aheadFirst, r.aheadLast), spanOf(r.ownFirst, r.ownLast)
+	n.below, n.since = orNever(r.below), orNever(r.since)
+	n.Sent = tree.Sent{Earlier: orNever(r.earlier), Ahead: spanOf(r.aheadFirst, r.aheadLast)}
+	n.own = tree.Sent{Earlier: orNever(r.shown), Ahead: spanOf(r.ownFirst, r.ownLast)}
 	if r.id == nil {
 		return n
 	}
@@ -111,7 +109,7 @@ func isBinary(rows pgx.Rows) bool { return rows.FieldDescriptions()[0].Format ==
 func (n *node) decode(raw [][]byte) {
 	second := func(i int) int64 {
 		if raw[i] == nil {
-			return never
+			return tree.Never
 		}
 		return number(raw[i])
 	}
@@ -122,8 +120,8 @@ func (n *node) decode(raw [][]byte) {
 		return tree.Span{First: number(raw[i]), Last: number(raw[i+1])}
 	}
 	*n = node{dates: noDates(), props: bytes.Clone(raw[17]), sum: bytes.Clone(raw[14])}
-	n.since, n.earlier, n.shown, n.below = second(4), second(5), second(6), second(7)
-	n.ahead, n.own = span(8), span(10)
+	n.since, n.below = second(4), second(7)
+	n.Sent, n.own = tree.Sent{Earlier: second(5), Ahead: span(8)}, tree.Sent{Earlier: second(6), Ahead: span(10)}
 	if raw[12] != nil {
 		n.blob = (*uuid.UUID)(bytes.Clone(raw[12]))
 	}
@@ -194,15 +192,13 @@ func encodeProperties(all []webdav.Property) ([]byte, error) {
 	if len(all) == 0 {
 		return nil, nil
 	}
-	kept := make([]property, 0, len(all))
-	names, values := 0, 0
-	for _, p := range all {
-		kept = append(kept, property{p.XMLName.Space, p.XMLName.Local, p.Lang, bytes.Clone(p.InnerXML)})
-		names, values = names+len(p.XMLName.Space)+len(p.XMLName.Local), values+len(p.InnerXML)
-	}
-	if max(names, values) > maxProperties {
+	if !tree.FitProperties(all) {
 		return nil, &tree.StorageError{Kind: tree.ErrNoSpace,
 			Hint: "a resource has no room for more than 64 KiB of properties; remove some"}
+	}
+	kept := make([]property, 0, len(all))
+	for _, p := range all {
+		kept = append(kept, property{p.XMLName.Space, p.XMLName.Local, p.Lang, p.InnerXML})
 	}
 	return json.Marshal(kept)
 }

@@ -129,16 +129,16 @@ func (t *transaction) sameContent(name string, n node, opts tree.PutOptions) tre
 func (t *transaction) redate(name string, n *node, change func()) {
 	change()
 	t.raise(n.modified)
-	first, last := columns(n.own)
+	first, last := columns(n.own.Ahead)
 	t.do("update ifmatch.node set modified = $3, shown = $4, own_first = $5, own_last = $6 where parent = $1 and name = $2",
-		n.parent, baseOf(name), n.modified, orNull(n.shown), first, last)
+		n.parent, baseOf(name), n.modified, orNull(n.own.Earlier), first, last)
 }
 
 // replace gives the row of a file another content. No column with an index changes, so that PostgreSQL need not touch
 // the index.
 func (t *transaction) replace(name string, n *node) {
-	first, last := columns(n.ahead)
+	first, last := columns(n.Ahead)
 	t.do(`update ifmatch.node set size = $3, modified = $4, since = $5, earlier = $6, shown = null, ahead_first = $7,
  ahead_last = $8, own_first = null, own_last = null, blob = $9, place = $10, sha256 = $11 where parent = $1 and name = $2`,
-		n.parent, baseOf(name), n.size, n.modified, orNull(n.since), orNull(n.earlier), first, last, *n.blob, n.place, n.sum)
+		n.parent, baseOf(name), n.size, n.modified, orNull(n.since), orNull(n.Earlier), first, last, *n.blob, n.place, n.sum)
 }

@@ -42,7 +42,7 @@ func (s *Store) describe(n *node, name string, sn *snap, want tree.Want) (state 
 		state.Properties, err = decodeProperties(n.props)
 	}
 	if want&tree.WantLocks != 0 {
-		state.Locks = sn.locks.covering(name)
+		state.Locks = sn.locks.Covering(name)
 	}
 	return state, err
 }

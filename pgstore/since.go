@@ -129,14 +129,5 @@ func (c *cursorCheck) readLocked(ctx context.Context, q question, a *answer) (bo
 }
 
 func (a *answer) consider(q question, all []tree.Change) {
-	for _, change := range all {
-		counts := true
-		if a.hidden != nil {
-			change, counts = change.Without(a.hidden)
-		}
-		if counts && change.Concerns(q.name, nil) {
-			a.changed = true
-			return
-		}
-	}
+	a.changed = tree.Concern(all, q.name, a.hidden, nil)
 }

@@ -155,7 +155,7 @@ func (s *Store) lockKeys(exclusive, shared []string) (keys []int64, modes []bool
 }
 
 func lockedPrefixes(name string) []string {
-	all := prefixes(name)
+	all := tree.Prefixes(name)
 	return all[:min(len(all), lockLevels)]
 }
 

@@ -207,7 +207,7 @@ type arrival struct {
 // receive copies a body to the object. It goes in steps from one multiple of [blobs.Step] to the next, where it is cheap
 // to keep what has come.
 func (a *arrival) receive(ctx context.Context, body io.Reader) error {
-	from := io.LimitReader(bodyReader{ctx, body}, a.state.Length-a.offset+1)
+	from := io.LimitReader(tree.ReadBody(ctx, body, -1), a.state.Length-a.offset+1)
 	kept, stayed := time.Now(), time.Now()
 	for {
 		_, err := io.CopyN(a, from, blobs.Step-a.offset%blobs.Step)

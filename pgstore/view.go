@@ -47,7 +47,7 @@ func (v *view) Locks(name string) ([]tree.Lock, error) {
 	if v.asked = true; !v.named[name] {
 		return nil, v.unnamed(name)
 	}
-	return v.locks.about(name), nil
+	return v.locks.About(name), nil
 }
 
 // Covering implements [tree.TokenView].
@@ -55,7 +55,7 @@ func (v *view) Covering(name string) ([]tree.Lock, error) {
 	if v.asked = true; v.nodes[name] == nil {
 		return nil, v.unnamed(name)
 	}
-	return v.locks.covering(name), nil
+	return v.locks.Covering(name), nil
 }
 
 // Holds implements [tree.TokenView].
@@ -63,8 +63,8 @@ func (v *view) Holds(name, token string) (bool, error) {
 	if v.asked = true; v.nodes[name] == nil {
 		return false, v.unnamed(name)
 	}
-	_, holds := v.locks.held(name, token)
-	return holds, nil
+	_, err := v.locks.Held(name, token)
+	return err == nil, nil
 }
 
 // Committing implements the method for which [tree.Committing] looks.
@@ -78,13 +78,8 @@ func (v *view) SameName(a, b string) bool { return a == b }
 
 // ask asks a Check. All tags are known here.
 func (v *view) ask(cond tree.Condition) error {
-	err := cond.Ask(v)
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, tree.ErrTagUnknown):
-		return refusal{fmt.Errorf("a condition asks for a tag that does not exist: %w", tree.ErrBusy)}
-	case errors.As(err, new(*exclusiveError)) || errors.Is(err, errBehind):
+	err := cond.AskKnown(v)
+	if err == nil || errors.As(err, new(*exclusiveError)) || errors.Is(err, errBehind) {
 		return err
 	}
 	return refusal{err}

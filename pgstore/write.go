@@ -2,6 +2,7 @@ package pgstore
 
 import (
 	"context"
+	"crypto"
 
 	"github.com/google/uuid"
 
@@ -99,13 +100,11 @@ func (s *Store) PatchProperties(ctx context.Context, name string, patch tree.Pat
 // ends returns the nodes at the ends of a MOVE or COPY, if it makes sense and its condition is true.
 func (t *transaction) ends(from, to string, opts tree.CopyOptions) (source, over *node, err error) {
 	source = t.nodes[from]
-	switch {
-	case !source.there:
+	if !source.there {
 		return nil, nil, about(from, tree.ErrNotExist)
-	case from == to:
-		return nil, nil, about(to, tree.ErrSame)
-	case tree.Below(to, from), tree.Below(from, to):
-		return nil, nil, about(to, tree.ErrNested)
+	}
+	if err := tree.CheckEnds(from, to); err != nil {
+		return nil, nil, about(to, err)
 	}
 	over, err = t.target(to)
 	if err == nil && over.there && opts.NoOverwrite {
@@ -134,11 +133,11 @@ func (s *Store) Move(
 		n.parent, n.dates = over.parent, t.come(to, over)
 		n.modified = source.modified // a MOVE keeps the date of the source, and all other dates are of the name
 		t.dated(&n.dates, opts.Modified)
-		first, last := columns(n.ahead)
+		first, last := columns(n.Ahead)
 		t.do(`update ifmatch.node set parent = $3, name = $4, form = $5, modified = $6, since = $7, earlier = $8, shown = null,
  below = $9, ahead_first = $10, ahead_last = $11, own_first = null, own_last = null where parent = $1 and name = $2`,
 			source.parent, baseOf(from), over.parent, baseOf(to), formOf(string(baseOf(to))), n.modified, orNull(n.since),
-			orNull(n.earlier), orNull(n.below), first, last)
+			orNull(n.Earlier), orNull(n.below), first, last)
 		t.leave(from, source)
 		t.endLocks(from, true)
 		t.arrived(to, source.kind == kindDir)
@@ -202,6 +201,6 @@ func (s *Store) Copy(
 // emptyFile returns the node of an empty file.
 func (t *transaction) emptyFile(name string, over *node) *node {
 	n := &node{parent: over.parent, created: t.view.now, dates: t.come(name, over)}
-	t.place(n, &staged{id: uuid.Must(uuid.NewV7()), sum: newHasher(nil).sums()[sha256Hash], data: []byte{}})
+	t.place(n, &staged{id: uuid.Must(uuid.NewV7()), sum: tree.NewHasher().Sums()[crypto.SHA256], data: []byte{}})
 	return n
 }

@@ -83,3 +83,60 @@ func (s Span) Join(other Span) Span { return Span{min(s.First, other.First), max
 
 // With returns the shortest span that contains this span and a second.
 func (s Span) With(second int64) Span { return s.Join(Span{second, second}) }
+
+// Never is a second before all others.
+const Never = math.MinInt64
+
+// Sent are the dates that may have been sent for some versions of a name, in seconds since 1970.
+type Sent struct {
+	Earlier int64 // the latest of those that were not in the future then, or [Never]
+	Ahead   Span  // those that were in the future then
+}
+
+// NoneSent says that no date was sent.
+var NoneSent = Sent{Never, NoTime}
+
+// Join returns the dates of both.
+func (s Sent) Join(other Sent) Sent {
+	return Sent{max(s.Earlier, other.Earlier), s.Ahead.Join(other.Ahead)}
+}
+
+// With returns the dates with another one, which was in the future when it was sent, or was not.
+func (s Sent) With(date int64, ahead bool) Sent {
+	if ahead {
+		return Sent{s.Earlier, s.Ahead.With(date)}
+	}
+	return Sent{max(s.Earlier, date), s.Ahead}
+}
+
+// Next returns the date of a new version: now, or a second later if another version can have been sent with that.
+func (s Sent) Next(now int64) int64 {
+	if now <= s.Earlier || s.Ahead.Has(now) {
+		return now + 1
+	}
+	return now
+}
+
+// Bound returns the latest date that does not stand for a version with a date alone, if the dates are those of other
+// versions.
+func (s Sent) Bound(date int64) int64 {
+	if s.Ahead.Has(date) {
+		return max(s.Earlier, date)
+	}
+	return s.Earlier
+}
+
+// Range returns the dates that identify a version with a date, if the dates are those of other versions. since is the
+// second in which it came to the name, or Never.
+func (s Sent) Range(date, since int64) DateRange {
+	return DateRange{LastModified: time.Unix(date, 0), Earlier: second(s.Bound(date)), Since: second(since),
+		Ahead: []Span{s.Ahead}}
+}
+
+// second returns the time of a date. It is the zero time for Never.
+func second(date int64) time.Time {
+	if date == Never {
+		return time.Time{}
+	}
+	return time.Unix(date, 0)
+}

@@ -3,6 +3,7 @@ package tree
 import (
 	"context"
 	"iter"
+	"slices"
 	"strings"
 	"time"
 )
@@ -127,6 +128,45 @@ func (c Change) Concerns(name string, alike func(a, b string) bool) bool {
 	return false
 }
 
+// Concern reports whether one of the changes [Change.Concerns] a name. Names for which hidden is true do not count (nil: all
+// count).
+func Concern(changes []Change, name string, hidden func(string) bool, alike func(a, b string) bool) bool {
+	return slices.ContainsFunc(changes, func(c Change) bool {
+		ok := true
+		if hidden != nil {
+			c, ok = c.Without(hidden)
+		}
+		return ok && c.Concerns(name, alike)
+	})
+}
+
+// FollowChanges yields the changes of a store, as [Feed.Changes] does. read returns the next changes after a cursor, and whether
+// there may be more behind them. wait waits until there may be more than the last read has found.
+func FollowChanges(since, until Cursor, read func(since Cursor) (changes []Change, more bool, err error),
+	wait func() error,
+) iter.Seq2[Change, error] {
+	return func(yield func(Change, error) bool) {
+		for since == "" || since != until {
+			changes, more, err := read(since)
+			for _, c := range changes {
+				if since = c.Cursor; !yield(c, nil) || since == until {
+					return
+				}
+			}
+			if err == nil && !more {
+				if until != "" {
+					return
+				}
+				err = wait()
+			}
+			if err != nil {
+				yield(Change{}, err)
+				return
+			}
+		}
+	}
+}
+
 // within reports whether name is dir, or below dir.
 func within(name, dir string, alike func(a, b string) bool) bool {
 	if name == dir || Below(name, dir) {
@@ -159,9 +199,10 @@ type Feed interface {
 	Now(ctx context.Context) (Cursor, error)
 
 	// Changes yields the changes after a cursor in the order in which they happened, up to another one that Now has
-	// returned later. If until is "", it waits for more until the context ends. All changes of the store are in it, and those of other programs as far as they were seen. After a
-	// crash the last change may be one that has not taken place. [ErrNotExist] means that the store has forgotten
-	// changes after the cursor, or never had that cursor, so that the tree has to be listed again.
+	// returned later. If until is "", it waits for more until the context ends. All changes of the store are in it, and
+	// those of other programs as far as they were seen. After a crash the last change may be one that has not taken place.
+	// [ErrNotExist] means that the store has forgotten changes after the cursor, or never had that cursor, so that the
+	// tree has to be listed again.
 	Changes(ctx context.Context, since, until Cursor) iter.Seq2[Change, error]
 
 	// Latest returns the latest change by which the resource at a name came there, or went from there: see

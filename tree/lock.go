@@ -1,6 +1,10 @@
 package tree
 
-import "time"
+import (
+	"context"
+	"slices"
+	"time"
+)
 
 // A Lock is a write lock (RFC 4918 §6 and §7). Locks exist only for the clients that ask for them: no write needs one,
 // and a store takes none of its own.
@@ -37,4 +41,74 @@ func (l Lock) Covers(name string) bool {
 // some name.
 func (l Lock) Conflicts(other Lock) bool {
 	return (!l.Shared || !other.Shared) && (l.Covers(other.Root) || other.Covers(l.Root))
+}
+
+// Lock returns the lock that is asked for, as a store grants it at a time to the client and the user of a context. It has
+// no Collection yet.
+func (r LockRequest) Lock(ctx context.Context, token string, now time.Time) Lock {
+	return Lock{
+		Token: token, Root: r.Root, Infinite: r.Infinite, Shared: r.Shared, Owner: r.Owner,
+		Holder: ClientOf(ctx), Principal: PrincipalOf(ctx), Expires: now.Add(r.Timeout),
+	}
+}
+
+// Locks are some locks of a store. They are found by their root, so that each look takes as long for many as for few, but
+// for one at all that is below a name.
+type Locks struct {
+	All    []Lock
+	byRoot map[string][]Lock
+}
+
+// Add adds a lock.
+func (s *Locks) Add(l Lock) {
+	if s.byRoot == nil {
+		s.byRoot = map[string][]Lock{}
+	}
+	s.All, s.byRoot[l.Root] = append(s.All, l), append(s.byRoot[l.Root], l)
+}
+
+// Covering returns the locks that cover a name.
+func (s *Locks) Covering(name string) (found []Lock) {
+	if len(s.All) == 0 {
+		return nil
+	}
+	for _, root := range Prefixes(name) {
+		for _, l := range s.byRoot[root] {
+			if l.Covers(name) {
+				found = append(found, l)
+			}
+		}
+	}
+	return found
+}
+
+// About returns the locks that cover a name, and those below it.
+func (s *Locks) About(name string) (found []Lock) {
+	found = s.Covering(name)
+	for _, l := range s.All {
+		if Below(l.Root, name) {
+			found = append(found, l)
+		}
+	}
+	return found
+}
+
+// Held returns the lock that covers a name and has one of the tokens, or [ErrNoLock].
+func (s *Locks) Held(name string, tokens ...string) (Lock, error) {
+	for _, l := range s.Covering(name) {
+		if slices.Contains(tokens, l.Token) {
+			return l, nil
+		}
+	}
+	return Lock{}, ErrNoLock
+}
+
+// Admit returns a [LockedError] if a lock conflicts with another one.
+func (s *Locks) Admit(l Lock) error {
+	for _, other := range s.About(l.Root) {
+		if other.Conflicts(l) {
+			return &LockedError{Name: l.Root, Lock: other}
+		}
+	}
+	return nil
 }

@@ -72,3 +72,28 @@ func Below(name, dir string) bool {
 	}
 	return len(name) > len(dir) && name[len(dir)] == '/' && strings.HasPrefix(name, dir)
 }
+
+// Prefixes returns the collections above a name, the root first, and the name itself.
+func Prefixes(name string) []string {
+	all := []string{""}
+	for i := range len(name) {
+		if name[i] == '/' {
+			all = append(all, name[:i])
+		}
+	}
+	if name != "" {
+		all = append(all, name)
+	}
+	return all
+}
+
+// CheckEnds fails if nothing can be moved or copied from a name to another one, whatever is there: see [Store.Move].
+func CheckEnds(from, to string) error {
+	switch {
+	case from == to:
+		return ErrSame
+	case Below(to, from), Below(from, to):
+		return ErrNested
+	}
+	return nil
+}

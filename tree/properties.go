@@ -42,3 +42,16 @@ func Patched(properties []webdav.Property, patches []webdav.Proppatch) []webdav.
 	}
 	return kept
 }
+
+// MaxProperties bounds the dead properties of a resource in bytes: all their values together, and all their names together.
+const MaxProperties = 64 << 10
+
+// FitProperties reports whether dead properties are within MaxProperties.
+func FitProperties(properties []webdav.Property) bool {
+	names, values := 0, 0
+	for _, p := range properties {
+		names += len(p.XMLName.Space) + len(p.XMLName.Local) + len(p.Lang)
+		values += len(p.InnerXML)
+	}
+	return max(names, values) <= MaxProperties
+}

@@ -7,6 +7,7 @@ import (
 	_ "crypto/sha256"
 	_ "crypto/sha512"
 	"encoding/base64"
+	"hash"
 )
 
 // Sums are hashes of one content by hash function.
@@ -28,4 +29,33 @@ func SumOf(tag ETag) (sum []byte, ok bool) {
 	}
 	sum, err := base64.RawURLEncoding.Strict().DecodeString(string(tag[1 : len(tag)-1]))
 	return sum, err == nil && len(sum) == crypto.SHA256.Size()
+}
+
+// A Hasher computes hashes of what is written to it.
+type Hasher map[crypto.Hash]hash.Hash
+
+// NewHasher returns a hasher that computes the SHA-256, and other hashes.
+func NewHasher(others ...crypto.Hash) Hasher {
+	h := Hasher{crypto.SHA256: crypto.SHA256.New()}
+	for _, other := range others {
+		h[other] = other.New()
+	}
+	return h
+}
+
+// Write implements [io.Writer].
+func (h Hasher) Write(p []byte) (int, error) {
+	for _, one := range h {
+		one.Write(p)
+	}
+	return len(p), nil
+}
+
+// Sums returns the hashes of all that was written.
+func (h Hasher) Sums() Sums {
+	sums := Sums{}
+	for of, one := range h {
+		sums[of] = one.Sum(nil)
+	}
+	return sums
 }

@@ -1,6 +1,8 @@
 package tree
 
 import (
+	"errors"
+	"fmt"
 	"slices"
 )
 
@@ -83,6 +85,15 @@ func (c Condition) Ask(v View) error {
 		return nil
 	}
 	return c.Check(v)
+}
+
+// AskKnown is Ask for a store in which all tags are known.
+func (c Condition) AskKnown(v View) error {
+	err := c.Ask(v)
+	if errors.Is(err, ErrTagUnknown) {
+		return fmt.Errorf("a condition asks for a tag that does not exist: %w", ErrBusy)
+	}
+	return err
 }
 
 // Spelled is [Speller.Spelled] inside a [Check], where a handler verifies that a name which it looked up earlier is

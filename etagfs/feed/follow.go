@@ -57,50 +57,38 @@ const adoptEvery = time.Second
 // Changes implements [tree.Feed].
 func (f *Feed) Changes(ctx context.Context, since, until tree.Cursor) iter.Seq2[tree.Change, error] {
 	return func(yield func(tree.Change, error) bool) {
-		if f == nil {
-			yield(tree.Change{}, ErrNone)
-			return
-		}
 		again := time.NewTimer(adoptEvery)
 		defer again.Stop()
-		for looked := false; since == "" || since != until; {
-			more := f.journal.More()
+		var more <-chan struct{}
+		looked := false
+		read := func(since tree.Cursor) ([]tree.Change, bool, error) {
+			if f == nil {
+				return nil, false, ErrNone
+			}
+			more = f.journal.More()
 			changes, err := f.journal.Read(since)
 			if errors.Is(err, tree.ErrNotExist) && !looked {
 				// Another process may have given that cursor to the client.
 				looked = true
 				if err = f.adopt(ctx); err == nil {
-					continue
+					return nil, true, nil
 				}
 			}
-			if err != nil {
-				yield(tree.Change{}, failure.Of(err))
-				return
-			}
-			for _, c := range changes {
-				if since = c.Cursor; !yield(c, nil) || since == until {
-					return
-				}
-			}
-			if len(changes) > 0 {
-				continue
-			}
-			if until != "" {
-				return // the changes up to there are known
-			}
+			return changes, len(changes) > 0, failure.Of(err)
+		}
+		tree.FollowChanges(since, until, read, func() error {
 			select {
 			case <-ctx.Done():
-				yield(tree.Change{}, ctx.Err())
-				return
+				return ctx.Err()
 			case <-more:
 			case <-again.C:
 				again.Reset(adoptEvery)
-				if err := f.adopt(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, tree.ErrBusy) {
-					yield(tree.Change{}, err)
-					return
+				if err := f.adopt(ctx); ctx.Err() == nil && !errors.Is(err, tree.ErrBusy) {
+					return err
 				}
 			}
-		}
+			return nil
+		})(yield)
 	}
 }
 

@@ -2,7 +2,6 @@ package feed
 
 import (
 	"cmp"
-	"slices"
 
 	"r-seed-1f3a754f.example/ifmatch/fs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
@@ -29,16 +28,9 @@ const maxRecent = 512
 // maxScans is how many scans are remembered.
 const maxScans = 1 << 10
 
-// concerns reports whether one of the changes is of a name, or of a resource below it. Names that some file system
-// takes for one count as the same.
+// concerns is [tree.Concern], where names that some file system takes for one count as the same.
 func concerns(changes []tree.Change, name string, hidden func(string) bool) bool {
-	return slices.ContainsFunc(changes, func(c tree.Change) bool {
-		ok := true
-		if hidden != nil {
-			c, ok = c.Without(hidden)
-		}
-		return ok && c.Concerns(name, fs.Alike)
-	})
+	return tree.Concern(changes, name, hidden, fs.Alike)
 }
 
 // Scan reads the changes of a name since a cursor, and reports whether it has changed, or may have. Names for which

@@ -5,9 +5,7 @@ import (
 	"crypto"
 	"crypto/md5"
 	"crypto/sha1"
-	"crypto/sha256"
 	"fmt"
-	"hash"
 	"io"
 
 	"r-seed-1f3a754f.example/ifmatch/etagfs/index"
@@ -98,16 +96,12 @@ func (h *Hasher) computeSums(ctx context.Context, name string, info fs.Info, tag
 		return sums, err
 	}
 	defer end()
-	hashes := map[crypto.Hash]hash.Hash{crypto.SHA256: sha256.New(), crypto.SHA1: sha1.New(), crypto.MD5: md5.New()}
-	_, err = CopyBody(ctx, io.MultiWriter(hashes[crypto.SHA256], hashes[crypto.SHA1], hashes[crypto.MD5]),
-		io.NewSectionReader(ReaderOf(h.fs, f), 0, now.Size))
+	hashes := tree.NewHasher(crypto.SHA1, crypto.MD5)
+	_, err = CopyBody(ctx, hashes, io.NewSectionReader(ReaderOf(h.fs, f), 0, now.Size))
 	if err != nil {
 		return sums, OurFault(err)
 	}
-	found := tree.Sums{}
-	for name, h := range hashes {
-		found[name] = h.Sum(nil)
-	}
+	found := hashes.Sums()
 	if found.Tag() != tag {
 		return sums, nil
 	}

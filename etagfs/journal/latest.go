@@ -92,10 +92,9 @@ func (j *Journal) takeAll(maker *tree.Maker, lines []byte, end int64, wanted map
 
 // namesAbove returns a name, and the names of all collections above it, as they are written in a line.
 func namesAbove(name string) map[string]bool {
-	all := map[string]bool{strconv.Quote(name): true}
-	for name != "" {
-		name, _ = tree.Split(name)
-		all[strconv.Quote(name)] = true
+	all := map[string]bool{}
+	for _, above := range tree.Prefixes(name) {
+		all[strconv.Quote(above)] = true
 	}
 	return all
 }

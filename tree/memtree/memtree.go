@@ -7,7 +7,7 @@ package memtree
 
 import (
 	"context"
-	"errors"
+	"crypto"
 	"fmt"
 	"io"
 	"iter"
@@ -40,23 +40,18 @@ type Store struct {
 	root    *node
 	locks   []tree.Lock
 	shown   map[string][]shown // by name
-	history []entry            // the oldest first
-	token   int                // of the newest lock
-	feed    feed
+	entries []entry            // of the log, the oldest first
+	more    chan struct{}      // closed by the next entry
 }
 
 var _ tree.Store = (*Store)(nil)
 
 // A node is a file or a collection.
 type node struct {
-	members    map[string]*node // nil: a file
-	content    []byte           // never changed
-	tag        tree.ETag
-	created    time.Time
-	modified   time.Time // in whole seconds
-	came       time.Time // to its name
-	executable bool
+	tree.State // as far as it depends on nothing else
 	properties []webdav.Property
+	content    string
+	members    map[string]*node
 }
 
 // New returns an empty store.
@@ -64,36 +59,55 @@ func New(opts Options) *Store {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	now := opts.Now()
-	root := &node{members: map[string]*node{}, created: now, modified: seconds(now), came: now}
-	return &Store{opts: opts, root: root, shown: map[string][]shown{}, feed: newFeed()}
+	s := &Store{opts: opts, shown: map[string][]shown{}, more: make(chan struct{})}
+	s.root = s.collection()
+	s.log(context.Background(), "", "", "", nil, s.root)
+	return s
 }
 
-func seconds(t time.Time) time.Time { return time.Unix(t.Unix(), 0) }
+// collection returns a new collection.
+func (s *Store) collection() *node {
+	now := s.opts.Now()
+	state := tree.State{Exists: true, Collection: true, Created: now, Modified: time.Unix(now.Unix(), 0)}
+	return &node{State: state, members: map[string]*node{}}
+}
 
 // copied returns a deep copy of a node.
 func (n *node) copied() *node {
 	c := *n
-	c.properties, c.members = slices.Clone(n.properties), maps.Clone(n.members)
+	c.members = maps.Clone(n.members)
 	for base, m := range c.members {
 		c.members[base] = m.copied()
 	}
 	return &c
 }
 
-// find returns the node at a name, or nil.
-func (s *Store) find(name string) *node {
-	n := s.root
-	if name == "" {
-		return n
-	}
-	for segment := range strings.SplitSeq(name, "/") {
-		if n = n.members[segment]; n == nil {
-			return nil
-		}
+// find returns the node at a name below a node, or nil.
+func (n *node) find(name string) *node {
+	for name != "" && n != nil {
+		var base string
+		base, name, _ = strings.Cut(name, "/")
+		n = n.members[base]
 	}
 	return n
 }
+
+// bases returns the last segments of the names of all members, in order.
+func (n *node) bases() []string {
+	if n == nil {
+		return nil
+	}
+	return slices.Sorted(maps.Keys(n.members))
+}
+
+// state returns the state of a node as far as it does not depend on others.
+func (n *node) state(name string) tree.State {
+	state := n.State
+	state.Name = name
+	return state
+}
+
+func (s *Store) find(name string) *node { return s.root.find(name) }
 
 // set puts a node at a name in an existing collection. A nil node removes the name.
 func (s *Store) set(name string, n *node) {
@@ -105,46 +119,77 @@ func (s *Store) set(name string, n *node) {
 	}
 }
 
-// hasParent fails unless the collection of a name exists.
-func (s *Store) hasParent(name string) error {
-	dir, _ := tree.Split(name)
-	if parent := s.find(dir); parent == nil || parent.members == nil {
-		return fmt.Errorf("%q: %w", name, tree.ErrNoParent)
+// unless returns the first of some errors that is true of a name.
+func (s *Store) unless(name string, errs ...error) func() error {
+	return func() error {
+		dir, _ := tree.Split(name)
+		n, parent := s.find(name), s.find(dir)
+		is := map[error]bool{
+			tree.ErrNotExist: n == nil, tree.ErrExist: n != nil, tree.ErrIsCollection: n != nil && n.Collection,
+			tree.ErrNoParent: parent == nil || !parent.Collection,
+		}
+		if i := slices.IndexFunc(errs, func(err error) bool { return is[err] }); i >= 0 {
+			return fmt.Errorf("%q: %w", name, errs[i])
+		}
+		return nil
 	}
-	return nil
 }
 
-// state returns the state of a name.
+// shown is a date that was sent for a version.
+type shown struct {
+	tag   tree.ETag
+	date  int64 // in seconds since 1970
+	ahead bool  // the date was in the future then
+}
+
+// others returns the dates that were sent for other versions of a name.
+func (s *Store) others(name string, tag tree.ETag) tree.Sent {
+	sent := tree.NoneSent
+	for _, one := range s.shown[name] {
+		if one.tag != tag {
+			sent = sent.With(one.date, one.ahead)
+		}
+	}
+	return sent
+}
+
+// show notes that the date of a state is sent.
+func (s *Store) show(state tree.State) {
+	one := shown{state.Tag, state.Modified.Unix(), state.Modified.After(s.opts.Now())}
+	if state.Tag != "" && !slices.Contains(s.shown[state.Name], one) {
+		s.shown[state.Name] = append(s.shown[state.Name], one)
+	}
+}
+
+// state returns the state of a name, and notes that its Last-Modified is sent. A file came to its name, or the collection above it
+// did, with the latest change that brought it.
 func (s *Store) state(name string, want tree.Want) tree.State {
 	n := s.find(name)
 	if n == nil {
 		return tree.State{Name: name}
 	}
 	state := n.state(name)
-	if n.members == nil {
-		if !n.modified.After(s.opts.Now()) {
-			state.LastModified = n.modified
-		}
-		state.Dates = s.dates(name, n)
-		if want&tree.WantSums != 0 {
-			state.Sums = sumsOf(n.content)
-		}
-	}
 	if want&tree.WantProperties != 0 {
 		state.Properties = slices.Clone(n.properties)
 	}
 	if want&tree.WantLocks != 0 {
-		state.Locks = slices.DeleteFunc(s.held(), func(l tree.Lock) bool { return !l.Covers(name) })
+		state.Locks = s.held().Covering(name)
 	}
+	if n.Collection {
+		return state
+	}
+	if want&tree.WantSums != 0 {
+		sums := tree.NewHasher(crypto.SHA1, crypto.MD5)
+		io.WriteString(sums, n.content)
+		state.Sums = sums.Sums()
+	}
+	if !n.Modified.After(s.opts.Now()) {
+		state.LastModified = n.Modified
+		s.show(state)
+	}
+	came, _ := s.latest(name)
+	state.Dates = s.others(name, n.Tag).Range(n.Modified.Unix(), came.Time.Unix())
 	return state
-}
-
-// state returns the part of a state that does not depend on the place of the node.
-func (n *node) state(name string) tree.State {
-	return tree.State{
-		Name: name, Exists: true, Collection: n.members != nil, Tag: n.tag, Size: int64(len(n.content)),
-		Created: n.created, Executable: n.executable, Modified: n.modified,
-	}
 }
 
 // A view is the [tree.View] of a Check. It permits the names of the condition.
@@ -157,38 +202,33 @@ func (v view) may(name string) error {
 	if !v.allowed[name] {
 		return fmt.Errorf("a condition looks at %q, and does not name it", name)
 	}
-	return nil
+	return free(name)
 }
 
 // State implements [tree.View].
-func (v view) State(name string) (tree.State, error) {
-	if err := v.may(name); err != nil {
-		return tree.State{}, err
-	}
-	if spelling.HasReserved(name) {
-		return tree.State{}, reserved(name)
-	}
-	state := v.s.state(name, 0)
-	v.s.show(state, state.LastModified)
-	return state, nil
-}
+func (v view) State(name string) (tree.State, error) { return v.s.state(name, 0), v.may(name) }
 
 // Locks implements [tree.View].
-func (v view) Locks(name string) ([]tree.Lock, error) {
-	elsewhere := func(l tree.Lock) bool { return !l.Covers(name) && !tree.Below(l.Root, name) }
-	return slices.DeleteFunc(v.s.held(), elsewhere), v.may(name)
+func (v view) Locks(name string) ([]tree.Lock, error) { return v.s.held().About(name), v.may(name) }
+
+// free refuses names that no client may use.
+func free(names ...string) error {
+	if i := slices.IndexFunc(names, spelling.HasReserved); i >= 0 {
+		return fmt.Errorf("%q: %w", names[i], tree.ErrReserved)
+	}
+	return nil
 }
 
 // do runs an operation on some names under the mutex. shape says whether it makes sense, cond whether it may happen, and
-// change makes it happen.
-func (s *Store) do(cond tree.Condition, shape func() error, change func(), names ...string) error {
-	if i := slices.IndexFunc(names, spelling.HasReserved); i >= 0 {
-		return reserved(names[i])
+// change makes it happen, or fails and changes nothing.
+func (s *Store) do(cond tree.Condition, shape, change func() error, names ...string) error {
+	if err := free(names...); err != nil {
+		return err
 	}
 	allowed := map[string]bool{"": true}
 	for _, name := range slices.Concat(names, cond.Names) {
-		for ; !allowed[name]; name, _ = tree.Split(name) {
-			allowed[name] = true
+		for _, above := range tree.Prefixes(name) {
+			allowed[above] = true
 		}
 	}
 	if s.opts.Fetch != nil {
@@ -196,45 +236,46 @@ func (s *Store) do(cond tree.Condition, shape func() error, change func(), names
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := shape(); err != nil {
-		return err
+	err := shape()
+	if err == nil {
+		err = cond.AskKnown(view{s, allowed})
 	}
-	err := cond.Ask(view{s, allowed})
-	switch {
-	case errors.Is(err, tree.ErrTagUnknown): // all tags are known here
-		return fmt.Errorf("it asks for a tag that does not exist: %w", tree.ErrBusy)
-	case err == nil:
-		change()
-		if cond.Made != nil {
-			cond.Made()
-		}
+	if err == nil {
+		err = change()
+	}
+	if err == nil && cond.Made != nil {
+		cond.Made()
 	}
 	return err
 }
 
-func reserved(name string) error { return fmt.Errorf("%q: %w", name, tree.ErrReserved) }
-
-// reading returns the condition of a method that changes nothing.
-func reading(cond tree.Condition) tree.Condition {
+// read is do of an operation that changes nothing.
+func (s *Store) read(cond tree.Condition, shape, look func() error, names ...string) error {
 	cond.Made = nil
-	return cond
+	return s.do(cond, shape, look, names...)
 }
 
-// exists returns a shape: something is at the name. It sets n.
-func (s *Store) exists(name string, n **node) func() error {
-	return func() error {
-		if *n = s.find(name); *n == nil {
-			return fmt.Errorf("%q: %w", name, tree.ErrNotExist)
+// yields yields what get returns.
+func yields[T any](ctx context.Context, get func() ([]T, error)) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		all, err := get()
+		for _, one := range all {
+			if err = ctx.Err(); err != nil {
+				break
+			}
+			if !yield(one, nil) {
+				return
+			}
 		}
-		return nil
+		if err != nil {
+			yield(*new(T), err)
+		}
 	}
 }
 
-func always() error { return nil }
-
 // Try implements [tree.Store].
 func (s *Store) Try(_ context.Context, cond tree.Condition) error {
-	return s.do(reading(cond), always, func() {})
+	return s.read(cond, s.unless(""), s.unless(""))
 }
 
 // Stat implements [tree.Store].
@@ -248,33 +289,27 @@ func (s *Store) Stat(ctx context.Context, name string, opts tree.ReadOptions) (s
 func (s *Store) List(
 	ctx context.Context, dir string, opts tree.ListOptions, cond tree.Condition,
 ) iter.Seq2[tree.State, error] {
-	return func(yield func(tree.State, error) bool) {
-		var all []tree.State
-		var n *node
-		err := s.do(reading(cond), s.exists(dir, &n), func() { all = s.list(nil, dir, n, opts.Depth, opts) }, dir)
-		if err == nil && opts.Limit > 0 && len(all)-1 > opts.Limit {
-			err = tree.ErrTooMany
+	return yields(ctx, func() (all []tree.State, err error) {
+		err = s.read(cond, s.unless(dir, tree.ErrNotExist), func() error {
+			all = s.list(nil, dir, opts.Depth, opts)
+			return nil
+		}, dir)
+		if opts.Limit > 0 && len(all)-1 > opts.Limit {
+			return nil, tree.ErrTooMany
 		}
-		for i := 0; err == nil && i < len(all); i++ {
-			if err = ctx.Err(); err == nil && !yield(all[i], nil) {
-				return
-			}
-		}
-		if err != nil {
-			yield(tree.State{}, err)
-		}
-	}
+		return all, err
+	})
 }
 
-// list appends the states of a node and of the members below it.
-func (s *Store) list(all []tree.State, name string, n *node, depth int, opts tree.ListOptions) []tree.State {
-	state := s.state(name, opts.Want)
-	s.show(state, state.Modified)
+// list appends the states of a resource and of the members below it.
+func (s *Store) list(all []tree.State, name string, depth int, opts tree.ListOptions) []tree.State {
+	dir, state := s.find(name), s.state(name, opts.Want)
+	s.show(state)
 	all = append(all, state)
-	for _, base := range slices.Sorted(maps.Keys(n.members)) {
-		name, member := tree.Join(name, base), n.members[base]
-		if depth != 0 && (opts.Show == nil || opts.Show(name, nil, member.members != nil)) {
-			all = s.list(all, name, member, depth-1, opts)
+	for _, base := range dir.bases() {
+		member := tree.Join(name, base)
+		if depth != 0 && (opts.Show == nil || opts.Show(member, nil, dir.members[base].Collection)) {
+			all = s.list(all, member, depth-1, opts)
 		}
 	}
 	return all
@@ -284,17 +319,9 @@ func (s *Store) list(all []tree.State, name string, n *node, depth int, opts tre
 func (s *Store) Open(
 	_ context.Context, name string, opts tree.ReadOptions, cond tree.Condition,
 ) (c tree.Content, state tree.State, err error) {
-	var n *node
-	err = s.do(reading(cond), func() error {
-		err := s.exists(name, &n)()
-		if err == nil && n.members != nil {
-			err = tree.ErrIsCollection
-		}
-		return err
-	}, func() {
-		state = s.state(name, opts.Want)
-		s.show(state, state.LastModified)
-		c = content{strings.NewReader(string(n.content))}
+	err = s.read(cond, s.unless(name, tree.ErrNotExist, tree.ErrIsCollection), func() error {
+		state, c = s.state(name, opts.Want), content{strings.NewReader(s.find(name).content)}
+		return nil
 	}, name)
 	return c, state, err
 }

@@ -2,9 +2,9 @@ package memtree
 
 import (
 	"bytes"
+	"cmp"
 	"context"
-	"crypto"
-	"fmt"
+	"crypto/rand"
 	"io"
 	"slices"
 	"time"
@@ -14,121 +14,77 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
-// maxProperties bounds the properties of a resource, and the owner of a lock, in bytes.
-const maxProperties = 64 << 10
-
-func sumsOf(content []byte, others ...crypto.Hash) tree.Sums {
-	sums := tree.Sums{}
-	for _, h := range append(others, crypto.SHA256, crypto.SHA1, crypto.MD5) {
-		w := h.New()
-		w.Write(content)
-		sums[h] = w.Sum(nil)
-	}
-	return sums
-}
-
-// receive reads a body.
-func receive(ctx context.Context, body io.Reader, opts tree.PutOptions) ([]byte, error) {
-	data, err := io.ReadAll(body)
-	switch {
-	case ctx.Err() != nil:
-		return nil, ctx.Err()
-	case err != nil:
-		return nil, &tree.BodyError{Err: err}
-	case opts.Length >= 0 && int64(len(data)) != opts.Length:
-		return nil, &tree.BodyError{Err: fmt.Errorf("it has %d bytes, and %d were announced", len(data), opts.Length)}
-	}
-	if opts.Verify != nil {
-		sums, wanted := sumsOf(data, opts.Hashes...), tree.Sums{}
-		for _, h := range append(opts.Hashes, crypto.SHA256) {
-			wanted[h] = sums[h]
-		}
-		err = opts.Verify(wanted)
-	}
-	return data, err
-}
-
 // file returns a new file for a name.
-func (s *Store) file(name string, data []byte) *node {
-	tag := sumsOf(data).Tag()
-	return &node{content: data, tag: tag, created: s.opts.Now(), modified: s.next(name, tag)}
+func (s *Store) file(name, data string) *node {
+	sum := tree.NewHasher()
+	io.WriteString(sum, data)
+	n := &node{content: data}
+	n.State = tree.State{Exists: true, Tag: sum.Sums().Tag(), Size: int64(len(data)), Created: s.opts.Now()}
+	n.Modified = time.Unix(s.others(name, n.Tag).Next(s.opts.Now().Unix()), 0)
+	return n
 }
 
-// replace puts a node at a name, and what was there into the history. A node that was moved had the name from.
-func (s *Store) replace(ctx context.Context, name, from string, n *node, cause string) {
+// replace puts a node at a name, with the modification time that the client wants (zero: no change), and what was there into
+// the history. A node that was moved had the name from.
+func (s *Store) replace(ctx context.Context, cause, name, from string, n *node, modified time.Time) tree.State {
 	over := s.find(name)
-	s.tell(ctx, cause, name, from, over, n)
-	if over != nil {
-		s.keep(ctx, name, over, cause)
+	s.log(ctx, cause, name, from, over, n)
+	if over != n {
 		s.endLocks(name, false)
+		s.set(name, n)
 	}
-	n.came = s.opts.Now()
-	s.set(name, n)
-	for i := range s.locks {
-		if s.locks[i].Root == name {
-			s.locks[i].Collection = n.members != nil
-		}
-	}
-}
-
-// written returns the state after a write, with the modification time that the client wants (zero: no change).
-func (s *Store) written(name string, modified time.Time) tree.State {
 	if !modified.IsZero() {
-		s.find(name).modified = seconds(modified)
+		n.Modified = time.Unix(modified.Unix(), 0)
+		s.show(s.state(name, 0))
 	}
-	state := s.state(name, 0)
-	if modified.IsZero() {
-		s.show(state, state.LastModified)
-	} else {
-		s.show(state, state.Modified)
-	}
-	return state
+	return s.state(name, 0)
 }
 
 // Put implements [tree.Store].
 func (s *Store) Put(
 	ctx context.Context, name string, body io.Reader, opts tree.PutOptions, cond tree.Condition,
 ) (state tree.State, created bool, err error) {
-	data, err := receive(ctx, body, opts)
+	sums := tree.NewHasher(opts.Hashes...)
+	data, err := io.ReadAll(io.TeeReader(tree.ReadBody(ctx, body, opts.Length), sums))
+	if err == nil && opts.Verify != nil {
+		err = opts.Verify(sums.Sums())
+	}
 	if err != nil {
 		return tree.State{}, false, err
 	}
-	err = s.do(cond, func() error {
-		if over := s.find(name); over != nil && over.members != nil {
-			return tree.ErrIsCollection
-		}
-		return s.hasParent(name)
-	}, func() {
-		over, n := s.find(name), s.file(name, data)
+	err = s.do(cond, s.unless(name, tree.ErrIsCollection, tree.ErrNoParent), func() error {
+		over, n := s.find(name), s.file(name, string(data))
 		if created = over == nil; !created {
-			n.properties, n.executable = over.properties, over.executable
+			n.properties, n.Executable = over.properties, over.Executable
 		}
 		if opts.Describe != nil {
-			n.properties = described(n.properties, opts.Describe(n.tag))
+			if all := tree.Patched(n.properties, opts.Describe(n.Tag)); tree.FitProperties(all) {
+				n.properties = all
+			}
 		}
-		if created || over.tag != n.tag || !slices.EqualFunc(over.properties, n.properties, isSameProperty) {
-			s.replace(ctx, name, "", n, "PUT")
-		} else if !opts.Modified.IsZero() {
-			s.tell(ctx, "PUT", name, "", over, over)
+		if !created && over.Tag == n.Tag && slices.EqualFunc(over.properties, n.properties, isSameProperty) {
+			if n = over; opts.Modified.IsZero() {
+				state = s.state(name, 0)
+				return nil
+			}
 		}
-		state = s.written(name, opts.Modified)
+		state = s.replace(ctx, "PUT", name, "", n, opts.Modified)
+		return nil
 	}, name)
 	return state, created, err
+}
+
+func isSameProperty(a, b webdav.Property) bool {
+	return a.XMLName == b.XMLName && a.Lang == b.Lang && bytes.Equal(a.InnerXML, b.InnerXML)
 }
 
 // Mkdir implements [tree.Store].
 func (s *Store) Mkdir(
 	ctx context.Context, name string, opts tree.MkdirOptions, cond tree.Condition,
 ) (state tree.State, err error) {
-	err = s.do(cond, func() error {
-		if s.find(name) != nil {
-			return tree.ErrExist
-		}
-		return s.hasParent(name)
-	}, func() {
-		now := s.opts.Now()
-		s.replace(ctx, name, "", &node{members: map[string]*node{}, created: now, modified: seconds(now)}, "MKCOL")
-		state = s.written(name, opts.Modified)
+	err = s.do(cond, s.unless(name, tree.ErrExist, tree.ErrNoParent), func() error {
+		state = s.replace(ctx, "MKCOL", name, "", s.collection(), opts.Modified)
+		return nil
 	}, name)
 	return state, err
 }
@@ -138,62 +94,47 @@ func (s *Store) Remove(ctx context.Context, name string, cond tree.Condition) er
 	if name == "" {
 		return tree.ErrPermission
 	}
-	var n *node
-	return s.do(cond, s.exists(name, &n), func() {
-		s.keep(ctx, name, n, "DELETE")
-		s.tell(ctx, "DELETE", name, "", n, nil)
+	return s.do(cond, s.unless(name, tree.ErrNotExist), func() error {
+		s.log(ctx, "DELETE", name, "", s.find(name), nil)
 		s.set(name, nil)
 		s.endLocks(name, true)
+		return nil
 	}, name)
 }
 
-// A transfer gives a name a node that exists elsewhere: a MOVE, a COPY or a restore.
-type transfer struct {
-	cause       string
-	source      func(over *node) error // fails unless the source exists, and can replace a node
-	take        func() *node           // returns the node for the name
-	noOverwrite bool
-	modified    time.Time
-}
-
-// transfer runs a transfer to the last of some names.
-func (s *Store) transfer(
-	ctx context.Context, t transfer, cond tree.Condition, names ...string,
+// bring gives a name a resource that source finds elsewhere: for a MOVE, a COPY or a restore.
+func (s *Store) bring(ctx context.Context, cause, from, to string, opts tree.CopyOptions, cond tree.Condition,
+	source func() (*node, error),
 ) (state tree.State, created bool, err error) {
-	to := names[len(names)-1]
-	err = s.do(cond, func() error {
-		over := s.find(to)
-		if err := t.source(over); err != nil {
-			return err
+	var n *node
+	err = s.do(cond, func() (err error) {
+		if n, err = source(); err == nil && opts.NoOverwrite {
+			err = s.unless(to, tree.ErrExist)()
 		}
-		if t.noOverwrite && over != nil {
-			return tree.ErrExist
-		}
-		return s.hasParent(to)
-	}, func() {
+		return cmp.Or(err, s.unless(to, tree.ErrNoParent)())
+	}, func() error {
 		created = s.find(to) == nil
-		from := ""
-		if t.cause == "MOVE" {
-			from = names[0]
+		if cause == "MOVE" {
+			s.set(from, nil)
+			s.endLocks(from, true)
+		} else {
+			from, n = "", n.copied()
+			if n.Created = s.opts.Now(); !n.Collection {
+				n.Modified = s.file(to, n.content).Modified
+			} else if opts.Shallow {
+				clear(n.members)
+			}
 		}
-		s.replace(ctx, to, from, t.take(), t.cause)
-		state = s.written(to, t.modified)
-	}, names...)
+		state = s.replace(ctx, cause, to, from, n, opts.Modified)
+		return nil
+	}, from, to)
 	return state, created, err
 }
 
-// source returns the source of a MOVE or COPY. It sets n.
-func (s *Store) source(from, to string, n **node) func(over *node) error {
-	return func(*node) error {
-		switch err := s.exists(from, n)(); {
-		case err != nil:
-			return err
-		case from == to:
-			return tree.ErrSame
-		case tree.Below(from, to) || tree.Below(to, from):
-			return tree.ErrNested
-		}
-		return nil
+// ends returns the source of a MOVE or COPY.
+func (s *Store) ends(from, to string) func() (*node, error) {
+	return func() (*node, error) {
+		return s.find(from), cmp.Or(s.unless(from, tree.ErrNotExist)(), tree.CheckEnds(from, to))
 	}
 }
 
@@ -201,83 +142,99 @@ func (s *Store) source(from, to string, n **node) func(over *node) error {
 func (s *Store) Move(
 	ctx context.Context, from, to string, opts tree.CopyOptions, cond tree.Condition,
 ) (tree.State, bool, error) {
-	var n *node
-	return s.transfer(ctx, transfer{"MOVE", s.source(from, to, &n), func() *node {
-		s.set(from, nil)
-		s.endLocks(from, true)
-		return n
-	}, opts.NoOverwrite, opts.Modified}, cond, from, to)
+	return s.bring(ctx, "MOVE", from, to, opts, cond, s.ends(from, to))
 }
 
 // Copy implements [tree.Store].
 func (s *Store) Copy(
 	ctx context.Context, from, to string, opts tree.CopyOptions, cond tree.Condition,
 ) (tree.State, bool, error) {
-	var n *node
-	return s.transfer(ctx, transfer{"COPY", s.source(from, to, &n), func() *node {
-		c := s.copyTo(to, n)
-		if opts.Shallow {
-			clear(c.members)
-		}
-		c.created = s.opts.Now()
-		return c
-	}, opts.NoOverwrite, opts.Modified}, cond, from, to)
-}
-
-// copyTo returns a copy of a node for a name.
-func (s *Store) copyTo(name string, n *node) *node {
-	c := n.copied()
-	if c.members == nil {
-		c.modified = s.next(name, c.tag)
-	}
-	return c
+	return s.bring(ctx, "COPY", from, to, opts, cond, s.ends(from, to))
 }
 
 // PatchProperties implements [tree.Store].
-func (s *Store) PatchProperties(ctx context.Context, name string, patch tree.Patch, cond tree.Condition) (err error) {
-	var n *node
-	var tooMuch error
-	err = s.do(cond, func() error {
-		err := s.exists(name, &n)()
-		if err == nil && n.members != nil && patch.Executable != nil {
-			err = tree.ErrIsCollection
+func (s *Store) PatchProperties(ctx context.Context, name string, patch tree.Patch, cond tree.Condition) error {
+	wrong := []error{tree.ErrNotExist}
+	if patch.Executable != nil {
+		wrong = append(wrong, tree.ErrIsCollection)
+	}
+	return s.do(cond, s.unless(name, wrong...), func() error {
+		n := s.find(name)
+		properties := tree.Patched(n.properties, patch.Properties)
+		if !tree.FitProperties(properties) {
+			return tree.ErrNoSpace
+		}
+		if n.properties = properties; patch.Executable != nil {
+			n.Executable = *patch.Executable
+		}
+		s.replace(ctx, "PROPPATCH", name, "", n, patch.Modified)
+		return nil
+	}, name)
+}
+
+// held returns the locks that have not expired.
+func (s *Store) held() *tree.Locks {
+	held, now := new(tree.Locks), s.opts.Now()
+	for _, l := range s.locks {
+		if n := s.find(l.Root); l.Expires.After(now) {
+			l.Collection = n != nil && n.Collection
+			held.Add(l)
+		}
+	}
+	return held
+}
+
+// endLocks ends the locks on all names below a name and, if itself is true, on that name.
+func (s *Store) endLocks(name string, itself bool) {
+	s.locks = slices.DeleteFunc(s.locks, func(l tree.Lock) bool {
+		return tree.Below(l.Root, name) || itself && l.Root == name
+	})
+}
+
+// Lock implements [tree.Store].
+func (s *Store) Lock(
+	ctx context.Context, req tree.LockRequest, cond tree.Condition,
+) (lock tree.Lock, created bool, err error) {
+	err = s.do(cond, s.unless(req.Root, tree.ErrNoParent), func() error {
+		lock = req.Lock(ctx, "urn:memtree:"+rand.Text(), s.opts.Now())
+		if err := s.held().Admit(lock); err != nil || len(req.Owner) > tree.MaxProperties {
+			return cmp.Or(err, tree.ErrNoSpace)
+		}
+		if created = s.find(lock.Root) == nil; created {
+			s.replace(ctx, "LOCK", lock.Root, "", s.file(lock.Root, ""), time.Time{})
+		}
+		s.locks = append(s.locks, lock)
+		lock, err = s.held().Held(lock.Root, lock.Token)
+		return err
+	}, req.Root)
+	return lock, created, err
+}
+
+// holding calls change with the lock that covers a name and has one of the tokens, if cond is true.
+func (s *Store) holding(cond tree.Condition, name string, tokens []string, change func(l *tree.Lock)) error {
+	return s.do(cond, s.unless(name), func() error {
+		held, err := s.held().Held(name, tokens...)
+		for i := range s.locks {
+			if s.locks[i].Token == held.Token {
+				change(&s.locks[i])
+			}
 		}
 		return err
-	}, func() {
-		properties := tree.Patched(n.properties, patch.Properties)
-		if !haveRoom(properties) {
-			tooMuch = tree.ErrNoSpace
-			return
-		}
-		s.tell(ctx, "PROPPATCH", name, "", n, n)
-		n.properties = properties
-		if patch.Executable != nil {
-			n.executable = *patch.Executable
-		}
-		s.written(name, patch.Modified)
 	}, name)
-	if err == nil {
-		err = tooMuch
-	}
-	return err
 }
 
-func haveRoom(properties []webdav.Property) bool {
-	names, values := 0, 0
-	for _, p := range properties {
-		names, values = names+len(p.XMLName.Space)+len(p.XMLName.Local), values+len(p.InnerXML)
-	}
-	return max(names, values) <= maxProperties
+// Refresh implements [tree.Store].
+func (s *Store) Refresh(
+	_ context.Context, name string, tokens []string, timeout time.Duration, cond tree.Condition,
+) (lock tree.Lock, err error) {
+	err = s.holding(cond, name, tokens, func(l *tree.Lock) {
+		l.Expires = s.opts.Now().Add(timeout)
+		lock = *l
+	})
+	return lock, err
 }
 
-// described returns the properties of a file that is put with a change of them.
-func described(properties []webdav.Property, patches []webdav.Proppatch) []webdav.Property {
-	if all := tree.Patched(properties, patches); haveRoom(all) {
-		return all
-	}
-	return properties
-}
-
-func isSameProperty(a, b webdav.Property) bool {
-	return a.XMLName == b.XMLName && a.Lang == b.Lang && bytes.Equal(a.InnerXML, b.InnerXML)
+// Unlock implements [tree.Store].
+func (s *Store) Unlock(_ context.Context, name, token string, cond tree.Condition) error {
+	return s.holding(cond, name, []string{token}, func(l *tree.Lock) { *l = tree.Lock{} })
 }
