@@ -87,7 +87,7 @@ func (cfg *Config) share(ctx context.Context, store served, log *slog.Logger) (s
 		return func() {}
 	}
 	cfg.shared = sharedState{
-		sessions: replicated.New(shared.Notes("session")),
+		sessions: replicated.New(shared.Notes(replicated.Kind)),
 		guard:    shared.Notes("failed-put"),
 		links:    sharedLinks(shared),
 	}

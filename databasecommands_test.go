@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"r-seed-1f3a754f.example/ifmatch/auth/session"
+	"r-seed-1f3a754f.example/ifmatch/auth/session/replicated"
 	"r-seed-1f3a754f.example/ifmatch/internal/pgtest"
 	"r-seed-1f3a754f.example/ifmatch/pgstore"
 	"r-seed-1f3a754f.example/ifmatch/tree"
@@ -69,6 +71,17 @@ func TestCommandsOverADatabase(t *testing.T) {
 	}
 	run(0, `"/small"`, with("locks", "list")...)
 	run(0, "broken: ", with("locks", "break", "/small")...)
+	logins := session.New(replicated.New(store.Notes(replicated.Kind)), nil)
+	if _, err := logins.Begin(t.Context(), session.Record{User: "ann", Proof: "x", Began: time.Now()}); err != nil {
+		t.Fatal(err)
+	}
+	run(0, " ann ", "sessions", "list", "--store", dsn)
+	run(1, "", "sessions", "end", "bob", "--store", dsn)
+	run(0, "ended: ", "sessions", "end", "ann", "--store", dsn)
+	if left := run(0, "", with("sessions", "list")...); left != "" {
+		t.Errorf("there are still sessions:\n%s", left)
+	}
+	run(2, "", "sessions", "end", "--store", dsn)
 
 	run(0, "compared: 2 files have the same ETag, 0 names differ", with("export", to)...)
 	if got, err := os.ReadFile(filepath.Join(to, "small")); err != nil || string(got) != "one" {

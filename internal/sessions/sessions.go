@@ -2,6 +2,7 @@
 package sessions
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"text/tabwriter"
@@ -10,20 +11,23 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"r-seed-1f3a754f.example/ifmatch/auth/session"
+	"r-seed-1f3a754f.example/ifmatch/auth/session/replicated"
+	"r-seed-1f3a754f.example/ifmatch/internal/database"
 	"r-seed-1f3a754f.example/ifmatch/internal/runas"
 	"r-seed-1f3a754f.example/ifmatch/internal/usage"
 )
 
 // Command returns the command. A running server notices at its next request.
 func Command(misused cli.OnUsageErrorFunc) *cli.Command {
-	stateDir := &cli.PathFlag{Name: "state-dir", Usage: "the --state-dir `DIR` of the server",
-		EnvVars: []string{"IFMATCH_STATE_DIR"}}
+	flags := append(database.Choice(), &cli.PathFlag{Name: "state-dir", Usage: "the --state-dir `DIR` of the server",
+		EnvVars: []string{"IFMATCH_STATE_DIR"}})
 	return &cli.Command{
 		Name:         "sessions",
 		Usage:        "list or end the sessions of users who have logged in at the page",
 		OnUsageError: misused,
-		Description: "They are kept with the state of the served directory (of the first share, where there are several), or in " +
-			"--state-dir. As root, it acts as the owner of the .ifmatch in the directory, or else of the directory.",
+		Description: "They are kept with the state of the served directory (of the first share, where there are several), in " +
+			"--state-dir, or in the database of several servers (--store, in place of DIR). As root, it acts as the owner of " +
+			"the .ifmatch in the directory, or else of the directory.",
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
 				return usage.Errorf("ifmatch sessions has no command %q: use list or end", c.Args().First())
@@ -32,45 +36,76 @@ func Command(misused cli.OnUsageErrorFunc) *cli.Command {
 		},
 		Subcommands: []*cli.Command{
 			{
-				Name: "list", ArgsUsage: "DIR", OnUsageError: misused, Flags: []cli.Flag{stateDir},
+				Name: "list", ArgsUsage: "[DIR]", OnUsageError: misused, Flags: flags,
 				Usage: "print the sessions: name of the session, user, begin, last use, end if it is used no more, client",
 				Action: func(c *cli.Context) error {
-					if c.NArg() != 1 {
-						return usage.Errorf("name the served directory: ifmatch sessions list DIR")
+					open, rest, err := tableOf(c)
+					if err == nil && (open == nil || len(rest) > 0) {
+						err = usage.Errorf("name the served directory, or a database: ifmatch sessions list DIR")
 					}
-					return list(c)
+					return with(open, err, func(table *session.Table) error { return list(c, table) })
 				},
 			},
 			{
-				Name: "end", ArgsUsage: "DIR USER|SESSION...", OnUsageError: misused,
+				Name: "end", ArgsUsage: "[DIR] USER|SESSION...", OnUsageError: misused,
 				Usage: "end the sessions of users, or single ones",
-				Flags: []cli.Flag{stateDir, &cli.BoolFlag{Name: "all", Usage: "end all sessions"}},
+				Flags: append(flags, &cli.BoolFlag{Name: "all", Usage: "end all sessions"}),
 				Action: func(c *cli.Context) error {
-					if all := c.Bool("all"); c.NArg() < 1 || (c.NArg() == 1) != all {
-						return usage.Errorf("name the directory and the sessions: ifmatch sessions end DIR USER|SESSION..., " +
-							"or ifmatch sessions end --all DIR")
+					open, rest, err := tableOf(c)
+					if err == nil && (open == nil || (len(rest) == 0) != c.Bool("all")) {
+						err = usage.Errorf("name the directory, or a database, and the sessions: " +
+							"ifmatch sessions end DIR USER|SESSION..., or ifmatch sessions end --all DIR")
 					}
-					return end(c)
+					return with(open, err, func(table *session.Table) error { return end(c, table, rest) })
 				},
 			},
 		},
 	}
 }
 
-// open opens the sessions of a directory.
-func open(c *cli.Context) (*session.Table, error) {
-	dir := c.Args().First()
-	if err := runas.Owner(dir, ".ifmatch", c.Path("state-dir")); err != nil {
-		return nil, err
+// An opener opens the sessions of a command line, and returns what closes them.
+type opener func() (*session.Table, func() error, error)
+
+// tableOf returns the sessions that a command line names, and its other arguments. The opener is nil if it names none.
+func tableOf(c *cli.Context) (opener, []string, error) {
+	place, err := database.Of(c)
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case place.Store != "":
+		return func() (*session.Table, func() error, error) {
+			store, err := place.Tree(c.Context)
+			if err != nil {
+				return nil, nil, err
+			}
+			return session.New(replicated.New(store.Notes(replicated.Kind)), nil), store.Close, nil
+		}, c.Args().Slice(), nil
+	case !c.Args().Present():
+		return nil, nil, nil
 	}
-	return session.New(session.Of(dir, c.Path("state-dir"), func(error) {}), nil), nil
+	dir := c.Args().First()
+	return func() (*session.Table, func() error, error) {
+		if err := runas.Owner(dir, ".ifmatch", c.Path("state-dir")); err != nil {
+			return nil, nil, err
+		}
+		none := func() error { return nil }
+		return session.New(session.Of(dir, c.Path("state-dir"), func(error) {}), nil), none, nil
+	}, c.Args().Tail(), nil
 }
 
-func list(c *cli.Context) error {
-	table, err := open(c)
+// with opens the sessions for a function, unless there was an error.
+func with(open opener, err error, do func(*session.Table) error) error {
 	if err != nil {
 		return err
 	}
+	table, closed, err := open()
+	if err != nil {
+		return err
+	}
+	return errors.Join(do(table), closed())
+}
+
+func list(c *cli.Context, table *session.Table) error {
 	all, err := table.All(c.Context)
 	if err != nil {
 		return err
@@ -88,17 +123,13 @@ func list(c *cli.Context) error {
 }
 
 // end ends the named sessions. If one of the names is wrong, it ends none.
-func end(c *cli.Context) error {
-	table, err := open(c)
-	if err != nil {
-		return err
-	}
+func end(c *cli.Context, table *session.Table, names []string) error {
 	all, err := table.All(c.Context)
 	if err != nil {
 		return err
 	}
 	chosen := map[session.Key]session.Session{}
-	for _, name := range c.Args().Tail() {
+	for _, name := range names {
 		found := false
 		for _, s := range all {
 			if s.User == name || s.Key.Short() == name {

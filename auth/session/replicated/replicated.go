@@ -11,6 +11,9 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/pgstore/notes"
 )
 
+// Kind is that of the notes that are sessions.
+const Kind = "session"
+
 // sessions is a [session.Store] of notes.
 type sessions struct{ notes *notes.Table }
 

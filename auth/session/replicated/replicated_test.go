@@ -21,7 +21,7 @@ func TestSessionsAreShared(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { s.Close() })
-		tables = append(tables, session.New(New(s.Notes("session")), func() time.Time { return now }))
+		tables = append(tables, session.New(New(s.Notes(Kind)), func() time.Time { return now }))
 	}
 	began := session.Record{User: "her", Proof: "proof", From: "192.0.2.1", Began: now}
 	id, err := tables[0].Begin(t.Context(), began)
