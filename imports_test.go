@@ -122,7 +122,7 @@ var allowedImports = map[string][]string{
 	"auth/session":            {},
 	"auth/command":            {"auth", "links", "settings", "tree", "internal/helptext", "internal/usage"},
 	"auth/session/replicated": {"auth/session", "pgstore/notes"},
-	"internal/sessions":       {"auth/session", "internal/runas", "internal/usage"},
+	"internal/sessions":       {"auth/session", "auth/session/replicated", "internal/database", "internal/runas", "internal/usage"},
 	"web":                     {"tree"},
 	"site":                    {"tree", "internal/duration"},
 	"site/grace":              {"tree"},
@@ -186,7 +186,7 @@ var testImports = map[string][]string{
 	"handler/synccollection":  {"tree/memtree", "tree/treetest"},
 	"quota":                   {"fs", "etagfs", "tree/memtree", "tree/treetest", "watcher"},
 	"shares":                  {"fs", "etagfs", "tree/treetest", "tree/memtree", "handler"},
-	"web":                     {"handler", "fs", "etagfs", "internal/servertest", "tree/memtree", "tree/treetest"},
+	"web":                     {"handler", "fs", "etagfs", "internal/clustertest", "internal/servertest", "tree/memtree", "tree/treetest"},
 	"handler":                 {"fs", "etagfs", "internal/servertest", "tree/treetest", "tree/memtree"},
 }
 

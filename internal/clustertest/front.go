@@ -106,10 +106,32 @@ func newFront(args []string) (*front, error) {
 	if key == "" {
 		key = rand.Text()
 	}
-	name := fmt.Sprintf("front%x", sha256.Sum256([]byte(key)))[:32]
-	f.database = strings.Replace(os.Getenv(databaseVar), "DATABASE", name, 1)
-	f.objects = filepath.Join(os.Getenv(objectsVar), name)
+	name := nameOf(key)
+	f.database, f.objects = addressOf(name), filepath.Join(os.Getenv(objectsVar), name)
 	return f, f.prepare(name)
+}
+
+// nameOf returns the name of the database in place of a directory.
+func nameOf(dir string) string { return fmt.Sprintf("front%x", sha256.Sum256([]byte(dir)))[:32] }
+
+// addressOf returns the address of a database.
+func addressOf(name string) string { return strings.Replace(os.Getenv(databaseVar), "DATABASE", name, 1) }
+
+// Arguments returns what ifmatch gets in place of the arguments of a command. Its sessions are in the database of the
+// directory that they name.
+func Arguments(args []string) []string {
+	if !IsOn() || len(args) == 0 || args[0] != "sessions" {
+		return args
+	}
+	var changed []string
+	for _, arg := range args {
+		if dir, err := filepath.Abs(arg); err == nil && isDir(dir) {
+			changed = append(changed, "--store", addressOf(nameOf(dir)))
+		} else {
+			changed = append(changed, arg)
+		}
+	}
+	return changed
 }
 
 func isDir(path string) bool {
@@ -120,7 +142,7 @@ func isDir(path string) bool {
 // prepare makes the database, unless an earlier front of the same directory has, and puts the directory into it.
 func (f *front) prepare(name string) error {
 	ctx := context.Background()
-	conn, err := pgx.Connect(ctx, strings.Replace(os.Getenv(databaseVar), "DATABASE", "postgres", 1))
+	conn, err := pgx.Connect(ctx, addressOf("postgres"))
 	if err != nil {
 		return err
 	}

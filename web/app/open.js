@@ -11,8 +11,25 @@ const texts =
 const bareTexts =
   /^(readme|license|copying|authors|changelog|makefile|dockerfile|notice|todo|\.[a-z]+rc|\.gitignore|\.env)$/i;
 
-/** @param {import("./requests.js").Row} row */
+const opened = new Set(); // what is open, or about to be
+
+/**
+ * Opens a file, and returns when it is closed. One that is open already is not opened again: the two editors would have one
+ * draft. The reader may have clicked twice, or before the list has come, after which the page opens what its address names.
+ *
+ * @param {import("./requests.js").Row} row
+ */
 export async function open(row, page) {
+  if (opened.has(row.href)) return;
+  opened.add(row.href);
+  try {
+    await show(row, page);
+  } finally {
+    opened.delete(row.href);
+  }
+}
+
+async function show(row, page) {
   let now;
   try {
     now = await requests.look(row.href);

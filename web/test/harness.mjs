@@ -2,7 +2,7 @@
 import { chromium } from "playwright-core";
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -11,8 +11,14 @@ import { after } from "node:test";
 const program = process.env.IFMATCH;
 assert.ok(program, "IFMATCH does not name the program");
 
-/** How long a test waits for an event that must come, in milliseconds. A working program never uses it up. */
-export const patience = 30_000;
+/** Whether the program stands for three servers over a database: see internal/clustertest. */
+export const cluster = Boolean(process.env.CLUSTERTEST_DATABASE);
+
+/**
+ * How long a test waits for an event that must come, in milliseconds. A working program never uses it up. An upload whose
+ * server of a cluster was killed goes on at another one after a minute.
+ */
+export const patience = cluster ? 120_000 : 30_000;
 
 /** Serves a new directory until the tests of the file are over. */
 export async function serve(...flags) {
@@ -70,10 +76,33 @@ class Server {
     return response;
   }
 
+  /**
+   * Writes a file as a local program does. A cluster has no files that one could write: there it is another client. The
+   * path is a text or bytes.
+   */
+  async write(path, content) {
+    if (cluster) await this.send("PUT", addressOf(path), content);
+    else await writeFile(fileOf(this.dir, path), content);
+  }
+
+  /** Renames a file as a local program does, or as another client. */
+  async rename(from, to) {
+    if (cluster) await this.send("MOVE", addressOf(from), null, { Destination: this.url + addressOf(to), Overwrite: "F" });
+    else await rename(fileOf(this.dir, from), fileOf(this.dir, to));
+  }
+
   async text(path) {
     return (await this.send("GET", path)).text();
   }
 }
+
+const fileOf = (dir, path) => Buffer.concat([Buffer.from(dir), Buffer.from(path)]);
+
+/** The path of a URL that means these bytes. */
+const addressOf = (path) =>
+  [...Buffer.from(path)]
+    .map((byte) => (/[\w/.-]/.test(String.fromCharCode(byte)) ? String.fromCharCode(byte) : `%${byte.toString(16).padStart(2, "0")}`))
+    .join("");
 
 let browser = null;
 after(() => browser?.close());

@@ -1,7 +1,7 @@
 // Large files, a server that is killed while they are sent, and changes as they come.
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
-import { open as openFile, rm, writeFile } from "node:fs/promises";
+import { open as openFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test, { after } from "node:test";
@@ -66,7 +66,7 @@ test(
     await server.send("PUT", `/${name}`, "there");
     await choose(page, path);
     await said(page, "is there already");
-    await writeFile(join(server.dir, name), "newer");
+    await server.write(`/${name}`, "newer");
     await press(page, "Replace");
     await said(page, "It has changed again since you were asked.");
     await press(page, "Replace");
@@ -120,7 +120,7 @@ test("what others do shows after the server was started again", async () => {
   await row(page, "before.txt").waitFor();
   await server.kill();
   await server.again();
-  await writeFile(join(server.dir, "after.txt"), "x");
+  await server.write("/after.txt", "x");
   await row(page, "after.txt").waitFor();
   await page.context().close();
 });

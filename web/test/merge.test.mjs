@@ -1,7 +1,5 @@
 // Two people, and a program on the disk, change one file.
 import assert from "node:assert/strict";
-import { readFile, writeFile } from "node:fs/promises";
-import { join } from "node:path";
 import test from "node:test";
 import { edit, open, press, said, saved, serve, type, visit } from "./harness.mjs";
 
@@ -14,7 +12,7 @@ async function two(content) {
   await server.send("PUT", `/${name}`, content);
   const pages = [await visit(server.url + "/"), await visit(server.url + "/")];
   for (const page of pages) await edit(page, name);
-  return { name, ann: pages[0], bob: pages[1], file: join(server.dir, name), text: () => server.text(`/${name}`) };
+  return { name, ann: pages[0], bob: pages[1], text: () => server.text(`/${name}`) };
 }
 
 async function close(...pages) {
@@ -25,18 +23,30 @@ async function close(...pages) {
 }
 
 test("two edits that do not overlap end in a file that has both, with a program's edit between", async () => {
-  const { ann, bob, file, text } = await two("1\n2\n3\n4\n5\n6\n7\n");
+  const { name, ann, bob, text } = await two("1\n2\n3\n4\n5\n6\n7\n");
   await type(ann, "Control+Home", "ann ");
   await type(bob, "Control+End", "bob\n");
   await press(ann, "Save");
   await saved(ann);
-  await writeFile(file, (await readFile(file, "utf8")).replace("4\n", "four, by a program\n"));
+  await server.write(`/${name}`, (await text()).replace("4\n", "four, by a program\n"));
   await press(bob, "Save");
   await said(bob, "do not overlap");
   await press(bob, "Save merged");
   await saved(bob);
   assert.equal(await text(), "ann 1\n2\n3\nfour, by a program\n5\n6\n7\nbob\n");
   await close(ann, bob);
+});
+
+test("a file that is clicked twice is opened once", async () => {
+  const name = `f${count++}.txt`;
+  await server.send("PUT", `/${name}`, "x\n");
+  const page = await visit(server.url + "/");
+  let looks = 0;
+  page.on("request", (request) => (looks += request.method() === "HEAD" && request.url().endsWith(name)));
+  await page.getByRole("link", { name, exact: true }).evaluate((link) => (link.click(), link.click()));
+  await page.locator(".cm-content").first().waitFor();
+  assert.equal(looks, 1);
+  await close(page);
 });
 
 test("where both change the same line, the reader decides, by the keyboard alone", async () => {
@@ -188,9 +198,9 @@ test("nothing is typed into a text that is being saved", async () => {
 });
 
 test("what others save shows before the reader saves", async () => {
-  const { ann, bob, file } = await two("x\n");
+  const { name, ann, bob } = await two("x\n");
   await type(bob, "Control+Home", "B ");
-  await writeFile(file, "by a program\n");
+  await server.write(`/${name}`, "by a program\n");
   await said(bob, "Somebody has changed this file.");
   await ann.locator(".cm-line", { hasText: "by a program" }).waitFor(); // nothing of hers would be lost
   await close(ann, bob);

@@ -15,7 +15,7 @@ func main() {
 		return
 	}
 	program := os.Getenv(clustertest.ProgramVar)
-	if err := syscall.Exec(program, append([]string{program}, os.Args[1:]...), os.Environ()); err != nil {
+	if err := syscall.Exec(program, append([]string{program}, clustertest.Arguments(os.Args[1:])...), os.Environ()); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
