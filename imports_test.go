@@ -42,8 +42,9 @@ var allowedImports = map[string][]string{
 	"internal/logwriter":   {},
 	"internal/progress":    {},
 	"internal/runas":       {},
-	"internal/scripttest":  {"internal/servertest", "fs/folding"}, // for tests
-	"internal/servertest":  {},                                    // for tests
+	"internal/scripttest":  {"internal/servertest", "internal/folding"}, // for tests
+	"internal/folding":     {},                                          // for tests
+	"internal/servertest":  {},                                          // for tests
 	"tree":                 {},
 	"admin":                {},
 	"doctor":               {"limit"},
@@ -82,7 +83,6 @@ var allowedImports = map[string][]string{
 	"fs/sharedsync":      {},
 	"fs/vfs":             {"mounts"},
 	"mounts":             {},
-	"fs/folding":         {}, // for tests
 	"watcher":            {"mounts"},
 	"watcher/hints":      {"admin", "watcher"},
 
@@ -173,9 +173,9 @@ var testImports = map[string][]string{
 	"site/grace":              {"fs", "etagfs"},
 	"tree/treetest":           {"fs", "etagfs"},
 	"tree/memtree":            {"tree/treetest"},
-	"fs":                      {"fs/folding"},
+	"fs":                      {"internal/folding"},
 	"fs/vfs":                  {"fs/vfs/aferosystem"},
-	"etagfs":                  {"fs/folding", "tree/treetest", "watcher"},
+	"etagfs":                  {"internal/folding", "tree/treetest", "watcher"},
 	"etagfs/index":            {"tree/treetest"},
 	"etagfs/warmup":           {"limit", "tree/treetest"},
 	"pgstore":                 {"internal/pgtest", "internal/s3test", "tree/treetest"},

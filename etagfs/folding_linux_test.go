@@ -9,7 +9,7 @@ import (
 
 	"r-seed-1f3a754f.example/ifmatch/etagfs"
 	"r-seed-1f3a754f.example/ifmatch/fs"
-	"r-seed-1f3a754f.example/ifmatch/fs/folding"
+	"r-seed-1f3a754f.example/ifmatch/internal/folding"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 	"r-seed-1f3a754f.example/ifmatch/tree/treetest"
 )

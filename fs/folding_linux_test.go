@@ -9,7 +9,7 @@ import (
 	"syscall"
 	"testing"
 
-	"r-seed-1f3a754f.example/ifmatch/fs/folding"
+	"r-seed-1f3a754f.example/ifmatch/internal/folding"
 )
 
 // foldingTest mounts a file system on dir/usb, with names of its own.

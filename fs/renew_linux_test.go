@@ -12,9 +12,9 @@ import (
 
 	"golang.org/x/text/unicode/norm"
 
-	"r-seed-1f3a754f.example/ifmatch/fs/folding"
 	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
+	"r-seed-1f3a754f.example/ifmatch/internal/folding"
 )
 
 // counted counts what is renewed.

@@ -144,7 +144,7 @@ func (c *Change) end(v Version, content content, how Showing) Evidence {
 	}
 	c.d.notes.Update(c.d.key(c.name), func(now note, ok bool) (note, bool) {
 		if !ok {
-			c.n.earlier = max(c.n.earlier, c.d.risen(c.m.floor)) // the note may have been dropped from the cache since
+			c.n.Earlier = max(c.n.Earlier, c.d.risen(c.m.floor)) // the note may have been dropped from the cache since
 		} else if now != c.begun {
 			c.n.join(now, content) // readers do not wait, and have shown a version since
 		}

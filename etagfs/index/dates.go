@@ -175,9 +175,9 @@ func (d *Dates) Outdated(name string, v Version, how Showing) {
 			n = newNote(m.floor)
 		}
 		if v.Modified <= m.now {
-			n.earlier = max(n.earlier, v.Modified)
+			n.Earlier = max(n.Earlier, v.Modified)
 		} else if how == AsIs {
-			n.ahead = n.ahead.With(v.Modified)
+			n.Ahead = n.Ahead.With(v.Modified)
 		}
 		return n, true
 	})
@@ -192,5 +192,5 @@ func (d *Dates) Range(name string, v Version, around func() Around) tree.DateRan
 	}
 	c := d.content(v)
 	n.see(c, m.high, m.ahead)
-	return n.dates(c, v, m.ahead)
+	return n.dates(v, m.ahead)
 }

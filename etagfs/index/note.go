@@ -1,8 +1,6 @@
 package index
 
 import (
-	"time"
-
 	"r-seed-1f3a754f.example/ifmatch/fs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
@@ -36,15 +34,15 @@ const (
 // Dates that lay in the future when they were shown are kept apart from the others. A date can lie far in the future.
 // If it were kept as the latest shown date, no date would prove a version of the name until then.
 type note struct {
-	seen      bool      // a version was seen at the name
-	look, tag uint64    // hashes of the fingerprint and the tag of the version that was seen last. 0: not known
-	modified  int64     // the date of that version
-	shown     int64     // the latest date with which that version was shown
-	told      int64     // the future date with which that version was shown last
-	earlier   int64     // the latest date with which any other version can have been shown
-	ahead     tree.Span // the future dates with which any other version can have been shown, or this one before told
-	since     int64     // the second in which that version came to the name, or a later second
-	forgot    bool      // other versions can also have been shown with the future dates in the shared state
+	seen      bool   // a version was seen at the name
+	look, tag uint64 // hashes of the fingerprint and the tag of the version that was seen last. 0: not known
+	modified  int64  // the date of that version
+	shown     int64  // the latest date with which that version was shown
+	told      int64  // the future date with which that version was shown last
+	// The dates with which any other version can have been shown, and the future ones of this version before told.
+	tree.Sent
+	since  int64 // the second in which that version came to the name, or a later second
+	forgot bool  // other versions can also have been shown with the future dates in the shared state
 }
 
 // A content is the set of properties that tell a version from another version of the name.
@@ -57,7 +55,7 @@ type content struct {
 // ahead.
 func newNote(earlier int64) note {
 	forgot := earlier != never
-	return note{shown: never, told: never, earlier: earlier, since: earlier, ahead: tree.NoTime, forgot: forgot}
+	return note{shown: never, told: never, since: earlier, forgot: forgot, Sent: tree.Sent{Earlier: earlier, Ahead: tree.NoTime}}
 }
 
 // is reports whether the note is about this content. A file that is touched keeps its tag. A file whose tag is not
@@ -77,9 +75,9 @@ func (n *note) see(c content, high int64, ahead []tree.Span) {
 		return
 	}
 	if n.seen {
-		n.earlier, n.shown = max(n.earlier, n.shown), never
+		n.Earlier, n.shown = max(n.Earlier, n.shown), never
 		if n.told != never {
-			n.ahead, n.told = n.ahead.With(n.told), never
+			n.Ahead, n.told = n.Ahead.With(n.told), never
 		}
 		n.since = max(n.since, high) // the time of change does not say when the version came to the name
 	}
@@ -103,7 +101,7 @@ func (n *note) same(c content, ahead []tree.Span) {
 func (n *note) date(modified int64, ahead []tree.Span) {
 	n.modified = modified
 	if n.forgot && isIn(ahead, modified) {
-		n.ahead = n.ahead.With(modified)
+		n.Ahead = n.Ahead.With(modified)
 	}
 }
 
@@ -114,7 +112,7 @@ func (n *note) show(c content, how Showing, now int64) {
 		n.shown = max(n.shown, c.modified)
 	case how == AsIs && n.told != c.modified:
 		if n.told != never {
-			n.ahead = n.ahead.With(n.told)
+			n.Ahead = n.Ahead.With(n.told)
 		}
 		n.told = c.modified
 	}
@@ -133,21 +131,18 @@ func (n *note) has(c content, how Showing, now int64) bool {
 
 // join adds the facts of another note on the same name, which was made meanwhile. The name has this content now.
 func (n *note) join(other note, c content) {
-	n.earlier, n.since, n.forgot = max(n.earlier, other.earlier), max(n.since, other.since), n.forgot || other.forgot
-	if other.ahead != tree.NoTime {
-		n.ahead = n.ahead.With(other.ahead.First).With(other.ahead.Last)
-	}
+	n.Sent, n.since, n.forgot = n.Join(other.Sent), max(n.since, other.since), n.forgot || other.forgot
 	if other.is(c) && other.modified == c.modified {
 		n.shown = max(n.shown, other.shown)
 	} else {
-		n.earlier = max(n.earlier, other.shown)
+		n.Earlier = max(n.Earlier, other.shown)
 	}
 	switch {
 	case other.told == never || other.told == n.told:
 	case n.told == never && other.is(c):
 		n.told = other.told
 	default:
-		n.ahead = n.ahead.With(other.told)
+		n.Ahead = n.Ahead.With(other.told)
 	}
 }
 
@@ -155,27 +150,17 @@ func (n *note) join(other note, c content) {
 // version from those. It returns no date later than the next second, even if that date does not tell them apart.
 func (n *note) next(from, now int64, ahead []tree.Span) int64 {
 	for date := from; date <= now; date++ {
-		wasAhead := date == n.told || n.ahead.Has(date) || n.forgot && isIn(ahead, date)
-		if date > n.earlier && date > n.shown && !wasAhead {
+		wasAhead := date == n.told || n.Ahead.Has(date) || n.forgot && isIn(ahead, date)
+		if date > n.Earlier && date > n.shown && !wasAhead {
 			return date
 		}
 	}
 	return now + 1
 }
 
-// bound returns the latest date that does not stand for the version alone. It is a date of other versions, or a date
-// that the version had before.
-func (n *note) bound(c content) int64 {
-	earlier := n.earlier
-	if n.ahead.Has(c.modified) {
-		earlier = max(earlier, c.modified)
-	}
-	return earlier
-}
-
 // evidence returns the evidence for the record of the version, after a change by this process.
 func (n *note) evidence(name string, c content, high int64) Evidence {
-	earlier := max(n.bound(c), soon(n.ahead, high))
+	earlier := max(n.Bound(c.modified), soon(n.Ahead, high))
 	if n.shown != c.modified { // a date that the version had before its present one
 		earlier = max(earlier, n.shown)
 	}
@@ -193,31 +178,19 @@ func soon(s tree.Span, high int64) int64 {
 
 // last returns the latest date that can have been shown for the name and is not in the shared state.
 func (n *note) last(high int64) int64 {
-	return max(n.earlier, n.shown, soon(n.ahead, high), soon(tree.Span{First: n.told, Last: n.told}, high))
+	return max(n.Earlier, n.shown, soon(n.Ahead, high), soon(tree.Span{First: n.told, Last: n.told}, high))
 }
 
 // dates returns which dates prove the version.
-func (n *note) dates(c content, v Version, ahead []tree.Span) tree.DateRange {
-	earlier := n.bound(c)
+func (n *note) dates(v Version, ahead []tree.Span) tree.DateRange {
+	others := n.Sent
 	if v.Vague && v.Tag == "" {
-		earlier = max(earlier, v.Changed) // it may be another version with the same time of change
+		others.Earlier = max(others.Earlier, v.Changed) // it may be another version with the same time of change
 	}
-	dates := tree.DateRange{
-		LastModified: second(v.Modified), Earlier: second(earlier), Since: second(n.since), Unsure: v.Tag == "",
-	}
-	if n.ahead != tree.NoTime {
-		dates.Ahead = append(dates.Ahead, n.ahead)
-	}
+	dates := others.Range(v.Modified, n.since)
+	dates.Unsure = v.Tag == ""
 	if n.forgot {
 		dates.Ahead = append(dates.Ahead, ahead...)
 	}
 	return dates
-}
-
-// second returns the time of a date. It is the zero time for never.
-func second(date int64) time.Time {
-	if date == never {
-		return time.Time{}
-	}
-	return time.Unix(date, 0)
 }

@@ -8,7 +8,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"r-seed-1f3a754f.example/ifmatch/fs/folding"
+	"r-seed-1f3a754f.example/ifmatch/internal/folding"
 )
 
 // condition knows [mounts], true if file systems can be mounted, and [fuse], true if FUSE works too.
