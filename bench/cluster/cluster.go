@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"time"
 
@@ -21,6 +22,8 @@ import (
 type bench struct {
 	dir     string
 	binary  string
+	other   string // another build, which has a database of its own ("": none)
+	only    *regexp.Regexp
 	seconds float64
 	rounds  int
 	members int // of the large collection
@@ -41,8 +44,13 @@ func Main(ctx context.Context, args []string, out, log io.Writer) (err error) {
 	flags.IntVar(&b.members, "members", 10_000, "how many `MEMBERS` the large collection has")
 	flags.IntVar(&b.moved, "moved", 100_000, "how many `FILES` are moved and copied")
 	flags.IntVar(&b.rows, "rows", 1_000_000, "how many `ROWS` the tables have whose size is measured (0: none)")
+	flags.StringVar(&b.other, "beside", "", "measure another build of the `PROGRAM`, too, over a database of its own")
+	only := flags.String("only", "", "measure the workloads whose names match `REGEXP` alone")
 	flags.StringVar(&b.dir, "dir", "", "serve new trees below `DIR` (default: where temporary files go)")
 	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if b.only, err = regexp.Compile(*only); err != nil {
 		return err
 	}
 	work, err := os.MkdirTemp(b.dir, "ifmatch-cluster-")
@@ -67,10 +75,14 @@ func Main(ctx context.Context, args []string, out, log io.Writer) (err error) {
 
 func (b *bench) run(ctx context.Context, database *database) error {
 	began := compare.Load()
-	for _, open := range []func(context.Context) (*place, error){
+	opens := []func(context.Context) (*place, error){
 		b.directory,
-		func(ctx context.Context) (*place, error) { return b.replica(ctx, database) },
-	} {
+		func(ctx context.Context) (*place, error) { return b.replica(ctx, database, "database", b.binary) },
+	}
+	if b.other != "" {
+		opens = append(opens, func(ctx context.Context) (*place, error) { return b.replica(ctx, database, "beside", b.other) })
+	}
+	for _, open := range opens {
 		p, err := open(ctx)
 		if err != nil {
 			return err
@@ -97,7 +109,7 @@ func (b *bench) run(ctx context.Context, database *database) error {
 	}
 	b.print(began)
 	if b.rows > 0 {
-		return b.growth(ctx, database)
+		return b.growth(ctx)
 	}
 	return nil
 }
@@ -114,8 +126,13 @@ type sample struct {
 func (b *bench) print(began string) {
 	fmt.Fprintf(b.out, "Load %s at the beginning and %s at the end. %d rounds of %g s, the median of them.\n\n", began, compare.Load(),
 		b.rounds, b.seconds)
-	fmt.Fprintf(b.out, "| workload | directory | database | waits p50 / p99, ms: directory | database "+
-		"| CPU ms each: directory | replica + PostgreSQL |\n| --- | --- | --- | --- | --- | --- | --- |\n")
+	head, line := "| workload |", "| --- |"
+	for _, what := range []string{"%s", "%s: p50 / p99, ms", "%s: CPU, ms each"} {
+		for _, p := range b.places {
+			head, line = head+fmt.Sprintf(" "+what+" |", p.name), line+" --- |"
+		}
+	}
+	fmt.Fprintf(b.out, "%s\n%s\n", head, line)
 	for _, w := range b.workloads() {
 		fmt.Fprintf(b.out, "| %s |", w.name)
 		all := b.results[w.name]

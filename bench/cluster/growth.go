@@ -8,8 +8,8 @@ import (
 )
 
 // growth measures how large the tables become, and whether a replaced row leaves a dead entry in an index.
-func (b *bench) growth(ctx context.Context, d *database) error {
-	conn, err := pgx.Connect(ctx, d.DSN(dsnName))
+func (b *bench) growth(ctx context.Context) error {
+	conn, err := pgx.Connect(ctx, b.places[1].store)
 	if err != nil {
 		return err
 	}
@@ -55,8 +55,8 @@ func (b *bench) atSize(ctx context.Context, conn *pgx.Conn) error {
 	if _, err := conn.Exec(ctx, "vacuum analyze ifmatch.node"); err != nil {
 		return err
 	}
-	database := b.places[len(b.places)-1]
-	for _, w := range []workload{b.workloads()[0], b.workloads()[1]} {
+	database := b.places[1]
+	for _, w := range b.workloads()[:min(2, len(b.workloads()))] {
 		before := database.cpu()
 		one, err := w.do(ctx, database, 0)
 		if err != nil {

@@ -44,8 +44,6 @@ type place struct {
 	store    string    // the address of the database
 }
 
-const dsnName = "bench"
-
 func (b *bench) directory(ctx context.Context) (*place, error) {
 	root := filepath.Join(b.dir, "tree")
 	err := os.MkdirAll(root, 0o755)
@@ -60,19 +58,20 @@ func (b *bench) directory(ctx context.Context) (*place, error) {
 	if err != nil {
 		return nil, err
 	}
-	return b.serve(ctx, &place{name: "directory"}, root)
+	return b.serve(ctx, &place{name: "directory"}, b.binary, root)
 }
 
-func (b *bench) replica(ctx context.Context, d *database) (*place, error) {
-	p := &place{name: "database", database: d, store: d.DSN(dsnName)}
-	if err := d.exec(ctx, "postgres", "create database "+dsnName); err != nil {
+// replica serves a database that has its name.
+func (b *bench) replica(ctx context.Context, d *database, name, binary string) (*place, error) {
+	p := &place{name: name, database: d, store: d.DSN(name)}
+	if err := d.exec(ctx, "postgres", "create database "+name); err != nil {
 		return nil, err
 	}
-	p, err := b.serve(ctx, p, "--store", p.store, "--blobs", "dir://"+filepath.Join(b.dir, "blobs"))
+	p, err := b.serve(ctx, p, binary, "--store", p.store, "--blobs", "dir://"+filepath.Join(b.dir, "blobs-"+name))
 	if err != nil {
 		return nil, err
 	}
-	return p, errors.Join(b.fill(ctx, d), d.exec(ctx, dsnName, "vacuum analyze"))
+	return p, errors.Join(b.fill(ctx, p.store), d.exec(ctx, name, "vacuum analyze"))
 }
 
 func (d *database) exec(ctx context.Context, name, sql string, args ...any) error {
@@ -88,9 +87,9 @@ func (d *database) exec(ctx context.Context, name, sql string, args ...any) erro
 var serving = regexp.MustCompile(`ifmatch: serving .* at (http://[^/]*)/`)
 
 // serve starts the program.
-func (b *bench) serve(ctx context.Context, p *place, args ...string) (*place, error) {
+func (b *bench) serve(ctx context.Context, p *place, binary string, args ...string) (*place, error) {
 	all := append([]string{"serve", "--addr", "127.0.0.1:0", "--access-log", "off", "--depth-infinity", "1000000"}, args...)
-	p.cmd = exec.CommandContext(ctx, b.binary, all...)
+	p.cmd = exec.CommandContext(ctx, binary, all...)
 	log, err := p.cmd.StderrPipe()
 	if err == nil {
 		err = p.cmd.Start()

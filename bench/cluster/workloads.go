@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -51,8 +52,9 @@ func (b *bench) workloads() (all []workload) {
 			})
 		}}
 	}
-	return append(all, change("MOVE of %d", "MOVE", "/many", "/moved"), change("MOVE of %d back", "MOVE", "/moved", "/many"),
+	all = append(all, change("MOVE of %d", "MOVE", "/many", "/moved"), change("MOVE of %d back", "MOVE", "/moved", "/many"),
 		change("COPY of %d", "COPY", "/many", "/copied"), change("DELETE of %d", "DELETE", "/copied", ""))
+	return slices.DeleteFunc(all, func(w workload) bool { return !b.only.MatchString(w.name) })
 }
 
 const propfind = `<propfind xmlns="DAV:"><prop><getetag/><getlastmodified/><getcontentlength/><resourcetype/></prop></propfind>`
@@ -80,8 +82,8 @@ func memberName(i int) string { return fmt.Sprintf("member-%06d", i) }
 func content(i int) []byte { return bytes.Repeat([]byte(fmt.Sprintf("%015d\n", i)), 64) }
 
 // fill makes the collections in the database as rows, as quickly as it takes them.
-func (b *bench) fill(ctx context.Context, d *database) error {
-	conn, err := pgx.Connect(ctx, d.DSN(dsnName))
+func (b *bench) fill(ctx context.Context, store string) error {
+	conn, err := pgx.Connect(ctx, store)
 	if err != nil {
 		return err
 	}
