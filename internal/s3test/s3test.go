@@ -53,6 +53,8 @@ type Server struct {
 	URL string
 	// MinPart is the least size of a part but the last, in bytes.
 	MinPart int
+	// Before, if not nil, is called with each request when its body has come, and may wait.
+	Before func(r *http.Request)
 
 	mu      sync.Mutex
 	objects map[string][]byte
@@ -128,6 +130,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		return
+	}
+	if s.Before != nil {
+		s.Before(r)
 	}
 	s.mu.Lock()
 	fate := Answered

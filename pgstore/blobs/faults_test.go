@@ -8,7 +8,9 @@ import (
 	"fmt"
 	iofs "io/fs"
 	"net/http"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -197,6 +199,60 @@ func TestS3FaultsThatPass(t *testing.T) {
 				if len(server.Asked()) <= n {
 					return
 				}
+			}
+		})
+	}
+}
+
+// TestS3PartsAtOnce: as many parts are on their way at once as there is memory for, up to four. They may be stored in any
+// order: here each waits for so many, and then for the next one.
+func TestS3PartsAtOnce(t *testing.T) {
+	all := text(8*blobs.Step + 5)
+	for _, test := range []struct{ memory, atOnce int }{{1, 1}, {2, 2}, {3, 3}, {100, 4}} {
+		t.Run(fmt.Sprint(test.memory), func(t *testing.T) {
+			server := s3test.New(t)
+			var mu sync.Mutex
+			changed := sync.NewCond(&mu)
+			underway, most := 0, 0
+			come, stored := map[int]bool{}, map[int]bool{}
+			server.Before = func(r *http.Request) {
+				number, err := strconv.Atoi(r.URL.Query().Get("partNumber"))
+				if err != nil {
+					return
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				underway++
+				most = max(most, underway)
+				come[number] = true
+				changed.Broadcast()
+				first := (number-1)/test.atOnce*test.atOnce + 1
+				last := min(first+test.atOnce-1, 9)
+				for n := first; n <= last; n++ {
+					for !come[n] || n == number+1 && !stored[n] {
+						changed.Wait()
+					}
+				}
+				underway--
+				stored[number] = true
+				changed.Broadcast()
+			}
+			opts := options(server.URL)
+			opts.Memory = int64(test.memory) * blobs.Step
+			s, err := blobs.NewS3(opts)
+			if err != nil {
+				t.Fatal(err)
+			}
+			id := uuid.New()
+			if err := write(t.Context(), s, id, int64(len(all)), all); err != nil {
+				t.Fatal(err)
+			}
+			found, err := read(t.Context(), s, id, len(all), 0, len(all))
+			if err != nil || !bytes.Equal(found, all) {
+				t.Errorf("%d bytes are read, error %v", len(found), err)
+			}
+			if most != test.atOnce {
+				t.Errorf("%d parts were on their way at once, want %d", most, test.atOnce)
 			}
 		})
 	}

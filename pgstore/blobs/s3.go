@@ -45,7 +45,8 @@ func (s *S3) failed(ctx context.Context, did string, err error) error {
 
 // Create implements [Store]. It waits until there is memory for a part.
 func (s *S3) Create(ctx context.Context, id ID, length int64) (Writer, error) {
-	w := &upload{s: s, ctx: ctx, id: id, length: length, multipart: multipart{Part: s.partSize(length)}}
+	w := s.newUpload(ctx, id, length)
+	w.Part = s.partSize(length)
 	if err := w.reserve(); err != nil {
 		return nil, err
 	}

@@ -16,19 +16,22 @@ import (
 // putOptions have each request signed with the SHA-256 of its bytes, which S3 compares.
 var putOptions = minio.PutObjectOptions{ContentType: "application/octet-stream", DisableContentSha256: true}
 
-// An upload is an object on its way. It has one part in memory. An object of one part is stored at once, and a larger
-// one in parts.
+// An upload is an object on its way. It has one part in memory, and those that are sent. An object of one part is stored at
+// once, and a larger one in parts.
 type upload struct {
 	s        *S3
 	ctx      context.Context // of Write
+	sending  context.Context // of the parts, until stop is called
+	stop     context.CancelFunc
 	id       ID
 	length   int64 // that was announced, or -1
 	size     int64
 	reserved int64 // of the memory of all uploads
 	buffer   buffer
-	begun    bool // by this writer, and not kept yet
-	lost     bool // the answer was lost that names an upload in parts: it may have begun
-	ended    bool // S3 knows the upload no more: perhaps an earlier writer has completed it
+	sent     []*part // that were not seen to land, in their order
+	begun    bool    // by this writer, and not kept yet
+	lost     bool    // the answer was lost that names an upload in parts: it may have begun
+	ended    bool    // S3 knows the upload no more: perhaps an earlier writer has completed it
 	multipart
 }
 
@@ -63,15 +66,15 @@ func (w *upload) reserve() error {
 	return nil
 }
 
-// free gives the memory back.
-func (w *upload) free() {
-	w.buffer.reset()
-	w.s.memory.Release(w.reserved)
-	w.reserved = 0
-}
-
 // ID implements [Writer].
 func (w *upload) ID() ID { return w.id }
+
+// newUpload returns a writer that has no memory yet.
+func (s *S3) newUpload(ctx context.Context, id ID, length int64) *upload {
+	w := &upload{s: s, ctx: ctx, id: id, length: length}
+	w.sending, w.stop = context.WithCancel(context.WithoutCancel(ctx))
+	return w
+}
 
 // Write implements [Writer]. The last part stays in memory until it is known to be the last one.
 func (w *upload) Write(p []byte) (n int, err error) {
@@ -80,7 +83,7 @@ func (w *upload) Write(p []byte) (n int, err error) {
 	}
 	for len(p) > 0 {
 		if w.buffer.size == w.Part {
-			if err := w.flush(w.ctx); err != nil {
+			if err := w.next(); err != nil {
 				return n, err
 			}
 		}
@@ -93,43 +96,6 @@ func (w *upload) Write(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// flush stores the bytes in memory as the next part.
-func (w *upload) flush(ctx context.Context) error {
-	if w.ended {
-		w.ETags = append(w.ETags, "")
-		w.buffer.reset()
-		return nil
-	}
-	number, key := len(w.ETags)+1, w.s.key(w.id)
-	if number > maxParts {
-		return fmt.Errorf("it has more than %d parts of %d bytes: %w", maxParts, w.Part, errors.ErrUnsupported)
-	}
-	limited, cancel := w.s.limit(ctx, w.buffer.size)
-	defer cancel()
-	if w.Upload == "" {
-		uploadID, err := w.s.core.NewMultipartUpload(limited, w.s.opts.Bucket, key, putOptions)
-		if err != nil {
-			w.lost = true
-			return w.s.failed(ctx, "begin "+w.id.String(), err)
-		}
-		w.Upload, w.begun = uploadID, true
-	}
-	sum := w.buffer.sum()
-	part, err := w.s.core.PutObjectPart(limited, w.s.opts.Bucket, key, w.Upload, number, w.buffer.reader(),
-		w.buffer.size, minio.PutObjectPartOptions{Sha256Hex: hex.EncodeToString(sum[:]), DisableContentSha256: true})
-	switch {
-	case codeOf(err) == minio.NoSuchUpload && !w.begun:
-		w.ended = true
-	case err == nil && part.ETag == "":
-		return w.s.failed(ctx, "write", errors.New("the answer to a part has no ETag"))
-	case err != nil:
-		return w.s.failed(ctx, fmt.Sprintf("write part %d of %v", number, w.id), err)
-	}
-	w.ETags = append(w.ETags, part.ETag)
-	w.buffer.reset()
-	return nil
-}
-
 // Commit implements [Writer].
 func (w *upload) Commit(ctx context.Context, sum [32]byte) error {
 	defer w.free()
@@ -140,6 +106,9 @@ func (w *upload) Commit(ctx context.Context, sum [32]byte) error {
 		if err := w.flush(ctx); err != nil {
 			return err
 		}
+	}
+	if err := w.settle(ctx); err != nil {
+		return err
 	}
 	err := w.complete(ctx)
 	if err != nil && ctx.Err() == nil {
@@ -211,6 +180,9 @@ func (w *upload) Keep(ctx context.Context, tail func() (ID, error)) (Kept, error
 			return Kept{}, err
 		}
 	}
+	if err := w.settle(ctx); err != nil {
+		return Kept{}, err
+	}
 	state := w.multipart
 	state.Tail, state.TailSum = ID{}, nil
 	if w.buffer.size > 0 {
@@ -231,7 +203,8 @@ func (w *upload) Keep(ctx context.Context, tail func() (ID, error)) (Kept, error
 
 // Resume implements [Store].
 func (s *S3) Resume(ctx context.Context, id ID, length int64, kept Kept) (Writer, error) {
-	w := &upload{s: s, ctx: ctx, id: id, length: length, size: kept.Size}
+	w := s.newUpload(ctx, id, length)
+	w.size = kept.Size
 	if len(kept.State) > 0 {
 		if err := json.Unmarshal(kept.State, &w.multipart); err != nil {
 			return nil, fmt.Errorf("the state of an upload: %w", err)
