@@ -94,8 +94,8 @@ func (s *Store) tasks(now time.Time) []task {
 		{"collections of the history", `with recursive v as (delete from ifmatch.version where id in (
   select id from ifmatch.version where gone < $1 and kind = 'd' order by gone limit 1) returning id),
  t as (select n.parent, n.name, n.id, n.kind, n.blob, n.place from v join ifmatch.node n on n.parent = -v.id
-  union all select n.parent, n.name, n.id, n.kind, n.blob, n.place from t join ifmatch.node n on n.parent = t.id
-  and t.kind = 'd'),
+  union all select n.parent, n.name, n.id, n.kind, n.blob, n.place
+  from t cross join lateral (select * from ifmatch.node where parent = t.id offset 0) n where t.kind = 'd'),
  d as (delete from ifmatch.node n using t where n.parent = t.parent and n.name = t.name)
  insert into ifmatch.dead (blob, place, since) select distinct blob, place, $2::timestamptz from t where kind = 'f'` + noted,
 			[]any{old, now}},

@@ -149,16 +149,23 @@ func (s *Store) Move(
 	return state, created && err == nil, err
 }
 
-// copyMembersSQL copies all that is below the node $1 to the node at ($2, $3). Dates begin anew.
-const copyMembersSQL = `with recursive s(old, new) as (
-  select $1::bigint, (select id from ifmatch.node where parent = $2 and name = $3)
+// nextID is the next id of a node. The subquery has the catalog asked for its sequence once, and not for each row.
+const nextID = "nextval((select pg_get_serial_sequence('ifmatch.node', 'id')::regclass))"
+
+// copyMembersSQL copies all that is below the node $1 to the node at ($2, $3). Dates begin anew. Each "offset 0" keeps
+// PostgreSQL from reading the whole table where it takes the tree to be larger than it is: it looks by the index.
+const copyMembersSQL = `with recursive s(old, new, above, name, form, modified, props) as (
+  select $1::bigint, (select id from ifmatch.node where parent = $2 and name = $3), null::bigint, null::bytea, null::bytea,
+    null::bigint, null::bytea
   union all
-  select n.id, nextval(pg_get_serial_sequence('ifmatch.node', 'id'))
-  from s join ifmatch.node n on n.parent = s.old and n.kind = 'd')
-insert into ifmatch.node (parent, id, name, form, kind, size, modified, since, created, blob, place, sha256, executable, props)
-select s.new, coalesce(d.new, nextval(pg_get_serial_sequence('ifmatch.node', 'id'))), n.name, n.form, n.kind, n.size,
-  case when n.kind = 'f' then $4::bigint else n.modified end, $4, $5, n.blob, n.place, n.sha256, n.executable, n.props
-from s join ifmatch.node n on n.parent = s.old left join s d on d.old = n.id and n.kind = 'd'`
+  select n.id, ` + nextID + `, s.new, n.name, n.form, n.modified, n.props
+  from s cross join lateral (select * from ifmatch.node where parent = s.old and kind = 'd' offset 0) n)
+insert into ifmatch.node (parent, id, name, form, kind, modified, size, since, created, blob, place, sha256, executable, props)
+select above, new, name, form, 'd'::"char", modified, 0, $4::bigint, $5::timestamptz, null, null, null, false, props
+from s where above is not null
+union all
+select s.new, ` + nextID + `, n.name, n.form, n.kind, $4, n.size, $4, $5, n.blob, n.place, n.sha256, n.executable, n.props
+from s cross join lateral (select * from ifmatch.node where parent = s.old and kind = 'f' offset 0) n`
 
 // copyTo makes a copy of a node at a name, with its members unless it is shallow. It returns the node of the copy.
 func (t *transaction) copyTo(to string, source, over *node, opts tree.CopyOptions, cause string) *node {

@@ -38,6 +38,7 @@ func Configure(config *pgx.ConnConfig) {
 		"tcp_keepalives_idle":                 "5",
 		"tcp_keepalives_interval":             "5",
 		"tcp_keepalives_count":                "3",
+		"jit":                                 "off", // no statement runs for as long as it would take to compile it
 		"enable_bitmapscan":                   "off", // pages of members come in the order of the index: see list.go of pgstore
 	} {
 		if _, set := config.RuntimeParams[name]; !set {
