@@ -83,6 +83,22 @@ func TestCommandsOverADatabase(t *testing.T) {
 	}
 	run(2, "", "sessions", "end", "--store", dsn)
 
+	at := time.Now().UTC().Format(time.RFC3339Nano)
+	if _, _, err := store.Put(t.Context(), "small", strings.NewReader("three"), opts, tree.Condition{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Remove(t.Context(), "d", tree.Condition{}); err != nil {
+		t.Fatal(err)
+	}
+	run(0, "1 file would get its former content", with("history", "restore", "/", "--at", at, "--dry-run")...)
+	said := run(0, "1 file has its former content again", with("history", "restore", "/", "--at", at)...)
+	if want := "to take this back: ifmatch history restore / --store '" + dsn + "' --at 2"; !strings.Contains(said, want) {
+		t.Errorf("it says\n%s\nwant %q", said, want)
+	}
+	run(0, "would be deleted: ", with("history", "prune", "d", "--dry-run")...)
+	run(0, "deleted: 1 version, ", with("history", "prune", "d")...)
+	run(1, "", with("history", "show", "d")...)
+
 	run(0, "compared: 2 files have the same ETag, 0 names differ", with("export", to)...)
 	if got, err := os.ReadFile(filepath.Join(to, "small")); err != nil || string(got) != "one" {
 		t.Errorf("the mirror has %q, error %v", got, err)

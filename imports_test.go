@@ -68,6 +68,7 @@ var allowedImports = map[string][]string{
 	"quota/limits":         {"tree"},
 	"tree/memtree":         {"tree", "spelling"}, // for tests
 	"tree/treetest":        {"tree"},
+	"tree/undo":            {"tree"},
 	"spelling":             {},
 
 	"fs": {"fs/vfs", "fs/vfs/aferosystem", "fs/volumes", "fs/posixacl", "fs/sharedsync", "spelling",
@@ -91,7 +92,7 @@ var allowedImports = map[string][]string{
 
 	"etagfs": {"tree", "limit", "fs", "etagfs/content", "etagfs/copier", "etagfs/failure", "etagfs/feed",
 		"etagfs/hashing", "etagfs/index", "etagfs/locktable", "etagfs/resumable", "etagfs/snapshots",
-		"etagfs/undo", "etagfs/warmup"},
+		"etagfs/past", "etagfs/warmup", "tree/undo"},
 	"etagfs/content":   {"tree", "fs", "etagfs/failure", "etagfs/hashing", "etagfs/index"},
 	"etagfs/copier":    {"tree", "fs", "etagfs/failure", "etagfs/hashing", "etagfs/index", "etagfs/snapshots"},
 	"etagfs/failure":   {"tree", "fs"},
@@ -103,7 +104,7 @@ var allowedImports = map[string][]string{
 	"etagfs/reopening": {"tree", "fs", "etagfs", "etagfs/failure"},
 	"etagfs/resumable": {"tree", "fs", "etagfs/failure", "etagfs/hashing"},
 	"etagfs/snapshots": {"tree", "fs", "etagfs/failure", "etagfs/hashing"},
-	"etagfs/undo": {"tree", "fs", "etagfs/failure", "etagfs/feed", "etagfs/hashing", "etagfs/index",
+	"etagfs/past": {"tree", "tree/undo", "fs", "etagfs/failure", "etagfs/feed", "etagfs/hashing", "etagfs/index",
 		"etagfs/snapshots"},
 	"etagfs/warmup": {"tree", "fs", "etagfs/failure", "etagfs/hashing", "etagfs/index", "etagfs/snapshots"},
 
@@ -113,7 +114,8 @@ var allowedImports = map[string][]string{
 	"pgstore/replicas":        {},
 	"pgstore/schema":          {},
 	"pgstore/session":         {},
-	"pgstore":                 {"tree", "pgstore/blobs", "pgstore/notes", "pgstore/schema", "pgstore/session", "spelling"},
+	"pgstore/past":            {"tree", "tree/undo"},
+	"pgstore":                 {"tree", "tree/undo", "pgstore/past", "pgstore/blobs", "pgstore/notes", "pgstore/schema", "pgstore/session", "spelling"},
 	"pgstore/notes":           {},
 	"wire":                    {},
 	"uploads":                 {"tree"},

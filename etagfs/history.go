@@ -14,9 +14,10 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/hashing"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/index"
-	"r-seed-1f3a754f.example/ifmatch/etagfs/undo"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/past"
 	"r-seed-1f3a754f.example/ifmatch/fs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree/undo"
 )
 
 // Versions implements [tree.Store].
@@ -256,21 +257,13 @@ func (s *Store) Prune(
 func (s *Store) RestoreAt(
 	ctx context.Context, name string, at time.Time, opts tree.RestoreAtOptions,
 ) (tree.Restored, error) {
-	return undo.RestoreAt(ctx, undo.Options{
-		FS: s.fs, Feed: s.feed, Reader: s.reader, Index: s.index, Hasher: s.hasher, Now: s.now, Store: undoing{s},
-	}, name, at, opts)
-}
-
-// undoing implements [undo.Store].
-type undoing struct{ *Store }
-
-func (s undoing) Bring(
-	ctx context.Context, k fs.Kept, shallow bool, opts tree.RestoreOptions, cond tree.Condition,
-) error {
-	_, _, err := s.restore(ctx, &copier.Copy{Copier: s.copier, Shallow: shallow}, k, opts, cond)
-	return err
-}
-
-func (s undoing) TagKept(ctx context.Context, k fs.Kept) (tree.ETag, error) {
-	return s.tagOfVersion(ctx, k)
+	disk := past.Disk{
+		Writer: s, FS: s.fs, Feed: s.feed, Reader: s.reader, Index: s.index, Hasher: s.hasher, Clock: s.now,
+		TagOf: s.tagOfVersion,
+		Restore: func(ctx context.Context, k fs.Kept, shallow bool, opts tree.RestoreOptions, cond tree.Condition) error {
+			_, _, err := s.restore(ctx, &copier.Copy{Copier: s.copier, Shallow: shallow}, k, opts, cond)
+			return err
+		},
+	}
+	return undo.RestoreAt(ctx, disk, name, at, opts)
 }

@@ -16,6 +16,7 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/etagfs"
 	"r-seed-1f3a754f.example/ifmatch/fs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree/treetest"
 )
 
 // contentsOf returns the content of each file below a directory, and "/" for each collection, by name.
@@ -256,49 +257,6 @@ func TestRestoreAtWithoutJournal(t *testing.T) {
 	}
 }
 
-// TestRestoreAtIsGuarded: a dry run changes nothing, a lock keeps all of it back, and a condition of the caller is
-// asked for each step.
-func TestRestoreAtIsGuarded(t *testing.T) {
-	dir := t.TempDir()
-	s := openUndo(t, dir)
-	if err := lay("d/", "d/f=1", "d/g=2")(s); err != nil {
-		t.Fatal(err)
-	}
-	at := tick(t)
-	if err := lay("d/f=new", "d/g=new", "d/h=new")(s); err != nil {
-		t.Fatal(err)
-	}
-	before := contentsOf(t, dir)
-	result, err := s.RestoreAt(ctx, "d", at, tree.RestoreAtOptions{DryRun: true})
-	if err != nil || result.Replaced != 2 || result.Removed != 1 {
-		t.Errorf("a dry run: %+v, %v", result, err)
-	}
-	if err := lay("d/g!")(s); err != nil {
-		t.Fatal(err)
-	}
-	locked := new(tree.LockedError)
-	if _, err := s.RestoreAt(ctx, "d", at, tree.RestoreAtOptions{}); !errors.As(err, &locked) {
-		t.Errorf("beside a lock: %v", err)
-	}
-	if diff := different(contentsOf(t, dir), before); len(diff) > 0 {
-		t.Errorf("it differs:\n%s", strings.Join(diff, "\n"))
-	}
-	refused := errors.New("refused")
-	result, err = s.RestoreAt(ctx, "d", at, tree.RestoreAtOptions{Condition: func(name, _ string) tree.Condition {
-		return tree.Condition{Check: func(tree.View) error {
-			if name == "d/g" {
-				return refused
-			}
-			return nil
-		}}
-	}})
-	if err != nil || result.Replaced != 1 || result.Removed != 1 ||
-		!slices.Equal(result.Left, []tree.LeftAlone{{Name: "d/g", Reason: "refused"}}) {
-		t.Errorf("with a condition that refuses one name: %+v, %v", result, err)
-	}
-	before["d/f"] = "=1"
-	delete(before, "d/h")
-	if diff := different(contentsOf(t, dir), before); len(diff) > 0 {
-		t.Errorf("it differs:\n%s", strings.Join(diff, "\n"))
-	}
+func TestRestoreAt(t *testing.T) {
+	treetest.RestoreAt(t, 12, func(t *testing.T) treetest.Undoer { return openUndo(t, t.TempDir()) })
 }

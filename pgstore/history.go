@@ -67,7 +67,7 @@ func scanVersion(rows pgx.Rows, more ...any) (k kept, err error) {
 const versionsSQL = `select ` + versionColumns + ` from ifmatch.version v where v.id > $5 and (v.path = any($1::bytea[])
  and substring(v.path from 1 for 500) = any($2::bytea[])
  or substring(v.path from 1 for 500) between substring($3::bytea from 1 for 500) and substring($4::bytea from 1 for 500)
- and v.path >= $3 and v.path < $4) order by v.id limit $6`
+ and v.path >= $3 and v.path < $4) and ($7::timestamptz is null or v.gone >= $7) order by v.id limit $6`
 
 // Versions implements [tree.Store].
 func (s *Store) Versions(ctx context.Context, name string, opts tree.VersionOptions) iter.Seq2[tree.Version, error] {
@@ -81,9 +81,13 @@ func (s *Store) Versions(ctx context.Context, name string, opts tree.VersionOpti
 			paths, starts = append(paths, []byte(p)), append(starts, []byte(p[:min(len(p), 500)]))
 		}
 		low, high := belowRange(name)
+		var since *time.Time
+		if !opts.Since.IsZero() {
+			since = &opts.Since
+		}
 		last, full := int64(0), true
 		for full {
-			page, err := s.versions(ctx, versionsSQL, paths, starts, low, high, last, versionPage)
+			page, err := s.versions(ctx, versionsSQL, paths, starts, low, high, last, versionPage, since)
 			full = len(page) == versionPage
 			for _, k := range page {
 				last = k.id
@@ -275,6 +279,13 @@ func (s *Store) OpenVersion(ctx context.Context, id string) (tree.Content, tree.
 func (s *Store) Restore(
 	ctx context.Context, id, to string, opts tree.RestoreOptions, cond tree.Condition,
 ) (state tree.State, created bool, err error) {
+	return s.restore(ctx, id, to, false, opts, cond)
+}
+
+// restore is Restore, if shallow without the members of a collection.
+func (s *Store) restore(
+	ctx context.Context, id, to string, shallow bool, opts tree.RestoreOptions, cond tree.Condition,
+) (state tree.State, created bool, err error) {
 	k, err := s.find(ctx, id)
 	if err != nil {
 		return tree.State{}, false, err
@@ -294,7 +305,7 @@ func (s *Store) Restore(
 		}
 		created = !over.there
 		t.guard(k)
-		state = t.copyTo(to, k.node, over, tree.CopyOptions{}, causeRestore).state(to, t.view.now)
+		state = t.copyTo(to, k.node, over, tree.CopyOptions{Shallow: shallow}, causeRestore).state(to, t.view.now)
 		return nil
 	}
 	err = s.update(ctx, write{names: []string{to}, cond: cond, step: step})

@@ -62,7 +62,7 @@ func (s *Store) Clean(ctx context.Context) error {
 			if err != nil {
 				return fmt.Errorf("%s: %w", task.name, err)
 			}
-			if answer.RowsAffected() < garbageAtOnce {
+			if answer.RowsAffected() < task.most {
 				break
 			}
 		}
@@ -70,47 +70,58 @@ func (s *Store) Clean(ctx context.Context) error {
 	return s.collect(ctx, now.Add(-s.opts.BlobGrace))
 }
 
-// A task is a statement that runs until it has nothing more to do.
+// A task is a statement that runs until it has done less than the most that it does at once.
 type task struct {
 	name, sql string
 	args      []any
+	most      int64
 }
+
+// removal returns a statement that removes some versions, and all that is in them. It notes at $2 that their contents may be
+// garbage, and selects a row for each version.
+func removal(which string) string {
+	return `with recursive v as (delete from ifmatch.version where id in (` + which + `) returning id, kind, blob, place),
+ t as (select n.parent, n.name, n.id, n.kind, n.blob, n.place from v join ifmatch.node n on n.parent = -v.id` + treeRemoval + `
+ union select blob, place from v where kind = 'f') g` + noted + `) select from v`
+}
+
+// treeRemoval goes on with a statement that has found the root of a removed tree: it removes that with all below.
+const treeRemoval = `
+  union all select n.parent, n.name, n.id, n.kind, n.blob, n.place
+  from t cross join lateral (select * from ifmatch.node where parent = t.id offset 0) n where t.kind = 'd'),
+ d as (delete from ifmatch.node n using t where n.parent = t.parent and n.name = t.name),
+ g as (insert into ifmatch.dead (blob, place, since) select blob, place, $2::timestamptz from (
+  select distinct blob, place from t where kind = 'f'`
 
 // tasks returns what there is to do at a time. A content whose last name has gone is kept for the whole of its grace from
 // then on, also where it was noted before that it may be garbage.
 func (s *Store) tasks(now time.Time) []task {
 	old := now.Add(-s.opts.History)
 	return []task{
-		{"locks", "delete from ifmatch.davlock where expires < $1", []any{now}},
+		{"locks", "delete from ifmatch.davlock where expires < $1", []any{now}, garbageAtOnce},
 		{"sums of an earlier release, which are notes now", `delete from ifmatch.sums where sha256 in (
-  select sha256 from ifmatch.sums limit 1000)`, nil},
+  select sha256 from ifmatch.sums limit 1000)`, nil, garbageAtOnce},
 		{"notes", `delete from ifmatch.note where (kind, key) in (
-  select kind, key from ifmatch.note where expires < $1 limit 1000)`, []any{now}},
+  select kind, key from ifmatch.note where expires < $1 limit 1000)`, []any{now}, garbageAtOnce},
 		{"uploads", `with d as (delete from ifmatch.upload where expires < $1 and held_until < now() returning blob, sha256)
- insert into ifmatch.dead (blob, place, begun, since) select blob, 'o', true, $1 from d where sha256 is null` + noted, []any{now}},
-		{"files of the history", `with v as (delete from ifmatch.version where id in (select id from ifmatch.version
- where gone < $1 and kind = 'f' order by gone limit 1000) returning blob, place)
- insert into ifmatch.dead (blob, place, since) select distinct blob, place, $2::timestamptz from v` + noted, []any{old, now}},
-		{"collections of the history", `with recursive v as (delete from ifmatch.version where id in (
-  select id from ifmatch.version where gone < $1 and kind = 'd' order by gone limit 1) returning id),
- t as (select n.parent, n.name, n.id, n.kind, n.blob, n.place from v join ifmatch.node n on n.parent = -v.id
-  union all select n.parent, n.name, n.id, n.kind, n.blob, n.place
-  from t cross join lateral (select * from ifmatch.node where parent = t.id offset 0) n where t.kind = 'd'),
- d as (delete from ifmatch.node n using t where n.parent = t.parent and n.name = t.name)
- insert into ifmatch.dead (blob, place, since) select distinct blob, place, $2::timestamptz from t where kind = 'f'` + noted,
-			[]any{old, now}},
+ insert into ifmatch.dead (blob, place, begun, since) select blob, 'o', true, $1 from d where sha256 is null` + noted,
+			[]any{now}, garbageAtOnce},
+		{"files of the history", removal(`select id from ifmatch.version
+ where gone < $1 and kind = 'f' order by gone limit 1000`), []any{old, now}, garbageAtOnce},
+		{"collections of the history", removal(`select id from ifmatch.version
+ where gone < $1 and kind = 'd' order by gone limit 1`), []any{old, now}, 1},
 		{"dates of names at which nothing is", `with g as (delete from ifmatch.gone where at < $1
   returning greatest(earlier, below, ahead_last, extract(epoch from at)::bigint + 1) as last)
  update ifmatch.node set earlier = greatest(earlier, (select max(last) from g))
- where parent = 0 and name = '' and exists (select from g)`, []any{now.Add(-goneKept)}},
+ where parent = 0 and name = '' and exists (select from g)`, []any{now.Add(-goneKept)}, garbageAtOnce},
 		{"changes", `with c as (delete from ifmatch.change where at < $1 and xid < pg_snapshot_xmin(pg_current_snapshot())
   returning xid, seq), l as (select xid, seq from c order by xid desc, seq desc limit 1)
  update ifmatch.meta set forgotten_xid = l.xid, forgotten_seq = l.seq from l
- where (l.xid, l.seq) > (forgotten_xid, forgotten_seq)`, []any{now.Add(-feedKept).UnixNano()}},
+ where (l.xid, l.seq) > (forgotten_xid, forgotten_seq)`, []any{now.Add(-feedKept).UnixNano()}, garbageAtOnce},
 		{"garbage that has a name", `delete from ifmatch.dead d where since < $1 and not claimed and (
  exists (select from ifmatch.upload u where u.blob = d.blob and u.sha256 is null) or d.blob in (
   select blob from ifmatch.node where kind = 'f' union all select blob from ifmatch.version where kind = 'f'))`,
-			[]any{now.Add(-s.opts.BlobGrace)}},
+			[]any{now.Add(-s.opts.BlobGrace)}, garbageAtOnce},
 	}
 }
 

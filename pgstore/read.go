@@ -3,7 +3,6 @@ package pgstore
 import (
 	"context"
 	"strings"
-	"time"
 
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
@@ -110,7 +109,6 @@ func (s *Store) lookAt(ctx context.Context, name string, opts tree.ReadOptions, 
 var (
 	_ tree.Speller = (*Store)(nil)
 	_ tree.Quotas  = (*Store)(nil)
-	_ tree.Undoer  = (*Store)(nil)
 )
 
 // spelledSQL finds the members of a collection that have a name, or its composed form.
@@ -177,12 +175,4 @@ func (s *Store) spelledIn(
 // clients.
 func (s *Store) Quota(context.Context, string) (used, available int64, err error) {
 	return 0, 0, tree.ErrUnsupported
-}
-
-// RestoreAt implements [tree.Undoer], and cannot do it yet.
-func (s *Store) RestoreAt(
-	context.Context, string, time.Time, tree.RestoreAtOptions,
-) (tree.Restored, error) {
-	return tree.Restored{}, &tree.StorageError{Kind: tree.ErrUnsupported,
-		Hint: "over a database a tree cannot be brought back to a time yet; restore versions one by one"}
 }

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
+
+	"github.com/jackc/pgx/v5"
 
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
@@ -117,4 +120,125 @@ func (s *Store) Try(ctx context.Context, cond tree.Condition) error {
 // wishOf returns the look for names and for those of a condition.
 func wishOf(cond tree.Condition, names ...string) wish {
 	return wish{names: slices.Concat(names, cond.Names), locks: cond.Check != nil, below: cond.Check != nil}
+}
+
+// An exclusiveError says that a Check asks for the changes below a name, which other writes can make as long as the
+// name is not locked exclusively.
+type exclusiveError struct{ name string }
+
+func (e *exclusiveError) Error() string {
+	return fmt.Sprintf("the changes below %q are asked for", e.name)
+}
+
+// errBehind says that changes are to be read before the locks are taken.
+var errBehind = errors.New("there are changes that were not read yet")
+
+// A cursorCheck decides whether names have changed since cursors, for one operation. It reads old changes without any
+// lock, and under the locks only those that have come since then.
+type cursorCheck struct {
+	store   *Store
+	conn    *pgx.Conn // of the transaction that has the locks
+	answers map[question]*answer
+}
+
+type question struct {
+	name  string
+	since tree.Cursor
+}
+
+type answer struct {
+	read    position // all changes up to here were read
+	known   bool     // whether that is so
+	changed bool
+	hidden  func(name string) bool
+	err     error
+}
+
+func newCursorCheck(s *Store) *cursorCheck {
+	return &cursorCheck{store: s, answers: map[question]*answer{}}
+}
+
+// Since implements [tree.FeedView].
+func (v *view) Since(name string, since tree.Cursor, hidden func(name string) bool) (bool, error) {
+	if v.nodes[name] == nil {
+		return false, v.unnamed(name)
+	}
+	q := question{name, since}
+	a := v.since.answers[q]
+	if a == nil {
+		a = &answer{hidden: hidden}
+		v.since.answers[q] = a
+	}
+	switch {
+	case v.changes == nil:
+		v.since.read(v.ctx, q, a)
+	case !v.isExclusive(name):
+		return false, &exclusiveError{name}
+	case !a.known:
+		return false, errBehind
+	case a.err == nil && !a.changed:
+		return v.since.readLocked(v.ctx, q, a)
+	}
+	return a.changed, a.err
+}
+
+// isExclusive reports whether no other write can change a name, or a name below it.
+func (v *view) isExclusive(name string) bool {
+	for _, locked := range v.changes {
+		if name == locked || tree.Below(name, locked) {
+			return true
+		}
+	}
+	return false
+}
+
+// catchUp reads the changes that the Check has asked for.
+func (c *cursorCheck) catchUp(ctx context.Context) error {
+	for q, a := range c.answers {
+		c.read(ctx, q, a)
+		if a.err != nil && !errors.Is(a.err, tree.ErrNotExist) {
+			return a.err
+		}
+	}
+	return nil
+}
+
+// read reads all changes after those that were read already.
+func (c *cursorCheck) read(ctx context.Context, q question, a *answer) {
+	if !a.known {
+		a.read, a.err = c.store.locate(ctx, q.since)
+		a.known = a.err == nil || errors.Is(a.err, tree.ErrNotExist)
+	}
+	for a.err == nil && !a.changed {
+		var oldest uint64
+		if a.err = c.store.pool.QueryRow(ctx, "select pg_snapshot_xmin(pg_current_snapshot())").Scan(&oldest); a.err != nil {
+			a.err = translate(a.err)
+			return
+		}
+		var all []tree.Change
+		all, a.read, a.err = c.store.changesAfter(ctx, c.store.pool, a.read, c.conn != nil)
+		a.consider(q, all)
+		if len(all) < changePage {
+			if end := (position{oldest - 1, math.MaxInt64}); c.conn != nil && a.read.before(end) {
+				a.read = end // nothing that ends later has a lower number
+			}
+			return
+		}
+	}
+}
+
+// readLocked reads the changes that have come since read, under the locks.
+func (c *cursorCheck) readLocked(ctx context.Context, q question, a *answer) (bool, error) {
+	all, _, err := c.store.changesAfter(ctx, c.conn, a.read, false)
+	if err != nil {
+		return false, err
+	}
+	if a.consider(q, all); !a.changed && len(all) == changePage {
+		return false, errBehind
+	}
+	return a.changed, nil
+}
+
+func (a *answer) consider(q question, all []tree.Change) {
+	a.changed = tree.Concern(all, q.name, a.hidden, nil)
 }

@@ -40,6 +40,11 @@ func (s *Store) Mkdir(
 
 // Remove implements [tree.Store].
 func (s *Store) Remove(ctx context.Context, name string, cond tree.Condition) error {
+	return s.remove(ctx, name, false, cond)
+}
+
+// remove is Remove. A collection that has to be empty and is not has the write fail with a division by zero.
+func (s *Store) remove(ctx context.Context, name string, empty bool, cond tree.Condition) error {
 	if name == "" {
 		return about(name, tree.ErrPermission)
 	}
@@ -50,6 +55,9 @@ func (s *Store) Remove(ctx context.Context, name string, cond tree.Condition) er
 		}
 		if err := t.ask(); err != nil {
 			return err
+		}
+		if empty && n.isDir() {
+			t.do("select 1 / (not exists (select from ifmatch.node where parent = $1))::int", n.id)
 		}
 		t.leave(name, n)
 		t.archive(name, n, "DELETE", false)

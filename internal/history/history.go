@@ -21,14 +21,11 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
-// A Store has a history that the command can work on. One with all of it is a [tree.Undoer] and a [Pruner], too.
+// A Store has a history that the command can work on.
 type Store interface {
 	tree.Store
+	tree.Undoer
 	io.Closer
-}
-
-// A Pruner can delete versions before their time is over.
-type Pruner interface {
 	// Prune deletes the versions of a name and of its members, tells each, and returns how many are left.
 	Prune(ctx context.Context, name string, dryRun bool, told func(tree.Version, int64)) (left int, err error)
 }
@@ -84,7 +81,8 @@ func New(n Needs) *cli.Command {
 		sub("prune", "PATH", "delete the kept versions of PATH and of its members before their time is over",
 			"The current versions stay. Of a kept collection above PATH, what it had at PATH is deleted, and the rest stays.\n"+
 				"It cannot be taken back: look with --dry-run, or with list, first. Versions that a server is at work on stay, and\n"+
-				"those with the word recovered, which no client has removed. Then the exit status is 1.",
+				"those with the word recovered, which no client has removed. Then the exit status is 1. With --store, the servers\n"+
+				"free the space of large contents after --blob-grace.",
 			[]cli.Flag{dir, dryPrune}, pruneVersions),
 	)
 }
@@ -290,12 +288,11 @@ func pruneVersions(c *cli.Context, p *arguments) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	pruner, ok := store.(Pruner)
-	if !ok {
-		return errDirectoryOnly
+	sum := restored.Summary{}
+	if p.place.Store == "" {
+		sum.Where = "on the disk"
 	}
-	sum := restored.Summary{Where: "on the disk"}
-	left, err := pruner.Prune(c.Context, p.name, p.dryRun, sum.AddSized)
+	left, err := store.Prune(c.Context, p.name, p.dryRun, sum.AddSized)
 	if sum.Count() > 0 || left == 0 {
 		fmt.Fprintf(c.App.ErrWriter, "%s: %s: %s\n", p.show(p.name), done, sum)
 	}

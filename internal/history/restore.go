@@ -71,18 +71,14 @@ func restoreAt(c *cli.Context, p *arguments) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	undoer, ok := store.(tree.Undoer)
-	if !ok {
-		return errDirectoryOnly
-	}
-	result, err := undoer.RestoreAt(c.Context, p.name, p.at, tree.RestoreAtOptions{DryRun: p.dryRun})
+	result, err := store.RestoreAt(c.Context, p.name, p.at, tree.RestoreAtOptions{DryRun: p.dryRun})
 	if err != nil && result.Steps() == 0 {
 		return p.explain(err)
 	}
 	whole := restored.Report{
 		Path: p.show(p.name), At: p.at, DryRun: p.dryRun, Restored: result,
 		Show: func(name string) string { return printable(p.show(name)) },
-		Undo: func(at string) string { return "ifmatch history restore " + quoted(p.show(p.name)) + " --at " + at },
+		Undo: func(at string) string { return "ifmatch history restore " + p.quoted() + " --at " + at },
 	}.Write(c.App.ErrWriter)
 	if err == nil && !whole {
 		err = errors.New("not everything is what it was: see above")
@@ -237,15 +233,19 @@ func (p *arguments) notRestored(ctx context.Context, store tree.Store) (string, 
 			first = v.Gone
 		}
 	}
-	if p.place.Store != "" {
-		return number(len(gone), "file or directory that was removed separately is not in it",
-			"files or directories that were removed separately are not in it") + " (see: ifmatch history list)", nil
-	}
 	text := number(len(gone), "file or directory that was removed separately is not in it",
 		"files or directories that were removed separately are not in it")
 	return fmt.Sprintf("%s; to list them, and to bring all back as of a time:\n"+
 		"    ifmatch history list %[2]s\n    ifmatch history restore %[2]s --at %[3]s",
-		text, quoted(p.show(p.name)), first.Add(-time.Millisecond).UTC().Format(time.RFC3339Nano)), nil
+		text, p.quoted(), first.Add(-time.Millisecond).UTC().Format(time.RFC3339Nano)), nil
+}
+
+// quoted returns the arguments of a command about the same name.
+func (p *arguments) quoted() string {
+	if p.place.Store != "" {
+		return quoted(p.show(p.name)) + " --store " + quoted(p.place.Store)
+	}
+	return quoted(p.show(p.name))
 }
 
 // quoted quotes a name for a shell, if it needs quotes.

@@ -2,7 +2,6 @@ package history
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path"
@@ -97,10 +96,6 @@ func (p *arguments) write(ctx context.Context, report func(error)) (Store, error
 	}
 	return p.needs.Write(p.root, report)
 }
-
-// errDirectoryOnly says that the store of a database cannot do something.
-var errDirectoryOnly = errors.New("a tree in a database cannot do this yet: " +
-	"single versions can be listed, shown and restored")
 
 // locate splits a path into the served directory and the name below it. Without dir, the served directory is the
 // nearest one above that has the state of a server. The path, and directories above it, may not exist.

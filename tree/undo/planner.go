@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	"r-seed-1f3a754f.example/ifmatch/fs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
@@ -153,22 +152,22 @@ func (p *planner) now(name string) (now string, archived int, below string) {
 // moveOut moves back to its name outside what has come from there.
 func (p *planner) moveOut(now string) error {
 	was := p.sources[now]
-	info, err := p.disk.Lstat(now)
+	info, err := p.disk.Lstat(p.ctx, now)
 	if err != nil || !info.Exists() {
 		return err
 	}
-	there, err := p.disk.Lstat(was)
+	there, err := p.disk.Lstat(p.ctx, was)
 	if err != nil {
 		return err
 	}
-	dir, err := p.disk.Lstat(parent(was))
+	dir, err := p.disk.Lstat(p.ctx, parent(was))
 	if err != nil {
 		return err
 	}
 	switch {
 	case there.Exists():
 		p.plan.leave(now, "it came from "+was+", where something else is now")
-	case dir.Kind != fs.Directory:
+	case dir.Kind != Collection:
 		p.plan.leave(now, "it came from "+was+", of which the directory is gone")
 	default:
 		p.emit(Step{Op: MoveBack, Name: was, From: now, Seen: info})
@@ -187,12 +186,12 @@ func (p *planner) makeParents(name string) (ok bool, err error) {
 			continue
 		}
 		above := name[:i]
-		info, err := p.disk.Lstat(above)
+		info, err := p.disk.Lstat(p.ctx, above)
 		if err != nil {
 			return false, err
 		}
 		switch {
-		case info.Kind == fs.Directory:
+		case info.Kind == Collection:
 			if _, moves := p.sources[above]; !moves {
 				continue
 			}
@@ -208,7 +207,7 @@ func (p *planner) makeParents(name string) (ok bool, err error) {
 			if err != nil {
 				return false, err
 			}
-			if found && k.Kind == fs.Directory {
+			if found && k.Kind == Collection {
 				s.Kept = k
 			}
 		}
@@ -239,12 +238,12 @@ type place struct {
 func (h place) member(base string) place { return place{join(h.name, base), h.ok} }
 
 // look looks at a place. What the plan moves away does not count.
-func (p *planner) look(at string, here place) (fs.Info, error) {
+func (p *planner) look(at string, here place) (Info, error) {
 	if !here.ok {
-		return fs.Info{}, nil
+		return Info{}, nil
 	}
 	if was, moves := p.sources[here.name]; moves && was != at {
-		return fs.Info{}, nil
+		return Info{}, nil
 	}
-	return p.disk.Lstat(here.name)
+	return p.disk.Lstat(p.ctx, here.name)
 }

@@ -3,18 +3,17 @@ package undo
 import (
 	"time"
 
-	"r-seed-1f3a754f.example/ifmatch/fs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // matches reports whether a resource on the disk is what a change has made.
-func (r *replay) matches(name string, info fs.Info, c tree.Change) (bool, error) {
+func (r *replay) matches(name string, info Info, c tree.Change) (bool, error) {
 	switch {
 	case c.State.Collection:
-		return info.Kind == fs.Directory, nil
-	case info.Kind == fs.Directory:
+		return info.Kind == Collection, nil
+	case info.Kind == Collection:
 		return false, nil
-	case info.Kind == fs.Link:
+	case info.Kind == Link:
 		return c.State.Tag == "" && info.Changed <= c.Time.Add(time.Second).UnixNano(), nil
 	case c.Cause == "LOCK":
 		return info.Size == 0, nil
@@ -28,7 +27,7 @@ func (r *replay) matches(name string, info fs.Info, c tree.Change) (bool, error)
 
 // latest returns our latest change of a name before the event i that was made. The process may have died between the
 // entry of a change in the journal and the change.
-func (r *replay) latest(name string, i int, to ref, info fs.Info) (e event, ok bool, err error) {
+func (r *replay) latest(name string, i int, to ref, info Info) (e event, ok bool, err error) {
 	for ok = true; ok && err == nil; {
 		var never bool
 		if e, i, ok = r.line.before(name, i); !ok {
@@ -43,7 +42,7 @@ func (r *replay) latest(name string, i int, to ref, info fs.Info) (e event, ok b
 
 // wasNeverMade reports whether a name is still what it was before a change: on the disk, or in the version that has
 // given way later. info is what a look at the name has found.
-func (r *replay) wasNeverMade(e event, name string, to ref, info fs.Info) (bool, error) {
+func (r *replay) wasNeverMade(e event, name string, to ref, info Info) (bool, error) {
 	switch {
 	case e.kept != nil:
 		return false, nil
@@ -78,7 +77,7 @@ func (r *replay) wasKeptBefore(e event, to ref) (bool, error) {
 		return e.Created, nil
 	case e.Created, e.isSame():
 		return false, nil
-	case e.Old != "" && k.Kind == fs.Regular:
+	case e.Old != "" && k.Kind == File:
 		tag, err := r.disk.TagKept(r.ctx, k)
 		return tag == e.Old, err
 	}
@@ -104,7 +103,7 @@ func (r *replay) wasNeverMoved(e event) (bool, error) {
 		return false, err
 	case e.Created, e.kept != nil:
 		return false, nil
-	case e.State.Tag == "" || source.Kind != fs.Regular:
+	case e.State.Tag == "" || source.Kind != File:
 		return wasBornBefore(source, e), nil
 	case from.kind == kept:
 		k, _, err := r.version(from)
@@ -119,19 +118,19 @@ func (r *replay) wasNeverMoved(e event) (bool, error) {
 }
 
 // info returns what a name of the model stands for, on the disk or in the history.
-func (r *replay) info(of ref) (fs.Info, error) {
+func (r *replay) info(of ref) (Info, error) {
 	if of.kind != kept {
 		return r.look(of)
 	}
 	k, there, err := r.version(of)
 	if err != nil || !there {
-		return fs.Info{}, err
+		return Info{}, err
 	}
 	return k.Info, nil
 }
 
 // wasBornBefore reports whether a resource was made before a change. False: that is not known.
-func wasBornBefore(info fs.Info, e event) bool {
+func wasBornBefore(info Info, e event) bool {
 	return info.Born != 0 && info.Born <= e.Time.UnixNano()
 }
 
@@ -139,8 +138,8 @@ func wasBornBefore(info fs.Info, e event) bool {
 // later change of ours has set the time of change of the file, so the other two times count. That is weaker, because a
 // program can set the time of the content. So the content must have been known when the watcher told of it, and the
 // watcher must have told shortly after the collection has come.
-func cameWith(above time.Time, e event, info fs.Info) bool {
+func cameWith(above time.Time, e event, info Info) bool {
 	then := above.UnixNano()
 	return !above.IsZero() && e.State.Tag != "" && e.Time.Sub(above) <= EchoTime &&
-		info.Kind == fs.Regular && info.Born <= then && info.Modified <= then
+		info.Kind == File && info.Born <= then && info.Modified <= then
 }

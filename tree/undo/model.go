@@ -2,8 +2,6 @@ package undo
 
 import (
 	"strings"
-
-	"r-seed-1f3a754f.example/ifmatch/fs"
 )
 
 // A kind says what a name of the model stands for.
@@ -20,8 +18,8 @@ const (
 // A ref is what a name of the model stands for.
 type ref struct {
 	kind kind
-	name string   // live: the present name. kept: the path below the version. unknown: the reason
-	kept *fs.Kept // the version
+	name string // live: the present name. kept: the path below the version. unknown: the reason
+	kept *Kept  // the version
 }
 
 // member returns what a member stands for, if nothing else is known of it.

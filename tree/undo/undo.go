@@ -20,19 +20,54 @@ import (
 	"path"
 	"time"
 
-	"r-seed-1f3a754f.example/ifmatch/fs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
+
+// A Kind says what a resource is.
+type Kind uint8
+
+// The kinds. Nothing: the name does not exist. Other: what is neither served nor touched.
+const (
+	Nothing Kind = iota
+	File
+	Collection
+	Link
+	Other
+)
+
+// An Info is the result of a look at a name. Its times are nanoseconds since 1970, and 0 if they are not known.
+type Info struct {
+	Name                    string // the last segment
+	Kind                    Kind
+	Size                    int64
+	Born, Modified, Changed int64
+	// Of is what the store itself has seen.
+	Of any
+}
+
+// Exists reports whether something is there.
+func (i Info) Exists() bool { return i.Kind != Nothing }
+
+// A Kept is a version in the history.
+type Kept struct {
+	Info
+	ID    string
+	Path  string    // the name that it had, or "" if that is not known any more
+	Gone  time.Time // when it was replaced or removed
+	Cause string    // as in [tree.Version]
+	Late  bool      // as in [tree.Version]
+}
 
 // A Disk is the present state of the tree and of its history.
 type Disk interface {
 	// Lstat returns an Info of kind Nothing if nothing is at the name.
-	Lstat(name string) (fs.Info, error)
-	Members(ctx context.Context, dir string) ([]fs.Info, error)
+	Lstat(ctx context.Context, name string) (Info, error)
+	Members(ctx context.Context, dir string) ([]Info, error)
 	// Tag returns the tag of a file, and hashes it if necessary.
-	Tag(ctx context.Context, name string, info fs.Info) (tree.ETag, error)
-	Inside(dir fs.Kept) ([]fs.Kept, error)
-	TagKept(ctx context.Context, k fs.Kept) (tree.ETag, error)
+	Tag(ctx context.Context, name string, info Info) (tree.ETag, error)
+	// Inside returns the members of a version, sorted by name.
+	Inside(ctx context.Context, dir Kept) ([]Kept, error)
+	TagKept(ctx context.Context, k Kept) (tree.ETag, error)
 }
 
 // Known is what is known of the time since then.
@@ -40,7 +75,7 @@ type Known struct {
 	At      time.Time
 	Begun   time.Time     // since when the journal has all changes of the server. Zero: it has none
 	Changes []tree.Change // all changes of the journal since EchoTime before At, the oldest first
-	Kept    []fs.Kept     // the versions that have given way after At
+	Kept    []Kept        // the versions that have given way after At
 	Before  Census        // of At
 }
 
@@ -64,11 +99,11 @@ const (
 type Step struct {
 	Op   Op
 	Name string
-	From string  // of a MoveBack
-	Kept fs.Kept // of a BringBack and a Replace. Of a MakeDir, the collection whose mode it gets, if it has a name
-	Seen fs.Info // what is replaced, moved or removed, as it was seen
+	From string // of a MoveBack
+	Kept Kept   // of a BringBack and a Replace. Of a MakeDir, the collection whose mode it gets, if it has a name
+	Seen Info   // what is replaced, moved or removed, as it was seen
 	// Over is what the MoveBack replaces, if that exists. It goes to the history.
-	Over fs.Info
+	Over Info
 	// Archived is set if the source is what an earlier MoveBack of the plan has replaced: that step, from 1 on, and the
 	// path below it.
 	Archived int
@@ -107,7 +142,7 @@ func (p *Plan) leave(name, reason string) {
 func Make(ctx context.Context, disk Disk, name string, known Known) (*Plan, error) {
 	m := newModel()
 	r := &replay{ctx: ctx, disk: disk, model: m, proofs: map[string]proof{},
-		inside: map[string][]fs.Kept{}, at: known.At}
+		inside: map[string][]Kept{}, at: known.At}
 	if err := r.run(known); err != nil {
 		return nil, err
 	}

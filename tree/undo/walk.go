@@ -4,8 +4,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-
-	"r-seed-1f3a754f.example/ifmatch/fs"
 )
 
 // walk plans a name and all names below it. It reports whether the name is free after the steps, if nothing was there
@@ -53,7 +51,7 @@ func (p *planner) walk(at string, n *node, want ref, here place) (free bool, err
 }
 
 // each walks the members of a name: those that the model has, those on the disk, and others.
-func (p *planner) each(at string, n *node, want ref, here place, others []fs.Kept) (free bool, err error) {
+func (p *planner) each(at string, n *node, want ref, here place, others []Kept) (free bool, err error) {
 	names, err := p.present(here)
 	if err != nil {
 		return false, err
@@ -83,9 +81,9 @@ func (p *planner) each(at string, n *node, want ref, here place, others []fs.Kep
 }
 
 // stays plans a name that stands for what is there.
-func (p *planner) stays(at string, n *node, want ref, info fs.Info, here place) error {
+func (p *planner) stays(at string, n *node, want ref, info Info, here place) error {
 	switch {
-	case info.Kind == fs.Directory:
+	case info.Kind == Collection:
 		if info.Born > p.known.At.UnixNano() && (n == nil || !n.explained) && at != "" {
 			p.plan.leave(at, unknownAge)
 		}
@@ -98,8 +96,8 @@ func (p *planner) stays(at string, n *node, want ref, info fs.Info, here place) 
 }
 
 // moveBack plans a name whose resource is elsewhere now.
-func (p *planner) moveBack(at string, n *node, want ref, over fs.Info, here place, forced bool) error {
-	source, err := p.disk.Lstat(want.name)
+func (p *planner) moveBack(at string, n *node, want ref, over Info, here place, forced bool) error {
+	source, err := p.disk.Lstat(p.ctx, want.name)
 	if err != nil {
 		return err
 	}
@@ -107,12 +105,12 @@ func (p *planner) moveBack(at string, n *node, want ref, over fs.Info, here plac
 		p.plan.leave(at, goneOnDisk)
 		return nil
 	}
-	if over.Kind == fs.Directory {
+	if over.Kind == Collection {
 		free, err := p.clear(at, n, want, over, here, forced)
 		if err != nil || !free {
 			return err
 		}
-		over = fs.Info{}
+		over = Info{}
 	}
 	if over.Exists() && !p.replay.proven(here.name, over) {
 		p.plan.leave(at, unknownAge)
@@ -125,14 +123,14 @@ func (p *planner) moveBack(at string, n *node, want ref, over fs.Info, here plac
 	}
 	s := Step{Op: MoveBack, Name: at, From: now, Seen: source, Over: over, Archived: archived, Below: below}
 	if p.isBlocked(here, false) {
-		if s.Over, err = p.disk.Lstat(here.name); err != nil {
+		if s.Over, err = p.disk.Lstat(p.ctx, here.name); err != nil {
 			return err
 		}
 		p.archived[here.name] = len(p.steps) + 1
 	}
 	p.emit(s)
 	p.moved[want.name] = at
-	if source.Kind == fs.Directory {
+	if source.Kind == Collection {
 		_, err = p.each(at, n, want, place{want.name, true}, nil)
 	}
 	return err
@@ -140,7 +138,7 @@ func (p *planner) moveBack(at string, n *node, want ref, over fs.Info, here plac
 
 // clear plans the removal of a collection from a place that something else is to get. If the place is not free after
 // that, the name waits, or is left as it is.
-func (p *planner) clear(at string, n *node, want ref, info fs.Info, here place, forced bool) (free bool, err error) {
+func (p *planner) clear(at string, n *node, want ref, info Info, here place, forced bool) (free bool, err error) {
 	if p.isBlocked(here, true) && !forced {
 		p.waiting = append(p.waiting, waiting{at, n, want, here, true})
 		return false, nil
@@ -153,13 +151,13 @@ func (p *planner) clear(at string, n *node, want ref, info fs.Info, here place, 
 }
 
 // removeAt plans the removal of what was made since then. It reports whether the name is free after that.
-func (p *planner) removeAt(steps *[]Step, at string, n *node, info fs.Info, here place) (free bool, err error) {
+func (p *planner) removeAt(steps *[]Step, at string, n *node, info Info, here place) (free bool, err error) {
 	if !info.Exists() {
 		return true, nil
 	}
 	proven := p.replay.proven(here.name, info)
 	switch {
-	case info.Kind == fs.Directory:
+	case info.Kind == Collection:
 		if free, err = p.removeMembers(steps, at, n, here); err != nil {
 			return false, err
 		}
@@ -183,7 +181,7 @@ func (p *planner) removeMembers(steps *[]Step, at string, n *node, here place) (
 	if err != nil {
 		return false, err
 	}
-	slices.SortFunc(members, func(a, b fs.Info) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(members, func(a, b Info) int { return strings.Compare(a.Name, b.Name) })
 	free = true
 	for _, m := range members {
 		kid, name := n.kid(m.Name), join(at, m.Name)
@@ -206,12 +204,12 @@ func (p *planner) removeMembers(steps *[]Step, at string, n *node, here place) (
 }
 
 // impliedAt plans a collection of which only members are known.
-func (p *planner) impliedAt(at string, n *node, info fs.Info, here place) error {
+func (p *planner) impliedAt(at string, n *node, info Info, here place) error {
 	switch {
 	case !info.Exists():
 		p.emit(Step{Op: MakeDir, Name: at, Dirs: 1})
 		here.ok = false
-	case info.Kind != fs.Directory:
+	case info.Kind != Collection:
 		p.plan.leave(at, inTheWay)
 		return nil
 	}
@@ -220,7 +218,7 @@ func (p *planner) impliedAt(at string, n *node, info fs.Info, here place) error 
 }
 
 // bring plans a name at which a version of the history was.
-func (p *planner) bring(at string, n *node, want ref, info fs.Info, here place, forced bool) error {
+func (p *planner) bring(at string, n *node, want ref, info Info, here place, forced bool) error {
 	k, ok, err := p.replay.version(want)
 	if err != nil {
 		return err
@@ -233,24 +231,24 @@ func (p *planner) bring(at string, n *node, want ref, info fs.Info, here place, 
 		p.plan.leave(at, doubt)
 		return nil
 	}
-	if k.Kind == fs.Special {
+	if k.Kind == Other {
 		return nil
 	}
 	switch {
-	case !info.Exists(), (info.Kind == fs.Directory) == (k.Kind == fs.Directory):
-	case info.Kind == fs.Directory:
+	case !info.Exists(), (info.Kind == Collection) == (k.Kind == Collection):
+	case info.Kind == Collection:
 		free, err := p.clear(at, n, want, info, here, forced)
 		if err != nil || !free {
 			return err
 		}
-		here, info = place{}, fs.Info{}
+		here, info = place{}, Info{}
 	default:
 		if free, err := p.removeAt(&p.steps, at, nil, info, here); err != nil || !free {
 			return err
 		}
-		here, info = place{}, fs.Info{}
+		here, info = place{}, Info{}
 	}
-	if k.Kind == fs.Directory {
+	if k.Kind == Collection {
 		return p.bringDir(at, n, want, k, info, here)
 	}
 	return p.bringFile(at, k, info, here)
@@ -260,12 +258,12 @@ func (p *planner) bring(at string, n *node, want ref, info fs.Info, here place, 
 const dateStep = int64(1e9)
 
 // doubt returns why a version is not what was at its name then, or "".
-func (p *planner) doubt(k fs.Kept, want ref, n *node) string {
+func (p *planner) doubt(k Kept, want ref, n *node) string {
 	then, gone := p.known.At.UnixNano(), k.Gone.UnixNano()
 	if n != nil && n.explained {
 		return ""
 	}
-	if k.Kind == fs.Directory {
+	if k.Kind == Collection {
 		return ""
 	}
 	changed := k.Changed
@@ -286,12 +284,12 @@ func (p *planner) doubt(k fs.Kept, want ref, n *node) string {
 	return ""
 }
 
-func (p *planner) bringFile(at string, k fs.Kept, info fs.Info, here place) error {
+func (p *planner) bringFile(at string, k Kept, info Info, here place) error {
 	if !info.Exists() {
 		p.emit(Step{Op: BringBack, Name: at, Kept: k, Files: 1})
 		return nil
 	}
-	if info.Kind == k.Kind && k.Kind == fs.Regular && info.Size == k.Size {
+	if info.Kind == k.Kind && k.Kind == File && info.Size == k.Size {
 		was, err := p.disk.TagKept(p.ctx, k)
 		if err != nil {
 			return err
@@ -309,7 +307,7 @@ func (p *planner) bringFile(at string, k fs.Kept, info fs.Info, here place) erro
 	return nil
 }
 
-func (p *planner) bringDir(at string, n *node, want ref, k fs.Kept, info fs.Info, here place) error {
+func (p *planner) bringDir(at string, n *node, want ref, k Kept, info Info, here place) error {
 	members, err := p.replay.members(k)
 	if err != nil {
 		return err
@@ -335,7 +333,7 @@ func (p *planner) bringDir(at string, n *node, want ref, k fs.Kept, info fs.Info
 }
 
 // count counts the members of a version. whole reports whether all of them are what was there then.
-func (p *planner) count(at string, n *node, want ref, k fs.Kept, s *Step) (whole bool, err error) {
+func (p *planner) count(at string, n *node, want ref, k Kept, s *Step) (whole bool, err error) {
 	members, err := p.replay.members(k)
 	if err != nil {
 		return false, err
@@ -345,7 +343,7 @@ func (p *planner) count(at string, n *node, want ref, k fs.Kept, s *Step) (whole
 		if p.doubt(m, want.member(m.Name), kid) != "" {
 			return false, nil
 		}
-		if m.Kind != fs.Directory {
+		if m.Kind != Collection {
 			s.Files++
 			continue
 		}

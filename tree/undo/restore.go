@@ -7,12 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
-	"r-seed-1f3a754f.example/ifmatch/etagfs/feed"
-	"r-seed-1f3a754f.example/ifmatch/etagfs/hashing"
-	"r-seed-1f3a754f.example/ifmatch/etagfs/index"
-	"r-seed-1f3a754f.example/ifmatch/etagfs/snapshots"
-	"r-seed-1f3a754f.example/ifmatch/fs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
@@ -21,49 +15,49 @@ const undoTries = 3
 
 // A Store takes the steps of a plan, each as a change of its own.
 type Store interface {
+	Disk
+	// Now returns a position in the feed, and the time.
+	Now(ctx context.Context) (tree.Cursor, time.Time, error)
+	// Known returns what is known since a time.
+	Known(ctx context.Context, at time.Time) (Known, error)
+	// ChangedSince reports whether a name, or one below it, has changed since a position.
+	ChangedSince(ctx context.Context, name string, since tree.Cursor) (bool, error)
+
 	Try(ctx context.Context, cond tree.Condition) error
 	Mkdir(ctx context.Context, name string, opts tree.MkdirOptions, cond tree.Condition) (tree.State, error)
+	// Remove removes a resource. A collection must be empty: [ErrNotEmpty].
 	Remove(ctx context.Context, name string, cond tree.Condition) error
 	Move(ctx context.Context, from, to string, opts tree.CopyOptions, cond tree.Condition) (tree.State, bool, error)
 	// Bring restores a version at its path, if shallow without its members.
-	Bring(ctx context.Context, k fs.Kept, shallow bool, opts tree.RestoreOptions, cond tree.Condition) error
-	// TagKept returns the tag of a version that is a file, and hashes it if necessary.
-	TagKept(ctx context.Context, k fs.Kept) (tree.ETag, error)
+	Bring(ctx context.Context, k Kept, shallow bool, opts tree.RestoreOptions, cond tree.Condition) error
+	// IsSeen reports whether a name is, inside a commit, what was seen before. Of a collection only the identity counts.
+	IsSeen(v tree.View, name string, seen Info) (bool, error)
+	// Archived returns the version that a MOVE to a name has just replaced.
+	Archived(ctx context.Context, name string, over Info) (k Kept, ok bool, err error)
 }
 
-// Options say what is restored. All fields but Feed are needed.
-type Options struct {
-	FS     *fs.FS
-	Feed   *feed.Feed
-	Reader *snapshots.Reader
-	Index  *index.Index
-	Hasher *hashing.Hasher
-	Now    func() time.Time
-	Store  Store
-}
+// ErrNotEmpty says that a collection has members.
+var ErrNotEmpty = errors.New("it has members that stay")
 
 // RestoreAt is that of [tree.Undoer]: it makes a plan, and takes its steps.
 func RestoreAt(
-	ctx context.Context, o Options, name string, at time.Time, opts tree.RestoreAtOptions,
+	ctx context.Context, store Store, name string, at time.Time, opts tree.RestoreAtOptions,
 ) (result tree.Restored, err error) {
-	if o.Feed == nil {
-		return result, feed.ErrNone
-	}
 	for range undoTries {
-		begin, err := o.Feed.Now(ctx)
+		begin, now, err := store.Now(ctx)
 		if err != nil {
 			return result, err
 		}
-		known, err := o.knownSince(at)
+		known, err := store.Known(ctx, at)
 		if err != nil {
-			return result, failure.Of(err)
+			return result, err
 		}
-		plan, err := Make(ctx, present{o}, name, known)
+		plan, err := Make(ctx, store, name, known)
 		if err != nil {
-			return result, failure.Of(err)
+			return result, err
 		}
-		u := &undoing{Options: o, opts: opts, archived: map[int]fs.Kept{}}
-		u.result = tree.Restored{Existed: plan.Existed, Began: o.Now(), Since: known.Begun, More: plan.More}
+		u := &undoing{Store: store, opts: opts, archived: map[int]Kept{}}
+		u.result = tree.Restored{Existed: plan.Existed, Began: now, Since: known.Begun, More: plan.More}
 		for _, left := range plan.Left {
 			u.result.Left = append(u.result.Left, tree.LeftAlone(left))
 		}
@@ -73,7 +67,7 @@ func RestoreAt(
 			}
 			return u.result, nil
 		}
-		if changed, err := o.Feed.ChangedSince(ctx, name, begin); err != nil {
+		if changed, err := store.ChangedSince(ctx, name, begin); err != nil {
 			return result, err
 		} else if changed {
 			continue
@@ -87,48 +81,12 @@ func RestoreAt(
 	return result, tree.ErrBusy
 }
 
-// knownSince returns the changes since a time, and those shortly before it.
-func (o Options) knownSince(at time.Time) (known Known, err error) {
-	known.At = at
-	if known.Begun, err = o.Feed.Begun(); err != nil {
-		return known, err
-	}
-	for since := tree.Cursor(""); ; {
-		changes, err := o.Feed.Read(since)
-		if errors.Is(err, tree.ErrNotExist) {
-			known.Begun, known.Changes, known.Before = time.Time{}, nil, Census{} // it was begun anew meanwhile
-			break
-		}
-		if err != nil {
-			return known, err
-		}
-		if len(changes) == 0 {
-			break
-		}
-		for _, c := range changes {
-			if since = c.Cursor; c.Time.After(at.Add(-EchoTime)) {
-				known.Changes = append(known.Changes, c)
-			}
-			if !c.Time.After(at) {
-				known.Before.Add(c)
-			}
-		}
-	}
-	all, err := o.FS.History("")
-	for _, k := range all {
-		if k.Gone.After(at) {
-			known.Kept = append(known.Kept, k)
-		}
-	}
-	return known, err
-}
-
 // An undoing takes the steps of a plan.
 type undoing struct {
-	Options
+	Store
 	opts     tree.RestoreAtOptions
 	result   tree.Restored
-	archived map[int]fs.Kept // what steps have replaced and others need, by the number of the step
+	archived map[int]Kept // what steps have replaced and others need, by the number of the step
 }
 
 // errOtherThanSeen says that a name has changed since the plan was made.
@@ -139,7 +97,7 @@ func (u *undoing) checkLocks(ctx context.Context, name string) error {
 	if u.opts.Condition != nil {
 		return nil
 	}
-	return u.Store.Try(ctx,
+	return u.Try(ctx,
 		tree.Condition{Names: []string{name}, Check: func(v tree.View) error { return unlocked(v, name) }})
 }
 
@@ -206,42 +164,24 @@ func (u *undoing) condition(step Step) tree.Condition {
 	}
 	cond.Exact = true
 	cond.Check = func(v tree.View) error {
-		look := v.(interface {
-			Lstat(name string) (fs.Info, error)
-		}) // as the commit has found it
-		seen := map[string]fs.Info{step.Name: step.Seen}
+		seen := map[string]Info{step.Name: step.Seen}
 		if step.Op == MoveBack {
-			seen = map[string]fs.Info{step.Name: step.Over, from: step.Seen}
+			seen = map[string]Info{step.Name: step.Over, from: step.Seen}
 		}
 		for name, want := range seen {
-			now, err := look.Lstat(name)
-			if err != nil && !errors.Is(failure.Of(err), tree.ErrNotExist) {
-				return err
+			if name == "" {
+				continue
 			}
-			if name != "" && !isSeen(now, want) {
+			switch is, err := u.IsSeen(v, name, want); {
+			case err != nil:
+				return err
+			case !is:
 				return errOtherThanSeen
-			}
-		}
-		if step.Op == RemoveDir {
-			empty, err := u.FS.IsEmpty(step.Name)
-			if err == nil && !empty {
-				err = errors.New("it has members that stay")
-			}
-			if err != nil {
-				return err
 			}
 		}
 		return asked.Ask(v)
 	}
 	return cond
-}
-
-// isSeen reports whether a look has found what was seen before. Of a collection only the identity counts.
-func isSeen(now, want fs.Info) bool {
-	if !now.Exists() || !want.Exists() || now.Kind == fs.Directory {
-		return now.Kind == want.Kind && (!now.Exists() || now.SameFile(want))
-	}
-	return now.Kind == want.Kind && now.Fingerprint == want.Fingerprint
 }
 
 // take takes one step. number is its number, from 1 on.
@@ -251,29 +191,33 @@ func (u *undoing) take(ctx context.Context, number int, step Step) (err error) {
 	case BringBack, Replace:
 		return u.bring(ctx, step, step.Kept, false, cond)
 	case MakeDir:
-		if step.Kept.ID() != "" {
+		if step.Kept.ID != "" {
 			return u.bring(ctx, step, step.Kept, true, cond)
 		}
-		_, err = u.Store.Mkdir(ctx, step.Name, tree.MkdirOptions{}, cond)
+		_, err = u.Mkdir(ctx, step.Name, tree.MkdirOptions{}, cond)
 		return err
 	case MoveBack:
 		return u.moveBack(ctx, number, step, cond)
 	}
-	return u.Store.Remove(ctx, step.Name, cond)
+	return u.Remove(ctx, step.Name, cond)
 }
 
-func (u *undoing) bring(ctx context.Context, step Step, k fs.Kept, shallow bool, cond tree.Condition) error {
+func (u *undoing) bring(ctx context.Context, step Step, k Kept, shallow bool, cond tree.Condition) error {
 	k.Path = step.Name
 	opts := tree.RestoreOptions{NoOverwrite: step.Op != Replace && !step.Over.Exists()}
-	return u.Store.Bring(ctx, k, shallow, opts, cond)
+	return u.Bring(ctx, k, shallow, opts, cond)
 }
 
 // moveBack gives a resource its former name back. Where an earlier step has replaced it, it comes from the history.
 func (u *undoing) moveBack(ctx context.Context, number int, step Step, cond tree.Condition) error {
 	if step.Archived == 0 {
-		_, _, err := u.Store.Move(ctx, step.From, step.Name, tree.CopyOptions{NoOverwrite: !step.Over.Exists()}, cond)
+		_, _, err := u.Move(ctx, step.From, step.Name, tree.CopyOptions{NoOverwrite: !step.Over.Exists()}, cond)
 		if err == nil && step.Over.Exists() {
-			return u.findArchived(number, step)
+			k, ok, err := u.Archived(ctx, step.Name, step.Over)
+			if ok {
+				u.archived[number] = k
+			}
+			return err
 		}
 		return err
 	}
@@ -282,9 +226,9 @@ func (u *undoing) moveBack(ctx context.Context, number int, step Step, cond tree
 		if base == "" || !ok {
 			break
 		}
-		members, err := u.FS.Inside(k)
+		members, err := u.Inside(ctx, k)
 		if err != nil {
-			return failure.Of(err)
+			return err
 		}
 		ok = false
 		for _, m := range members {
@@ -297,18 +241,4 @@ func (u *undoing) moveBack(ctx context.Context, number int, step Step, cond tree
 		return fmt.Errorf("what was to get this name back is not kept: %w", tree.ErrNotExist)
 	}
 	return u.bring(ctx, step, k, false, cond)
-}
-
-// findArchived finds the version that a step has replaced.
-func (u *undoing) findArchived(number int, step Step) error {
-	all, err := u.FS.History(step.Name)
-	if err != nil {
-		return failure.Of(err)
-	}
-	for _, k := range all {
-		if k.Path == step.Name && k.Inode == step.Over.Inode && k.Born == step.Over.Born {
-			u.archived[number] = k
-		}
-	}
-	return nil
 }

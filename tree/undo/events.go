@@ -6,14 +6,13 @@ import (
 	"strings"
 	"time"
 
-	"r-seed-1f3a754f.example/ifmatch/fs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // An event is a change since then, with the version that gave way to it.
 type event struct {
 	tree.Change
-	kept *fs.Kept
+	kept *Kept
 	// blind says that only the history knows of the change.
 	blind bool
 	// past says that the change was made shortly before then. It is not undone. The watcher may tell of it later.
@@ -23,15 +22,10 @@ type event struct {
 // isOurs reports whether a change was made by a server, or by a command.
 func (e event) isOurs() bool { return e.Cause != tree.CauseDisk && !e.Again }
 
-// displaces reports whether a version can have given way.
+// displaces reports whether a version can have given way, also to one with the same content: by a MOVE, or by a PUT with
+// other properties.
 func (e event) displaces() bool {
-	switch {
-	case !e.isOurs(), e.Cause == "PROPPATCH":
-		return false
-	case e.State.Exists && (e.Created || e.isSame()):
-		return false
-	}
-	return true
+	return e.isOurs() && e.Cause != "PROPPATCH" && !(e.State.Exists && e.Created)
 }
 
 // isSame reports whether the content is the one that was there before.
@@ -41,7 +35,7 @@ func (e event) isSame() bool { return e.Old != "" && e.Old == e.State.Tag }
 // written to the journal. So a change gets the latest version of its name that has given way after it, unless a later
 // change has got that. A version without a change becomes an event of its own.
 func events(known Known) []event {
-	byName := map[string][]*fs.Kept{} // the oldest first
+	byName := map[string][]*Kept{} // the oldest first
 	for i, k := range known.Kept {
 		if k.Path != "" && k.Cause != tree.CauseLate && k.Gone.After(known.At) {
 			byName[k.Path] = append(byName[k.Path], &known.Kept[i])
@@ -161,11 +155,11 @@ func (t *timeline) removedLately(name string, i int) bool {
 // wasExchanged calls do with each version that a MOVE before the event i has replaced, if a collection above the name
 // was moved, and with the path of the name below that collection. For an instant the version had the name of that
 // collection.
-func (t *timeline) wasExchanged(name string, i int, do func(k *fs.Kept, below string) (more bool)) {
+func (t *timeline) wasExchanged(name string, i int, do func(k *Kept, below string) (more bool)) {
 	for above, rest := parent(name), name[strings.LastIndexByte(name, '/')+1:]; above != ""; {
 		for _, at := range t.by[above] {
 			e := t.all[at]
-			if at < i && e.From == above && e.kept != nil && e.kept.Kind == fs.Directory && !do(e.kept, rest) {
+			if at < i && e.From == above && e.kept != nil && e.kept.Kind == Collection && !do(e.kept, rest) {
 				return
 			}
 		}

@@ -5,8 +5,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"r-seed-1f3a754f.example/ifmatch/fs"
 )
 
 // The reasons for which names are left as they are.
@@ -35,8 +33,8 @@ type replay struct {
 	model  *model
 	at     time.Time
 	line   *timeline
-	proofs map[string]proof     // by present name
-	inside map[string][]fs.Kept // the members of versions, by ID
+	proofs map[string]proof  // by present name
+	inside map[string][]Kept // the members of versions, by ID
 }
 
 func (r *replay) run(known Known) error {
@@ -75,11 +73,11 @@ func (r *replay) undo(i int, e event) error {
 }
 
 // look returns what a name of the model is on the disk: nothing, unless it stands for something there.
-func (r *replay) look(to ref) (fs.Info, error) {
+func (r *replay) look(to ref) (Info, error) {
 	if to.kind != live {
-		return fs.Info{}, nil
+		return Info{}, nil
 	}
-	return r.disk.Lstat(to.name)
+	return r.disk.Lstat(r.ctx, to.name)
 }
 
 // is reports whether something is at a name of the model.
@@ -96,7 +94,7 @@ func (r *replay) is(to ref) (bool, error) {
 }
 
 // version returns the version that a name of the model stands for.
-func (r *replay) version(want ref) (k fs.Kept, ok bool, err error) {
+func (r *replay) version(want ref) (k Kept, ok bool, err error) {
 	k = *want.kept
 	if want.name == "" {
 		return k, true, nil
@@ -106,7 +104,7 @@ func (r *replay) version(want ref) (k fs.Kept, ok bool, err error) {
 		if err != nil {
 			return k, false, err
 		}
-		i, found := slices.BinarySearchFunc(members, base, func(m fs.Kept, base string) int {
+		i, found := slices.BinarySearchFunc(members, base, func(m Kept, base string) int {
 			return strings.Compare(m.Name, base)
 		})
 		if !found {
@@ -118,16 +116,16 @@ func (r *replay) version(want ref) (k fs.Kept, ok bool, err error) {
 }
 
 // members returns the members of a version, sorted by name.
-func (r *replay) members(k fs.Kept) ([]fs.Kept, error) {
-	if k.Kind != fs.Directory {
+func (r *replay) members(k Kept) ([]Kept, error) {
+	if k.Kind != Collection {
 		return nil, nil
 	}
-	if members, ok := r.inside[k.ID()]; ok {
+	if members, ok := r.inside[k.ID]; ok {
 		return members, nil
 	}
-	members, err := r.disk.Inside(k)
+	members, err := r.disk.Inside(r.ctx, k)
 	if err == nil {
-		r.inside[k.ID()] = members
+		r.inside[k.ID] = members
 	}
 	return members, err
 }
@@ -167,7 +165,7 @@ func (r *replay) isEcho(i int, e event, n *node, to ref) (bool, error) {
 		case err != nil:
 			return false, err
 		case !there:
-		case ok && !removed && ours.State.Tag != "" && k.Kind == fs.Regular:
+		case ok && !removed && ours.State.Tag != "" && k.Kind == File:
 			tag, err := r.disk.TagKept(r.ctx, k)
 			return tag == ours.State.Tag, err
 		default:
@@ -192,7 +190,7 @@ func (r *replay) isEcho(i int, e event, n *node, to ref) (bool, error) {
 
 // wasExchanged reports whether a MOVE gave the name, for an instant, to a member of what the MOVE has replaced.
 func (r *replay) wasExchanged(i int, e event) (was bool, err error) {
-	r.line.wasExchanged(e.Name, i, func(k *fs.Kept, below string) bool {
+	r.line.wasExchanged(e.Name, i, func(k *Kept, below string) bool {
 		_, was, err = r.version(ref{kind: kept, name: below, kept: k})
 		return err == nil && !was
 	})
@@ -222,7 +220,7 @@ func (r *replay) gaveWay(e event) error {
 	case !info.Exists():
 	case !e.State.Exists, info.Changed > e.Time.Add(2*time.Second).UnixNano():
 		n.left = unknownAge
-	case info.Kind == fs.Directory && e.kept.Kind == fs.Directory:
+	case info.Kind == Collection && e.kept.Kind == Collection:
 	default:
 		r.proofs[to.name] = proof{}
 	}
@@ -241,7 +239,7 @@ func (r *replay) removal(e event) error {
 		return err
 	}
 	n := thenKept(e)
-	if info.Exists() && (info.Kind != fs.Directory || e.kept == nil || e.kept.Kind != fs.Directory) {
+	if info.Exists() && (info.Kind != Collection || e.kept == nil || e.kept.Kind != Collection) {
 		n.left = inTheWay
 	}
 	r.model.attach(e.Name, n)
@@ -342,12 +340,12 @@ func (r *replay) prove(name string, e event) {
 }
 
 // proven reports whether what is at a present name was made by a change.
-func (r *replay) proven(name string, info fs.Info) bool {
+func (r *replay) proven(name string, info Info) bool {
 	if _, ok := r.proofs[name]; ok {
 		return true
 	}
 	came := info.Changed
-	if info.Kind == fs.Directory && info.Born != 0 {
+	if info.Kind == Collection && info.Born != 0 {
 		came = info.Born // its time of change moves with its members, which have proofs of their own
 	}
 	for above := name; above != ""; {
