@@ -161,6 +161,16 @@ func TestFaults(t *testing.T) {
 			fault: func(p *patient) error {
 				return p.do("delete from ifmatch.node where name = 'e' and kind = 'd'")
 			}},
+		{name: "a collection in itself", want: "1 collections are in 1 circles", mends: true, fault: func(p *patient) error {
+			return p.do("update ifmatch.node set parent = id where name = 'e' and kind = 'd'")
+		}},
+		{name: "two collections in one another, and what is below", want: "3 collections are in 1 circles", mends: true,
+			fault: func(p *patient) error {
+				return errors.Join(p.do(`insert into ifmatch.node (parent, name, kind, modified, created)
+ select id, 'below', 'd', 0, now() from ifmatch.node where name = 'e' and kind = 'd'`),
+					p.do(`update ifmatch.node d set parent = e.id from ifmatch.node e where d.name = 'd' and d.kind = 'd'
+ and e.name = 'e' and e.kind = 'd'`))
+			}},
 		{name: "a removed tree without its version", want: "1 removed trees", mends: true, fault: func(p *patient) error {
 			return p.do("delete from ifmatch.version where kind = 'd'")
 		}},

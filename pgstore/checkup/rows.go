@@ -56,9 +56,7 @@ func (c *Checkup) adopt(ctx context.Context, id int64) error {
 	_, err = c.Conn.Exec(ctx, `with n as (insert into ifmatch.node (parent, id, name, kind, modified, created)
   overriding system value
   select 1, $1::bigint, convert_to('recovered-' || $1::bigint::text, 'UTF8'), 'd', extract(epoch from now())::bigint, now()
-  where not exists (select from ifmatch.node where id = $1::bigint and kind = 'd') on conflict do nothing returning name)
- insert into ifmatch.change (id, at, told, cause, path, present, collection, created, old_file, principal)
-  select $2, (extract(epoch from clock_timestamp()) * 1e9)::bigint, true, 'restore', name, true, true, true, false, '' from n`,
+  where not exists (select from ifmatch.node where id = $1::bigint and kind = 'd') on conflict do nothing returning name)`+recovered("$2"),
 		id, change)
 	return err
 }
@@ -141,12 +139,12 @@ type step struct {
 
 // namesOf returns the names in the tree, and in the history, of contents.
 func (c *Checkup) namesOf(ctx context.Context, blobs []uuid.UUID) (all []string, err error) {
-	// There is no index on id. Each level is one look through the table.
+	// There is no index on id. Each level is one look through the table. A circle has no end.
 	steps, err := collect[step](ctx, c.Conn, `with recursive up as (
   select row_number() over () as i, 0::bigint as level, n.name, n.parent from ifmatch.node n
   where n.kind = 'f' and n.blob = any($1::uuid[])
   union all select up.i, up.level + 1, n.name, n.parent from up join ifmatch.node n on n.id = up.parent and n.kind = 'd'
-  where up.parent > 0)
+  where up.parent > 0 and up.level < 1000)
  select i, level, name, parent from up order by i, level`, blobs)
 	if err != nil {
 		return nil, err
