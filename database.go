@@ -105,12 +105,14 @@ func (cfg *Config) share(ctx context.Context, store served, log *slog.Logger) (s
 func (cfg *Config) teller(store *pgstore.Store, log *slog.Logger) *replicas.Teller {
 	host, _ := os.Hostname() // "" is told where it has none
 	self := replicas.Replica{ID: rand.Text(), Host: host, Program: programVersion(), Started: time.Now().UTC().Truncate(time.Second)}
-	authority := cfg.Authority
+	authority, differ := cfg.Authority, cfg.Monitor.Replicas()
 	return replicas.New(store.Notes(replicas.Kind), self, func() string { return authority.Now().Sum() }, func(others []replicas.Replica) {
 		if len(others) == 0 {
+			differ(0, "")
 			log.Info("all replicas have the same users and rules again")
 			return
 		}
+		differ(len(others), others[0].Host)
 		log.Warn("other replicas have other users, app tokens or rules: give all of them the same files",
 			"others", len(others), "first", others[0].Host)
 	})

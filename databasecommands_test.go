@@ -8,9 +8,11 @@ import (
 	"testing"
 	"time"
 
+	"r-seed-1f3a754f.example/ifmatch/auth"
 	"r-seed-1f3a754f.example/ifmatch/auth/session"
 	"r-seed-1f3a754f.example/ifmatch/auth/session/replicated"
 	"r-seed-1f3a754f.example/ifmatch/internal/pgtest"
+	"r-seed-1f3a754f.example/ifmatch/links"
 	"r-seed-1f3a754f.example/ifmatch/pgstore"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
@@ -99,6 +101,9 @@ func TestCommandsOverADatabase(t *testing.T) {
 	run(0, "deleted: 1 version, ", with("history", "prune", "d")...)
 	run(1, "", with("history", "show", "d")...)
 
+	t.Run("users", func(t *testing.T) {
+		usersOverADatabase(t, dsn, filepath.Join(dir, "users"), func(args ...string) { run(0, "", args...) })
+	})
 	run(0, "compared: 2 files have the same ETag, 0 names differ", with("export", to)...)
 	if got, err := os.ReadFile(filepath.Join(to, "small")); err != nil || string(got) != "one" {
 		t.Errorf("the mirror has %q, error %v", got, err)
@@ -107,4 +112,57 @@ func TestCommandsOverADatabase(t *testing.T) {
 	run(0, "none runs", with("cluster", "status")...)
 	run(1, "3 contents were read", with("doctor", "--verify")...) // the server of tests does not sync
 	run(2, "", "import", from, "--store", "postgres://u:secret@h/d", "--blobs", "dir://"+blobs)
+}
+
+// usersOverADatabase: the share links in the database stay with a user who gets a new password, and end with the user. So do
+// those of an earlier user of that name.
+func usersOverADatabase(t *testing.T, dsn, users string, run func(args ...string)) {
+	shelf, closed, err := openShelf(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closed()
+	const before, other = "$2a$04$4NPtG9SnUkkykmP0X2whze5iZbQ78XY/PGYEG/HvK35rDcWxp/5DG", "*"
+	if err := os.WriteFile(users, []byte("ann:"+before+"\nbob:"+other+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run("link", "create", "ann", "/d", "--users", users, "--store", dsn)
+	run("link", "create", "bob", "/d", "--users", users, "--store", dsn)
+	book := links.NewBook(func() string { return users }, shelf, time.Now)
+	valid := func(name string) (valid, all int) {
+		t.Helper()
+		text, err := os.ReadFile(users)
+		if err != nil {
+			t.Fatal(err)
+		}
+		now, err := auth.ParseUsers(string(text), true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		list, err := book.List()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, link := range list.Of(name) {
+			if all++; now.Holds(name, link.Account) {
+				valid++
+			}
+		}
+		return valid, all
+	}
+	want := func(about, name string, links, of int) {
+		t.Helper()
+		if got, all := valid(name); got != links || all != of {
+			t.Errorf("%s: %s has %d links, of %d in the database, want %d of %d", about, name, got, all, links, of)
+		}
+	}
+	want("at first", "ann", 1, 1)
+	run("user", "passwd", "ann", "--no-password", "--users", users, "--store", dsn)
+	want("with a new password", "ann", 1, 1)
+	run("user", "remove", "ann", "--users", users)
+	want("removed without --store", "ann", 0, 1)
+	run("user", "add", "ann", "--no-password", "--users", users, "--store", dsn)
+	want("another ann", "ann", 0, 0)
+	run("user", "remove", "bob", "--users", users, "--store", dsn)
+	want("removed", "bob", 0, 0)
 }

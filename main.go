@@ -97,7 +97,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 	misused := func(c *cli.Context, err error, _ bool) error {
 		return usagef("%v (see: %s --help)", err, c.Command.HelpName)
 	}
-	access := command.Needs{Misused: misused, Users: usersFlag(), Days: withDays, Alike: alike}
+	access := command.Needs{Misused: misused, Users: usersFlag(), Days: withDays, Alike: alike, Shelf: openShelf}
 	databases := cluster.Needs{Misused: misused, State: stateName, Open: openSource, Differs: differs, Checkup: checkup}
 	return &cli.App{
 		Name:                 "ifmatch",

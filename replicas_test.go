@@ -1,13 +1,16 @@
 package main
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -15,7 +18,9 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/auth"
 	"r-seed-1f3a754f.example/ifmatch/internal/pgtest"
 	"r-seed-1f3a754f.example/ifmatch/internal/servertest"
+	"r-seed-1f3a754f.example/ifmatch/monitor"
 	"r-seed-1f3a754f.example/ifmatch/pgstore"
+	"r-seed-1f3a754f.example/ifmatch/pgstore/replicas"
 )
 
 // serveReplicas serves a tree in a database by some servers, each with a users file of its own.
@@ -115,4 +120,73 @@ func TestReplicasShare(t *testing.T) {
 			t.Errorf("%d wrong passwords were tried, want 10 at both together", n)
 		}
 	})
+}
+
+// TestReplicasThatDiffer tell so in /readyz and by a metric, until they have the same users again.
+func TestReplicasThatDiffer(t *testing.T) {
+	dsn := pgtest.Run(t).Database(t, nil)
+	const hash = "$2a$04$4NPtG9SnUkkykmP0X2whze5iZbQ78XY/PGYEG/HvK35rDcWxp/5DG"
+	var tellers []*replicas.Teller
+	files := []string{filepath.Join(t.TempDir(), "users"), filepath.Join(t.TempDir(), "users")}
+	var authorities []*auth.Authority
+	socket := filepath.Join(t.TempDir(), "admin.sock")
+	for i, file := range files {
+		store, err := pgstore.Open(t.Context(), dsn, pgstore.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { store.Close() })
+		if err := os.WriteFile(file, []byte(fmt.Sprintf("user%d:%s\n", i, hash)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		cfg := Config{Database: dsn}
+		if cfg.Authority, err = auth.Open(auth.Options{Users: file, InsecureBasic: true}); err != nil {
+			t.Fatal(err)
+		}
+		log := slog.New(slog.DiscardHandler)
+		if i == 0 {
+			var stop func()
+			if cfg.Monitor, stop, err = monitor.Start(t.Context(), monitor.Options{Addr: "unix:" + socket}, log); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(stop)
+			cfg.Monitor.Serves(store, nil, false, nil)
+		}
+		authorities = append(authorities, cfg.Authority)
+		tellers = append(tellers, cfg.teller(store, log))
+	}
+	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", socket)
+	}}}
+	defer client.CloseIdleConnections()
+	want := func(note, figure string) {
+		t.Helper()
+		for range 3 { // a difference is told that lasts so long
+			for _, teller := range tellers {
+				if err := teller.Tell(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		answer, text := servertest.Do(t, client, http.MethodGet, "http://admin/readyz", "")
+		if answer.StatusCode != http.StatusOK || !strings.HasPrefix(text, "ok\n"+note) || note == "" && text != "ok\n" {
+			t.Errorf("/readyz is %d, %q, want %q", answer.StatusCode, text, note)
+		}
+		_, text = servertest.Do(t, client, http.MethodGet, "http://admin/metrics", "")
+		if !strings.Contains(text, "\nifmatch_replicas_differ "+figure+"\n") {
+			t.Errorf("there is no ifmatch_replicas_differ %s in\n%s", figure, text)
+		}
+	}
+	want("1 other replicas have other users, app tokens or rules, the first of them at ", "1")
+	same, err := os.ReadFile(files[0])
+	if err == nil {
+		err = os.WriteFile(files[1], same, 0o600)
+	}
+	if err == nil {
+		err = authorities[1].Reload()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	want("", "0")
 }

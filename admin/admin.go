@@ -1,7 +1,7 @@
 // Package admin answers the operator of a server: does it live, can it answer requests, and what are its figures?
 //
 //	/healthz   200 while the process answers
-//	/readyz    200 while requests can be served, or 503 with the reason
+//	/readyz    200 while requests can be served, or 503 with the reason; what else the operator should know comes after it
 //	/metrics   the figures, in the text format of Prometheus
 //
 // It asks for no password, and is for a listener of its own, which only this machine can reach, or a network of those
@@ -34,6 +34,8 @@ type Options struct {
 	// Ready returns nil while requests can be served, or the reason why they cannot. It is called once at a time, and may
 	// take its time: see readyPatience.
 	Ready func(ctx context.Context) error
+	// Note returns what the operator of a server that is ready should know all the same, or "" (nil: nothing).
+	Note func() string
 	// Metrics are the figures of /metrics.
 	Metrics *Metrics
 }
@@ -58,6 +60,12 @@ func New(opts Options) http.Handler {
 			return
 		}
 		io.WriteString(w, "ok\n")
+		if opts.Note == nil {
+			return
+		}
+		if note := opts.Note(); note != "" {
+			io.WriteString(w, note+"\n")
+		}
 	})
 	mux.Handle("GET /metrics", opts.Metrics.handler())
 	return opts.guarded(mux)

@@ -749,7 +749,8 @@ func TestLinkIsOfOneAccount(t *testing.T) {
 
 	before, err := auth.ParseUsers(first, false)
 	if err == nil {
-		err = links.Carry(filepath.Join(l.dir, "users"), before, "ann", third, l.now)
+		book := links.NewBook(func() string { return filepath.Join(l.dir, "users") }, nil, func() time.Time { return l.now })
+		err = book.Carry(t.Context(), before, "ann", third)
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -133,9 +133,22 @@ func (b *Book) shelved(ctx context.Context) (*List, error) {
 // Add adds a link. It is kept for good when Add returns.
 func (b *Book) Add(ctx context.Context, link Link) error { return add(b.editor(ctx), link, b.now()) }
 
-// Revoke removes the link of a maker that has an id, and returns it, if it was there.
+// Revoke removes the link of a maker that has an id, and returns it, if it was there. maker "" stands for each maker, and
+// id "" for each link of the maker.
 func (b *Book) Revoke(ctx context.Context, maker, id string) (gone []Link, err error) {
 	return revoke(b.editor(ctx), maker, id, b.now())
+}
+
+// Carry keeps the links of a maker when the hash of the password becomes another one: see [auth.Users.Carried].
+func (b *Book) Carry(ctx context.Context, before *auth.Users, maker, hash string) error {
+	return change(b.editor(ctx), b.now(), func(l *List) error {
+		for _, link := range l.all {
+			if link.Maker == maker {
+				link.Account = before.Carried(maker, link.Account, hash)
+			}
+		}
+		return nil
+	})
 }
 
 func (b *Book) editor(ctx context.Context) editor {

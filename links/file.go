@@ -203,24 +203,8 @@ func (l *Link) replaces(old *Link) bool {
 	return !slices.Contains(strings.Fields(old.Account), l.Account)
 }
 
-// Carry keeps the links of a maker when the hash of the password becomes another one: see [auth.Users.Carried].
-func Carry(users string, before *auth.Users, maker, hash string, now time.Time) error {
-	return change(fileEditor(users), now, func(l *List) error {
-		for _, link := range l.all {
-			if link.Maker == maker {
-				link.Account = before.Carried(maker, link.Account, hash)
-			}
-		}
-		return nil
-	})
-}
-
-// Revoke removes the link of a maker that has an id. maker "" stands for each maker, and id "" for each link of the maker.
+// revoke removes the link of a maker that has an id. maker "" stands for each maker, and id "" for each link of the maker.
 // It returns the links that are gone.
-func Revoke(users, maker, id string, now time.Time) (gone []Link, err error) {
-	return revoke(fileEditor(users), maker, id, now)
-}
-
 func revoke(edit editor, maker, id string, now time.Time) (gone []Link, err error) {
 	err = change(edit, now, func(l *List) error {
 		gone = nil

@@ -98,7 +98,7 @@ func TestBoundsOfLinks(t *testing.T) {
 			t.Errorf("one more of %s: %v, want %v", tt.maker, err, tt.want)
 		}
 	}
-	if gone, err := Revoke(users, "u2", "", now); err != nil || len(gone) != MaxOfMaker-1 {
+	if gone, err := revoke(fileEditor(users), "u2", "", now); err != nil || len(gone) != MaxOfMaker-1 {
 		t.Errorf("%d links of u2 are revoked, %v", len(gone), err)
 	}
 	l, _ := madeOf(t, wish("u0", "a"))
@@ -166,7 +166,7 @@ func TestBookSeesEachChange(t *testing.T) {
 			t.Fatal(err)
 		}
 		has(true)
-		if _, err := Revoke(users, "ann", l.ID, now); err != nil {
+		if _, err := revoke(fileEditor(users), "ann", l.ID, now); err != nil {
 			t.Fatal(err)
 		}
 		has(false)

@@ -37,6 +37,13 @@ type Monitor struct {
 	store   atomic.Pointer[readyCheck] // nil: the server is starting
 	leaving atomic.Bool                // the server is asked to stop
 	watches atomic.Int64               // directories that are watched
+	differ  atomic.Pointer[differing]  // nil: no other replica does
+}
+
+// A differing says how many other replicas have other users or rules, and where the first of them runs.
+type differing struct {
+	replicas int
+	first    string
 }
 
 // Watched returns where the watcher keeps the number of its watches, or nil if there is no admin listener.
@@ -76,7 +83,7 @@ func Start(ctx context.Context, opts Options, log *slog.Logger) (m *Monitor, sto
 	m = &Monitor{metrics: admin.NewMetrics(opts.Version, runtime.Version()), addr: listener.Addr().String()}
 	server := &http.Server{
 		Handler: admin.New(admin.Options{
-			Hosts: opts.Hosts, AnyHost: listener.Addr().Network() == "unix", Ready: m.ready, Metrics: m.metrics,
+			Hosts: opts.Hosts, AnyHost: listener.Addr().Network() == "unix", Ready: m.ready, Note: m.note, Metrics: m.metrics,
 		}),
 		ReadHeaderTimeout: adminTimeout, ReadTimeout: adminTimeout, WriteTimeout: adminTimeout, IdleTimeout: idleTimeout,
 		MaxHeaderBytes: 16 << 10, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
@@ -166,6 +173,37 @@ func (m *Monitor) Leave() {
 	if m != nil {
 		m.leaving.Store(true)
 	}
+}
+
+// Replicas returns the function that is told how many other replicas have other users, app tokens or rules, and where the
+// first of them runs. Requests can be served all the same, so /readyz only notes it.
+func (m *Monitor) Replicas() func(differ int, first string) {
+	if m == nil {
+		return func(int, string) {}
+	}
+	m.metrics.Gauge("ifmatch_replicas_differ", "Other replicas with other users, app tokens or rules.", nil, func() float64 {
+		if d := m.differ.Load(); d != nil {
+			return float64(d.replicas)
+		}
+		return 0
+	})
+	return func(differ int, first string) {
+		if differ == 0 {
+			m.differ.Store(nil)
+			return
+		}
+		m.differ.Store(&differing{differ, first})
+	}
+}
+
+// note returns what /readyz notes.
+func (m *Monitor) note() string {
+	d := m.differ.Load()
+	if d == nil {
+		return ""
+	}
+	return fmt.Sprintf("%d other replicas have other users, app tokens or rules, the first of them at %q: give all of them the "+
+		"same files (see: ifmatch cluster status)", d.replicas, d.first)
 }
 
 var (

@@ -27,6 +27,8 @@ type Needs struct {
 	Users   cli.Flag                          // names the users file
 	Days    func(flags []cli.Flag) []cli.Flag // makes flags take days
 	Alike   func(a, b string) bool            // whether a disk may take two names for one
+	// Shelf opens the share links of several servers in a database.
+	Shelf func(ctx context.Context, address string) (shelf links.Shelf, closed func() error, err error)
 }
 
 // User returns the command ifmatch user. It edits a users file. A server that uses the file takes the change over.
@@ -47,6 +49,8 @@ func User(n Needs) *cli.Command {
 		}
 	}
 	const password = "The password is asked for on the terminal, or else it is the first line of the standard input."
+	store := &cli.StringFlag{Name: "store",
+		Usage: "the share links are in the database at an `ADDRESS`, as that of ifmatch serve, and not beside the users file"}
 	noPassword := &cli.BoolFlag{Name: "no-password", Usage: "let the user log in by app tokens and a proxy alone"}
 	expires := &cli.DurationFlag{Name: "expires", Value: 365 * 24 * time.Hour,
 		Usage: "for how long a `TIME`, such as 90d, the token is good"}
@@ -62,9 +66,9 @@ func User(n Needs) *cli.Command {
 		sub("revoke", "NAME TOKEN", "make an app token useless", "", nil, revokeToken))
 	tokens.Description = "They are kept in FILE.tokens beside the users file, as SHA-256."
 	user := helptext.Group(n.Misused, "user", "edit the file with users and the hashes of their passwords",
-		sub("add", "NAME", "add a user", password, []cli.Flag{noPassword}, addUser),
-		sub("passwd", "NAME", "set the password of a user anew", password, []cli.Flag{noPassword}, setPassword),
-		sub("remove", "NAME", "remove a user, and the app tokens and share links of that user", "", nil, removeUser),
+		sub("add", "NAME", "add a user", password, []cli.Flag{noPassword, store}, n.addUser),
+		sub("passwd", "NAME", "set the password of a user anew", password, []cli.Flag{noPassword, store}, n.setPassword),
+		sub("remove", "NAME", "remove a user, and the app tokens and share links of that user", "", []cli.Flag{store}, n.removeUser),
 		sub("list", "", "list the users",
 			"A line has the user, what the password is hashed with, and the number of app tokens.", nil, listUsers),
 		tokens)
@@ -93,13 +97,27 @@ func checkArguments(c *cli.Context, args string) error {
 
 func argument(c *cli.Context, i int) string { return auth.NormalName(c.Args().Get(i)) }
 
-func addUser(c *cli.Context) error { return putUser(c, false) }
+func (n Needs) addUser(c *cli.Context) error { return n.putUser(c, false) }
 
-func setPassword(c *cli.Context) error { return putUser(c, true) }
+func (n Needs) setPassword(c *cli.Context) error { return n.putUser(c, true) }
+
+// withLinks calls do with the share links that belong to the users: with nil where there are none.
+func (n Needs) withLinks(c *cli.Context, do func(*links.Book) error) error {
+	file, shelf, closed := c.Path("users"), links.Shelf(nil), func() error { return nil }
+	if at := c.String("store"); at != "" {
+		var err error
+		if shelf, closed, err = n.Shelf(c.Context, at); err != nil {
+			return err
+		}
+	} else if _, err := os.Stat(links.File(file)); err != nil {
+		return do(nil)
+	}
+	return errors.Join(do(links.NewBook(func() string { return file }, shelf, time.Now)), closed())
+}
 
 // putUser sets the line of a user who must be there, or must not be there. That is looked at before a password is
 // asked for, and again when the file is locked.
-func putUser(c *cli.Context, there bool) error {
+func (n Needs) putUser(c *cli.Context, there bool) error {
 	file, name := c.Path("users"), argument(c, 0)
 	check := func(lines []string) error {
 		switch has := auth.HasUser(lines, name); {
@@ -127,11 +145,12 @@ func putUser(c *cli.Context, there bool) error {
 			return err
 		}
 	}
-	if there {
-		err = carry(file, name, hash)
-	} else {
-		err = endAll(file, name)
-	}
+	err = n.withLinks(c, func(book *links.Book) error {
+		if there {
+			return carry(c.Context, book, file, name, hash)
+		}
+		return endAll(c.Context, book, file, name)
+	})
 	if err != nil {
 		return err
 	}
@@ -141,13 +160,13 @@ func putUser(c *cli.Context, there bool) error {
 }
 
 // carry keeps the app tokens and the share links of a user who is to get a new password.
-func carry(file, name, hash string) error {
+func carry(ctx context.Context, book *links.Book, file, name, hash string) error {
 	users, _, err := readUsers(file)
 	if err != nil {
 		return err
 	}
-	if _, err := os.Stat(links.File(file)); err == nil {
-		if err := links.Carry(file, users, name, hash, time.Now()); err != nil {
+	if book != nil {
+		if err := book.Carry(ctx, users, name, hash); err != nil {
 			return err
 		}
 	}
@@ -158,9 +177,9 @@ func carry(file, name, hash string) error {
 }
 
 // endAll removes the app tokens and the share links of a user who is not there any more, or not yet.
-func endAll(file, name string) error {
-	if _, err := os.Stat(links.File(file)); err == nil {
-		if _, err := links.Revoke(file, name, "", time.Now()); err != nil {
+func endAll(ctx context.Context, book *links.Book, file, name string) error {
+	if book != nil {
+		if _, err := book.Revoke(ctx, name, ""); err != nil {
 			return err
 		}
 	}
@@ -172,7 +191,7 @@ func endAll(file, name string) error {
 
 func noUser(file, name string) error { return fmt.Errorf("%s has no user %q", file, name) }
 
-func removeUser(c *cli.Context) error {
+func (n Needs) removeUser(c *cli.Context) error {
 	file, name := c.Path("users"), argument(c, 0)
 	if _, err := os.Stat(file); err != nil {
 		return err
@@ -187,7 +206,7 @@ func removeUser(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	return endAll(file, name)
+	return n.withLinks(c, func(book *links.Book) error { return endAll(c.Context, book, file, name) })
 }
 
 // readUsers reads a users file, and the tokens file that belongs to it.
