@@ -228,6 +228,14 @@ func (s *Store) time() time.Time {
 	return time.Now()
 }
 
+// now returns the time of the database.
+func (s *Store) now(ctx context.Context) (now time.Time, err error) {
+	ctx, cancel := s.patient(ctx)
+	defer cancel()
+	err = s.pool.QueryRow(ctx, "select coalesce($1, clock_timestamp())", s.clock()).Scan(&now)
+	return now, translate(err)
+}
+
 // acquire returns a connection. It waits a moment where all are in use.
 func (s *Store) acquire(ctx context.Context) (*pgxpool.Conn, error) {
 	limited, cancel := context.WithTimeout(ctx, patience)

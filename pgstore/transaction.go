@@ -178,7 +178,7 @@ func (s *Store) attempt(ctx context.Context, w write, exclusive []string, check 
 	keys, modes := s.lockKeys(exclusive, slices.Concat(w.sources, w.cond.Names))
 	t, err := s.begin(ctx, conn, w, exclusive, check, keys, modes)
 	if err == nil {
-		err = w.step(t)
+		err = s.decide(ctx, conn, w, t, done)
 	}
 	if err != nil || !t.writes {
 		s.rollback(ctx, conn, done)
@@ -205,6 +205,19 @@ func (s *Store) attempt(ctx context.Context, w write, exclusive []string, check 
 		return &tree.StorageError{Kind: tree.ErrUnavailable, RetryAfter: retryAfterFailover,
 			Hint: "the write came too late to the database, which had ended its locks; nothing has changed; try again"}
 	}
+	return err
+}
+
+// decide takes the step of a write. If a Check panics, no connection is left in its transaction.
+func (s *Store) decide(ctx context.Context, conn *pgxpool.Conn, w write, t *transaction, done func()) (err error) {
+	decided := false
+	defer func() {
+		if !decided {
+			s.rollback(ctx, conn, done)
+		}
+	}()
+	err = w.step(t)
+	decided = true
 	return err
 }
 

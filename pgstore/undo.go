@@ -26,12 +26,7 @@ func (s *Store) RestoreAt(
 type undoing struct{ *Store }
 
 // Clock implements [past.Writer].
-func (s undoing) Clock(ctx context.Context) (now time.Time, err error) {
-	ctx, cancel := s.patient(ctx)
-	defer cancel()
-	err = s.pool.QueryRow(ctx, "select coalesce($1, clock_timestamp())", s.clock()).Scan(&now)
-	return now, translate(err)
-}
+func (s undoing) Clock(ctx context.Context) (time.Time, error) { return s.now(ctx) }
 
 // sinceSlack is by how much the numbers of changes that do not conflict may differ from the order of their times. A write
 // looks at the clock at most [session.IdleLimit] before it gets its number.

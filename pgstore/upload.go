@@ -40,7 +40,9 @@ type upload struct {
 	taken  bool       // an earlier handle may be at work
 	unsure bool       // so may a request of this one
 	sum    hash.Hash
-	state  tree.UploadState
+	// ahead is by how much the clock of the database is ahead of that of this replica. Uploads end by the former.
+	ahead time.Duration
+	state tree.UploadState
 }
 
 // NewUpload implements [tree.Uploads].
@@ -59,9 +61,15 @@ func (s *Store) NewUpload(
 	if err := errors.Join(checkNames([]string{name}), s.Try(ctx, cond)); err != nil {
 		return nil, err
 	}
-	u := &upload{s: s, holder: uuid.New(), sum: sha256.New()}
+	now, err := s.now(ctx)
+	if err != nil {
+		return nil, err
+	}
+	u := &upload{s: s, holder: uuid.New(), sum: sha256.New(), ahead: now.Sub(s.time())}
 	u.kept.ID = uuid.Must(uuid.NewV7())
-	u.state = tree.UploadState{ID: rand.Text(), Name: name, Length: opts.Length, Note: opts.Note, Expires: opts.Expires}
+	u.state = tree.UploadState{
+		ID: rand.Text(), Name: name, Length: opts.Length, Note: opts.Note, Expires: opts.Expires.Add(u.ahead),
+	}
 	state, err := u.sum.(encoding.BinaryMarshaler).MarshalBinary()
 	if err != nil {
 		return nil, err
@@ -72,7 +80,7 @@ func (s *Store) NewUpload(
 	}
 	answer, err := s.exec(ctx, `insert into ifmatch.upload (id, path, length, hash, blob, note, holder, held_until, expires)
  select $1, $2, $3, $4, $5, $6, $7, now() + $8, $9 where (select count(*) from ifmatch.upload where sha256 is null) < $10`,
-		u.state.ID, []byte(name), opts.Length, state, u.kept.ID, note, u.holder, lease, opts.Expires, maxUploads)
+		u.state.ID, []byte(name), opts.Length, state, u.kept.ID, note, u.holder, lease, u.state.Expires, maxUploads)
 	if err == nil && answer.RowsAffected() == 0 {
 		return nil, &tree.StorageError{Kind: tree.ErrNoSpace, Hint: "there are too many unfinished uploads; try again later"}
 	}
@@ -86,12 +94,14 @@ func (s *Store) NewUpload(
 func (s *Store) OpenUpload(ctx context.Context, id string) (tree.Upload, error) {
 	u := &upload{s: s, holder: uuid.New(), sum: sha256.New()}
 	var path, state, sum []byte
+	var now time.Time
 	err := s.execRow(ctx, `with old as (select id, held_until from ifmatch.upload where id = $1 for update)
  update ifmatch.upload u set holder = $2, held_until = now() + $3 from old
  where u.id = old.id and u.expires > coalesce($4, now()) and u.held_until < now()
- returning path, length, received, hash, blob, note, sha256, expires, state, tail, old.held_until > '-infinity'`,
+ returning path, length, received, hash, blob, note, sha256, expires, state, tail, old.held_until > '-infinity',
+ coalesce($4, now())`,
 		[]any{id, u.holder, lease, s.clock()}, &path, &u.state.Length, &u.state.Offset, &state, &u.kept.ID, &u.state.Note, &sum,
-		&u.state.Expires, &u.kept.State, &u.tail, &u.taken)
+		&u.state.Expires, &u.kept.State, &u.tail, &u.taken, &now)
 	if errors.Is(err, pgx.ErrNoRows) {
 		var held bool
 		err = s.pool.QueryRow(ctx, "select exists(select from ifmatch.upload where id = $1 and expires > coalesce($2, now()))",
@@ -103,7 +113,7 @@ func (s *Store) OpenUpload(ctx context.Context, id string) (tree.Upload, error) 
 	if err != nil {
 		return nil, translate(err)
 	}
-	u.kept.Size = u.state.Offset
+	u.kept.Size, u.ahead = u.state.Offset, now.Sub(s.time())
 	if u.state.ID, u.state.Name = id, string(path); sum != nil {
 		u.state.Tag = tree.TagOf([32]byte(sum))
 	}
@@ -271,7 +281,7 @@ func (a *arrival) keep(ctx context.Context) error {
 	}
 	expires := a.state.Expires
 	if a.opts.Expires != nil {
-		expires = a.opts.Expires()
+		expires = a.opts.Expires().Add(a.ahead)
 	}
 	state, err := a.sum.(encoding.BinaryMarshaler).MarshalBinary()
 	if err != nil {
