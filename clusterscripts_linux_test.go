@@ -1,6 +1,7 @@
 package main
 
 import (
+	"flag"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -30,6 +31,13 @@ func onCluster(t *testing.T, turn clustertest.Turn, params testscript.Params, na
 		params.Files = append(params.Files, filepath.Join(params.Dir, name+".txtar"))
 	}
 	params.Dir = ""
+	condition := params.Condition
+	params.Condition = func(name string) (bool, error) {
+		if name == "cluster" {
+			return true, nil
+		}
+		return condition(name)
+	}
 	setup, variables := params.Setup, clustertest.Environment(t, turn)
 	params.Setup = func(env *testscript.Env) error {
 		env.Vars = append(env.Vars, variables...)
@@ -53,6 +61,27 @@ func TestScriptsOnCluster(t *testing.T) {
 	}
 	if len(names)+len(notInCluster) != len(all) {
 		t.Errorf("%d scripts are left out, and %d run, of %d", len(notInCluster), len(names), len(all))
+	}
+	params := scripttest.Params("testdata/script", slices.Concat(flagVariables(), clustertest.Variables()))
+	testscript.Run(t, onCluster(t, clustertest.Connections, params, names))
+}
+
+// programsInCluster are the scripts about the program that run against a cluster. The others are about a disk, about
+// commands on a directory, about what one process has by itself, or have the program refuse what the front of a cluster
+// takes: a directory that is not there, or an address.
+var programsInCluster = []string{
+	"program_cors", "program_hangup", "program_host", "program_http2", "program_memory", "program_prefix", "program_proxy",
+	"program_readonly", "program_required",
+}
+
+var clusterPrograms = flag.Bool("cluster-programs", false, "run all scripts about the program that TestProgramsOnCluster has")
+
+// TestProgramsOnCluster is TestScriptsOnCluster for scripts about the program. It starts many servers.
+func TestProgramsOnCluster(t *testing.T) {
+	names := programsInCluster
+	if !*clusterPrograms {
+		names = []string{"program_prefix"}
+		t.Log("one script of them: -cluster-programs is not given")
 	}
 	params := scripttest.Params("testdata/script", slices.Concat(flagVariables(), clustertest.Variables()))
 	testscript.Run(t, onCluster(t, clustertest.Connections, params, names))

@@ -110,7 +110,7 @@ func TestCommandsOverADatabase(t *testing.T) {
 	}
 	run(0, "history ", with("cluster", "status")...)
 	run(0, "none runs", with("cluster", "status")...)
-	run(1, "3 contents were read", with("doctor", "--verify")...) // the server of tests does not sync
+	run(1, "4 contents were read", with("doctor", "--verify")...) // the server of tests does not sync
 	run(2, "", "import", from, "--store", "postgres://u:secret@h/d", "--blobs", "dir://"+blobs)
 }
 

@@ -161,7 +161,7 @@ func TestReplicasThatDiffer(t *testing.T) {
 	defer client.CloseIdleConnections()
 	want := func(note, figure string) {
 		t.Helper()
-		for range 3 { // a difference is told that lasts so long
+		for range 4 { // a difference is told that lasts for three looks of each
 			for _, teller := range tellers {
 				if err := teller.Tell(t.Context()); err != nil {
 					t.Fatal(err)

@@ -20,6 +20,8 @@ func condition(name string) (bool, error) {
 	case "fuse":
 		_, err := os.Stat("/dev/fuse")
 		return mounts && err == nil, nil
+	case "cluster":
+		return false, nil // it is another function where servers are fronts of clusters
 	}
 	return false, fmt.Errorf("there is no condition %q", name)
 }
