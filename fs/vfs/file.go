@@ -7,8 +7,7 @@ import (
 
 // A File is an open file or directory.
 type File struct {
-	sys    System
-	hook   Hook
+	sys    *table
 	name   string    // from the root, as it was opened
 	handle io.Closer // *os.File, *descriptor, or that of another implementation
 	pinned func(Info) error
@@ -25,7 +24,7 @@ func (f *File) Handle() io.Closer { return f.handle }
 // called before other goroutines use the file.
 func (f *File) Pin(judge func(Info) error) { f.pinned = judge }
 
-func (f *File) ask(op string) error { return f.hook.do(op, f.name, "") }
+func (f *File) ask(op string) error { return f.sys.hook.do(op, f.name, "") }
 
 // Name returns the name that the file was opened with, relative to the root.
 func (f *File) Name() string { return f.name }
@@ -40,14 +39,11 @@ func (f *File) Close() error {
 	return f.handle.Close()
 }
 
-// at returns the open directory as an At, in which names are resolved.
-func (f *File) at() At {
+// in returns the open directory as one in which names are resolved.
+func (f *File) in() Dir {
 	dir, _ := f.handle.(directory)
-	return At{dir, f.name}
+	return Dir{f.sys, At{dir, f.name}}
 }
-
-// memberOf returns the path of a name in an open directory.
-func (f *File) memberOf(base string) string { return f.at().Join(base) }
 
 // Stat looks at the open file.
 func (f *File) Stat() (Info, error) {
@@ -81,22 +77,14 @@ func (f *File) Kinds() ([]Info, error) {
 
 // LstatIn looks at a member of the open directory.
 func (f *File) LstatIn(base string) (Info, error) {
-	if f.hook != nil {
-		if err := f.hook.do("lstat", f.memberOf(base), ""); err != nil {
-			return Info{}, err
-		}
-	}
-	return f.sys.Lstat(f.at(), base)
+	dir := f.in()
+	return dir.Lstat(base)
 }
 
 // GetAttrIn returns an extended attribute of a member of the open directory. It is nil if there is none.
 func (f *File) GetAttrIn(base, attr string) ([]byte, error) {
-	if f.hook != nil {
-		if err := f.hook.do("getAttr", f.memberOf(base), ""); err != nil {
-			return nil, err
-		}
-	}
-	return f.sys.GetAttrAt(f.at(), base, attr)
+	dir := f.in()
+	return dir.GetAttrAt(base, attr)
 }
 
 // ReadAt reads at an offset, as io.ReaderAt.

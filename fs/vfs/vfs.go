@@ -155,10 +155,10 @@ func openRoot(dir string, hook Hook, system func(*os.Root) (System, error)) (*FS
 }
 
 // New returns a tree over a system. The hook may be nil.
-func New(sys System, hook Hook) *FS { return &FS{Dir{sys: &renewing{System: sys}, hook: hook}} }
+func New(sys System, hook Hook) *FS { return &FS{Dir{sys: &table{System: sys, hook: hook}}} }
 
 // System returns the calls of the tree, without the hook.
-func (s *FS) System() System { return s.sys.(*renewing).System }
+func (s *FS) System() System { return s.sys.System }
 
 // An InMemory is a [System] that is no part of the operating system. No other process sees its files.
 type InMemory interface {
