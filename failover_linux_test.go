@@ -224,13 +224,15 @@ func TestRollingUpdate(t *testing.T) {
 	l.settle("three replicas were replaced by those of this release, one after another")
 }
 
-// TestClusterUnderFire: a replica is killed every ten seconds, and the primary once a minute, for -fire.
+// TestClusterUnderFire: a replica is killed every ten seconds, and the primary once a minute, for -fire. Clients race
+// meanwhile, and what they were told holds.
 func TestClusterUnderFire(t *testing.T) {
 	if *fire == 0 {
 		t.Skip("NOT RUN: -fire says for how long")
 	}
 	f, pair := fleetOverPair(t)
 	l := f.load()
+	l.races()
 	begun := time.Now()
 	for n := 0; time.Since(begun) < *fire && !t.Failed(); n++ {
 		time.Sleep(10 * time.Second)
@@ -249,5 +251,9 @@ func TestClusterUnderFire(t *testing.T) {
 		f.replace(i)
 		l.goOn(1)
 	}
+	if l.held.Load() == 0 {
+		t.Error("no lock was held")
+	}
+	t.Logf("%d locks held", l.held.Load())
 	l.settle("replicas and the primary were killed in turn")
 }

@@ -2,16 +2,19 @@ package main
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os/exec"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
+
+	"github.com/anishathalye/porcupine"
 
 	"r-seed-1f3a754f.example/ifmatch/internal/servertest"
 	"r-seed-1f3a754f.example/ifmatch/tree"
@@ -89,10 +92,11 @@ func (f *fleet) url() string {
 
 // An answer is what a client has got: status 0 is no answer.
 type answer struct {
-	status int
-	tag    string
-	body   string
-	retry  string
+	status   int
+	tag      string
+	modified string
+	body     string
+	retry    string
 }
 
 // isUnknown reports whether the client cannot know what has become of a write.
@@ -100,26 +104,37 @@ func (a answer) isUnknown() bool {
 	return a.status == 0 || a.status == http.StatusServiceUnavailable && strings.Contains(a.body, "look before you try again")
 }
 
-// ask sends a request to the next replica.
-func (f *fleet) ask(method, name, body string, header ...string) answer {
+// ask sends a request to the next replica, or to the one after it where nobody listens.
+func (f *fleet) ask(method, name, body string, header ...string) (a answer) {
+	for range 3 {
+		var err error
+		if a, err = f.try(method, name, body, header...); !errors.Is(err, syscall.ECONNREFUSED) {
+			break
+		}
+	}
+	return a
+}
+
+func (f *fleet) try(method, name, body string, header ...string) (answer, error) {
 	request, err := http.NewRequest(method, f.url()+name, strings.NewReader(body))
 	if err != nil {
 		f.t.Error(err)
-		return answer{}
+		return answer{}, err
 	}
 	for i := 0; i < len(header); i += 2 {
 		request.Header.Set(header[i], header[i+1])
 	}
 	got, err := f.client.Do(request)
 	if err != nil {
-		return answer{}
+		return answer{}, err
 	}
 	defer got.Body.Close()
 	read, err := io.ReadAll(got.Body)
 	if err != nil {
-		return answer{}
+		return answer{}, err
 	}
-	return answer{got.StatusCode, got.Header.Get("ETag"), string(read), got.Header.Get("Retry-After")}
+	h := got.Header
+	return answer{got.StatusCode, h.Get("ETag"), h.Get("Last-Modified"), string(read), h.Get("Retry-After")}, nil
 }
 
 // ready returns what /readyz says.
@@ -142,12 +157,17 @@ type load struct {
 	acked   atomic.Int64
 	unknown atomic.Int64
 	refused atomic.Int64 // 503, and nothing has happened
-	counted atomic.Int64 // acknowledged increments of the shared counter
-	maybe   atomic.Int64 // increments of it whose outcome the client does not know
 	begun   time.Time
 	longest atomic.Int64 // the longest time between two acknowledged writes of one client
 	dir     string
 	filled  []string // the files that fill was told to have made
+	// counters are the files in which clients count together.
+	counters []*counter
+
+	mu       sync.Mutex
+	lives    map[string]*life // by content
+	held     atomic.Int64     // locks under which nobody else has written
+	recorded [][]porcupine.Operation
 }
 
 var loads atomic.Int64
@@ -159,12 +179,9 @@ func (f *fleet) load() *load {
 	if a := f.ask("MKCOL", l.dir, ""); a.status != http.StatusCreated {
 		f.t.Fatalf("MKCOL: %+v", a)
 	}
-	if a := f.ask("PUT", l.dir+"/counter", "0"); a.status/100 != 2 {
-		f.t.Fatalf("PUT /counter: %+v", a)
-	}
+	l.counter(l.dir+"/counter", byTag, loadClients)
 	for i := range loadClients {
 		l.all.Go(func() { l.own(fmt.Sprint(l.dir, "/own", i)) })
-		l.all.Go(l.count)
 	}
 	l.all.Go(l.create)
 	l.all.Go(l.fill)
@@ -241,32 +258,6 @@ func (l *load) own(name string) {
 	}
 }
 
-// count counts in the file of all.
-func (l *load) count() {
-	last := time.Now()
-	for !l.ended() {
-		a := l.f.ask("GET", l.dir+"/counter", "")
-		n, err := strconv.Atoi(a.body)
-		if a.status != http.StatusOK {
-			continue
-		}
-		if err != nil {
-			l.f.t.Errorf("GET /counter: %+v", a)
-		}
-		switch a := l.f.ask("PUT", l.dir+"/counter", strconv.Itoa(n+1), "If-Match", a.tag); {
-		case a.status == http.StatusNoContent:
-			l.counted.Add(1)
-			l.pace(&last)
-		case a.status == http.StatusPreconditionFailed:
-		default:
-			l.judge("PUT /counter", a)
-			if a.isUnknown() {
-				l.maybe.Add(1)
-			}
-		}
-	}
-}
-
 // goOn waits until clients have written so much more.
 func (l *load) goOn(more int64) {
 	l.f.t.Helper()
@@ -278,17 +269,17 @@ func (l *load) goOn(more int64) {
 	}
 }
 
-// settle ends the load, and compares the counter.
+// settle ends the load, and compares what is there with what was acknowledged.
 func (l *load) settle(about string) {
 	l.f.t.Helper()
 	close(l.stop)
 	l.all.Wait()
-	a := l.f.ask("GET", l.dir+"/counter", "")
-	n, err := strconv.ParseInt(a.body, 10, 64)
-	if counted, maybe := l.counted.Load(), l.maybe.Load(); err != nil || n < counted || n > counted+maybe {
-		l.f.t.Errorf("LOST: the counter is %q after %d acknowledged increments and %d unknown ones", a.body, counted, maybe)
+	for _, c := range l.counters {
+		c.settle(l.f)
 	}
 	l.settleTree()
+	l.settleLives()
+	l.settleHistories()
 	l.f.t.Logf("%s: in %v %d writes acknowledged, 0 lost; %d refused with 503, %d unknown; longest pause of a client %v",
 		about, time.Since(l.begun).Round(time.Millisecond), l.acked.Load(), l.refused.Load(), l.unknown.Load(),
 		time.Duration(l.longest.Load()).Round(time.Millisecond))

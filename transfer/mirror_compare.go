@@ -17,20 +17,10 @@ func (m *Mirror) compareMembers(ctx context.Context, dir string) error {
 	err := m.list(ctx, dir, func(s tree.State) error {
 		_, base := tree.Split(s.Name)
 		there[maphash.String(seed, base)] = true
-		same, err := m.isSame(s)
-		if err == nil && !same {
-			if err = m.shallow(ctx, s.Name); err == nil { // it has changed meanwhile, or here
-				if s, err = m.stat(ctx, s.Name); err == nil {
-					same, err = m.isSame(s)
-				}
-			}
-		}
+		s, same, err := m.settle(ctx, s)
 		switch {
-		case err != nil:
+		case err != nil || !same:
 			return err
-		case !same:
-			m.done.Different++
-			m.Tell(s.Name, "is not what it is in the tree")
 		case s.Collection:
 			below = append(below, s.Name)
 		case s.Exists:
@@ -46,19 +36,8 @@ func (m *Mirror) compareMembers(ctx context.Context, dir string) error {
 		if there[maphash.String(seed, base)] || dir == "" && (base == MirrorState || base == "lost+found") {
 			return nil
 		}
-		if err := m.shallow(ctx, name); err != nil {
-			return err
-		}
-		s, err := m.stat(ctx, name)
-		if err != nil || s.Exists {
-			return err
-		}
-		if l, err := m.look(name); err != nil || l.info == nil {
-			return err
-		}
-		m.done.Different++
-		m.Tell(name, "is here, and not in the tree")
-		return nil
+		_, _, err := m.settle(ctx, tree.State{Name: name})
+		return err
 	})
 	for _, name := range below {
 		if err == nil {
@@ -66,6 +45,32 @@ func (m *Mirror) compareMembers(ctx context.Context, dir string) error {
 		}
 	}
 	return err
+}
+
+// changesMeanwhile is how often a name may change while it is compared.
+const changesMeanwhile = 20
+
+// settle makes a name what the tree has there, if it is not what a state says, and counts and tells of one that is another
+// thing in the end. A name can come and go all the time, so one that the mirror did not leave as it is is looked at again.
+func (m *Mirror) settle(ctx context.Context, s tree.State) (tree.State, bool, error) {
+	same, err := m.isSame(s)
+	for tries, left := 0, m.done.Left; err == nil && !same && m.done.Left == left && tries < changesMeanwhile; tries++ {
+		if err = m.shallow(ctx, s.Name); err != nil {
+			break
+		}
+		if s, err = m.stat(ctx, s.Name); err == nil {
+			same, err = m.isSame(s)
+		}
+	}
+	if err == nil && !same {
+		m.done.Different++
+		what := "is not what it is in the tree"
+		if !s.Exists {
+			what = "is here, and not in the tree"
+		}
+		m.Tell(s.Name, what)
+	}
+	return s, same, err
 }
 
 // isSame reports whether a name is what a state says. A file is read.

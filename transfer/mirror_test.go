@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	iofs "io/fs"
+	"iter"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -254,6 +255,43 @@ func TestMirrorTouchesNothingElse(t *testing.T) {
 	}
 	if !slices.Equal(lines, want) || done.Different != 3 {
 		t.Errorf("%d differ, and it tells\n%s\nwant\n%s", done.Different, strings.Join(lines, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// A restless source has a file that is replaced while it is listed, and gone for an instant then.
+type restless struct {
+	Source
+	replace func()
+	gone    int // how many of the next looks do not find it
+}
+
+func (s *restless) List(
+	ctx context.Context, dir string, opts tree.ListOptions, cond tree.Condition,
+) iter.Seq2[tree.State, error] {
+	if s.replace != nil {
+		s.replace()
+		s.gone, s.replace = 1, nil
+	}
+	return s.Source.List(ctx, dir, opts, cond)
+}
+
+func (s *restless) Stat(ctx context.Context, name string, opts tree.ReadOptions) (tree.State, error) {
+	if s.gone > 0 && name == "f" {
+		s.gone--
+		return tree.State{}, tree.ErrNotExist
+	}
+	return s.Source.Stat(ctx, name, opts)
+}
+
+// TestMirrorOfABusyTree: a name that comes and goes while the mirror is compared is no difference.
+func TestMirrorOfABusyTree(t *testing.T) {
+	store, dir := memtree.New(memtree.Options{}), t.TempDir()
+	put(t, store, "f", "one")
+	run(t, dir, store)
+	busy := &restless{Source: store, replace: func() { put(t, store, "f", "two") }}
+	done, lines := run(t, dir, busy)
+	if got, want := onDisk(t, dir), listed(t, store); !slices.Equal(got, want) || done.Different > 0 || busy.replace != nil {
+		t.Errorf("the mirror has %q, want %q; %d differ, and it tells %q", got, want, done.Different, lines)
 	}
 }
 

@@ -179,9 +179,34 @@ func (s *Server) Signal(signal syscall.Signal) error {
 
 // Kill ends a server as the loss of its machine does, but for what the disk has.
 func (s *Server) Kill() error {
-	err := s.Signal(syscall.SIGKILL)
+	err := s.stopForking()
+	err = errors.Join(err, s.Signal(syscall.SIGKILL))
 	s.End()
 	return err
+}
+
+// stopForking stops the first process. A session that it begins after the others were named would outlive it, and the next
+// server would not start beside that.
+func (s *Server) stopForking() error {
+	all, err := s.pids()
+	if err != nil {
+		return err
+	}
+	if err := syscall.Kill(all[0], syscall.SIGSTOP); err != nil {
+		return err
+	}
+	for end := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", all[0]))
+		if err != nil {
+			return err
+		}
+		if _, state, _ := strings.Cut(string(stat), ") "); strings.HasPrefix(state, "T") {
+			return nil
+		}
+		if time.Now().After(end) {
+			return fmt.Errorf("the process %d does not stop: %s", all[0], stat)
+		}
+	}
 }
 
 // Own gives a directory to the user of the server.
