@@ -50,12 +50,16 @@ type Conn struct {
 	tells   bool         // the kernel tells how many of the written bytes the other side has taken
 	framing *framing     // nil: the bytes that are read are encrypted, or not HTTP/1
 	closing func() bool  // called when the connection is closed. It may be nil
-	reading atomic.Int32
 	came    atomic.Int64 // how many bytes have come
 	// lingered: the other side has got, or does not need, the moment that Close gives it to read the last answer.
 	lingered atomic.Bool
 
+	until   readDeadline
+	asks    bool // the kernel is asked whether the client is there, so net/http need not see it
+	skipped bool // see skips. Only the reader knows it
+
 	mu   sync.Mutex
+	ends bool // writing has a deadline
 	dead bool // no more bytes can be written
 }
 
@@ -97,32 +101,22 @@ func (c *Conn) strike() {
 	c.Conn.SetWriteDeadline(time.Unix(1, 0))
 }
 
-// SetDeadline implements [net.Conn].
-func (c *Conn) SetDeadline(t time.Time) error {
-	if err := c.SetReadDeadline(t); err != nil {
-		return err
-	}
-	return c.SetWriteDeadline(t)
-}
-
-// SetWriteDeadline implements [net.Conn]. It has no effect after strike.
-func (c *Conn) SetWriteDeadline(t time.Time) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.dead {
-		return nil
-	}
-	return c.Conn.SetWriteDeadline(t)
-}
-
 // largestHeaderRead is how many bytes net/http reads at once while it reads a header. Bytes that are read into a larger
 // buffer belong to a body, and only to that body.
 const largestHeaderRead = 4 << 10
 
 func (c *Conn) Read(p []byte) (int, error) {
-	c.reading.Add(1)
-	defer c.reading.Add(-1)
+	if c.skips(p) {
+		return 0, nil
+	}
+	if err := c.until.begin(c.Conn); err != nil {
+		return 0, err
+	}
+	defer c.until.end()
 	n, err := c.Conn.Read(p)
+	for n <= 0 && err != nil && c.until.putOff(c.Conn, err) {
+		n, err = c.Conn.Read(p)
+	}
 	c.came.Add(int64(n))
 	switch {
 	case c.framing == nil || n <= 0:
@@ -193,7 +187,7 @@ func (c *Conn) Close() error {
 		c.closing()
 	}
 	c.pace.Stop()
-	if c.reading.Load() == 0 && c.hasUnread() && !c.lingered.Swap(true) {
+	if !c.until.waits() && c.hasUnread() && !c.lingered.Swap(true) {
 		go hangUp(c.Conn, c.CloseWrite)
 		return nil
 	}

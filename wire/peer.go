@@ -30,8 +30,10 @@ type Peer struct {
 	cut error // why the server ends requests that still run. nil: it does not
 	now *Life // the request that runs. HTTP/1 has one request at a time
 
-	// timer has look called. All requests of the connection use it, one after another. Only Follow makes it.
+	// timer has look called. All requests of the connection use it, one after another. Only Follow makes it. A request
+	// that ends leaves it running, as most are over long before it ends.
 	timer *time.Timer
+	armed bool // the timer runs
 }
 
 type peerKey struct{}
@@ -45,6 +47,7 @@ func Context(ctx context.Context, c net.Conn) context.Context {
 	_, encrypted := c.(*tls.Conn)
 	if !encrypted {
 		conn.framing = new(framing)
+		conn.asks = conn.tells
 	}
 	peer := &Peer{conn: conn, clear: !encrypted}
 	conn.closing = context.AfterFunc(ctx, func() { peer.cutOff(context.Cause(ctx)) })
@@ -132,22 +135,26 @@ func (p *Peer) Follow(ctx context.Context, abandoned time.Duration) (context.Con
 	p.serve(l)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.timer == nil {
+	switch {
+	case p.timer == nil:
 		p.timer = time.AfterFunc(lookEvery, p.look)
-	} else {
+	case !p.armed:
 		p.timer.Reset(lookEvery)
 	}
+	p.armed = true
 	return life, l
 }
 
-// look has the request that runs look at the other side. The timer may have been set for the request before it, so the
+// look has the request that runs look at the other side. The timer may have been set for an earlier request, so the
 // look may come early.
 func (p *Peer) look() {
 	p.mu.Lock()
 	l := p.now
+	p.armed = l != nil
 	p.mu.Unlock()
 	if l != nil {
 		l.look()
+		p.timer.Reset(lookEvery)
 	}
 }
 
@@ -174,8 +181,10 @@ func (l *Life) End() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.ended = true
-	l.peer.timer.Stop()
 }
+
+// Cancel ends the context of the request, and all that are derived from it.
+func (l *Life) Cancel() { l.cancel(nil) }
 
 // HashContext returns a context for hashing that only this client needs, and that is in vain if the client is gone. The
 // context ends with its parent, or a while after the client has closed its sending side.
@@ -226,5 +235,4 @@ func (l *Life) look() {
 	case now.Sub(l.closed) >= l.patience:
 		l.giveUp()
 	}
-	l.peer.timer.Reset(lookEvery)
 }

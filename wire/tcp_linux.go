@@ -39,12 +39,16 @@ func (c *Conn) tcpInfo() (info unix.TCPInfo, ok bool) {
 }
 
 // hasUnread reports whether bytes have come that were not read.
-func (c *Conn) hasUnread() (has bool) {
+func (c *Conn) hasUnread() bool { return c.queued() > 0 }
+
+// queued returns how many bytes have come that were not read: 0 if that is not known.
+func (c *Conn) queued() (n int) {
 	c.control(func(fd int) {
-		n, err := unix.IoctlGetInt(fd, unix.SIOCINQ)
-		has = err == nil && n > 0
+		if got, err := unix.IoctlGetInt(fd, unix.SIOCINQ); err == nil {
+			n = got
+		}
 	})
-	return has
+	return n
 }
 
 func (c *Conn) control(do func(fd int)) {
