@@ -263,10 +263,6 @@ type finding struct {
 func (l *listing) describeMembers(dir string, members []fs.Member, locks [][]tree.Lock) iter.Seq2[tree.State, error] {
 	return func(yield func(tree.State, error) bool) {
 		s, opts := l.s, l.opts.Reading()
-		ctx, cancel := context.WithCancel(l.ctx)
-		var hashing sync.WaitGroup
-		defer hashing.Wait() // nothing uses the findings after that
-		defer cancel()
 		found := slices.Grow(l.found[:0], len(members))[:len(members)]
 		l.found = found
 		var missing []*finding
@@ -277,21 +273,14 @@ func (l *listing) describeMembers(dir string, members []fs.Member, locks [][]tre
 				continue
 			}
 			if tag, enough := s.knownContent(m.Info, opts.Want); enough && opts.Want&tree.WantSums == 0 {
-				one.state = s.stateOfEarlier(ctx, one.name, m.Info, tag, index.AsIs)
+				one.state = s.stateOfEarlier(l.ctx, one.name, m.Info, tag, index.AsIs)
 			} else {
 				one.done = make(chan struct{})
 				missing = append(missing, one)
 			}
 		}
-		var next atomic.Int64
-		for range min(hashedAtOnce, len(missing)) {
-			hashing.Go(func() {
-				for i := next.Add(1) - 1; i < int64(len(missing)); i = next.Add(1) - 1 {
-					one := missing[i]
-					one.state, one.err = s.describeContent(ctx, one.name, one.info, opts)
-					close(one.done)
-				}
-			})
+		if len(missing) > 0 {
+			defer l.findOut(missing)() // nothing uses the findings after that
 		}
 		for i, m := range members {
 			if found[i].done != nil {
@@ -305,6 +294,27 @@ func (l *listing) describeMembers(dir string, members []fs.Member, locks [][]tre
 				return
 			}
 		}
+	}
+}
+
+// findOut begins to find out the states of members whose contents are not known. end ends that, and waits for the end.
+func (l *listing) findOut(missing []*finding) (end func()) {
+	ctx, cancel := context.WithCancel(l.ctx)
+	opts := l.opts.Reading()
+	var hashing sync.WaitGroup
+	var next atomic.Int64
+	for range min(hashedAtOnce, len(missing)) {
+		hashing.Go(func() {
+			for i := next.Add(1) - 1; i < int64(len(missing)); i = next.Add(1) - 1 {
+				one := missing[i]
+				one.state, one.err = l.s.describeContent(ctx, one.name, one.info, opts)
+				close(one.done)
+			}
+		})
+	}
+	return func() {
+		cancel()
+		hashing.Wait()
 	}
 }
 

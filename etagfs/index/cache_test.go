@@ -96,3 +96,39 @@ func TestCacheIsForManyAtOnce(t *testing.T) {
 	}
 	all.Wait()
 }
+
+// A table has the slots that were added and not removed, also if most of them share their hashes, or begin where others
+// have gone to.
+func TestTableAgainstAMap(t *testing.T) {
+	random := rand.New(rand.NewPCG(3, 4))
+	for _, hashes := range []uint32{1, 5, 40, 1 << 31} {
+		var found table
+		want := map[int]uint32{} // by slot
+		for i := range 4000 {
+			if slot := 1 + random.IntN(60); want[slot] == 0 {
+				want[slot] = 1 + random.Uint32N(hashes)
+				found = found.with(want[slot], slot, len(want))
+			} else {
+				found.remove(found.of(want[slot], slot))
+				delete(want, slot)
+			}
+			taken := 0
+			for _, one := range found {
+				if one.slot != 0 {
+					taken++
+				}
+			}
+			if taken != len(want) {
+				t.Fatalf("after %d steps it has %d entries, want %d", i+1, taken, len(want))
+			}
+			for slot, hash := range want {
+				if at := found.of(hash, slot); at < 0 {
+					t.Fatalf("after %d steps slot %d with the hash %d is not found", i+1, slot, hash)
+				}
+			}
+			if at := found.of(hashes+1, 1); at >= 0 {
+				t.Fatalf("after %d steps a slot is found that was not added", i+1)
+			}
+		}
+	}
+}
