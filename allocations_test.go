@@ -93,10 +93,10 @@ func TestAllocationsPerEntry(t *testing.T) {
 
 // Bounds of the tests above.
 const (
-	mostGet         = 94.0
-	mostNotModified = 98.0
+	mostGet         = 80.0
+	mostNotModified = 88.0
 	mostPut         = 330.0 // the journal of changes takes 7
-	mostEntry       = 4.5
+	mostEntry       = 4.3
 )
 
 // BenchmarkRequests sends requests over one connection that is kept, to all of the program.

@@ -174,6 +174,9 @@ func (a *Access) Subtree(name string) Effects {
 	if a.outside(name) {
 		return None
 	}
+	if _, all := a.policies.rules.everywhere(); all { // also about other spellings, and there are none about paths below
+		return a.effects(name)
+	}
 	return a.onEach(name, a.subtree)
 }
 

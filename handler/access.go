@@ -35,7 +35,7 @@ func (s *server) deny(w http.ResponseWriter, r *request, verdict auth.Verdict) {
 			return
 		}
 		refused := new(auth.RequestError)
-		if errors.As(r.who.rules.CanAsk(&r.who.visit), &refused) {
+		if errors.As(r.who.rules.CanAsk(r.who.visit), &refused) {
 			p = problem.Problem{Status: refused.Status, Detail: refused.Detail}
 			break
 		}
@@ -60,9 +60,9 @@ func verbOf(method string) auth.Verb {
 // lists reports whether the request lists resources and reads none.
 func (r *request) lists() bool { return verbOf(r.Method) == auth.VerbPropfind }
 
-// operations returns the operation of a request, by the names that it has sent and, where these stand for other
+// operations appends to all the operation of a request, by the names that it has sent and, where these stand for other
 // names, by those too.
-func (r *request) operations() []auth.Operation {
+func (r *request) operations(all []auth.Operation) []auth.Operation {
 	asked := auth.Operation{Verb: verbOf(r.Method), Name: r.asked, To: r.askedTo}
 	switch {
 	case r.Method == "LOCK" && r.ContentLength == 0: // a refresh, which makes no lock larger
@@ -71,17 +71,18 @@ func (r *request) operations() []auth.Operation {
 		asked.Shallow = r.Header.Get("Depth") == "0"
 	}
 	if r.asked == r.name && r.askedTo == r.to {
-		return []auth.Operation{asked}
+		return append(all, asked)
 	}
 	spelled := asked
 	spelled.Name, spelled.To = r.name, r.to
-	return []auth.Operation{asked, spelled}
+	return append(all, asked, spelled)
 }
 
 // allowed fails with a [deniedError] where the rules deny a request by its names alone. The result does not depend on
 // the resources.
 func (r *request) allowed(access *auth.Access) error {
-	for _, op := range r.operations() {
+	var room [2]auth.Operation
+	for _, op := range r.operations(room[:0]) {
 		verdict := auth.Granted
 		switch needs := op.Before(); {
 		case op.Verb == auth.VerbPropfind:
@@ -129,7 +130,7 @@ func (r *request) within(v tree.View) error {
 	}
 	found.Exists, found.Collection = s.Exists, s.Collection && !s.Link // a link is replaced itself
 	access := r.who.now()
-	for _, op := range r.operations() {
+	for _, op := range r.operations(nil) {
 		switch access.Within(op, found) {
 		case auth.Denied:
 			return errForbidden

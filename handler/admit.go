@@ -19,6 +19,7 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/limit"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 	"r-seed-1f3a754f.example/ifmatch/uploads"
+	"r-seed-1f3a754f.example/ifmatch/wire"
 )
 
 // The number of requests that run at once is limited, in all and for each client, by the resource that they hold: an
@@ -72,11 +73,14 @@ func (s *server) poolOf(method string) *limit.Pool {
 // must be written to the returned writer. [request.endTurn] must be called at the end.
 func (s *server) takeTurn(w http.ResponseWriter, r *request, pool *limit.Pool) (http.ResponseWriter, error) {
 	client := s.counted(r.Request)
-	ctx, cancel := context.WithCancel(tree.WithClient(r.ctx, client))
-	next := &turn{cancel: cancel, before: r.turn}
+	ctx := tree.WithClient(r.ctx, client)
+	next := &turn{life: exchange.LifeOf(w), before: r.turn}
+	if next.life == nil {
+		ctx, next.cancel = context.WithCancel(ctx)
+	}
 	slot, err := pool.Acquire(ctx, client, admitPatience, func() { next.giveWay(w) })
 	if err != nil {
-		cancel()
+		next.end()
 		r.turnedAway = r.turn == nil
 		return w, err
 	}
@@ -92,8 +96,9 @@ func (s *server) takeTurn(w http.ResponseWriter, r *request, pool *limit.Pool) (
 // A turn is the time in which a request may hold its resource.
 type turn struct {
 	slot    *limit.Slot
-	cancel  func()
-	before  *turn // the earlier turn that it replaces
+	life    *wire.Life         // whose end ends the context of the turn. nil: cancel does
+	cancel  context.CancelFunc // of the turn alone
+	before  *turn              // the earlier turn that it replaces
 	gaveWay atomic.Bool
 }
 
@@ -101,8 +106,18 @@ type turn struct {
 // that client fail.
 func (t *turn) giveWay(w http.ResponseWriter) {
 	t.gaveWay.Store(true)
-	t.cancel()
+	if t.life != nil {
+		t.life.Cancel()
+	}
+	t.end()
 	exchange.GiveWay(w)
+}
+
+// end ends the context of the turn, if it has one of its own.
+func (t *turn) end() {
+	if t.cancel != nil {
+		t.cancel()
+	}
 }
 
 var errGaveWay = errors.New("others waited, and the client sent or read nearly nothing")
@@ -121,7 +136,7 @@ func (r *request) leave() {
 func (r *request) endTurn() {
 	for t := r.turn; t != nil; t = t.before {
 		t.slot.Release()
-		t.cancel()
+		t.end()
 	}
 	r.turn = nil
 }

@@ -334,7 +334,7 @@ func (r *request) mayRestore(v tree.View, collection bool) error {
 		}
 	}
 	access := r.who.now()
-	for _, op := range r.operations() {
+	for _, op := range r.operations(nil) {
 		switch access.Within(op, auth.Found{Exists: s.Exists, Collection: s.Collection && !s.Link, Brings: collection}) {
 		case auth.Denied:
 			return errForbidden

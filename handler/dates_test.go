@@ -500,3 +500,21 @@ func TestIncrementByDate(t *testing.T) {
 	}
 	t.Logf("%d acknowledged in %d seconds", acknowledged.Load(), seconds)
 }
+
+// Dates are written as package time writes them.
+func TestDateText(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	last := time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
+	all := []time.Time{last, time.Unix(0, 0), time.Date(1, 1, 1, 0, 0, 1, 0, time.UTC), time.Date(2024, 2, 29, 9, 8, 7, 6, time.Local)}
+	for range 2000 {
+		all = append(all, time.Unix(random.Int64N(last.Unix()), 0))
+	}
+	for _, date := range all {
+		if got, ok := httpDate(date); !ok || got != date.UTC().Format(http.TimeFormat) {
+			t.Errorf("%v is written as %q", date, got)
+		}
+	}
+	if got, ok := httpDate(last.Add(time.Second)); ok {
+		t.Errorf("the year 10000 is written as %q", got)
+	}
+}

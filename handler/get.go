@@ -232,7 +232,23 @@ func appendDate(b []byte, date time.Time) ([]byte, bool) {
 	if !canBeSaid(date) {
 		return b, false
 	}
-	return date.UTC().AppendFormat(b, http.TimeFormat), true
+	const days, months = "SunMonTueWedThuFriSat", "JanFebMarAprMayJunJulAugSepOctNovDec"
+	date = date.UTC()
+	year, month, day := date.Date()
+	hour, minute, second := date.Clock()
+	two := func(n int) { b = append(b, byte('0'+n/10), byte('0'+n%10)) }
+	b = append(append(b, days[3*date.Weekday():][:3]...), ", "...)
+	two(day)
+	b = append(append(append(b, ' '), months[3*(month-1):][:3]...), ' ')
+	two(year / 100)
+	two(year % 100)
+	b = append(b, ' ')
+	two(hour)
+	b = append(b, ':')
+	two(minute)
+	b = append(b, ':')
+	two(second)
+	return append(b, " GMT"...), true
 }
 
 // A secondText is a date in the form of RFC 9110 §5.6.7, if it can be said in that form (ok).

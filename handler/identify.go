@@ -34,10 +34,13 @@ type asker struct {
 	auth.Access
 	authority *auth.Authority
 	rules     *auth.Snapshot
-	visit     auth.Visit
+	visit     *auth.Visit // noVisit: there are no users
 	session   session.Key // by which the user has logged in ("": in another way)
 	ended     func() bool // whether the share link by which it asks has ended (nil: there is none)
 }
+
+// noVisit is the visit of all askers where there are no users, and stays as it is.
+var noVisit = &auth.Visit{}
 
 // now returns the rights of the principal by the rules that are in force now.
 func (a *asker) now() auth.Access {
@@ -53,10 +56,11 @@ func (s *server) identify(w http.ResponseWriter, r *request) error {
 	if r.byLink != nil {
 		return s.identifyLink(w, r)
 	}
-	who := &asker{authority: s.Auth, rules: s.Auth.Now()}
+	who := &asker{authority: s.Auth, rules: s.Auth.Now(), visit: noVisit}
 	var principal auth.Principal
 	if who.rules.HasUsers() {
-		who.visit = s.visit(r.Request)
+		visit := s.visit(r.Request)
+		who.visit = &visit
 		found, err := s.principal(w, r, who)
 		if err != nil {
 			return err
@@ -92,7 +96,7 @@ func (s *server) principal(w http.ResponseWriter, r *request, who *asker) (_ aut
 			return auth.Principal{}, err
 		}
 	}
-	found, dropped, err := who.rules.Identify(r.Context(), &who.visit)
+	found, dropped, err := who.rules.Identify(r.Context(), who.visit)
 	if dropped != nil {
 		s.Log.LogAttrs(r.Context(), slog.LevelWarn, "a header that names a user was not believed",
 			slog.String("client", auth.AddressText(dropped.From)), slog.String("header", dropped.Header),
@@ -132,7 +136,7 @@ type visitor struct {
 func (v visitor) Context() context.Context { return v.r.Context() }
 func (v visitor) Request() *http.Request   { return v.r.arrived }
 func (v visitor) Rules() *auth.Snapshot    { return v.who.rules }
-func (v visitor) Visit() *auth.Visit       { return &v.who.visit }
+func (v visitor) Visit() *auth.Visit       { return v.who.visit }
 func (v visitor) Own() string              { return v.s.ownPath() }
 func (v visitor) Root() string             { return v.s.href("", true) }
 func (v visitor) Policy() string           { return v.s.policy(v.r, "frame-ancestors 'none'") }
@@ -190,7 +194,7 @@ func (s *server) askByForm(w http.ResponseWriter, r *request) bool {
 // shownLogin is what the page tells of its reader.
 func (s *server) shownLogin(r *request) web.Login {
 	who := r.who.Principal()
-	return web.Login{User: who.Name, Out: r.who.session != "", In: r.who.rules.TakesSessions(&r.who.visit)}
+	return web.Login{User: who.Name, Out: r.who.session != "", In: r.who.rules.TakesSessions(r.who.visit)}
 }
 
 // visit returns the part of a request that tells of its sender.
@@ -252,7 +256,7 @@ func (s *server) askedToLogIn(r *request) bool {
 	if r.Header.Get("Access-Control-Request-Method") != "" { // a browser asks for a page, and can send no password here
 		return false
 	}
-	return deleteguard.Matches(r.who.rules.AskLogin(), r.UserAgent()) && r.who.rules.CanAsk(&r.who.visit) == nil &&
+	return deleteguard.Matches(r.who.rules.AskLogin(), r.UserAgent()) && r.who.rules.CanAsk(r.who.visit) == nil &&
 		r.who.rules.SomeUserMayIn(r.asked, auth.Create|auth.Replace)
 }
 

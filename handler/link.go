@@ -243,7 +243,8 @@ func (s *server) usersWithLinks() string {
 // expired, and one whose maker may not do it any more are answered alike: nothing is there.
 func (s *server) identifyLink(w http.ResponseWriter, r *request) error {
 	rules := s.Auth.Now()
-	who := &asker{authority: s.Auth, rules: rules, visit: s.visit(r.Request)}
+	visit := s.visit(r.Request)
+	who := &asker{authority: s.Auth, rules: rules, visit: &visit}
 	who.Access = rules.Access(auth.Principal{Without: auth.All, Link: "unknown"})
 	r.asks(who)
 	token, _, _ := strings.Cut(*r.byLink, "/")
@@ -258,7 +259,7 @@ func (s *server) identifyLink(w http.ResponseWriter, r *request) error {
 	answer, _ := wire.Inner[*bylink.Writer](w)
 	if link.Hash != "" {
 		answer.AsksFor(`Basic realm="ifmatch link ` + link.ID + `", charset="UTF-8"`)
-		given, err := rules.CheckPassword(r.Context(), &who.visit, auth.LinkSubject(link.ID), link.Hash)
+		given, err := rules.CheckPassword(r.Context(), who.visit, auth.LinkSubject(link.ID), link.Hash)
 		if err == nil && !given {
 			err = &statusError{status: http.StatusUnauthorized,
 				detail: "this link has a password: log in with it, and with any name"}
@@ -323,7 +324,7 @@ func (r *request) ofLink(err error) error {
 // no-referrer", which makes browsers send "Origin: null" with their forms. A link has no rights of its visitor that a
 // page of another site could use, so this says nothing there.
 func (s *server) withoutNullOrigin(hr *http.Request) *http.Request {
-	if hr.Header.Get("Origin") != "null" || s.linkOf(newRequest(hr)) == nil {
+	if hr.Header["Origin"] == nil || hr.Header.Get("Origin") != "null" || s.linkOf(newRequest(hr)) == nil {
 		return hr
 	}
 	judged := *hr

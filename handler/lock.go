@@ -205,7 +205,7 @@ func (s *server) unlock(w http.ResponseWriter, r *request) error {
 // client that logs in only when asked would else leave its lock behind. Names and rules alone decide it.
 func (r *request) lockless() error {
 	access := r.who.now()
-	for _, op := range r.operations() {
+	for _, op := range r.operations(nil) {
 		need := auth.Need{Name: op.Name, AnyOf: auth.Lock | auth.Unlock}
 		if access.Decide(false, need) == auth.Challenge {
 			return &deniedError{auth.Challenge}

@@ -37,7 +37,8 @@ type Log struct {
 func (l Log) Wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		rec := &Recorder{ResponseWriter: w, id: l.requestID(r)}
-		w.Header()["X-Request-Id"] = []string{rec.id}
+		rec.told[0] = rec.id
+		w.Header()["X-Request-Id"] = rec.told[:]
 		received := l.countBody(r)
 		start := l.Now()
 		defer func() {
@@ -84,10 +85,11 @@ type Recorder struct {
 	status  int // 0: none, the connection was cut
 	bytes   int64
 	details []slog.Attr
-	user    string // "": there are no users, or the user is not known
-	id      string // of the request
-	broken  bool   // a write has failed, because the client does not read
-	failed  int    // the status of an error within an answer of another status (0: none)
+	user    string    // "": there are no users, or the user is not known
+	id      string    // of the request
+	told    [1]string // the same as a field of the answer
+	broken  bool      // a write has failed, because the client does not read
+	failed  int       // the status of an error within an answer of another status (0: none)
 
 	condition, busy, login string // see Answered
 }

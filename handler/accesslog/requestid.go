@@ -13,8 +13,10 @@ const maxID = 64
 // requestID returns the id of a request, which the access log, the audit log, the answer (X-Request-Id) and the body of
 // a refusal have: that of a trusted proxy, or a new one. It takes no system call. An id is no secret.
 func (l Log) requestID(r *http.Request) string {
-	if id := r.Header.Get("X-Request-Id"); isID(id) && l.Trusted(r) {
-		return id
+	if r.Header["X-Request-Id"] != nil {
+		if id := r.Header.Get("X-Request-Id"); isID(id) && l.Trusted(r) {
+			return id
+		}
 	}
 	var random [8]byte
 	n := rand.Uint64()

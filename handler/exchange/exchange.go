@@ -64,6 +64,7 @@ type exchange struct {
 	limits  *Limits
 	r       *http.Request // as made by net/http
 	peer    *wire.Peer
+	life    *wire.Life // nil: the context of the request is that of net/http
 	control http.ResponseController
 	http1   bool
 	body    *Body      // nil: the request has no body
@@ -103,7 +104,7 @@ func (l Limits) Wrap(next http.Handler) http.Handler {
 		if x.peer = wire.PeerOf(r); x.peer != nil && x.http1 {
 			ctx, life := x.peer.Follow(r.Context(), l.Abandoned)
 			defer life.End()
-			inner = r.WithContext(tree.WithHashContext(ctx, life.HashContext))
+			x.life, inner = life, r.WithContext(tree.WithHashContext(ctx, life.HashContext))
 		}
 		if !x.http1 {
 			x.pace = wire.NewPace(l.Pace, nil, func() { x.interrupt(x.control.SetWriteDeadline) })
@@ -128,6 +129,14 @@ func (x *exchange) interrupt(setDeadline func(time.Time) error) {
 	if !x.over {
 		setDeadline(time.Unix(1, 0))
 	}
+}
+
+// LifeOf returns what ends the context of a request whose answer goes to w. nil: nothing does.
+func LifeOf(w http.ResponseWriter) *wire.Life {
+	if x, ok := wire.Inner[*exchange](w); ok {
+		return x.life
+	}
+	return nil
 }
 
 // GiveWay ends the waits of an exchange for its client, to make room for others. If the answer has not begun, a

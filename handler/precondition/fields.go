@@ -14,7 +14,7 @@ type field struct {
 }
 
 func readField(h http.Header, name string) field {
-	lines := h.Values(name)
+	lines := h[name] // which has the form that net/http gives to all
 	return field{name: name, value: strings.Join(lines, ", "), sent: len(lines) > 0}
 }
 
@@ -37,7 +37,7 @@ func readETags(h http.Header, name string) etagField {
 // want to replace a resource.
 func readNoneMatch(h http.Header) etagField {
 	f := readETags(h, "If-None-Match")
-	for _, line := range h.Values("If-None-Match") {
+	for _, line := range h["If-None-Match"] {
 		f.list.any = f.list.any || strings.Trim(line, " \t") == "*"
 	}
 	return f

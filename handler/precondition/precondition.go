@@ -139,7 +139,7 @@ func Parse(
 		}
 		c.ifLists = resolveAll(lists, target, resolve)
 	}
-	c.collectTokens(h.Values("Lock-Token"))
+	c.collectTokens(h["Lock-Token"])
 	return c, nil
 }
 

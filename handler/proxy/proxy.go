@@ -27,7 +27,9 @@ func (t Trusted) Has(addr netip.Addr) bool {
 }
 
 // Sent reports whether a request comes from a trusted proxy.
-func (t Trusted) Sent(r *http.Request) bool { return t.Has(Addr(r.RemoteAddr)) }
+func (t Trusted) Sent(r *http.Request) bool {
+	return (t.Unix || len(t.Networks) > 0) && t.Has(Addr(r.RemoteAddr))
+}
 
 // Client returns the address that a request comes from: that of the peer or, if the peer is a trusted proxy, the
 // nearest address on the way that is not one. It is the zero Addr if the peer has none.
