@@ -115,7 +115,9 @@ func newFront(args []string) (*front, error) {
 func nameOf(dir string) string { return fmt.Sprintf("front%x", sha256.Sum256([]byte(dir)))[:32] }
 
 // addressOf returns the address of a database.
-func addressOf(name string) string { return strings.Replace(os.Getenv(databaseVar), "DATABASE", name, 1) }
+func addressOf(name string) string {
+	return strings.Replace(os.Getenv(databaseVar), "DATABASE", name, 1)
+}
 
 // Arguments returns what ifmatch gets in place of the arguments of a command. Its sessions are in the database of the
 // directory that they name.
