@@ -70,8 +70,8 @@ func TestScriptsOnCluster(t *testing.T) {
 // commands on a directory, about what one process has by itself, or have the program refuse what the front of a cluster
 // takes: a directory that is not there, or an address.
 var programsInCluster = []string{
-	"program_cors", "program_hangup", "program_host", "program_http2", "program_memory", "program_prefix", "program_proxy",
-	"program_readonly", "program_required",
+	"program_cors", "program_hangup", "program_host", "program_memory", "program_prefix", "program_proxy", "program_readonly",
+	"program_required",
 }
 
 var clusterPrograms = flag.Bool("cluster-programs", false, "run all scripts about the program that TestProgramsOnCluster has")
