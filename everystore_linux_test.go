@@ -6,11 +6,14 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"r-seed-1f3a754f.example/ifmatch/internal/pgtest"
 	"r-seed-1f3a754f.example/ifmatch/internal/servertest"
 )
 
@@ -109,6 +112,52 @@ func TestEveryServerHasEveryFeature(t *testing.T) {
 			s.tryAll()
 		})
 	}
+}
+
+// TestEveryReplicaHasEveryFeature: each request goes to the next of three replicas, parts of one upload too. Each of them
+// counts those that it has had, and no others.
+func TestEveryReplicaHasEveryFeature(t *testing.T) {
+	server := pgtest.Run(t)
+	if err := server.SQL("create database ifmatch"); err != nil {
+		t.Fatal(err)
+	}
+	f := startFleet(t, server.DSN("ifmatch"), 3)
+	transport := patientTransport{f, &http.Transport{MaxIdleConnsPerHost: servertest.Idle}}
+	t.Cleanup(transport.base.CloseIdleConnections)
+	s := &everyStore{t: t, at: "/", client: &http.Client{Transport: transport}, Server: &servertest.Server{URL: "http://cluster"}}
+	s.tryAll()
+	// The stream of events has not ended, and is counted then. An answer is counted after it was sent.
+	sent, end := int(f.requests.Load())-1, time.Now().Add(servertest.Patience)
+	for {
+		counted := f.counted()
+		if all := counted[0] + counted[1] + counted[2]; all == sent && slices.Min(counted) > 2 {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%d requests were counted, and %d sent", counted, sent)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+var requestsTotal = regexp.MustCompile(`(?m)^ifmatch_requests_total\{.*\} (\d+)$`)
+
+// counted returns how many requests each replica says that it has had.
+func (f *fleet) counted() (counted []int) {
+	f.t.Helper()
+	for _, admin := range f.admins {
+		_, text := servertest.Want(f.t, f.client, http.StatusOK, "GET", admin+"/metrics", "")
+		own := 0
+		for _, found := range requestsTotal.FindAllStringSubmatch(text, -1) {
+			n, err := strconv.Atoi(found[1])
+			if err != nil {
+				f.t.Fatal(err)
+			}
+			own += n
+		}
+		counted = append(counted, own)
+	}
+	return counted
 }
 
 func (s *everyStore) tryAll() {

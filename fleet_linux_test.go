@@ -24,7 +24,7 @@ import (
 type fleet struct {
 	t        *testing.T
 	args     []string
-	admin    string // the address of the admin listener of the first
+	admins   []string // the addresses of their admin listeners, but of those that were replaced
 	client   *http.Client
 	requests atomic.Uint64
 
@@ -38,17 +38,13 @@ func startFleet(t *testing.T, dsn string, count int, program ...string) *fleet {
 	t.Cleanup(transport.CloseIdleConnections)
 	f := &fleet{t: t, client: &http.Client{Transport: transport, Timeout: servertest.Patience}}
 	f.args = []string{"--store", dsn, "--blobs", "dir://" + t.TempDir(), "--access-log", "off"}
-	for i := range count {
-		args := f.args
-		if i == 0 {
-			port, err := servertest.FreePort()
-			if err != nil {
-				t.Fatal(err)
-			}
-			f.admin = "http://127.0.0.1:" + port
-			args = append(args, "--admin", "127.0.0.1:"+port)
+	for range count {
+		port, err := servertest.FreePort()
+		if err != nil {
+			t.Fatal(err)
 		}
-		cmd := servertest.Command(args...)
+		f.admins = append(f.admins, "http://127.0.0.1:"+port)
+		cmd := servertest.Command(append(f.args, "--admin", "127.0.0.1:"+port)...)
 		if len(program) > 0 {
 			cmd = exec.Command(program[0], cmd.Args[1:]...)
 		}
@@ -139,7 +135,7 @@ func (f *fleet) try(method, name, body string, header ...string) (answer, error)
 
 // ready returns what /readyz says.
 func (f *fleet) ready() int {
-	got, err := f.client.Get(f.admin + "/readyz")
+	got, err := f.client.Get(f.admins[0] + "/readyz")
 	if err != nil {
 		f.t.Error(err)
 		return 0

@@ -189,7 +189,7 @@ var testImports = map[string][]string{
 	"quota":                   {"fs", "etagfs", "tree/memtree", "tree/treetest", "watcher"},
 	"shares":                  {"fs", "etagfs", "tree/treetest", "tree/memtree", "handler"},
 	"web":                     {"handler", "fs", "etagfs", "internal/clustertest", "internal/servertest", "tree/memtree", "tree/treetest"},
-	"handler":                 {"fs", "etagfs", "internal/servertest", "tree/treetest", "tree/memtree"},
+	"handler":                 {"fs", "etagfs", "internal/pgtest", "internal/servertest", "pgstore", "pgstore/blobs", "tree/treetest", "tree/memtree"},
 }
 
 const module = "r-seed-1f3a754f.example/ifmatch"

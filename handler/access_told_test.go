@@ -95,13 +95,10 @@ func bodyOf(method string) string {
 	return ""
 }
 
-// TestNothingIsToldOfHidden: a principal that may not list a name gets the same answer whether the name is taken or
-// not, by a file or by a collection: to every method, every kind of path, and every field that asks about another
-// resource.
-func TestNothingIsToldOfHidden(t *testing.T) {
-	authority, _ := openAuthority(t, toldRules)
+// hiddenLayouts are those of a tree with something hidden, by what there is.
+func hiddenLayouts() map[string][]string {
 	base := []string{"open/", "open/o=o", "seen/", "seen/s=s"}
-	layouts := map[string][]string{
+	return map[string][]string{
 		"nothing":      base,
 		"a collection": append(slices.Clip(base), "h/"),
 		"a file":       append(slices.Clip(base), "h/", "h/x="+hiddenContent),
@@ -109,10 +106,18 @@ func TestNothingIsToldOfHidden(t *testing.T) {
 		"members":      append(slices.Clip(base), "h/", "h/x/", "h/x/y="+hiddenContent),
 		"a lock":       append(slices.Clip(base), "h/", "h/x="+hiddenContent),
 	}
-	paths := []string{"/h", "/h/", "/h/x", "/h/x/", "/h/%78", "/open/../h/x", "/h/./x", "//h//x", "/h/x/y", "/h/.ifmatch", "/%68/x", "/h/X",
-		"/h/x%CC%88", "/h/%C3%A4", "/open/o", "/open/new", "/"}
+}
+
+var hiddenPaths = []string{"/h", "/h/", "/h/x", "/h/x/", "/h/%78", "/open/../h/x", "/h/./x", "//h//x", "/h/x/y", "/h/.ifmatch", "/%68/x", "/h/X",
+	"/h/x%CC%88", "/h/%C3%A4", "/open/o", "/open/new", "/"}
+
+// TestNothingIsToldOfHidden: a principal that may not list a name gets the same answer whether the name is taken or
+// not, by a file or by a collection: to every method, every kind of path, and every field that asks about another
+// resource.
+func TestNothingIsToldOfHidden(t *testing.T) {
+	authority, _ := openAuthority(t, toldRules)
 	for _, user := range []string{"bob", ""} {
-		compareWorlds(t, authority, user, layouts, paths)
+		compareWorlds(t, authority, user, hiddenLayouts(), hiddenPaths)
 	}
 }
 
@@ -185,7 +190,13 @@ type lockedWorld struct {
 }
 
 func newWorld(t *testing.T, authority *auth.Authority, what string, layout []string) lockedWorld {
-	w := lockedWorld{toldWorld(t, authority, layout...), "urn:uuid:00000000-0000-4000-8000-000000000000"}
+	return lockWorld(t, toldWorld(t, authority, layout...), what)
+}
+
+// lockWorld locks the hidden file where it is to be locked.
+func lockWorld(t *testing.T, h http.Handler, what string) lockedWorld {
+	t.Helper()
+	w := lockedWorld{h, "urn:uuid:00000000-0000-4000-8000-000000000000"}
 	if what == "a lock" {
 		got := askAs(t, w.Handler, "ann", "LOCK", "/h/x", bodyOf("LOCK"))
 		w.token = strings.Trim(got.Header().Get("Lock-Token"), "<>")
