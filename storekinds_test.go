@@ -23,7 +23,7 @@ import (
 // a part of the program, and nothing else notices.
 var optional = map[string][]string{
 	"Store":   {"Speller", "Quotas", "Feed", "Uploads", "Undoer"},
-	"View":    {"TokenView", "FeedView"},
+	"View":    {"FeedView"},
 	"Content": {"PartedContent"},
 }
 
@@ -38,8 +38,7 @@ var others = map[string]string{
 
 // lacking are the pairs of a type and an interface that it need not have, with the reason.
 var lacking = map[string]string{
-	"handler/versions.View TokenView": "it wraps nothing, and a version has no locks",
-	"handler/versions.View FeedView":  "it wraps nothing, and a version never changes",
+	"handler/versions.View FeedView": "it wraps nothing, and a version never changes",
 }
 
 // ofCommands are interfaces through which commands use a store. None of them is served.

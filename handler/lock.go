@@ -109,7 +109,7 @@ func (s *server) refresh(w http.ResponseWriter, r *request) error {
 func (s *server) ownTokens(r *request, tokens []string) (own []string, err error) {
 	err = s.Store.Try(r.Context(), r.condition(func(v tree.View) error {
 		own = own[:0]
-		locks, err := tree.Covering(v, r.name)
+		locks, err := v.Covering(r.name)
 		if err != nil {
 			return nil // Refresh reports the error
 		}
@@ -217,14 +217,14 @@ func (r *request) lockless() error {
 // holds fails with ErrNoLock unless one of the tokens belongs to a lock that covers the Request-URI, and counts.
 func (r *request) holds(v tree.View, tokens []string, counts func(tree.Lock) bool) error {
 	for _, token := range tokens {
-		held, err := tree.Holds(v, r.name, token)
+		held, err := v.Holds(r.name, token)
 		if err != nil {
 			return err
 		}
 		if !held {
 			continue
 		}
-		locks, err := tree.Covering(v, r.name)
+		locks, err := v.Covering(r.name)
 		if err != nil {
 			return err
 		}

@@ -100,7 +100,9 @@ type largeView struct{}
 func (largeView) State(name string) (tree.State, error) {
 	return tree.State{Name: name, Exists: true, Collection: true, Modified: largeTime}, nil
 }
-func (largeView) Locks(string) ([]tree.Lock, error) { return nil, nil }
+func (largeView) Locks(string) ([]tree.Lock, error)    { return nil, nil }
+func (largeView) Covering(string) ([]tree.Lock, error) { return nil, nil }
+func (largeView) Holds(string, string) (bool, error)   { return false, nil }
 
 func (s largeStore) Stat(context.Context, string, tree.ReadOptions) (tree.State, error) {
 	return largeView{}.State("")

@@ -27,10 +27,7 @@ type view struct {
 	blind, asked bool
 }
 
-var (
-	_ tree.TokenView = (*view)(nil)
-	_ tree.FeedView  = (*view)(nil)
-)
+var _ tree.FeedView = (*view)(nil)
 
 func (v *view) unnamed(name string) error {
 	return fmt.Errorf("a condition looks at %q, and does not name it", name)
@@ -53,7 +50,7 @@ func (v *view) Locks(name string) ([]tree.Lock, error) {
 	return v.locks.About(name), nil
 }
 
-// Covering implements [tree.TokenView].
+// Covering implements [tree.View].
 func (v *view) Covering(name string) ([]tree.Lock, error) {
 	if v.asked = true; v.nodes[name] == nil {
 		return nil, v.unnamed(name)
@@ -61,7 +58,7 @@ func (v *view) Covering(name string) ([]tree.Lock, error) {
 	return v.locks.Covering(name), nil
 }
 
-// Holds implements [tree.TokenView].
+// Holds implements [tree.View].
 func (v *view) Holds(name, token string) (bool, error) {
 	if v.asked = true; v.nodes[name] == nil {
 		return false, v.unnamed(name)

@@ -308,10 +308,10 @@ func TestLocksOfShares(t *testing.T) {
 				if err == nil && len(locks) != want {
 					err = fmt.Errorf("locks of %q: %+v", name, locks)
 				}
-				if covering, failed := tree.Covering(v, name); err == nil && (len(covering) == 1) != (name == "team/docs/g") {
+				if covering, failed := v.Covering(name); err == nil && (len(covering) == 1) != (name == "team/docs/g") {
 					err = fmt.Errorf("covering %q: %+v, error %v", name, covering, failed)
 				}
-				if held, failed := tree.Holds(v, name, lock.Token); err == nil && held != (name == "team/docs/g") {
+				if held, failed := v.Holds(name, lock.Token); err == nil && held != (name == "team/docs/g") {
 					err = fmt.Errorf("held by %q: %v, error %v", name, held, failed)
 				}
 				return err

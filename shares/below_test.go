@@ -97,11 +97,11 @@ func (v viewBelow) Locks(name string) ([]tree.Lock, error) {
 }
 
 func (v viewBelow) Covering(name string) ([]tree.Lock, error) {
-	locks, err := tree.Covering(v.v, v.in(name))
+	locks, err := v.v.Covering(v.in(name))
 	return v.locks(locks), err
 }
 
-func (v viewBelow) Holds(name, token string) (bool, error) { return tree.Holds(v.v, v.in(name), token) }
+func (v viewBelow) Holds(name, token string) (bool, error) { return v.v.Holds(v.in(name), token) }
 func (v viewBelow) Spelled(name string) string             { return v.out(tree.Spelled(v.v, v.in(name))) }
 func (v viewBelow) SameName(a, b string) bool              { return tree.SameName(v.v, v.in(a), v.in(b)) }
 

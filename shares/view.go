@@ -227,7 +227,7 @@ func look(sh *share, in tree.View, q question, inner string) (a answer) {
 	case askLocks:
 		a.locks, a.err = in.Locks(inner)
 	case askCovering:
-		a.locks, a.err = tree.Covering(in, inner)
+		a.locks, a.err = in.Covering(inner)
 	case askSpelled:
 		a.spelled = sh.outer(tree.Spelled(in, inner))
 	case askSince:
@@ -248,10 +248,7 @@ type view struct {
 // Committing is that of [tree.Committing]. Where no share decides, nothing is committed.
 func (v *view) Committing() bool { return v.in != nil && tree.Committing(v.in) }
 
-var (
-	_ tree.TokenView = (*view)(nil)
-	_ tree.FeedView  = (*view)(nil)
-)
+var _ tree.FeedView = (*view)(nil)
 
 // ask asks the share of a name.
 func (v *view) ask(k kind, name string, p place) (answer, error) {
@@ -306,7 +303,7 @@ func (v *view) Locks(name string) ([]tree.Lock, error) {
 	return all, nil
 }
 
-// Covering implements [tree.TokenView]. No lock is above a share.
+// Covering implements [tree.View]. No lock is above a share.
 func (v *view) Covering(name string) ([]tree.Lock, error) {
 	p := v.m.s.place(name)
 	if p.share == nil {
@@ -316,11 +313,11 @@ func (v *view) Covering(name string) ([]tree.Lock, error) {
 	return a.locks, err
 }
 
-// Holds implements [tree.TokenView].
+// Holds implements [tree.View].
 func (v *view) Holds(name, token string) (bool, error) {
 	p := v.m.s.place(name)
 	if p.share != nil && p.share == v.share && !isReserved(p.inner) {
-		held, err := tree.Holds(v.in, p.inner, token)
+		held, err := v.in.Holds(p.inner, token)
 		if err == nil { // for the Check of a later commit, which does not ask this view
 			_, err = v.Covering(name)
 		}

@@ -50,11 +50,9 @@ func (v squeezedView) State(name string) (tree.State, error) {
 
 // The other methods that package tree looks for in a View are those of the view below.
 
-func (v squeezedView) Covering(name string) ([]tree.Lock, error) { return tree.Covering(v.View, name) }
-func (v squeezedView) Holds(name, token string) (bool, error)    { return tree.Holds(v.View, name, token) }
-func (v squeezedView) Committing() bool                          { return tree.Committing(v.View) }
-func (v squeezedView) Spelled(name string) string                { return tree.Spelled(v.View, name) }
-func (v squeezedView) SameName(a, b string) bool                 { return tree.SameName(v.View, a, b) }
+func (v squeezedView) Committing() bool           { return tree.Committing(v.View) }
+func (v squeezedView) Spelled(name string) string { return tree.Spelled(v.View, name) }
+func (v squeezedView) SameName(a, b string) bool  { return tree.SameName(v.View, a, b) }
 
 // Since implements [tree.FeedView].
 func (v squeezedView) Since(name string, since tree.Cursor, hidden func(string) bool) (bool, error) {

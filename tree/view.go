@@ -3,7 +3,6 @@ package tree
 import (
 	"errors"
 	"fmt"
-	"slices"
 )
 
 // A View is the current tree during one call. It is valid only as long as the call that passes it.
@@ -13,33 +12,10 @@ type View interface {
 	// Locks returns the locks that cover a name and those on names below it. Their roots have the spelling of that
 	// name.
 	Locks(name string) ([]Lock, error)
-}
-
-// A TokenView is a [View] that finds the locks of a name or of a token without going through all locks.
-type TokenView interface {
-	View
 	// Covering returns the locks that cover a name, without those below it.
 	Covering(name string) ([]Lock, error)
 	// Holds reports whether a lock with this token covers a name.
 	Holds(name, token string) (bool, error)
-}
-
-// Covering is [TokenView.Covering] of any View.
-func Covering(v View, name string) ([]Lock, error) {
-	if v, ok := v.(TokenView); ok {
-		return v.Covering(name)
-	}
-	locks, err := v.Locks(name)
-	return slices.DeleteFunc(slices.Clone(locks), func(l Lock) bool { return !l.Covers(name) }), err
-}
-
-// Holds is [TokenView.Holds] of any View.
-func Holds(v View, name, token string) (bool, error) {
-	if v, ok := v.(TokenView); ok {
-		return v.Holds(name, token)
-	}
-	locks, err := v.Locks(name)
-	return slices.ContainsFunc(locks, func(l Lock) bool { return l.Token == token && l.Covers(name) }), err
 }
 
 // Committing reports whether a [Check] decides inside the commit of a write: if it succeeds, the write happens, or fails

@@ -69,7 +69,7 @@ const (
 // Locks implements [tree.View].
 func (v *View) Locks(name string) ([]tree.Lock, error) { return v.about(name, true) }
 
-// Covering implements [tree.TokenView].
+// Covering implements [tree.View].
 func (v *View) Covering(name string) ([]tree.Lock, error) { return v.about(name, false) }
 
 // about returns the locks that cover a name, and, if below is set, the locks below it.
@@ -89,7 +89,7 @@ func (v *View) about(name string, below bool) ([]tree.Lock, error) {
 	return v.those(found, itCounts), err
 }
 
-// Holds implements [tree.TokenView].
+// Holds implements [tree.View].
 func (v *View) Holds(name, token string) (bool, error) {
 	lock, err := v.Holding(name, token)
 	return lock.Token != "", err

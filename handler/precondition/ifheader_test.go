@@ -160,8 +160,8 @@ func TestEachResourceIsLookedAtOnce(t *testing.T) {
 	if got := answer(c.Write(v)); got != "412 If g" {
 		t.Error(got)
 	}
-	if v.asked != 4 {
-		t.Errorf("the View was asked %d times, want the state and the locks of two resources", v.asked)
+	if v.asked != 2 {
+		t.Errorf("the View was asked %d times, want the states of two resources", v.asked)
 	}
 }
 

@@ -101,7 +101,7 @@ func (c *Conditions) opensMembership(v tree.View, name string) error {
 
 // opensCovering reports whether the submitted tokens open all locks that cover a name.
 func (c *Conditions) opensCovering(v tree.View, name string) error {
-	locks, err := tree.Covering(v, name)
+	locks, err := v.Covering(name)
 	if err != nil {
 		return err
 	}

@@ -16,7 +16,6 @@ type memo struct {
 	named     bool       // there is a first one
 	firstName string
 	states    map[string]tree.State
-	tokens    map[string]map[string]bool
 	syncs     int // how many sync tokens were looked at
 }
 
@@ -68,7 +67,7 @@ func (m *memo) hides(s tree.State) bool {
 
 // mine reports whether a covering lock has a token, and whether the token counts from this principal.
 func (m *memo) mine(name, token string) (bool, error) {
-	locks, err := tree.Covering(m.view, name)
+	locks, err := m.view.Covering(name)
 	return slices.ContainsFunc(locks, func(l tree.Lock) bool { return l.Token == token && !m.sight.Foreign(l) }), err
 }
 
@@ -107,8 +106,7 @@ func (m *memo) unchanged(token, name string) (tree.Truth, error) {
 	return tree.TruthOf(!changed), err
 }
 
-// Holds reports whether a lock with this token covers a name. For a View without that method, it reads the locks of
-// each name once.
+// Holds reports whether a lock with this token covers a name.
 func (m *memo) Holds(name, token string) (bool, error) {
 	if m.sight != nil && m.sight.Hidden != nil {
 		if m.hides(tree.State{Name: name}) {
@@ -118,27 +116,9 @@ func (m *memo) Holds(name, token string) (bool, error) {
 			return false, nil
 		}
 	}
-	if view, ok := m.view.(tree.TokenView); ok {
-		held, err := view.Holds(name, token)
-		if held && m.sight != nil && m.sight.Foreign != nil {
-			return m.mine(name, token)
-		}
-		return held, err
+	held, err := m.view.Holds(name, token)
+	if held && m.sight != nil && m.sight.Foreign != nil {
+		return m.mine(name, token)
 	}
-	tokens, ok := m.tokens[name]
-	if !ok {
-		locks, err := tree.Covering(m.view, name)
-		if err != nil {
-			return false, err
-		}
-		tokens = map[string]bool{}
-		for _, l := range locks {
-			tokens[l.Token] = m.sight == nil || m.sight.Foreign == nil || !m.sight.Foreign(l)
-		}
-		if m.tokens == nil {
-			m.tokens = map[string]map[string]bool{}
-		}
-		m.tokens[name] = tokens
-	}
-	return tokens[token], nil
+	return held, err
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -45,6 +46,19 @@ func (v *fakeView) Locks(name string) ([]tree.Lock, error) {
 		}
 	}
 	return locks, nil
+}
+
+func (v *fakeView) Covering(name string) ([]tree.Lock, error) {
+	locks, err := v.Locks(name)
+	return slices.DeleteFunc(locks, func(l tree.Lock) bool { return !l.Covers(name) }), err
+}
+
+// Holds is no look at the resource: a store finds the lock by its token.
+func (v *fakeView) Holds(name, token string) (bool, error) {
+	if name == "broken" {
+		return false, errDisk
+	}
+	return slices.ContainsFunc(v.locks, func(l tree.Lock) bool { return l.Token == token && l.Covers(name) }), nil
 }
 
 // modified has a fraction: the disk keeps one, Last-Modified does not.

@@ -37,7 +37,7 @@ func (c *Conditions) Required(v tree.View, name string, unseen bool) error {
 	if name == c.target && c.aboutTarget() {
 		return nil
 	}
-	locks, err := tree.Covering(v, name)
+	locks, err := v.Covering(name)
 	if err != nil {
 		return err
 	}

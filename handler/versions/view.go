@@ -14,6 +14,12 @@ func (v View) State(string) (tree.State, error) {
 // Locks implements [tree.View]: a version has none.
 func (v View) Locks(string) ([]tree.Lock, error) { return nil, nil }
 
+// Covering implements [tree.View].
+func (v View) Covering(string) ([]tree.Lock, error) { return nil, nil }
+
+// Holds implements [tree.View].
+func (v View) Holds(string, string) (bool, error) { return false, nil }
+
 // Committing says that a look at a version is no part of a commit.
 func (v View) Committing() bool { return false }
 

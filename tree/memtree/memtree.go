@@ -211,6 +211,17 @@ func (v view) State(name string) (tree.State, error) { return v.s.state(name, 0)
 // Locks implements [tree.View].
 func (v view) Locks(name string) ([]tree.Lock, error) { return v.s.held().About(name), v.may(name) }
 
+// Covering implements [tree.View].
+func (v view) Covering(name string) ([]tree.Lock, error) {
+	return v.s.held().Covering(name), v.may(name)
+}
+
+// Holds implements [tree.View].
+func (v view) Holds(name, token string) (bool, error) {
+	_, err := v.s.held().Held(name, token)
+	return err == nil, v.may(name)
+}
+
 // free refuses names that no client may use.
 func free(names ...string) error {
 	if i := slices.IndexFunc(names, spelling.HasReserved); i >= 0 {
