@@ -114,8 +114,8 @@ func TestCommandsOverADatabase(t *testing.T) {
 	run(2, "", "import", from, "--store", "postgres://u:secret@h/d", "--blobs", "dir://"+blobs)
 }
 
-// usersOverADatabase: the share links in the database stay with a user who gets a new password, and end with the user. So do
-// those of an earlier user of that name.
+// usersOverADatabase: the share links in the database stay with a user who gets a new password, and end with the
+// user. So do those of an earlier user of that name.
 func usersOverADatabase(t *testing.T, dsn, users string, run func(args ...string)) {
 	shelf, closed, err := openShelf(t.Context(), dsn)
 	if err != nil {

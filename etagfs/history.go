@@ -260,7 +260,9 @@ func (s *Store) RestoreAt(
 	disk := past.Disk{
 		Writer: s, FS: s.fs, Feed: s.feed, Reader: s.reader, Index: s.index, Hasher: s.hasher, Clock: s.now,
 		TagOf: s.tagOfVersion,
-		Restore: func(ctx context.Context, k fs.Kept, shallow bool, opts tree.RestoreOptions, cond tree.Condition) error {
+		Restore: func(
+			ctx context.Context, k fs.Kept, shallow bool, opts tree.RestoreOptions, cond tree.Condition,
+		) error {
 			_, _, err := s.restore(ctx, &copier.Copy{Copier: s.copier, Shallow: shallow}, k, opts, cond)
 			return err
 		},

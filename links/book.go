@@ -133,8 +133,8 @@ func (b *Book) shelved(ctx context.Context) (*List, error) {
 // Add adds a link. It is kept for good when Add returns.
 func (b *Book) Add(ctx context.Context, link Link) error { return add(b.editor(ctx), link, b.now()) }
 
-// Revoke removes the link of a maker that has an id, and returns it, if it was there. maker "" stands for each maker, and
-// id "" for each link of the maker.
+// Revoke removes the link of a maker that has an id, and returns it, if it was there. maker "" stands for each maker,
+// and id "" for each link of the maker.
 func (b *Book) Revoke(ctx context.Context, maker, id string) (gone []Link, err error) {
 	return revoke(b.editor(ctx), maker, id, b.now())
 }

@@ -203,8 +203,8 @@ func (l *Link) replaces(old *Link) bool {
 	return !slices.Contains(strings.Fields(old.Account), l.Account)
 }
 
-// revoke removes the link of a maker that has an id. maker "" stands for each maker, and id "" for each link of the maker.
-// It returns the links that are gone.
+// revoke removes the link of a maker that has an id. maker "" stands for each maker, and id "" for each link of the
+// maker. It returns the links that are gone.
 func revoke(edit editor, maker, id string, now time.Time) (gone []Link, err error) {
 	err = change(edit, now, func(l *List) error {
 		gone = nil

@@ -83,7 +83,8 @@ func Start(ctx context.Context, opts Options, log *slog.Logger) (m *Monitor, sto
 	m = &Monitor{metrics: admin.NewMetrics(opts.Version, runtime.Version()), addr: listener.Addr().String()}
 	server := &http.Server{
 		Handler: admin.New(admin.Options{
-			Hosts: opts.Hosts, AnyHost: listener.Addr().Network() == "unix", Ready: m.ready, Note: m.note, Metrics: m.metrics,
+			Hosts: opts.Hosts, AnyHost: listener.Addr().Network() == "unix", Ready: m.ready, Note: m.note,
+			Metrics: m.metrics,
 		}),
 		ReadHeaderTimeout: adminTimeout, ReadTimeout: adminTimeout, WriteTimeout: adminTimeout, IdleTimeout: idleTimeout,
 		MaxHeaderBytes: 16 << 10, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
@@ -175,13 +176,14 @@ func (m *Monitor) Leave() {
 	}
 }
 
-// Replicas returns the function that is told how many other replicas have other users, app tokens or rules, and where the
-// first of them runs. Requests can be served all the same, so /readyz only notes it.
+// Replicas returns the function that is told how many other replicas have other users, app tokens or rules, and where
+// the first of them runs. Requests can be served all the same, so /readyz only notes it.
 func (m *Monitor) Replicas() func(differ int, first string) {
 	if m == nil {
 		return func(int, string) {}
 	}
-	m.metrics.Gauge("ifmatch_replicas_differ", "Other replicas with other users, app tokens or rules.", nil, func() float64 {
+	const help = "Other replicas with other users, app tokens or rules."
+	m.metrics.Gauge("ifmatch_replicas_differ", help, nil, func() float64 {
 		if d := m.differ.Load(); d != nil {
 			return float64(d.replicas)
 		}
@@ -202,8 +204,8 @@ func (m *Monitor) note() string {
 	if d == nil {
 		return ""
 	}
-	return fmt.Sprintf("%d other replicas have other users, app tokens or rules, the first of them at %q: give all of them the "+
-		"same files (see: ifmatch cluster status)", d.replicas, d.first)
+	return fmt.Sprintf("%d other replicas have other users, app tokens or rules, the first of them at %q: give all of "+
+		"them the same files (see: ifmatch cluster status)", d.replicas, d.first)
 }
 
 var (

@@ -77,8 +77,8 @@ type task struct {
 	most      int64
 }
 
-// removal returns a statement that removes some versions, and all that is in them. It notes at $2 that their contents may be
-// garbage, and selects a row for each version.
+// removal returns a statement that removes some versions, and all that is in them. It notes at $2 that their contents
+// may be garbage, and selects a row for each version.
 func removal(which string) string {
 	return `with recursive v as (delete from ifmatch.version where id in (` + which + `) returning id, kind, blob, place),
  t as (select n.parent, n.name, n.id, n.kind, n.blob, n.place from v join ifmatch.node n on n.parent = -v.id` + treeRemoval + `

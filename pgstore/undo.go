@@ -28,8 +28,8 @@ type undoing struct{ *Store }
 // Clock implements [past.Writer].
 func (s undoing) Clock(ctx context.Context) (time.Time, error) { return s.now(ctx) }
 
-// sinceSlack is by how much the numbers of changes that do not conflict may differ from the order of their times. A write
-// looks at the clock at most [session.IdleLimit] before it gets its number.
+// sinceSlack is by how much the numbers of changes that do not conflict may differ from the order of their times. A
+// write looks at the clock at most [session.IdleLimit] before it gets its number.
 const sinceSlack = time.Minute
 
 // Since implements [past.Writer]. The janitor drops no change that is younger than feedKept.
@@ -77,9 +77,10 @@ const treeSizeSQL = `with recursive t as (
   from t cross join lateral (select * from ifmatch.node where parent = t.id offset 0) n where t.kind = 'd')
 select coalesce(sum(size) filter (where kind = 'f'), 0)::bigint from t`
 
-// Prune deletes the versions of a name and of all names below it before their time is over, and calls told with each, and
-// with the bytes of its files. Of a removed collection above, it deletes what that had at the name. The servers free the
-// space after the grace of contents. With dryRun it only says which versions these would be. None is ever left.
+// Prune deletes the versions of a name and of all names below it before their time is over, and calls told with each,
+// and with the bytes of its files. Of a removed collection above, it deletes what that had at the name. The servers
+// free the space after the grace of contents. With dryRun it only says which versions these would be. None is ever
+// left.
 func (s *Store) Prune(
 	ctx context.Context, name string, dryRun bool, told func(tree.Version, int64),
 ) (left int, err error) {

@@ -59,8 +59,8 @@ func TestPanicLeavesNoConnection(t *testing.T) {
 	}
 }
 
-// TestSameContentWritesNothing: a PUT of the bytes that are there changes no row, and leaves no object, whether these are in
-// the database or not. With a date, it sets that.
+// TestSameContentWritesNothing: a PUT of the bytes that are there changes no row, and leaves no object, whether these
+// are in the database or not. With a date, it sets that.
 func TestSameContentWritesNothing(t *testing.T) {
 	dsn := pgtest.Shared(t).Database(t, clean)
 	objects := dirPlace(t)

@@ -50,7 +50,8 @@ func User(n Needs) *cli.Command {
 	}
 	const password = "The password is asked for on the terminal, or else it is the first line of the standard input."
 	store := &cli.StringFlag{Name: "store",
-		Usage: "the share links are in the database at an `ADDRESS`, as that of ifmatch serve, and not beside the users file"}
+		Usage: "the share links are in the database at an `ADDRESS`, as that of ifmatch serve, and not beside the " +
+			"users file"}
 	noPassword := &cli.BoolFlag{Name: "no-password", Usage: "let the user log in by app tokens and a proxy alone"}
 	expires := &cli.DurationFlag{Name: "expires", Value: 365 * 24 * time.Hour,
 		Usage: "for how long a `TIME`, such as 90d, the token is good"}
@@ -67,8 +68,10 @@ func User(n Needs) *cli.Command {
 	tokens.Description = "They are kept in FILE.tokens beside the users file, as SHA-256."
 	user := helptext.Group(n.Misused, "user", "edit the file with users and the hashes of their passwords",
 		sub("add", "NAME", "add a user", password, []cli.Flag{noPassword, store}, n.addUser),
-		sub("passwd", "NAME", "set the password of a user anew", password, []cli.Flag{noPassword, store}, n.setPassword),
-		sub("remove", "NAME", "remove a user, and the app tokens and share links of that user", "", []cli.Flag{store}, n.removeUser),
+		sub("passwd", "NAME", "set the password of a user anew", password, []cli.Flag{noPassword, store},
+			n.setPassword),
+		sub("remove", "NAME", "remove a user, and the app tokens and share links of that user", "", []cli.Flag{store},
+			n.removeUser),
 		sub("list", "", "list the users",
 			"A line has the user, what the password is hashed with, and the number of app tokens.", nil, listUsers),
 		tokens)

@@ -42,7 +42,8 @@ type Disk struct {
 var _ undo.Store = Disk{}
 
 var kinds = map[fs.Kind]undo.Kind{
-	fs.Nothing: undo.Nothing, fs.Regular: undo.File, fs.Directory: undo.Collection, fs.Link: undo.Link, fs.Special: undo.Other,
+	fs.Nothing: undo.Nothing, fs.Regular: undo.File, fs.Directory: undo.Collection, fs.Link: undo.Link,
+	fs.Special: undo.Other,
 }
 
 func infoOf(i fs.Info) undo.Info {

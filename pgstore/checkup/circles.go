@@ -10,8 +10,8 @@ import (
 // mostAdrift bounds the collections that are looked through for circles at once.
 const mostAdrift = 100_000
 
-// adriftSQL finds the collections that nothing leads to: neither the root, nor a removed tree, nor a collection that is not
-// there. Each is in a circle, or below one. One statement sees one instant.
+// adriftSQL finds the collections that nothing leads to: neither the root, nor a removed tree, nor a collection that
+// is not there. Each is in a circle, or below one. One statement sees one instant.
 const adriftSQL = `with recursive d as materialized (select id, parent, name from ifmatch.node where kind = 'd'),
  r(id) as (select d.id from d where d.parent <= 0 or not exists (select from d above where above.id = d.parent)
   union all select d.id from r join d on d.parent = r.id)
@@ -23,8 +23,8 @@ type adrift struct {
 	Name       []byte
 }
 
-// circles looks for collections that contain each other, so that no path leads to them. With --fix one of each circle gets a
-// name in the root.
+// circles looks for collections that contain each other, so that no path leads to them. With --fix one of each circle
+// gets a name in the root.
 func (c *Checkup) circles(ctx context.Context) error {
 	found, err := collect[adrift](ctx, c.Conn, adriftSQL, mostAdrift)
 	if err != nil || len(found) == 0 {
@@ -39,7 +39,8 @@ func (c *Checkup) circles(ctx context.Context) error {
 			return err
 		}
 	}
-	what := fmt.Sprintf("%d collections are in %d circles that no path leads to, or below one", len(found), len(circles))
+	what := fmt.Sprintf("%d collections are in %d circles that no path leads to, or below one",
+		len(found), len(circles))
 	if c.Fix {
 		c.To.Note(what+"; they are in /recovered-NUMBER now", "look at them, and move or remove them")
 		return nil
@@ -80,7 +81,8 @@ func (c *Checkup) cut(ctx context.Context, one adrift) error {
 	_, err = c.Conn.Exec(ctx, `with n as (update ifmatch.node
   set parent = 1, name = convert_to('recovered-' || id::text, 'UTF8'), form = null
   where parent = $1 and name = $2 and id = $3 and not exists (
-   select from ifmatch.node there where there.parent = 1 and there.name = convert_to('recovered-' || $3::bigint::text, 'UTF8'))
+   select from ifmatch.node there
+   where there.parent = 1 and there.name = convert_to('recovered-' || $3::bigint::text, 'UTF8'))
   returning name)`+recovered("$4"), one.Parent, one.Name, one.ID, change)
 	return err
 }
@@ -89,5 +91,6 @@ func (c *Checkup) cut(ctx context.Context, one adrift) error {
 func recovered(change string) string {
 	return `
  insert into ifmatch.change (id, at, told, cause, path, present, collection, created, old_file, principal)
-  select ` + change + `, (extract(epoch from clock_timestamp()) * 1e9)::bigint, true, 'restore', name, true, true, true, false, '' from n`
+  select ` + change + `, (extract(epoch from clock_timestamp()) * 1e9)::bigint, true, 'restore', name, true, true, true,
+   false, '' from n`
 }

@@ -1,7 +1,7 @@
 // Package past shows package undo a tree in a database and its history, and takes the steps of its plans there.
 //
-// No program changes that tree beside the store, and each change is in the feed by the same commit. So nothing but the age
-// of the feed keeps a restore from knowing what was there.
+// No program changes that tree beside the store, and each change is in the feed by the same commit. So nothing but
+// the age of the feed keeps a restore from knowing what was there.
 package past
 
 import (
@@ -35,7 +35,8 @@ type Writer interface {
 	Clock(ctx context.Context) (time.Time, error)
 	// Bring is Restore, if shallow without the members of a collection.
 	Bring(ctx context.Context, id, to string, shallow bool, opts tree.RestoreOptions, cond tree.Condition) error
-	// RemoveEmpty is Remove of a collection without members, or of a file. Else the error is that of [undo.ErrNotEmpty].
+	// RemoveEmpty is Remove of a collection without members, or of a file. Else the error is that of
+	// [undo.ErrNotEmpty].
 	RemoveEmpty(ctx context.Context, name string, cond tree.Condition) error
 }
 

@@ -102,8 +102,8 @@ func RestoreAt(t *testing.T, seeds int, open func(*testing.T) Undoer) {
 	t.Run("the same content with other properties", func(t *testing.T) { restoreAtBeforeSameContent(t, open(t)) })
 }
 
-// restoreAtAnyTime: after random changes, a restore of the root as of any time between them, and one as of a time between
-// these restores, makes the tree what it was. Each seed gets an empty tree.
+// restoreAtAnyTime: after random changes, a restore of the root as of any time between them, and one as of a time
+// between these restores, makes the tree what it was. Each seed gets an empty tree.
 func restoreAtAnyTime(t *testing.T, seeds int, open func(*testing.T) Undoer) {
 	for seed := range uint64(seeds) {
 		s := open(t)
@@ -189,8 +189,8 @@ func (f *undoFixture) undone(at time.Time, left ...tree.LeftAlone) tree.Restored
 	return result
 }
 
-// restoreAtIsGuarded: a dry run changes nothing, a lock keeps all of it back, a condition of the caller is asked for each
-// step, and what a client writes meanwhile is named and stays. The tree must be empty.
+// restoreAtIsGuarded: a dry run changes nothing, a lock keeps all of it back, a condition of the caller is asked for
+// each step, and what a client writes meanwhile is named and stays. The tree must be empty.
 func restoreAtIsGuarded(t *testing.T, s Undoer) {
 	ctx := t.Context()
 	f := &undoFixture{t, s}

@@ -22,8 +22,8 @@ type event struct {
 // isOurs reports whether a change was made by a server, or by a command.
 func (e event) isOurs() bool { return e.Cause != tree.CauseDisk && !e.Again }
 
-// displaces reports whether a version can have given way, also to one with the same content: by a MOVE, or by a PUT with
-// other properties.
+// displaces reports whether a version can have given way, also to one with the same content: by a MOVE, or by a PUT
+// with other properties.
 func (e event) displaces() bool {
 	return e.isOurs() && e.Cause != "PROPPATCH" && !(e.State.Exists && e.Created)
 }

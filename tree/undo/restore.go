@@ -30,7 +30,8 @@ type Store interface {
 	Move(ctx context.Context, from, to string, opts tree.CopyOptions, cond tree.Condition) (tree.State, bool, error)
 	// Bring restores a version at its path, if shallow without its members.
 	Bring(ctx context.Context, k Kept, shallow bool, opts tree.RestoreOptions, cond tree.Condition) error
-	// IsSeen reports whether a name is, inside a commit, what was seen before. Of a collection only the identity counts.
+	// IsSeen reports whether a name is, inside a commit, what was seen before. Of a collection only the identity
+	// counts.
 	IsSeen(v tree.View, name string, seen Info) (bool, error)
 	// Archived returns the version that a MOVE to a name has just replaced.
 	Archived(ctx context.Context, name string, over Info) (k Kept, ok bool, err error)
