@@ -94,7 +94,7 @@ func (v *view) Since(name string, since tree.Cursor, hidden func(string) bool) (
 	switch {
 	case f == nil:
 		return false, feed.ErrNone
-	case v.scanned == nil: // the view of a reader
+	case v.hashes == nil: // the view of a reader
 		return f.Scan(key, hidden)
 	case !v.scanned[key]:
 		v.unscan(key, hidden)

@@ -29,7 +29,7 @@ var writerPauses = []time.Duration{
 // withTags runs step until its Check knows the tags that it asks for, no other change came between, and the disk has
 // room. If exclusive is true, all other writers of this process wait, and no large file is hashed.
 func (s *Store) withTags(ctx context.Context, exclusive bool, step func(v *view) error) error {
-	hashed := hashes{map[seen]tree.ETag{}, map[fs.Fingerprint]bool{}, map[feed.ScanKey]bool{}}
+	hashed := new(hashes)
 	pauses := writerPauses
 	busy := error(tree.ErrBusy)
 	for round, wider := 0, 0; round < checkRounds && wider < maxWider; round++ {
@@ -41,6 +41,7 @@ func (s *Store) withTags(ctx context.Context, exclusive bool, step func(v *view)
 		case errors.Is(err, tree.ErrUnsure):
 			return err
 		case errors.Is(err, tree.ErrTagUnknown):
+			hashed.begin()
 			if err := s.scanEach(ctx, v, hashed.scanned); err != nil {
 				return err
 			}
@@ -80,17 +81,14 @@ func (s *Store) Try(ctx context.Context, cond tree.Condition) error {
 func (s *Store) try(ctx context.Context, step func(v *view) error) error {
 	return s.withTags(ctx, false, func(v *view) error {
 		return s.reader.Read(ctx, func(at *fs.Snapshot) error {
-			of := *v
-			*v = *s.viewAt(at)
-			v.View = s.locks.View(v)
-			v.hashes, v.by = of.hashes, of.by
+			v.readAt(at)
 			return step(v)
 		})
 	})
 }
 
 // hashEach hashes the files whose tags a Check has asked for. If exclusive is set, the other writers wait for it.
-func (s *Store) hashEach(ctx context.Context, exclusive bool, names []string, into hashes) error {
+func (s *Store) hashEach(ctx context.Context, exclusive bool, names []string, into *hashes) error {
 	for _, name := range names {
 		if exclusive && s.isLarge(name) {
 			return tree.ErrBusy // all other writers would wait for that
@@ -130,8 +128,15 @@ type hashes struct {
 	scanned map[feed.ScanKey]bool
 }
 
+// begin makes room for the first of them.
+func (h *hashes) begin() {
+	if h.tags == nil {
+		*h = hashes{map[seen]tree.ETag{}, map[fs.Fingerprint]bool{}, map[feed.ScanKey]bool{}}
+	}
+}
+
 // forget deletes the tags of doubtful versions, so that these tags are unknown again.
-func (h hashes) forget() {
+func (h *hashes) forget() {
 	maps.DeleteFunc(h.tags, func(s seen, _ tree.ETag) bool { return h.doubtful[s.as] })
 	clear(h.doubtful)
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 
 	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/feed"
@@ -33,7 +34,7 @@ type view struct {
 	// hold is the locks of the commit. lacks are those that it was found to lack.
 	hold  *fs.Hold
 	lacks []*fs.NotHeldError
-	hashes
+	*hashes
 	// missing are the names of files whose tags were asked for and are not known.
 	missing []string
 	// unscanned are the changes that must be looked for before the Check can be asked again.
@@ -46,10 +47,9 @@ type view struct {
 	any bool
 	// looks are the looks taken so far, by name. All decisions about a name rest on one look, and the commit compares
 	// the disk with that look.
-	looks map[string]look
-	// resolved are the places of the names whose directories were resolved. dirs has the same places by the names of
-	// these directories.
-	resolved, dirs map[string]fs.Place
+	looks map[string]*look
+	// resolved are the places of the names whose directories were resolved: one or two.
+	resolved []resolved
 	// changes is the name that is about to be changed. staged is the staged file that the name gets, if it is known.
 	changes string
 	staged  *fs.Staged
@@ -64,12 +64,19 @@ type view struct {
 // A look is the result of a look at a name. It does not follow a link: the look at a link shows the link.
 type look struct {
 	fs.Info
-	err error
+	err   error
+	state *tree.State // what a Check has seen of it, with a tag, or nil
+}
+
+// A resolved name has the place of the name, in its directory.
+type resolved struct {
+	name, dir string
+	at        fs.Place
 }
 
 // newView returns the view of a commit.
 func (s *Store) newView() *view {
-	v := &view{s: s, disk: s.fs, isNow: always, commits: true, looks: map[string]look{}}
+	v := &view{s: s, disk: s.fs, isNow: always, commits: true, looks: map[string]*look{}}
 	v.View = s.locks.View(v)
 	return v
 }
@@ -78,9 +85,16 @@ func always() bool { return true }
 
 // viewAt returns the view of a reader.
 func (s *Store) viewAt(at *fs.Snapshot) *view {
-	v := &view{s: s, disk: at, isNow: at.Valid, looks: map[string]look{}}
-	v.View = s.locks.View(v)
+	v := &view{s: s, looks: map[string]*look{}}
+	v.readAt(at)
 	return v
+}
+
+// readAt begins a view anew, as that of a reader.
+func (v *view) readAt(at *fs.Snapshot) {
+	clear(v.looks)
+	*v = view{s: v.s, disk: at, isNow: at.Valid, looks: v.looks, hashes: v.hashes, by: v.by}
+	v.View = v.s.locks.View(v)
 }
 
 // IsNow implements [locktable.Looker].
@@ -93,23 +107,31 @@ func (v *view) Lstat(name string) (fs.Info, error) {
 		if err := v.IsHeld(name); err != nil {
 			return fs.Info{}, err
 		}
-		if p, ok := v.resolved[name]; ok {
-			l.Info, l.err = p.Lstat()
-		} else if p, ok := v.dirs[name]; ok {
-			l.Info, l.err = p.Dir()
-		} else {
-			l.Info, l.err = v.disk.Lstat(name)
-		}
+		l = new(look)
+		l.Info, l.err = v.lstat(name)
 		if v.hold != nil && l.err == nil {
 			l.err = v.hold.Found(name, l.Info)
 		}
 		l.err = v.lack(l.err)
 		if !v.isNow() {
-			l = look{err: snapshots.ErrMoved}
+			l = &look{err: snapshots.ErrMoved}
 		}
 		v.looks[name] = l
 	}
 	return l.Info, l.err
+}
+
+// lstat looks at a name in the directory that was resolved for it, if there is one.
+func (v *view) lstat(name string) (fs.Info, error) {
+	for _, r := range v.resolved {
+		switch {
+		case r.name == name:
+			return r.at.Lstat()
+		case r.dir == name && r.name != "":
+			return r.at.Dir()
+		}
+	}
+	return v.disk.Lstat(name)
 }
 
 // exact reports whether a commit may replace only the version that the Check has seen.
@@ -143,9 +165,17 @@ type seen struct {
 
 func (v *view) State(name string) (tree.State, error) {
 	info, err := v.Lstat(name)
+	l := v.looks[name]
+	if l != nil && l.state != nil {
+		v.told = append(v.told, told{name, info, l.state.Tag})
+		return *l.state, nil
+	}
 	through := errors.Is(err, fs.ErrLink)
 	state, err := v.state(name, info, err)
 	state.Through = through
+	if l != nil && err == nil && state.Tag != "" && info.Kind == fs.Regular {
+		l.state = &state
+	}
 	return state, err
 }
 
@@ -194,6 +224,9 @@ func (v *view) tag(name string, info fs.Info) (tree.ETag, bool) {
 	if tag, ok := v.s.index.Tag(info.Fingerprint); ok {
 		return tag, true
 	}
+	if v.hashes == nil {
+		return "", false // the view of a reader
+	}
 	tag, ok := v.tags[seen{name, info.Fingerprint}]
 	return tag, ok
 }
@@ -229,18 +262,29 @@ func appeared(err error, over fs.Kind) error {
 
 // leave closes the directories that were resolved.
 func (v *view) leave() {
-	for _, p := range v.resolved {
-		p.Close()
+	for _, r := range v.resolved {
+		r.at.Close()
 	}
 }
 
 // at returns the place of a name at which target or existing has looked.
-func (v *view) at(name string) fs.Place { return v.resolved[name] }
+func (v *view) at(name string) fs.Place {
+	for _, r := range v.resolved {
+		if r.name == name {
+			return r.at
+		}
+	}
+	return fs.Place{}
+}
+
+func (v *view) isResolved(name string) bool {
+	return slices.ContainsFunc(v.resolved, func(r resolved) bool { return r.name == name })
+}
 
 // resolve resolves the directory of a name that is about to be changed. The directory must exist, and no symbolic link
 // may be on the path to it.
 func (v *view) resolve(name string) error {
-	if _, ok := v.resolved[name]; ok {
+	if v.isResolved(name) {
 		return nil
 	}
 	if !v.commits {
@@ -254,13 +298,7 @@ func (v *view) resolve(name string) error {
 	if err != nil {
 		return v.unresolved(name, err)
 	}
-	if v.resolved == nil {
-		v.resolved, v.dirs = map[string]fs.Place{}, map[string]fs.Place{}
-	}
-	v.resolved[name] = p
-	if name != "" {
-		v.dirs[parent] = p
-	}
+	v.resolved = append(v.resolved, resolved{name, parent, p})
 	return nil
 }
 

@@ -22,7 +22,7 @@ type unsynced struct {
 }
 
 // Unsynced returns an empty list for a commit.
-func (s *FS) Unsynced() *Unsynced { return &Unsynced{s: s, dirs: map[string]bool{}} }
+func (s *FS) Unsynced() *Unsynced { return &Unsynced{s: s} }
 
 // Names adds the directory of a place, if the durability requires it. It must be called under [FS.Lock], before the
 // commit changes the names.
@@ -34,6 +34,9 @@ func (u *Unsynced) Names(p Place) error {
 	f, err := p.OpenDir()
 	if err != nil {
 		return err
+	}
+	if u.dirs == nil {
+		u.dirs = map[string]bool{}
 	}
 	u.dirs[dir], u.open = true, append(u.open, unsynced{f, dir})
 	return nil
