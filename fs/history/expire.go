@@ -277,18 +277,25 @@ func (h *History) measure(ctx context.Context, dir string, moment time.Duration)
 	if err != nil {
 		return m, err
 	}
+	in, err := h.calls.OpenDir(dir)
+	if errors.Is(err, iofs.ErrNotExist) {
+		return measured{}, nil
+	}
+	if err != nil {
+		return m, err
+	}
+	defer in.Close()
 	for _, name := range names {
 		if ctx.Err() != nil {
 			return m, ctx.Err()
 		}
 		size, ok := known.entries[name]
 		if !ok || name == pathsName {
-			entry := dir + "/" + name
-			info, err := h.calls.Lstat(entry)
+			info, err := in.Lstat(name)
 			if err != nil {
 				continue
 			}
-			if size, err = h.sizeOf(ctx, entry, info); err != nil {
+			if size, err = h.sizeOf(ctx, dir+"/"+name, info); err != nil {
 				return m, err
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	iofs "io/fs"
+	"path"
 	"slices"
 	"syscall"
 	"time"
@@ -81,15 +82,37 @@ func (h *History) lateVersions(ctx context.Context, r Retention) (late []Kept, e
 		if err := h.readNewNotes(dir, scan); err != nil {
 			errs = append(errs, err)
 		}
-		for base, one := range scan.watched {
-			if ctx.Err() != nil {
-				return late, ctx.Err()
-			}
-			found, quiet, err := h.checkLate(ctx, dir+"/"+base, one)
-			late, errs = append(late, found...), append(errs, err)
-			if quiet {
-				delete(scan.watched, base)
-			}
+		found, err := h.checkWatched(ctx, dir, scan)
+		late, errs = append(late, found...), append(errs, err)
+		if ctx.Err() != nil {
+			return late, ctx.Err()
+		}
+	}
+	return late, errors.Join(errs...)
+}
+
+// checkWatched is checkLate for all watched entries of a directory, which it opens once for all of them.
+func (h *History) checkWatched(ctx context.Context, dir string, scan *lateScan) (late []Kept, err error) {
+	if len(scan.watched) == 0 {
+		return nil, nil
+	}
+	in, err := h.calls.OpenDir(dir)
+	if errors.Is(err, iofs.ErrNotExist) {
+		clear(scan.watched) // it has expired
+		return nil, nil
+	} else if err != nil {
+		return nil, err
+	}
+	defer in.Close()
+	var errs []error
+	for base, one := range scan.watched {
+		if ctx.Err() != nil {
+			break
+		}
+		found, quiet, err := h.checkLate(ctx, in, dir+"/"+base, one)
+		late, errs = append(late, found...), append(errs, err)
+		if quiet {
+			delete(scan.watched, base)
 		}
 	}
 	return late, errors.Join(errs...)
@@ -133,18 +156,21 @@ func (h *History) readNewNotes(dir string, scan *lateScan) error {
 
 // checkLate looks whether a program has written to an entry, or to a member of it, and returns the versions that it has
 // written to. quiet reports that no program will write to the entry any more, as far as that can be told.
-func (h *History) checkLate(ctx context.Context, at string, one *lateEntry) (late []Kept, quiet bool, err error) {
+func (h *History) checkLate(
+	ctx context.Context, in *vfs.Dir, at string, one *lateEntry,
+) (late []Kept, quiet bool, err error) {
 	now := h.opts.Now()
 	if now.Before(one.next) {
 		return nil, false, nil
 	}
 	writer, known := true, false
 	if one.note.Seen.Kind == vfs.Regular {
-		writer, known = h.hasWriter(at) // asked before the look, so that the look sees the last write
+		writer, known = h.hasWriter(in, path.Base(at)) // asked before the look, so that the look sees the last write
 	}
-	k, ok := h.kept(at, one.note)
+	info, failed := in.Lstat(path.Base(at))
+	k, ok := keptAs(info, at, one.note)
 	switch {
-	case !ok || k.Kind == vfs.Link:
+	case failed != nil || !ok || k.Kind == vfs.Link:
 		return nil, true, nil
 	case k.Cause == causeUnfinished:
 		return nil, false, nil
@@ -165,13 +191,13 @@ func (h *History) checkLate(ctx context.Context, at string, one *lateEntry) (lat
 	return nil, one.quiet >= quietFor, nil
 }
 
-// hasWriter reports whether a program has a file of the history open for writing. known is false if that cannot be
-// told.
-func (h *History) hasWriter(at string) (writer, known bool) {
+// hasWriter reports whether a program has a file in a directory of the history open for writing. known is false if that
+// cannot be told.
+func (h *History) hasWriter(in *vfs.Dir, base string) (writer, known bool) {
 	if able := h.volume.Able(); !able.Leases || !able.Mappings {
 		return false, false
 	}
-	f, err := h.calls.Open(at)
+	f, err := in.Open(base)
 	if err != nil {
 		return true, errors.Is(err, syscall.EAGAIN)
 	}

@@ -201,6 +201,11 @@ func (s *disk) kept(at string, n Note) (k Kept, ok bool) {
 	if err != nil {
 		return Kept{}, false
 	}
+	return keptAs(info, at, n)
+}
+
+// keptAs is kept for an entry that was looked at.
+func keptAs(info vfs.Info, at string, n Note) (k Kept, ok bool) {
 	if inode, moved, made := madeFor(path.Base(at)); made && info.Inode == inode {
 		k = Kept{Path: n.From, Gone: time.Unix(0, n.Time), Cause: causeUnfinished, Info: info, at: at}
 		k.Name = path.Base(n.From)
