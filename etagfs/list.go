@@ -252,6 +252,7 @@ const hashedAtOnce = 8
 type finding struct {
 	name  string
 	info  fs.Info
+	tag   tree.ETag // if it is known
 	state tree.State
 	err   error
 	done  chan struct{} // closed when state and err are set, or nil if they are set already
@@ -275,7 +276,7 @@ func (l *listing) describeMembers(dir string, members []fs.Member, locks [][]tre
 			if tag, enough := s.knownContent(m.Info, opts.Want); enough && opts.Want&tree.WantSums == 0 {
 				one.state = s.stateOfEarlier(l.ctx, one.name, m.Info, tag, index.AsIs)
 			} else {
-				one.done = make(chan struct{})
+				one.tag, one.done = tag, make(chan struct{})
 				missing = append(missing, one)
 			}
 		}
@@ -307,7 +308,7 @@ func (l *listing) findOut(missing []*finding) (end func()) {
 		hashing.Go(func() {
 			for i := next.Add(1) - 1; i < int64(len(missing)); i = next.Add(1) - 1 {
 				one := missing[i]
-				one.state, one.err = l.s.describeContent(ctx, one.name, one.info, opts)
+				one.state, one.err = l.s.describeTagged(ctx, one.name, one.info, one.tag, opts)
 				close(one.done)
 			}
 		})

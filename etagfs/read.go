@@ -85,8 +85,15 @@ func (s *Store) attributesOf(f *fs.File, look fs.Info) ([]byte, error) {
 func (s *Store) describeContent(
 	ctx context.Context, name string, info fs.Info, opts tree.ReadOptions,
 ) (tree.State, error) {
-	tag, enough := s.knownContent(info, opts.Want)
-	if !enough {
+	tag, _ := s.knownContent(info, opts.Want)
+	return s.describeTagged(ctx, name, info, tag, opts)
+}
+
+// describeTagged is describeContent after the tag of the version was looked up.
+func (s *Store) describeTagged(
+	ctx context.Context, name string, info fs.Info, tag tree.ETag, opts tree.ReadOptions,
+) (tree.State, error) {
+	if tag == "" && info.Kind == fs.Regular && opts.Want&tree.WantTag != 0 {
 		var err error
 		if info, tag, err = s.findTag(ctx, name, info, opts.TagDeadline); err != nil {
 			return tree.State{}, err

@@ -85,6 +85,7 @@ func (h *Hasher) hashOpened(ctx context.Context, name string, how How) (fs.Info,
 		return info, "", nil
 	}
 	defer f.Close()
+	how.closes = true
 	return h.HashFile(ctx, f, info, how)
 }
 
@@ -95,6 +96,7 @@ type How struct {
 	background bool // it gives way to the hashes that a request waits for
 	Alone      bool // it fails with ErrWriter, and reads nothing, if a program has the file open for writing
 	orKnown    bool // a hash that the index has by now will do
+	closes     bool // the caller closes the file next, which ends the lease on it too
 	Capture    []*Capture
 }
 
@@ -127,9 +129,12 @@ func (h *Hasher) HashFile(ctx context.Context, f *fs.File, info fs.Info, how How
 	if info.Size <= smallSize && !how.background {
 		rounds *= smallRounds
 	}
-	for range rounds {
-		if tag, ok := h.index.Tag(info.Fingerprint); ok {
-			return info, tag, nil
+	for round := range rounds {
+		// Before the first hash, the index is asked when no other hash of the file is under way (together).
+		if round > 0 {
+			if tag, ok := h.index.Tag(info.Fingerprint); ok {
+				return info, tag, nil
+			}
 		}
 		again, sum, err := h.HashOnce(ctx, f, info, how)
 		switch {
@@ -184,9 +189,9 @@ func (h *Hasher) fly(ctx context.Context, f *fs.File, info fs.Info, how How, one
 	// would wait for the turn, too.
 	lease, writer, remember := h.lease(f, info)
 	if lease != nil {
-		defer lease.Release()
+		defer how.release(lease, one)
 	}
-	mark := h.index.Mark(info.Fingerprint)
+	mark := h.index.Mark(info.Fingerprint, how.orKnown && how.Capture == nil) // see knownBy
 	one.info, one.writer = info, writer
 	changed := lease != nil || one.late // the file may have changed since the look before
 	if one.err = h.mayFly(ctx, f, how, one, changed, remember); one.err != nil {
@@ -200,7 +205,7 @@ func (h *Hasher) fly(ctx context.Context, f *fs.File, info fs.Info, how How, one
 		// Requests that read little need not wait until the scheduler takes the processor away from this goroutine.
 		runtime.Gosched()
 		h.giveWay(ctx, one, held)
-		return held()
+		return one.info.Size <= smallSize || held() // a small file is one chunk, and is asked about after that
 	}
 	begun := time.Now()
 	var err error
@@ -227,6 +232,13 @@ func (h *Hasher) fly(ctx context.Context, f *fs.File, info fs.Info, how How, one
 	if remember {
 		one.remembered = true
 		h.index.Learn(again.Fingerprint, index.RecordOf(tree.TagOf(one.sum)), mark)
+	}
+}
+
+// release ends the lease of a flight, unless the caller closes the file next.
+func (how How) release(lease *fs.Lease, one *flight) {
+	if !how.closes || one.err != nil {
+		lease.Release()
 	}
 }
 

@@ -202,13 +202,15 @@ func (x *Index) Put(f fs.Fingerprint, r Record) {
 
 // A Mark is the state of the record of an inode at one instant. See [Index.Learn].
 type Mark struct {
-	of fs.Fingerprint // of the record in memory, or zero if there is none
+	of    fs.Fingerprint // of the record in memory, or zero if there is none
+	asked bool
 }
 
-// Mark returns a mark for the inode of a file. A caller takes it before it looks at the version that it hashes.
-func (x *Index) Mark(f fs.Fingerprint) Mark {
+// Mark returns a mark for the inode of a file. A caller takes it before it looks at the version that it hashes. asked
+// says that the caller has just looked the version up, and that it has no record: Learn does not look again then.
+func (x *Index) Mark(f fs.Fingerprint, asked bool) Mark {
 	r, _ := x.hot.Get(inodeKey{f.Device, f.Inode})
-	return Mark{r.of}
+	return Mark{r.of, asked}
 }
 
 // Learn is [Index.Put] for a record that was found out by reading a file. Learn does nothing if the inode has got
@@ -219,12 +221,16 @@ func (x *Index) Learn(f fs.Fingerprint, r Record, since Mark) {
 		return
 	}
 	defer x.lock(f)()
-	if now, ok := x.hot.Get(inodeKey{f.Device, f.Inode}); ok && now.of != since.of {
+	now, ok := x.hot.Get(inodeKey{f.Device, f.Inode})
+	if ok && (now.of != since.of || since.asked && now.of == f) {
 		return
 	}
-	if known, ok := x.Lookup(f); !ok || known.SHA256 != r.SHA256 { // the record that is known says more
-		x.put(f, r)
+	if !since.asked {
+		if known, ok := x.Lookup(f); ok && known.SHA256 == r.SHA256 {
+			return // the record that is known says more
+		}
 	}
+	x.put(f, r)
 }
 
 // Extend changes the record of exactly this version, if there is one. change reports whether it has changed the record.

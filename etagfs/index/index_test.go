@@ -340,7 +340,7 @@ func TestHashThatEndsLate(t *testing.T) {
 			if tt.before != nil {
 				tt.before(x, old, next)
 			}
-			mark := x.Mark(old)
+			mark := x.Mark(old, false)
 			if tt.during != nil {
 				tt.during(x, old, next)
 			}
@@ -367,7 +367,7 @@ func TestWhatIsLearnedTakesNothingAway(t *testing.T) {
 		if where == "disk" {
 			x.hot.Clear()
 		}
-		x.Learn(f, RecordOf(oneTag), x.Mark(f))
+		x.Learn(f, RecordOf(oneTag), x.Mark(f, false))
 		if r, ok := x.Lookup(f); !ok || r != full {
 			t.Errorf("in %s, the record is %+v, %v; want %+v", where, r, ok, full)
 		}
