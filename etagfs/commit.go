@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	iofs "io/fs"
-	"sync"
 	"syscall"
 	"time"
 
@@ -92,7 +91,12 @@ func (t *transaction) commit(name string, over fs.Info, n newVersion) (fs.Info, 
 	end := t.s.fs.OneStep(name)
 	defer end()
 	var info fs.Info
-	how.Settled = sync.OnceFunc(func() {
+	settled := false
+	how.Settled = func() {
+		if settled {
+			return
+		}
+		settled = true
 		var same bool
 		info, same = t.carry(before, name, k, n.tag != "", func() bool { return lease == nil || lease.Held() },
 			change.done)
@@ -100,7 +104,7 @@ func (t *transaction) commit(name string, over fs.Info, n newVersion) (fs.Info, 
 			t.s.contents.KeepOwn(info, n.tag, n.body)
 		}
 		end()
-	})
+	}
 	if err := t.give(n.staged, name, over, how); err != nil {
 		return fs.Info{}, err
 	}

@@ -4,11 +4,11 @@ import (
 	"bytes"
 	"context"
 	"crypto"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"hash"
 	"io"
+	"slices"
 
 	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/hashing"
@@ -351,13 +351,15 @@ func takeInHand(body io.Reader, length int64) (io.Reader, bool, error) {
 func stageBody(
 	ctx context.Context, staged *fs.Staged, body io.Reader, length int64, others ...crypto.Hash,
 ) (tree.Sums, int64, error) {
-	hashes := map[crypto.Hash]hash.Hash{crypto.SHA256: sha256.New()}
+	names := append(make([]crypto.Hash, 0, 4), crypto.SHA256)
 	for _, h := range others {
-		hashes[h] = h.New()
+		if !slices.Contains(names, h) {
+			names = append(names, h)
+		}
 	}
-	everywhere := []io.Writer{staged}
-	for _, h := range hashes {
-		everywhere = append(everywhere, h)
+	everywhere := append(make([]io.Writer, 0, 4), staged)
+	for _, h := range names {
+		everywhere = append(everywhere, h.New())
 	}
 	if length >= 0 {
 		body = io.LimitReader(body, length+1) // bytes beyond the announced length are not stored either
@@ -370,8 +372,8 @@ func stageBody(
 		return nil, 0, &tree.BodyError{Err: isNot(n, length)}
 	}
 	sums := tree.Sums{}
-	for name, h := range hashes {
-		sums[name] = h.Sum(nil)
+	for i, h := range names {
+		sums[h] = everywhere[1+i].(hash.Hash).Sum(nil)
 	}
 	return sums, n, nil
 }

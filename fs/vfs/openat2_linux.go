@@ -55,7 +55,7 @@ func (k openat2) resolve(at At, name string, flags uint64) (fd int, err error) {
 		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS,
 	}
 	err = again(func() (err error) {
-		fd, err = unix.Openat2(k.fd(at), name, &how)
+		fd, err = openName(k.fd(at), name, &how)
 		if err == unix.EXDEV {
 			// The names are below the directory, and lead over no link. So what was found has been moved out of the
 			// directory since (complete_walk in fs/namei.c).
@@ -320,9 +320,12 @@ func (k openat2) Exchange(from At, name string, to At, other string) error {
 func (k openat2) renameat2(from At, name string, to At, other string, flags uint) error {
 	err := k.parent(from, name, func(fromDir int, fromBase string) error {
 		return k.parent(to, other, func(toDir int, toBase string) error {
-			return unix.Renameat2(fromDir, fromBase, toDir, toBase, flags)
+			return renameName(fromDir, fromBase, toDir, toBase, flags)
 		})
 	})
+	if err == nil {
+		return nil
+	}
 	return renameError(from.Join(name), to.Join(other), flags, err)
 }
 

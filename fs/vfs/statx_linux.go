@@ -18,19 +18,61 @@ const mountID = unix.STATX_MNT_ID | unix.STATX_MNT_ID_UNIQUE
 
 func statx(fd int) (Info, error) { return statxAt(fd, "", unix.AT_EMPTY_PATH) }
 
-// statxName is [unix.Statx], which makes garbage of a copy of the name. A listing calls it for each member.
-func statxName(fd int, name string, flags, mask int, st *unix.Statx_t) error {
-	var buffer [unix.NAME_MAX + 1]byte
-	if len(name) >= len(buffer) || strings.IndexByte(name, 0) >= 0 {
-		return unix.Statx(fd, name, flags, mask, st)
+// A shortName is a name as the kernel takes it, on the stack. The functions of package unix make garbage of a copy of
+// each name.
+type shortName [unix.NAME_MAX + 1]byte
+
+// set reports whether the name fits.
+func (b *shortName) set(name string) bool {
+	if len(name) >= len(b) || strings.IndexByte(name, 0) >= 0 {
+		return false
 	}
-	copy(buffer[:], name)
-	_, _, errno := unix.Syscall6(unix.SYS_STATX, uintptr(fd), uintptr(unsafe.Pointer(&buffer[0])), uintptr(flags),
-		uintptr(mask), uintptr(unsafe.Pointer(st)), 0)
+	copy(b[:], name)
+	return true
+}
+
+// asError returns the error of a system call, or nil.
+func asError(errno unix.Errno) error {
 	if errno != 0 {
 		return errno
 	}
 	return nil
+}
+
+// statxName is [unix.Statx]. A listing calls it for each member.
+func statxName(fd int, name string, flags, mask int, st *unix.Statx_t) error {
+	var b shortName
+	if !b.set(name) {
+		return unix.Statx(fd, name, flags, mask, st)
+	}
+	_, _, errno := unix.Syscall6(unix.SYS_STATX, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(flags),
+		uintptr(mask), uintptr(unsafe.Pointer(st)), 0)
+	return asError(errno)
+}
+
+// openName is [unix.Openat2].
+func openName(dir int, name string, how *unix.OpenHow) (int, error) {
+	var b shortName
+	if !b.set(name) {
+		return unix.Openat2(dir, name, how)
+	}
+	fd, _, errno := unix.Syscall6(unix.SYS_OPENAT2, uintptr(dir), uintptr(unsafe.Pointer(&b[0])),
+		uintptr(unsafe.Pointer(how)), unix.SizeofOpenHow, 0, 0)
+	if errno != 0 {
+		return -1, errno
+	}
+	return int(fd), nil
+}
+
+// renameName is [unix.Renameat2].
+func renameName(fromDir int, from string, toDir int, to string, flags uint) error {
+	var a, b shortName
+	if !a.set(from) || !b.set(to) {
+		return unix.Renameat2(fromDir, from, toDir, to, flags)
+	}
+	_, _, errno := unix.Syscall6(unix.SYS_RENAMEAT2, uintptr(fromDir), uintptr(unsafe.Pointer(&a[0])),
+		uintptr(toDir), uintptr(unsafe.Pointer(&b[0])), uintptr(flags), 0)
+	return asError(errno)
 }
 
 // statxAt looks at a file as it is now. Without a forced sync, network file systems would return facts that are up to a

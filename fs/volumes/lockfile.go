@@ -251,11 +251,12 @@ var ErrHeldUp = fmt.Errorf("a commit of this process has not ended (%w)", vfs.Er
 
 // Take implements [hold.Lock].
 func (l *CommitLock) Take(ctx context.Context, patience time.Duration) error {
-	deadline := time.NewTimer(patience)
-	defer deadline.Stop()
+	late := time.Now().Add(patience)
 	select {
 	case l.taken <- struct{}{}: // a lock that is free is to be had without any patience
 	default:
+		deadline := time.NewTimer(patience)
+		defer deadline.Stop()
 		select {
 		case l.taken <- struct{}{}:
 		case <-ctx.Done():
@@ -281,7 +282,7 @@ func (l *CommitLock) Take(ctx context.Context, patience time.Duration) error {
 				continue
 			case <-ctx.Done():
 				err = ctx.Err()
-			case <-deadline.C:
+			case <-time.After(time.Until(late)):
 				err = fmt.Errorf("%w: %s has had it for %v", err, l.File.Holder(), patience.Round(time.Second))
 			}
 		}
