@@ -52,6 +52,7 @@ const (
 //   - inotify answers each removed watch with a message. While a large subtree is dropped, its queue would overflow.
 type queue struct {
 	from    notifier
+	rest    time.Duration
 	signals chan []signal // closed with the channels of the notifier
 	hurry   chan struct{} // ends a rest
 	stopped chan struct{}
@@ -59,9 +60,11 @@ type queue struct {
 	waiting []signal
 }
 
-// receive starts to receive the messages of n.
-func receive(n notifier) *queue {
-	q := &queue{from: n, signals: make(chan []signal), hurry: make(chan struct{}, 1), stopped: make(chan struct{})}
+// receive starts to receive the messages of n, with a rest after those that have come together.
+func receive(n notifier, rest time.Duration) *queue {
+	q := &queue{
+		from: n, rest: rest, signals: make(chan []signal), hurry: make(chan struct{}, 1), stopped: make(chan struct{}),
+	}
 	q.running.Go(func() {
 		defer close(q.signals)
 		q.forward()
@@ -87,7 +90,7 @@ func (q *queue) wake() {
 // forward returns when it is stopped, or when a channel of the notifier is closed.
 func (q *queue) forward() {
 	events := q.from.Events()
-	rested := time.NewTimer(rest)
+	rested := time.NewTimer(q.rest)
 	defer rested.Stop()
 	for {
 		var ready chan<- []signal
@@ -105,7 +108,7 @@ func (q *queue) forward() {
 			q.push(signal{event: ev})
 			if q.drain() < atOnce {
 				events = nil
-				rested.Reset(rest)
+				rested.Reset(q.rest)
 			}
 		case <-rested.C:
 			events = q.from.Events()

@@ -191,7 +191,7 @@ func newWatch(root string, opts Options, notify func([]Event), n notifier) *watc
 var working = func() <-chan struct{} { c := make(chan struct{}); close(c); return c }()
 
 func (w *watch) run(ctx context.Context) error {
-	w.signals = receive(w.os)
+	w.signals = receive(w.os, rest)
 	defer w.signals.stop()
 	defer w.stopListing()
 	defer w.endAsks()
