@@ -525,11 +525,17 @@ func TestErrorDuringRemove(t *testing.T) {
 // A consumer that does not come back for long gets an Overflow, in bounded memory.
 func TestSlowConsumer(t *testing.T) {
 	root, f := t.TempDir(), newFake()
-	w := watchTree(t, root, Options{}, f, nil)
-	path := filepath.Join(root, "f")
+	called := make(chan struct{})
+	w := watchTree(t, root, Options{}, f, func(inner *watch) {
+		notify, first := inner.notify, sync.OnceFunc(func() { close(called) })
+		inner.notify = func(events []Event) { first(); notify(events) }
+	})
+	change := fsnotify.Event{Name: filepath.Join(root, "f"), Op: fsnotify.Write}
 	w.mu.Lock() // notify waits for it
+	f.events <- change
+	<-called
 	for range 2*maxQueued + 2 {
-		f.events <- fsnotify.Event{Name: path, Op: fsnotify.Write}
+		f.events <- change
 	}
 	w.mu.Unlock()
 	w.awaitEvent(Event{"", Overflow})

@@ -54,26 +54,17 @@ func told(c tree.Change, contents map[tree.ETag]string) string {
 		line += c.From + " -> "
 	}
 	line += c.Name
-	if c.State.Collection {
-		line += "/"
-	}
-	if c.Created {
-		line += " new"
-	}
-	if !c.State.Exists {
-		line += " gone"
-	}
-	if c.OldCollection {
-		line += " over a collection"
-	}
-	if c.Old != "" {
-		line += " from " + contents[c.Old]
-	}
-	if c.State.Tag != "" {
-		line += " to " + contents[c.State.Tag]
-	}
-	if c.Principal != "" {
-		line += " by " + string(c.Principal)
+	for _, part := range []struct {
+		is   bool
+		text string
+	}{
+		{c.State.Collection, "/"}, {c.Created, " new"}, {!c.State.Exists, " gone"}, {c.OldCollection, " over a collection"},
+		{c.Old != "", " from " + contents[c.Old]}, {c.State.Tag != "", " to " + contents[c.State.Tag]},
+		{c.Principal != "", " by " + string(c.Principal)},
+	} {
+		if part.is {
+			line += part.text
+		}
 	}
 	return line
 }
@@ -150,8 +141,10 @@ func testFeedTells(t *testing.T, b Backend) {
 	f.put("p", "1")
 	if b.NoProperties == "" {
 		f.patch("p", set("a", "1"))
-		if got := f.changes(before); len(got) != 2 || got[1].Cause != "PROPPATCH" || got[1].Name != "p" || got[1].Created {
-			t.Errorf("after a patch, told %+v", got)
+		f.patch("", set("a", "1"))
+		if got := f.changes(before); len(got) != 3 || got[1].Cause != "PROPPATCH" || got[1].Name != "p" || got[1].Created ||
+			got[2].Name != "" {
+			t.Errorf("after two patches, told %+v", got)
 		}
 	}
 	if all := f.changes(""); len(all) < 10 || all[0].Name != "f" {
