@@ -26,7 +26,7 @@ import (
 
 // put answers PUT. It checks the conditions before it reads the body, and again inside the commit.
 func (s *server) put(w http.ResponseWriter, r *request) error {
-	opts, check, err := s.beforePut(r, func() http.Header { return r.arrived.Trailer }, r.isShort())
+	opts, check, err := s.beforePut(r, func() http.Header { return r.arrived.Trailer })
 	var state tree.State
 	var created bool
 	if err == nil {
@@ -47,16 +47,9 @@ func (s *server) put(w http.ResponseWriter, r *request) error {
 	return nil
 }
 
-// isShort reports whether the body is so short that a client hardly waits for a refusal before it sends it.
-func (r *request) isShort() bool {
-	return r.ContentLength >= 0 && r.ContentLength <= tree.MaxLate && r.Header.Get("Expect") == ""
-}
-
-// beforePut checks a PUT before its body is read, and returns the options and the condition for the store, which may be late.
-// trailer returns the trailer section that has come.
-func (s *server) beforePut(
-	r *request, trailer func() http.Header, late bool,
-) (tree.PutOptions, tree.Condition, error) {
+// beforePut checks a PUT before its body is read, and returns the options and the condition for the store. trailer
+// returns the trailer section that has come.
+func (s *server) beforePut(r *request, trailer func() http.Header) (tree.PutOptions, tree.Condition, error) {
 	var check tree.Condition
 	opts, err := putOptions(r)
 	if err != nil {
@@ -75,7 +68,6 @@ func (s *server) beforePut(
 	}
 	opts.Respelled = func(name string) (tree.Condition, error) { return s.putRespelled(r, name) }
 	check = s.mayPut(r)
-	check.Late = late
 	err = s.courtesy(r, r.beforeBody(check))
 	if respelled := new(tree.RespelledError); errors.As(err, &respelled) {
 		if check, err = s.putRespelled(r, respelled.Name); err == nil {
@@ -350,7 +342,7 @@ func (u *uploader) Write(name string, fields http.Header, length int64) (*upload
 	if err := s.parseConditions(r); err != nil {
 		return nil, err
 	}
-	opts, check, err := s.beforePut(r, func() http.Header { return nil }, false)
+	opts, check, err := s.beforePut(r, func() http.Header { return nil })
 	if err == nil && len(opts.Hashes) > 0 {
 		err = &statusError{status: http.StatusBadRequest, detail: "the only Repr-Digest of an upload in parts is sha-256"}
 	}

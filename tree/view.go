@@ -28,9 +28,6 @@ func Committing(v View) bool {
 	return true
 }
 
-// MaxLate is the most bytes of a body that may be read before its condition is asked: they have come with the header mostly.
-const MaxLate = 16 << 10
-
 // A Condition says when an operation may happen. The zero value is always true.
 type Condition struct {
 	// Exact says that a write may replace or remove only the version that Check has seen, and only if no local
@@ -45,9 +42,6 @@ type Condition struct {
 	Follow Follow
 	// Check decides. Nil: the condition is true.
 	Check Check
-	// Late says that a Put of at most [MaxLate] bytes follows a Try of this condition. A store whose looks are trips to
-	// another machine may leave that Try to the Put, which then asks Check before it fails for another reason.
-	Late bool
 	// Made, if not nil, is called when a write has made its change, inside the commit: no other commit decides between the
 	// last Check and it. It must be quick, and must not call the store. If the write fails after that, the error is
 	// [ErrUnsure], or that of a Move which had to copy. Such a Move may call it once for each of its changes.
