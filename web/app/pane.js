@@ -23,10 +23,13 @@ export function openPane(title, leave = async () => true) {
     },
     h("div", { class: "pane" }, bar, notice, content),
   );
-  const closed = new Promise((resolve) => dialog.addEventListener("close", resolve, { once: true }));
+  let end;
+  const closed = new Promise((resolve) => (end = resolve));
+  dialog.addEventListener("close", () => end()); // a browser can close it, too
   async function close(force = false) {
     if (!dialog.open || (!force && !(await leave()))) return;
     takeAway(dialog);
+    end(); // before any other event: the reader may open the same file next
   }
   document.body.append(dialog);
   dialog.showModal();
