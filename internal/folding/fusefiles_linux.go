@@ -110,16 +110,25 @@ func (fs *fileSystem) ReleaseDir(in *fuse.ReleaseIn) {
 	delete(fs.lists, in.Fh)
 }
 
+// withAttributes returns a node whose extended attributes are asked for. mu must be held.
+func (fs *fileSystem) withAttributes(id uint64) (*node, fuse.Status) {
+	n := fs.node(id, 0)
+	switch {
+	case n == nil:
+		return nil, fuse.ENOENT
+	case fs.rules.Plain:
+		return nil, fuse.Status(syscall.ENOTSUP)
+	}
+	return n, fuse.OK
+}
+
 func (fs *fileSystem) GetXAttr(_ <-chan struct{}, header *fuse.InHeader, name string,
 	dest []byte) (uint32, fuse.Status) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	n := fs.node(header.NodeId, 0)
-	if n == nil {
-		return 0, fuse.ENOENT
-	}
-	if fs.rules.Plain {
-		return 0, fuse.Status(syscall.ENOTSUP)
+	n, status := fs.withAttributes(header.NodeId)
+	if status != fuse.OK {
+		return 0, status
 	}
 	value, ok := n.attrs[name]
 	if !ok {
@@ -138,12 +147,9 @@ func fill(dest, value []byte) (uint32, fuse.Status) {
 func (fs *fileSystem) ListXAttr(_ <-chan struct{}, header *fuse.InHeader, dest []byte) (uint32, fuse.Status) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	n := fs.node(header.NodeId, 0)
-	if n == nil {
-		return 0, fuse.ENOENT
-	}
-	if fs.rules.Plain {
-		return 0, fuse.Status(syscall.ENOTSUP)
+	n, status := fs.withAttributes(header.NodeId)
+	if status != fuse.OK {
+		return 0, status
 	}
 	var names []byte
 	for name := range n.attrs {
@@ -155,12 +161,9 @@ func (fs *fileSystem) ListXAttr(_ <-chan struct{}, header *fuse.InHeader, dest [
 func (fs *fileSystem) SetXAttr(_ <-chan struct{}, in *fuse.SetXAttrIn, name string, data []byte) fuse.Status {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	n := fs.node(in.NodeId, 0)
-	if n == nil {
-		return fuse.ENOENT
-	}
-	if fs.rules.Plain {
-		return fuse.Status(syscall.ENOTSUP)
+	n, status := fs.withAttributes(in.NodeId)
+	if status != fuse.OK {
+		return status
 	}
 	if n.attrs == nil {
 		n.attrs = map[string][]byte{}
@@ -173,12 +176,9 @@ func (fs *fileSystem) SetXAttr(_ <-chan struct{}, in *fuse.SetXAttrIn, name stri
 func (fs *fileSystem) RemoveXAttr(_ <-chan struct{}, header *fuse.InHeader, name string) fuse.Status {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	n := fs.node(header.NodeId, 0)
-	if n == nil {
-		return fuse.ENOENT
-	}
-	if fs.rules.Plain {
-		return fuse.Status(syscall.ENOTSUP)
+	n, status := fs.withAttributes(header.NodeId)
+	if status != fuse.OK {
+		return status
 	}
 	if _, ok := n.attrs[name]; !ok {
 		return fuse.ENOATTR

@@ -252,7 +252,7 @@ func (d *Database) Bring(
 
 // Archived implements [undo.Store].
 func (d *Database) Archived(ctx context.Context, name string, over undo.Info) (found undo.Kept, ok bool, err error) {
-	for v, err := range d.Versions(ctx, "", tree.VersionOptions{Since: d.begun}) {
+	for v, err := range d.Versions(ctx, name, tree.VersionOptions{Since: d.begun}) {
 		if err != nil {
 			return found, false, err
 		}
