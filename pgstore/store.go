@@ -153,11 +153,15 @@ func Open(ctx context.Context, dsn string, opts Options) (*Store, error) {
 func (s *Store) identify(ctx context.Context) error {
 	var version int64
 	var epoch uuid.UUID
-	err := s.pool.QueryRow(ctx, "select store, epoch, (select max(version_id) from ifmatch.migration) from ifmatch.meta").
-		Scan(&s.id, &epoch, &version)
+	var dumped bool
+	err := s.pool.QueryRow(ctx, "select store, epoch, (select max(version_id) from ifmatch.migration), "+schema.Dumped+
+		" from ifmatch.meta").Scan(&s.id, &epoch, &version, &dumped)
 	s.epoch.Store(&epoch)
 	if err == nil {
 		err = schema.Check(version)
+	}
+	if err == nil && dumped {
+		err = schema.ErrDumped
 	}
 	return err
 }

@@ -119,8 +119,14 @@ func replicaStatus(w io.Writer, all []replicas.Replica) error {
 func (n Needs) restored(c *cli.Context, place database.Place) error {
 	err := connected(c.Context, place, func(conn *pgx.Conn) error {
 		epoch, err := checkup.Restored(c.Context, conn)
-		if err == nil {
-			fmt.Fprintf(c.App.Writer, "a new epoch has begun: %s\n", epoch)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(c.App.Writer, "a new epoch has begun: %s\n", epoch)
+		links, err := notes.List(c.Context, conn, "links", 1)
+		if len(links) > 0 {
+			fmt.Fprintln(c.App.Writer, "share links are those of the backup: look at ifmatch link list, and revoke again "+
+				"those that were ended since then")
 		}
 		return err
 	})

@@ -95,14 +95,18 @@ func (c *Checkup) tables(ctx context.Context) (ok bool, err error) {
 		return false, nil
 	}
 	var version int64
-	err = c.Conn.QueryRow(ctx, "select store, (select max(version_id) from ifmatch.migration) from ifmatch.meta").
-		Scan(&c.store, &version)
+	var dumped bool
+	err = c.Conn.QueryRow(ctx, "select store, (select max(version_id) from ifmatch.migration), "+schema.Dumped+
+		" from ifmatch.meta").Scan(&c.store, &version, &dumped)
 	if err != nil {
 		return false, err
 	}
 	if err := schema.Check(version); err != nil {
 		c.To.Bad(err.Error(), "")
 		return false, nil
+	}
+	if dumped {
+		c.To.Bad(schema.ErrDumped.Error(), "")
 	}
 	c.To.Good("the tables have version %d, of the tree %s", version, c.store)
 	return true, nil

@@ -2,6 +2,7 @@ package checkup
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -13,6 +14,8 @@ import (
 	"time"
 
 	"r-seed-1f3a754f.example/ifmatch/internal/pgtest"
+	"r-seed-1f3a754f.example/ifmatch/pgstore"
+	"r-seed-1f3a754f.example/ifmatch/pgstore/schema"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
@@ -50,11 +53,26 @@ func run(t *testing.T, input []byte, name string, args ...string) []byte {
 	return out
 }
 
+// age has the server of a database begin more transactions than a new server has, and forget the first changes.
+func (p *patient) age() error {
+	_, err := p.conn.Exec(context.Background(), `do $$ begin
+ for i in 1..5000 loop perform pg_current_xact_id(); commit; end loop; end $$`)
+	return errors.Join(err, p.do(`with c as (delete from ifmatch.change where seq = 1 returning xid, seq)
+ update ifmatch.meta set forgotten_xid = c.xid, forgotten_seq = c.seq from c`))
+}
+
 // TestRestoreDrill: a dump of the database, and a copy of the objects that was made after it, give the same tree with the
-// same tags. Clients that follow changes list anew.
+// same tags on another server. Clients that follow changes list anew, and learn of each change from then on.
 func TestRestoreDrill(t *testing.T) {
 	from := sound(t)
+	if err := from.age(); err != nil {
+		t.Fatal(err)
+	}
 	s := from.open(t)
+	early := strings.NewReader("its change has a number that the other server has not come to yet")
+	if _, _, err := s.Put(t.Context(), "over", early, tree.PutOptions{Length: -1}, tree.Condition{}); err != nil {
+		t.Fatal(err)
+	}
 	if err := s.Notes("session").Put(t.Context(), "login", []byte("x"), time.Now().Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +90,7 @@ func TestRestoreDrill(t *testing.T) {
 	if err := s.Remove(t.Context(), "d", tree.Condition{}); err != nil {
 		t.Fatal(err)
 	}
-	to := &patient{dsn: pgtest.Shared(t).Database(t, clean), dir: t.TempDir()}
+	to := &patient{dsn: pgtest.Run(t).Database(t, clean), dir: t.TempDir()}
 	if err := os.CopyFS(to.dir, os.DirFS(from.dir)); err != nil {
 		t.Fatal(err)
 	}
@@ -84,6 +102,7 @@ func TestRestoreDrill(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer to.conn.Close(t.Context())
+	to.refuses(t)
 	if _, err := Restored(t.Context(), to.conn); err != nil {
 		t.Fatal(err)
 	}
@@ -106,6 +125,59 @@ func TestRestoreDrill(t *testing.T) {
 	}
 	if _, err := restored.Notes("session").Get(t.Context(), "login"); err == nil {
 		t.Error("a login of before is taken")
+	}
+	followed(t, restored)
+}
+
+// refuses expects that no server starts, and that a doctor says why.
+func (p *patient) refuses(t *testing.T) {
+	t.Helper()
+	_, err := pgstore.Open(t.Context(), p.dsn, pgstore.Options{})
+	if !errors.Is(err, schema.ErrDumped) {
+		t.Errorf("a server starts with the numbers of another: %v", err)
+	}
+	_, err = p.conn.Exec(t.Context(), `do $$ begin
+ while exists (select from pg_stat_activity where datname = current_database() and application_name = 'ifmatch') loop
+  perform pg_sleep(0.01), pg_stat_clear_snapshot(); end loop; end $$`) // its connections end
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found := p.look(t, false); !slices.Contains(found.bad, schema.ErrDumped.Error()) {
+		t.Errorf("a doctor finds %q", found.bad)
+	}
+}
+
+// followed expects that a follower who begins now is told of what is done after that, and of nothing else, and that what
+// was done before the backup can be undone.
+func followed(t *testing.T, s *pgstore.Store) {
+	t.Helper()
+	begun, err := s.Now(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Mkdir(t.Context(), "new", tree.MkdirOptions{}, tree.Condition{}); err != nil {
+		t.Fatal(err)
+	}
+	until, err := s.Now(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var told []string
+	for c, err := range s.Changes(t.Context(), begun, until) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		told = append(told, c.Name)
+	}
+	if !slices.Equal(told, []string{"new"}) {
+		t.Errorf("a follower is told of %q", told)
+	}
+	was, err := s.RestoreAt(t.Context(), "over", time.Now().Add(-time.Hour), tree.RestoreAtOptions{DryRun: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if was.Removed != 1 {
+		t.Errorf("before its first change it was %+v", was)
 	}
 }
 

@@ -147,7 +147,22 @@ func Restored(ctx context.Context, conn *pgx.Conn) (epoch string, err error) {
 			return "", fmt.Errorf("%w (%d connections from %s)", ErrInUse, one.Connections, one.Address)
 		}
 	}
-	err = conn.QueryRow(ctx, `with n as (delete from ifmatch.note where kind = 'session'), j as (delete from ifmatch.job)
+	err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+		if err := renumber(ctx, tx); err != nil {
+			return err
+		}
+		return tx.QueryRow(ctx, `with n as (delete from ifmatch.note where kind = 'session'), j as (delete from ifmatch.job)
  update ifmatch.meta set epoch = gen_random_uuid() returning epoch::text`).Scan(&epoch)
+	})
 	return epoch, err
+}
+
+// renumber gives all changes the number of a transaction that is before each of this server. A dump has the numbers of
+// another server, which may be far ahead. The order of conflicting changes is that of seq, too.
+func renumber(ctx context.Context, tx pgx.Tx) error {
+	if _, err := tx.Exec(ctx, "update ifmatch.change set xid = '1'"); err != nil {
+		return err
+	}
+	_, err := tx.Exec(ctx, "update ifmatch.meta set forgotten_xid = '1', forgotten_seq = 0 where forgotten_xid > '0'")
+	return err
 }

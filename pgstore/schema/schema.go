@@ -41,6 +41,14 @@ func Check(version int64) error {
 	return nil
 }
 
+// Dumped is a condition in SQL: a change has the number of a transaction that the server has not begun yet. So another
+// server has made the tables, and they came here in a dump.
+const Dumped = "exists (select from ifmatch.change where xid >= pg_snapshot_xmax(pg_current_snapshot()))"
+
+// ErrDumped says that a database was restored, and that nothing was done for that.
+var ErrDumped = errors.New("the database was restored from a dump of another server: stop all servers, and run " +
+	"ifmatch cluster restored, so that followers of changes list anew")
+
 // Migrate brings the tables of a database to the version of this program. Of several replicas that do so at once, one
 // works and the others wait.
 func Migrate(ctx context.Context, config *pgx.ConnConfig) error {
