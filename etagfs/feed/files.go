@@ -17,16 +17,12 @@ func (f journalFiles) Open(name string) (journal.Reader, error) {
 	return f.fs.OpenStateFile(journalDir + "/" + name)
 }
 
-func (f journalFiles) Append(name string) (journal.File, error) {
-	file, err := f.dir.Append(name)
-	if err != nil {
-		return nil, err
+func (f journalFiles) Append(name string, begin bool) (journal.File, error) {
+	open := f.dir.AppendTo
+	if begin {
+		open = f.dir.Append
 	}
-	return journalFile{file}, nil
-}
-
-func (f journalFiles) AppendTo(name string) (journal.File, error) {
-	file, err := f.dir.AppendTo(name)
+	file, err := open(name)
 	if err != nil {
 		return nil, err
 	}

@@ -22,7 +22,7 @@ func (j *Journal) Append(changes ...tree.Change) error {
 		j.Show() // these changes are not settled yet, and nobody waits for them
 	}
 	if !j.there {
-		if err := j.load(); err != nil {
+		if err := j.Load(); err != nil {
 			return unlessEmpty(err)
 		}
 	}
@@ -32,19 +32,11 @@ func (j *Journal) Append(changes ...tree.Change) error {
 		}
 	}
 	var data []byte
-	added := make([]placed, 0, len(changes))
+	last, added := j.last, make([]placed, 0, len(changes))
 	for _, c := range changes {
-		line := encodeChange(c)
-		if data == nil {
-			data = line
-		} else {
-			data = append(data, line...)
-		}
-		added = append(added, placed{c, j.head.base + j.size + int64(len(data)), sumOf(line)})
-	}
-	last := j.last
-	if len(added) > 0 {
-		last = added[len(added)-1].sum
+		data = appendChange(data, c)
+		last = sumOf(data)
+		added = append(added, placed{c, j.head.base + j.size + int64(len(data)), last})
 	}
 	if err := j.write(data, last); err != nil || !j.there {
 		return err
@@ -180,7 +172,7 @@ func (j *Journal) Adopt() error {
 	}
 	j.rested.Close() // another process may have removed the file, and begun the journal anew
 	if err := j.reopen(); errors.Is(err, iofs.ErrNotExist) {
-		return unlessEmpty(j.load()) // another process has begun it anew
+		return unlessEmpty(j.Load()) // another process has begun it anew
 	} else if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
 		return unlessEmpty(j.begin()) // a removal, which makes room, must not fail for want of room
 	} else if err != nil {
@@ -194,10 +186,9 @@ func (j *Journal) Adopt() error {
 		j.current = true
 		return nil
 	case size < j.size:
-		return unlessEmpty(j.load())
+		return unlessEmpty(j.Load())
 	}
-	name := segment{j.head.id, j.head.base}.name()
-	data, err := readRange(j.files, name, j.size, size)
+	data, err := readRange(j.files, j.name, j.size, size)
 	var ended bool
 	if err == nil {
 		ended, err = j.take(data)
@@ -206,7 +197,7 @@ func (j *Journal) Adopt() error {
 	case err != nil:
 		return j.lose(err)
 	case ended:
-		return unlessEmpty(j.load())
+		return unlessEmpty(j.Load())
 	}
 	j.current = j.there
 	return nil
@@ -237,7 +228,7 @@ func (j *Journal) Rest() {
 		j.file = nil
 		return
 	}
-	j.letGo()
+	j.Close()
 }
 
 // reopen opens the last file again, unless it is still open.
@@ -249,7 +240,7 @@ func (j *Journal) reopen() (err error) {
 		j.file = file
 		return nil
 	}
-	j.file, err = j.files.AppendTo(j.name)
+	j.file, err = j.files.Append(j.name, false)
 	return err
 }
 

@@ -14,10 +14,8 @@ type Files interface {
 	List() ([]string, error)
 	// Open opens a file to read it.
 	Open(name string) (Reader, error)
-	// Append opens a file to write at its end, and makes the file if there is none.
-	Append(name string) (File, error)
-	// AppendTo opens a file that is there, to write at its end.
-	AppendTo(name string) (File, error)
+	// Append opens a file to write at its end. If begin is set, it makes the file if there is none.
+	Append(name string, begin bool) (File, error)
 	Remove(name string) error
 }
 
@@ -69,52 +67,24 @@ func (m *memory) List() (names []string, err error) {
 	return names, nil
 }
 
-func (m *memory) Open(name string) (Reader, error) {
+func (m *memory) Open(name string) (Reader, error) { return m.file(name, false) }
+
+func (m *memory) Append(name string, begin bool) (File, error) { return m.file(name, begin) }
+
+// file returns a file, or nil with an error.
+func (m *memory) file(name string, begin bool) (interface {
+	io.ReaderAt
+	File
+}, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	f, ok := m.files[name]
-	if !ok {
-		return nil, iofs.ErrNotExist
+	if m.files[name] == nil && begin {
+		m.files[name] = &memoryFile{of: m}
 	}
-	return &memoryFileReader{f}, nil
-}
-
-type memoryFileReader struct{ f *memoryFile }
-
-func (r *memoryFileReader) ReadAt(p []byte, offset int64) (n int, err error) {
-	r.f.of.mu.Lock()
-	data := r.f.data
-	r.f.of.mu.Unlock()
-	if offset < int64(len(data)) {
-		n = copy(p, data[offset:])
+	if f := m.files[name]; f != nil {
+		return f, nil
 	}
-	if n < len(p) {
-		err = io.EOF
-	}
-	return n, err
-}
-
-func (*memoryFileReader) Close() error { return nil }
-
-func (m *memory) Append(name string) (File, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	f, ok := m.files[name]
-	if !ok {
-		f = &memoryFile{of: m}
-		m.files[name] = f
-	}
-	return f, nil
-}
-
-func (m *memory) AppendTo(name string) (File, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	f, ok := m.files[name]
-	if !ok {
-		return nil, iofs.ErrNotExist
-	}
-	return f, nil
+	return nil, iofs.ErrNotExist
 }
 
 func (m *memory) Remove(name string) error {
@@ -122,6 +92,19 @@ func (m *memory) Remove(name string) error {
 	defer m.mu.Unlock()
 	delete(m.files, name)
 	return nil
+}
+
+func (f *memoryFile) ReadAt(p []byte, offset int64) (n int, err error) {
+	f.of.mu.Lock()
+	data := f.data
+	f.of.mu.Unlock()
+	if offset < int64(len(data)) {
+		n = copy(p, data[offset:])
+	}
+	if n < len(p) {
+		err = io.EOF
+	}
+	return n, err
 }
 
 func (f *memoryFile) Write(p []byte) (int, error) {

@@ -28,7 +28,6 @@
 package journal
 
 import (
-	"bytes"
 	"cmp"
 	"crypto/rand"
 	"encoding/hex"
@@ -100,14 +99,8 @@ func New(files Files, opts Options) *Journal {
 	return &Journal{files: files, opts: opts}
 }
 
-// Load opens the journal, or begins one. It must be called under the lock of the tree. If it fails, the next change
-// tries again.
-func (j *Journal) Load() error { return j.load() }
-
-// Close closes the files. No method that writes may be running or be called later.
-func (j *Journal) Close() { j.letGo() }
-
-func (j *Journal) letGo() {
+// Close closes the files. The next method that writes opens them again.
+func (j *Journal) Close() {
 	j.rested.Close()
 	if j.file != nil {
 		j.file.Close()
@@ -138,8 +131,9 @@ func (j *Journal) segments() (found []segment, err error) {
 	return found, err
 }
 
-// load takes up the journal where the files end, or begins one if there is none that can be continued.
-func (j *Journal) load() error {
+// Load takes up the journal where the files end, or begins one if there is none that can be continued. It must be
+// called under the lock of the tree. If it fails, the next change tries again.
+func (j *Journal) Load() error {
 	err := j.tryLoad()
 	if err != nil {
 		j.leave()
@@ -150,7 +144,7 @@ func (j *Journal) load() error {
 
 // leave forgets the journal. Readers get no more changes of it.
 func (j *Journal) leave() {
-	j.letGo()
+	j.Close()
 	j.there, j.current, j.pending, j.left = false, false, 0, false
 	j.mu.Lock()
 	j.id = ""
@@ -159,7 +153,7 @@ func (j *Journal) leave() {
 }
 
 func (j *Journal) tryLoad() error {
-	j.letGo()
+	j.Close()
 	if err := j.takeTurn(); err != nil {
 		if cleared := j.clear(); cleared != nil {
 			return errors.Join(err, cleared)
@@ -174,7 +168,7 @@ func (j *Journal) tryLoad() error {
 		return j.begin()
 	}
 	last := found[len(found)-1]
-	if j.file, err = j.files.AppendTo(last.name()); err != nil {
+	if j.file, err = j.files.Append(last.name(), false); err != nil {
 		return err
 	}
 	size, _, err := j.file.Size()
@@ -185,13 +179,10 @@ func (j *Journal) tryLoad() error {
 	if err != nil {
 		return err
 	}
-	first, _, _ := bytes.Cut(data, []byte("\n"))
-	fields, _ := decode(first)
-	head, ok := decodeHeader(fields)
+	head, length, ok := decodeHeader(data)
 	if !ok || head.id != last.id || head.base != last.base || head.boot != j.opts.Boot {
 		return j.begin()
 	}
-	length := len(first) + 1
 	j.enter(head, sumOf(data[:length]), int64(length))
 	ended, err := j.take(data[length:])
 	if err == nil && ended {
@@ -283,14 +274,14 @@ func (j *Journal) clear() error {
 func (j *Journal) create(head header) error {
 	head.made = j.opts.Now().UnixNano()
 	name, line := segment{head.id, head.base}.name(), head.encode()
-	file, err := j.files.Append(name)
+	file, err := j.files.Append(name, true)
 	if err != nil {
 		return err
 	}
 	if _, err = file.Write(line); err != nil {
 		return errors.Join(err, file.Close(), j.files.Remove(name)) // without a header, it is no file of a journal
 	}
-	j.letGo()
+	j.Close()
 	j.file = file
 	j.enter(head, sumOf(line), int64(len(line)))
 	return nil
@@ -332,7 +323,7 @@ func (j *Journal) trim() error {
 		return err
 	}
 	if !slices.Contains(found, segment{j.head.id, j.head.base}) {
-		return j.load() // a program has removed the file that is open
+		return j.Load() // a program has removed the file that is open
 	}
 	for i := 0; i < len(found)-1; i++ {
 		old := i < len(found)-j.opts.Most

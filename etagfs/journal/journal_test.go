@@ -325,19 +325,11 @@ func (c counted) List() ([]string, error) {
 	return c.Files.List()
 }
 
-func (c counted) Append(name string) (File, error) {
+func (c counted) Append(name string, begin bool) (File, error) {
 	if err := c.call(); err != nil {
 		return nil, err
 	}
-	f, err := c.Files.Append(name)
-	return countedFile{f, c}, err
-}
-
-func (c counted) AppendTo(name string) (File, error) {
-	if err := c.call(); err != nil {
-		return nil, err
-	}
-	f, err := c.Files.AppendTo(name)
+	f, err := c.Files.Append(name, begin)
 	return countedFile{f, c}, err
 }
 

@@ -19,11 +19,10 @@ func (j *Journal) Latest(ctx context.Context, name string) (tree.Change, error) 
 	j.mu.Lock()
 	id, end := j.id, j.end
 	j.mu.Unlock()
-	found, err := j.segments()
+	found, err := j.segmentsOf(id, end)
 	if err != nil {
 		return tree.Change{}, err
 	}
-	found = slices.DeleteFunc(found, func(s segment) bool { return s.id != id || s.base > end })
 	maker, wanted := tree.Maker{Name: name}, namesAbove(name)
 	for _, s := range slices.Backward(found) {
 		for end > s.base {

@@ -9,12 +9,33 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // chunk is how many bytes of a file are read at a time.
 const chunk = 256 << 10
+
+// segmentsOf returns the files of a journal that begin at a position or before it.
+func (j *Journal) segmentsOf(id string, end int64) ([]segment, error) {
+	found, err := j.segments()
+	return slices.DeleteFunc(found, func(s segment) bool { return s.id != id || s.base > end }), err
+}
+
+// Begun returns the time since which the journal has all changes of the store: when its oldest file was begun. The zero
+// time means that there is no journal now.
+func (j *Journal) Begun() (time.Time, error) {
+	j.mu.Lock()
+	id, end := j.id, j.end
+	j.mu.Unlock()
+	found, err := j.segmentsOf(id, end)
+	if err != nil || id == "" || len(found) == 0 {
+		return time.Time{}, err
+	}
+	head, err := readHeader(j.files, found[0])
+	return time.Unix(0, head.made), err
+}
 
 // readRange reads the bytes of a file from one offset to another. If the file is shorter, it fails with ErrNotExist:
 // the journal was begun anew.
@@ -44,11 +65,8 @@ func readHeader(files Files, s segment) (header, error) {
 	defer f.Close()
 	data := make([]byte, 1<<10)
 	n, err := f.ReadAt(data, 0)
-	first, _, whole := bytes.Cut(data[:n], []byte("\n"))
-	if fields, ok := decode(first); ok && whole {
-		if h, ok := decodeHeader(fields); ok {
-			return h, nil
-		}
+	if h, _, ok := decodeHeader(data[:n]); ok {
+		return h, nil
 	}
 	if err == nil || errors.Is(err, io.EOF) {
 		err = tree.ErrNotExist
@@ -160,13 +178,12 @@ func (j *Journal) Read(since tree.Cursor) ([]tree.Change, error) {
 	if at == end || id == "" {
 		return nil, nil
 	}
-	found, err := j.segments()
+	found, err := j.segmentsOf(id, end)
+	if err == nil && len(found) == 0 {
+		err = tree.ErrNotExist
+	}
 	if err != nil {
 		return nil, err
-	}
-	found = slices.DeleteFunc(found, func(s segment) bool { return s.id != id || s.base > end })
-	if len(found) == 0 {
-		return nil, tree.ErrNotExist
 	}
 	if at < 0 {
 		at = found[0].base

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"hash/crc32"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -29,14 +30,14 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // encode makes a line of fields.
 func encode(fields ...string) []byte {
-	return seal([]byte(strings.Join(fields, "\t") + "\t"))
+	return seal([]byte(strings.Join(fields, "\t")+"\t"), 0)
 }
 
-// seal ends a line with the checksum of the fields before.
-func seal(line []byte) []byte {
+// seal ends the line that begins at an offset with the checksum of its fields.
+func seal(lines []byte, begin int) []byte {
 	var sum [crc32.Size]byte
-	binary.BigEndian.PutUint32(sum[:], crc32.Checksum(line, castagnoli))
-	return append(hex.AppendEncode(line, sum[:]), '\n')
+	binary.BigEndian.PutUint32(sum[:], crc32.Checksum(lines[begin:], castagnoli))
+	return append(hex.AppendEncode(lines, sum[:]), '\n')
 }
 
 // decode returns the fields of a line without its newline. It reports whether the line is whole.
@@ -58,8 +59,9 @@ const (
 	oldCollectionFlag = 'o'
 )
 
-func encodeChange(c tree.Change) []byte {
-	line := make([]byte, 0, 256+len(c.Name)+len(c.From))
+// appendChange appends the line of a change.
+func appendChange(lines []byte, c tree.Change) []byte {
+	begin, line := len(lines), slices.Grow(lines, 256+len(c.Name)+len(c.From))
 	line = append(append(line, changeField...), '\t')
 	line = append(strconv.AppendInt(line, c.Time.UnixNano(), 10), '\t')
 	flag := func(name byte, set bool) {
@@ -76,7 +78,7 @@ func encodeChange(c tree.Change) []byte {
 	for _, text := range [...]string{c.Cause, c.Name, c.From, string(c.Old), string(c.State.Tag), string(c.Principal)} {
 		line = strconv.AppendQuote(append(line, '\t'), text)
 	}
-	return seal(append(line, '\t'))
+	return seal(append(line, '\t'), begin)
 }
 
 // decodeChange returns the change of a line. ok is false for other lines.
@@ -118,11 +120,16 @@ func (h header) encode() []byte {
 	return encode(headField, h.id, strconv.Quote(h.boot), number(h.base), number(h.made), number(h.mark))
 }
 
-func decodeHeader(fields []string) (h header, ok bool) {
-	if len(fields) != 6 || fields[0] != headField {
-		return h, false
+// decodeHeader returns the header with which data begins, and its length.
+func decodeHeader(data []byte) (h header, length int, ok bool) {
+	length = bytes.IndexByte(data, '\n') + 1
+	if length == 0 {
+		return h, 0, false
 	}
-	ok = true
+	fields, ok := decode(data[:length-1])
+	if !ok || len(fields) != 6 || fields[0] != headField {
+		return h, 0, false
+	}
 	number := func(s string) int64 {
 		n, err := strconv.ParseInt(s, 10, 64)
 		ok = ok && err == nil
@@ -130,7 +137,7 @@ func decodeHeader(fields []string) (h header, ok bool) {
 	}
 	boot, err := strconv.Unquote(fields[2])
 	h = header{fields[1], boot, number(fields[3]), number(fields[4]), number(fields[5])}
-	return h, ok && err == nil && h.base >= 0
+	return h, length, ok && err == nil && h.base >= 0
 }
 
 func encodeMark(at int64) []byte { return encode(markField, strconv.FormatInt(at, 10)) }

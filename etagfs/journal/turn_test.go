@@ -130,7 +130,7 @@ func TestJournalIsBegunAnewAfterATurnThatFailed(t *testing.T) {
 		t.Error("the other processes do not notice that")
 	}
 	// A file of this one line has the length of the file that c knows.
-	long := put(strings.Repeat("c", int(c.size)-len(encodeChange(put("")))))
+	long := put(strings.Repeat("c", int(c.size)-len(appendChange(nil, put("")))))
 	if err := a.Append(long); err != nil {
 		t.Fatal(err)
 	}
@@ -196,9 +196,9 @@ type noDescriptors struct {
 	now bool
 }
 
-func (f *noDescriptors) AppendTo(name string) (File, error) {
-	if f.now {
+func (f *noDescriptors) Append(name string, begin bool) (File, error) {
+	if f.now && !begin {
 		return nil, syscall.EMFILE
 	}
-	return f.Files.AppendTo(name)
+	return f.Files.Append(name, begin)
 }
