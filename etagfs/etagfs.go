@@ -192,9 +192,9 @@ func New(below *fs.FS, opts Options) (*Store, error) {
 	}}
 	below.ReportTo(opts.Report)
 	s.odd = newOddNames()
-	s.uploads = resumable.Of(resumable.Options{
+	s.uploads = &resumable.Uploads{
 		FS: below, Store: stagedPuts{s}, Limits: opts.Uploads, Now: opts.Now, Report: opts.Report, Once: s.once,
-	})
+	}
 	root, volume, err := lookAtRoot(below)
 	if err != nil {
 		stop()
@@ -206,7 +206,7 @@ func New(below *fs.FS, opts Options) (*Store, error) {
 	}
 	if opts.Journal {
 		s.feed = feed.Open(ctx, feed.Options{
-			FS: below, Reader: s.reader, Index: s.index, Now: opts.Now, Report: opts.Report, Once: s.once,
+			FS: below, Reader: s.reader, Index: s.index, Clock: opts.Now, Report: opts.Report, Once: s.once,
 			Running: &s.running,
 		})
 	}
@@ -228,18 +228,18 @@ func (s *Store) open(root fs.Info, volume fs.Volume, opts Options) {
 		Dir: opts.IndexDir, Device: root.Device, Heir: fs.Heir(root), Volume: volume, Boot: index.BootID(),
 		Sync: s.syncVolume, LazyTimes: below.LazyTimes, Report: opts.Report, Memory: opts.CacheMemory,
 	})
-	s.hasher = hashing.New(hashing.Options{
+	s.hasher = &hashing.Hasher{
 		FS: below, Root: root, Index: s.index, Now: opts.Now, Turns: opts.Hashes, Open: s.reader.Open,
-		Running: &s.running,
-	})
+		Work: &s.running,
+	}
 	s.warmer = warmup.New(warmup.Options{
 		FS: below, Root: root, Reader: s.reader, Index: s.index, Hasher: s.hasher, Now: opts.Now, Report: opts.Report,
-		Once: s.once, Running: &s.running, AtOnce: opts.WarmUp, Rescan: opts.Rescan, Progress: opts.Progress,
+		Once: s.once, Running: &s.running, AtOnce: opts.WarmUp, Every: opts.Rescan, Progress: opts.Progress,
 	})
-	s.copier = copier.New(copier.Options{FS: below, Reader: s.reader, Index: s.index, Drop: s.discard})
-	s.contents = content.New(content.Options{
+	s.copier = &copier.Copier{FS: below, Reader: s.reader, Index: s.index, Drop: s.discard}
+	s.contents = &content.Server{
 		FS: below, Root: root, Index: s.index, Hasher: s.hasher, InFlight: opts.InFlight, Relayed: opts.Relayed,
-	})
+	}
 	// A server that only reads leaves no trace of itself, and the dates that it has shown are forgotten.
 	fresh := below.Fresh() || below.ReadOnly() && !s.index.OnDisk()
 	s.dates = index.NewDates(s.index, fresh, opts.Now, opts.Report)

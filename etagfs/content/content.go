@@ -11,8 +11,8 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
-// Options say from what a server sends. All fields are needed.
-type Options struct {
+// A Server sends the contents of a directory. All exported fields are needed.
+type Server struct {
 	FS     *fs.FS
 	Root   fs.Info // a look at the root
 	Index  *index.Index
@@ -20,27 +20,10 @@ type Options struct {
 	// InFlight and Relayed are the bounds of the same names in the options of package etagfs, in bytes. InFlight is
 	// negative if the kernel sends no bytes.
 	InFlight, Relayed int64
-}
-
-// A Server sends the contents of a directory.
-type Server struct {
-	fs       *fs.FS
-	root     fs.Info
-	index    *index.Index
-	hasher   *hashing.Hasher
-	inFlight int64
-	relayed  int64
 
 	downloads downloads
 	// captured is how many bytes of files are held that were captured while the files were hashed.
 	captured atomic.Int64
-}
-
-// New returns a server.
-func New(o Options) *Server {
-	return &Server{
-		fs: o.FS, root: o.Root, index: o.Index, hasher: o.Hasher, inFlight: o.InFlight, relayed: o.Relayed,
-	}
 }
 
 // Of returns the content of an open file, which a look has found. The content closes the file. tag is the tag that the

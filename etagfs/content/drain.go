@@ -29,7 +29,7 @@ type tail struct {
 // tailOf returns the tail of a content that is written to w.
 func (s *Server) tailOf(w io.Writer) *tail {
 	drain, _ := w.(tree.Drain)
-	return &tail{drain: drain, inFlight: s.inFlight, relayed: s.relayed}
+	return &tail{drain: drain, inFlight: s.InFlight, relayed: s.Relayed}
 }
 
 // slack is how many of the written bytes a client need not have read before the last chunk.

@@ -98,7 +98,7 @@ func (c *File) Parts(ctx context.Context, parts []tree.Part) (bool, error) {
 			how.Capture = append(how.Capture, &hashing.Capture{Offset: p.Offset, Data: captured[p]})
 		}
 	}
-	info, sum, err := c.s.hasher.HashOnce(ctx, c.file, c.info, how)
+	info, sum, err := c.s.Hasher.HashOnce(ctx, c.file, c.info, how)
 	switch {
 	case errors.Is(err, hashing.ErrChanged) || err == nil && tree.TagOf(sum) != c.tag:
 		return false, tree.ErrChanged
@@ -113,7 +113,7 @@ func (c *File) Parts(ctx context.Context, parts []tree.Part) (bool, error) {
 // the file was hashed.
 func (c *File) isStamped() bool {
 	if !c.stamped {
-		tag, ok := c.s.index.Tag(c.info.Fingerprint)
+		tag, ok := c.s.Index.Tag(c.info.Fingerprint)
 		c.stamped = ok && tag == c.tag
 	}
 	return c.stamped
@@ -143,7 +143,7 @@ func (c *File) ReadAt(p []byte, offset int64) (int, error) {
 func (c *File) WriteRange(ctx context.Context, w io.Writer, offset, length int64) (int64, error) {
 	counted := &counter{Writer: w}
 	var t *tail
-	if _, ok := w.(io.ReaderFrom); ok && c.s.inFlight >= 0 {
+	if _, ok := w.(io.ReaderFrom); ok && c.s.InFlight >= 0 {
 		t = c.s.tailOf(w)
 	}
 	err := c.send(ctx, counted, offset, length, t)
@@ -247,7 +247,7 @@ func (c *File) readJudged(ctx context.Context, j *judge, chunk []byte, offset in
 
 // sendRange sends n bytes. It fails with ErrChanged if the file has become too short for them.
 func (c *File) sendRange(w io.Writer, offset, n int64) error {
-	sent, err := c.s.fs.Send(c.file, w, offset, n)
+	sent, err := c.s.FS.Send(c.file, w, offset, n)
 	if err == nil && sent < n {
 		err = tree.ErrChanged
 	}
@@ -256,12 +256,12 @@ func (c *File) sendRange(w io.Writer, offset, n int64) error {
 
 // read fills a chunk. It fails with ErrChanged if the file has become too short for the chunk.
 func (c *File) read(chunk []byte, offset int64) error {
-	_, err := c.s.fs.ReadAt(c.file, chunk, offset)
+	_, err := c.s.FS.ReadAt(c.file, chunk, offset)
 	if err == io.EOF {
 		return tree.ErrChanged
 	}
 	if err != nil { // the opened name may have stopped being a file, see [Server]
-		if now, failed := c.s.hasher.Refresh(c.file, c.info); failed == nil && !now.SameFile(c.info) {
+		if now, failed := c.s.Hasher.Refresh(c.file, c.info); failed == nil && !now.SameFile(c.info) {
 			return tree.ErrChanged
 		}
 	}
@@ -284,7 +284,7 @@ func (j *judge) look(ctx context.Context, offset int64) (anew bool, err error) {
 	if j.sum != nil {
 		return false, nil
 	}
-	again, err := j.s.hasher.Refresh(j.file, j.info)
+	again, err := j.s.Hasher.Refresh(j.file, j.info)
 	if err != nil {
 		return false, failure.Of(err)
 	}
@@ -293,7 +293,7 @@ func (j *judge) look(ctx context.Context, offset int64) (anew bool, err error) {
 	}
 	// The index knows the tag if this server has renamed or touched the file. A file that has grown may still begin
 	// with the content of the version.
-	if tag, ok := j.s.index.Tag(again.Fingerprint); ok && again.Size <= j.info.Size {
+	if tag, ok := j.s.Index.Tag(again.Fingerprint); ok && again.Size <= j.info.Size {
 		if tag != j.tag {
 			return false, tree.ErrChanged
 		}
@@ -319,7 +319,7 @@ func (j *judge) look(ctx context.Context, offset int64) (anew bool, err error) {
 // hashAnew hashes the file, once for all clients to which it is being sent. It reports whether the file is the version,
 // and looks show changes of it.
 func (j *judge) hashAnew(ctx context.Context, look fs.Info) (bool, error) {
-	info, tag, err := j.s.hasher.HashFile(ctx, j.file, look, hashing.ForAnswer)
+	info, tag, err := j.s.Hasher.HashFile(ctx, j.file, look, hashing.ForAnswer)
 	switch {
 	case errors.Is(err, tree.ErrBusy):
 		return false, nil
@@ -330,7 +330,7 @@ func (j *judge) hashAnew(ctx context.Context, look fs.Info) (bool, error) {
 	case tag != j.tag:
 		return false, tree.ErrChanged
 	}
-	known, ok := j.s.index.Tag(info.Fingerprint)
+	known, ok := j.s.Index.Tag(info.Fingerprint)
 	if !ok || known != tag {
 		return false, nil // a program is writing
 	}
@@ -370,12 +370,12 @@ func (j *judge) end(ctx context.Context, sum hash.Hash, offset int64) error {
 
 // add adds the present bytes of the file between two offsets to a hash.
 func (j *judge) add(ctx context.Context, sum hash.Hash, from, to int64) error {
-	end, err := j.s.hasher.Turn(ctx, to-from, hashing.Patience)
+	end, err := j.s.Hasher.Turn(ctx, to-from, hashing.Patience)
 	if err != nil {
 		return err
 	}
 	defer end()
-	n, err := hashing.CopyBody(ctx, sum, io.NewSectionReader(hashing.ReaderOf(j.s.fs, j.file), from, to-from))
+	n, err := hashing.CopyBody(ctx, sum, io.NewSectionReader(hashing.ReaderOf(j.s.FS, j.file), from, to-from))
 	if err == nil && n < to-from {
 		err = tree.ErrChanged
 	}

@@ -43,10 +43,10 @@ func (c Small) WriteRange(_ context.Context, w io.Writer, offset, n int64) (int6
 // mayKeep reports whether a look always shows that the content of a file has changed since it was read under a lease.
 // It does not where a program can write through a memory map unseen (tmpfs, overlayfs), and where there are no leases.
 func (s *Server) mayKeep(info fs.Info) bool {
-	if info.Size > maxBody || info.Kind != fs.Regular || info.Device != s.root.Device || info.Mount != s.root.Mount {
+	if info.Size > maxBody || info.Kind != fs.Regular || info.Device != s.Root.Device || info.Mount != s.Root.Mount {
 		return false
 	}
-	return showAll(s.fs.AbilitiesOf(info))
+	return showAll(s.FS.AbilitiesOf(info))
 }
 
 // showAll reports whether a file system shows each change of a content in the look at the file.
@@ -59,33 +59,33 @@ func (s *Server) InMemory(look fs.Info, tag tree.ETag) (Small, bool) {
 	if look.Size > maxBody {
 		return Small{}, false
 	}
-	data, of, ok := s.index.Body(look.Fingerprint)
+	data, of, ok := s.Index.Body(look.Fingerprint)
 	return Small{data}, ok && of == tag
 }
 
 // keep reads a small file that was opened, and keeps the content in memory. It reads under a lease, which is
 // unbroken from before the look at the open file until after the read. ok is false if no content is kept.
 func (s *Server) keep(f *fs.File, info fs.Info, tag tree.ETag) (content Small, ok bool) {
-	if !s.mayKeep(info) || !s.index.Plain(info.Fingerprint) || !s.index.WantsBody(info.Fingerprint) {
+	if !s.mayKeep(info) || !s.Index.Plain(info.Fingerprint) || !s.Index.WantsBody(info.Fingerprint) {
 		return Small{}, false
 	}
-	lease, err := s.fs.Lease(f)
+	lease, err := s.FS.Lease(f)
 	if err != nil {
 		return Small{}, false
 	}
 	defer lease.Release()
-	now, err := s.hasher.Refresh(f, info)
+	now, err := s.Hasher.Refresh(f, info)
 	if err != nil || now.Fingerprint != info.Fingerprint {
 		return Small{}, false
 	}
 	data := make([]byte, info.Size)
-	if n, err := s.fs.ReadAt(f, data, 0); err != nil && err != io.EOF || n < len(data) {
+	if n, err := s.FS.ReadAt(f, data, 0); err != nil && err != io.EOF || n < len(data) {
 		return Small{}, false
 	}
 	if !lease.Held() || tree.TagOf(sha256.Sum256(data)) != tag {
 		return Small{}, false
 	}
-	s.index.KeepBody(info.Fingerprint, tag, data)
+	s.Index.KeepBody(info.Fingerprint, tag, data)
 	return Small{data}, true
 }
 
@@ -94,7 +94,7 @@ func (s *Server) keep(f *fs.File, info fs.Info, tag tree.ETag) (content Small, o
 func (s *Server) KeepWhileReading(
 	staged *fs.Staged, body io.Reader, length int64,
 ) (reading io.Reader, kept func() []byte) {
-	if length < 0 || length > maxBody || !s.index.KeepsBodies() || !showAll(staged.Abilities()) {
+	if length < 0 || length > maxBody || !s.Index.KeepsBodies() || !showAll(staged.Abilities()) {
 		return body, func() []byte { return nil }
 	}
 	k := bytes.NewBuffer(make([]byte, 0, length))
@@ -105,6 +105,6 @@ func (s *Server) KeepWhileReading(
 // file since before the file had a name, has looked at it under that name, and has found the lease unbroken after that.
 func (s *Server) KeepOwn(info fs.Info, tag tree.ETag, body []byte) {
 	if body != nil && int64(len(body)) == info.Size && s.mayKeep(info) {
-		s.index.KeepBody(info.Fingerprint, tag, body)
+		s.Index.KeepBody(info.Fingerprint, tag, body)
 	}
 }

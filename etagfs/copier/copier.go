@@ -17,25 +17,14 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
-// Options say between what is copied. All fields are needed.
-type Options struct {
+// A Copier stages copies. All fields are needed.
+type Copier struct {
 	FS     *fs.FS
 	Reader *snapshots.Reader
 	Index  *index.Index
 	// Drop removes a staged resource, unless it is committed.
 	Drop func(*fs.Staged)
 }
-
-// A Copier stages copies.
-type Copier struct {
-	fs     *fs.FS
-	reader *snapshots.Reader
-	index  *index.Index
-	drop   func(*fs.Staged)
-}
-
-// New returns a copier.
-func New(o Options) *Copier { return &Copier{o.FS, o.Reader, o.Index, o.Drop} }
 
 // A Copy is a copy of a file, a collection or a link that is staged. The first fields are set before.
 type Copy struct {
@@ -68,7 +57,7 @@ var ErrStale = errors.New("what it was prepared from has changed")
 // Discard removes the staged copy, unless it is committed.
 func (c *Copy) Discard() {
 	if c.Staged != nil {
-		c.drop(c.Staged)
+		c.Drop(c.Staged)
 		c.Staged = nil
 	}
 }
@@ -101,12 +90,12 @@ func (c *Copy) stage(
 	ctx context.Context, from, to string, opts tree.CopyOptions,
 ) (*fs.Staged, fs.Info, tree.ETag, error) {
 	c.to = to
-	info, err := c.reader.Look(ctx, from, nil)
+	info, err := c.Reader.Look(ctx, from, nil)
 	if err != nil {
 		return nil, fs.Info{}, "", err
 	}
 	if info.Kind == fs.Regular {
-		staged, err := c.fs.StageFor(ctx, c.need(ctx, to, func() (int64, error) { return takes(info), nil }))
+		staged, err := c.FS.StageFor(ctx, c.need(ctx, to, func() (int64, error) { return takes(info), nil }))
 		if err != nil {
 			return nil, fs.Info{}, "", failure.OfStaging(err)
 		}
@@ -123,12 +112,12 @@ func (c *Copy) stage(
 			err = staged.Sync()
 		}
 		if err != nil {
-			c.drop(staged)
+			c.Drop(staged)
 			return nil, fs.Info{}, "", err
 		}
 		return staged, info, tag, nil
 	}
-	staged, err := c.fs.StageDir(ctx,
+	staged, err := c.FS.StageDir(ctx,
 		c.need(ctx, to, func() (int64, error) { return c.total(ctx, from, opts.Shallow) }))
 	if err != nil {
 		return nil, fs.Info{}, "", failure.OfStaging(err)
@@ -148,7 +137,7 @@ func (c *Copy) stage(
 		err = staged.Sync()
 	}
 	if err != nil {
-		c.drop(staged)
+		c.Drop(staged)
 		return nil, fs.Info{}, "", err
 	}
 	return staged, info, "", nil
@@ -189,7 +178,7 @@ func (c *Copy) total(ctx context.Context, from string, shallow bool) (sum int64,
 
 // totalButCollections is total without the collections among the members. It returns the names of these collections.
 func (c *Copy) totalButCollections(ctx context.Context, from string) (sum int64, below []string, err error) {
-	for members, err := range c.reader.Members(from, fs.DirOptions{}).Batches(ctx) {
+	for members, err := range c.Reader.Members(from, fs.DirOptions{}).Batches(ctx) {
 		if err == nil {
 			err = ctx.Err()
 		}
@@ -209,7 +198,7 @@ func (c *Copy) totalButCollections(ctx context.Context, from string) (sum int64,
 // file copies the content of a file, and its traits. It returns the look at the source to which the copy belongs, and
 // the tag if it is known.
 func (c *Copy) file(ctx context.Context, from string, staged *fs.Staged) (fs.Info, tree.ETag, error) {
-	f, info, err := c.reader.Open(ctx, from)
+	f, info, err := c.Reader.Open(ctx, from)
 	if err != nil {
 		return fs.Info{}, "", err
 	}
@@ -218,7 +207,7 @@ func (c *Copy) file(ctx context.Context, from string, staged *fs.Staged) (fs.Inf
 	}
 	defer f.Close()
 	tag, err := c.content(ctx, f, info, staged)
-	traits, again, failed := c.fs.TraitsOf(f)
+	traits, again, failed := c.FS.TraitsOf(f)
 	switch {
 	case errors.Is(failed, fs.ErrMoved):
 		return fs.Info{}, "", ErrStale
@@ -237,7 +226,7 @@ func (c *Copy) file(ctx context.Context, from string, staged *fs.Staged) (fs.Inf
 func (c *Copy) content(ctx context.Context, f *fs.File, info fs.Info, staged *fs.Staged) (tree.ETag, error) {
 	if info.Size >= minCloned {
 		// If the index knows the tag only after the clone, a program may have written to the file in between.
-		tag, _ := c.index.Tag(info.Fingerprint)
+		tag, _ := c.Index.Tag(info.Fingerprint)
 		n, err := staged.Clone(ctx, f, info.Size)
 		if err == nil && n < info.Size {
 			err = ErrStale
@@ -257,7 +246,7 @@ func (c *Copy) read(ctx context.Context, f *fs.File, size int64, staged *fs.Stag
 	hash := sha256.New()
 	to := io.MultiWriter(staged, hash)
 	for at := int64(0); at < size; {
-		from, end := c.fs.NextData(f, at, size)
+		from, end := c.FS.NextData(f, at, size)
 		if from > at {
 			if err := staged.Skip(from); err != nil {
 				return "", err
@@ -266,7 +255,7 @@ func (c *Copy) read(ctx context.Context, f *fs.File, size int64, staged *fs.Stag
 				return "", hashing.OurFault(err)
 			}
 		}
-		n, err := hashing.CopyBody(ctx, to, io.NewSectionReader(hashing.ReaderOf(c.fs, f), from, end-from))
+		n, err := hashing.CopyBody(ctx, to, io.NewSectionReader(hashing.ReaderOf(c.FS, f), from, end-from))
 		if err != nil {
 			return "", hashing.OurFault(err)
 		}
@@ -295,7 +284,7 @@ func hashStaged(ctx context.Context, staged *fs.Staged, size int64) (tree.ETag, 
 
 // inherit gives a staged collection the traits of its source, and the modification time if the copy keeps times.
 func (c *Copy) inherit(from string, staged *fs.Staged, info fs.Info) error {
-	traits, err := c.fs.Traits(from)
+	traits, err := c.FS.Traits(from)
 	if err != nil {
 		return err
 	}

@@ -23,7 +23,7 @@ func (c *Copy) kept(ctx context.Context, version fs.Kept) (staged *fs.Staged, ta
 	case fs.Regular:
 		need := c.need(ctx, version.Path, func() (int64, error) { return takes(version.Info), nil })
 		need.Keep = version
-		if staged, err = c.fs.StageFor(ctx, need); err != nil {
+		if staged, err = c.FS.StageFor(ctx, need); err != nil {
 			return nil, "", failure.OfStaging(err)
 		}
 		if err = c.keptFile(ctx, version, staged); err == nil {
@@ -39,7 +39,7 @@ func (c *Copy) kept(ctx context.Context, version fs.Kept) (staged *fs.Staged, ta
 		}
 		need := c.need(ctx, version.Path, members)
 		need.Keep = version
-		if staged, err = c.fs.StageDir(ctx, need); err != nil {
+		if staged, err = c.FS.StageDir(ctx, need); err != nil {
 			return nil, "", failure.OfStaging(err)
 		}
 		if !c.Shallow {
@@ -55,17 +55,17 @@ func (c *Copy) kept(ctx context.Context, version fs.Kept) (staged *fs.Staged, ta
 		}
 	case fs.Link:
 		var target string
-		if target, err = c.fs.ReadlinkKept(version); err != nil {
+		if target, err = c.FS.ReadlinkKept(version); err != nil {
 			return nil, "", err
 		}
-		if staged, err = c.fs.StageLink(target, version.Path); err != nil {
+		if staged, err = c.FS.StageLink(target, version.Path); err != nil {
 			return nil, "", failure.OfStaging(err)
 		}
 	default:
 		return nil, "", fs.ErrSpecial
 	}
 	if err != nil {
-		c.drop(staged)
+		c.Drop(staged)
 		return nil, "", err
 	}
 	return staged, tag, nil
@@ -74,13 +74,13 @@ func (c *Copy) kept(ctx context.Context, version fs.Kept) (staged *fs.Staged, ta
 // keptFile copies the file of a history entry. A program that had the file open when the file was replaced may still be
 // writing to it. If the file has changed, keptFile fails with ErrBusy.
 func (c *Copy) keptFile(ctx context.Context, version fs.Kept, staged *fs.Staged) error {
-	f, info, err := c.fs.OpenKept(version)
+	f, info, err := c.FS.OpenKept(version)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
 	_, err = c.content(ctx, f, info, staged)
-	traits, again, failed := c.fs.TraitsOf(f)
+	traits, again, failed := c.FS.TraitsOf(f)
 	switch {
 	case failed != nil:
 		return failed
@@ -93,7 +93,7 @@ func (c *Copy) keptFile(ctx context.Context, version fs.Kept, staged *fs.Staged)
 }
 
 func (c *Copy) keptTraits(version fs.Kept, staged *fs.Staged) error {
-	traits, err := c.fs.TraitsKept(version)
+	traits, err := c.FS.TraitsKept(version)
 	if err != nil {
 		return err
 	}
@@ -102,7 +102,7 @@ func (c *Copy) keptTraits(version fs.Kept, staged *fs.Staged) error {
 
 // keptTotal returns how many bytes of a collection in the history must be copied.
 func (c *Copy) keptTotal(version fs.Kept) (sum int64, err error) {
-	members, err := c.fs.Inside(version)
+	members, err := c.FS.Inside(version)
 	if err != nil {
 		return 0, err
 	}
@@ -120,7 +120,7 @@ func (c *Copy) keptTotal(version fs.Kept) (sum int64, err error) {
 }
 
 func (c *Copy) keptMembers(ctx context.Context, version fs.Kept, place string, top *fs.Staged) error {
-	members, err := c.fs.Inside(version)
+	members, err := c.FS.Inside(version)
 	if err != nil {
 		return err
 	}
@@ -138,7 +138,7 @@ func (c *Copy) keptMembers(ctx context.Context, version fs.Kept, place string, t
 func (c *Copy) keptMember(ctx context.Context, m fs.Kept, place string, top *fs.Staged) error {
 	switch m.Kind {
 	case fs.Link:
-		target, err := c.fs.ReadlinkKept(m)
+		target, err := c.FS.ReadlinkKept(m)
 		if err != nil {
 			return err
 		}

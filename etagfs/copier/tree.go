@@ -39,7 +39,7 @@ func (c *Copy) members(ctx context.Context, from, place string, top *fs.Staged) 
 		err := c.collection(ctx, from, place, one.name, top)
 		for isGone(err) && c.searches < snapshots.MaxRereads {
 			c.searches++
-			base, failed := c.reader.Renamed(ctx, from, one.id)
+			base, failed := c.Reader.Renamed(ctx, from, one.id)
 			if failed != nil {
 				return failed // the collection itself was removed or renamed
 			}
@@ -62,7 +62,7 @@ func isGone(err error) bool { return errors.Is(failure.Of(err), tree.ErrNotExist
 // collection copies a member that was left out when its collection was read.
 func (c *Copy) collection(ctx context.Context, from, place, base string, top *fs.Staged) error {
 	name, at := tree.Join(from, base), path.Join(place, base)
-	info, err := c.fs.Lstat(name)
+	info, err := c.FS.Lstat(name)
 	if err == nil && info.Kind == fs.Special {
 		return nil
 	}
@@ -80,7 +80,7 @@ func (c *Copy) collection(ctx context.Context, from, place, base string, top *fs
 func (c *Copy) membersButCollections(
 	ctx context.Context, from, place string, top *fs.Staged,
 ) (below []collection, err error) {
-	r := c.reader.Members(from, fs.DirOptions{})
+	r := c.Reader.Members(from, fs.DirOptions{})
 	for members, err := range r.Batches(ctx) {
 		if err != nil {
 			return nil, err
@@ -137,7 +137,7 @@ func (c *Copy) member(ctx context.Context, from, place string, info fs.Info, top
 	}
 	switch info.Kind {
 	case fs.Link:
-		target, err := c.fs.Readlink(from)
+		target, err := c.FS.Readlink(from)
 		if err != nil {
 			return err
 		}
@@ -204,8 +204,8 @@ func (c *Copy) memberFile(ctx context.Context, from, place string, top *fs.Stage
 	}
 	// The directory of the staged file is renamed later, but the file itself is not. So this look at the file stays
 	// true.
-	if info, err := staged.Info(); err == nil && tag != "" && c.fs.AbilitiesOf(info).FineTimes {
-		c.index.Put(info.Fingerprint, index.RecordOf(tag))
+	if info, err := staged.Info(); err == nil && tag != "" && c.FS.AbilitiesOf(info).FineTimes {
+		c.Index.Put(info.Fingerprint, index.RecordOf(tag))
 	}
 	return staged.Close()
 }

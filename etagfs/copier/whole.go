@@ -13,15 +13,15 @@ import (
 func (c *Copy) stageWhole(
 	ctx context.Context, from, to string, opts tree.CopyOptions,
 ) (*fs.Staged, fs.Info, tree.ETag, error) {
-	info, err := c.fs.Lstat(from)
+	info, err := c.FS.Lstat(from)
 	if err != nil || info.Kind != fs.Link {
 		return c.stage(ctx, from, to, opts)
 	}
-	target, err := c.fs.Readlink(from)
+	target, err := c.FS.Readlink(from)
 	if err != nil {
 		return nil, fs.Info{}, "", err
 	}
-	staged, err := c.fs.StageLink(target, to)
+	staged, err := c.FS.StageLink(target, to)
 	if err != nil {
 		return nil, fs.Info{}, "", failure.OfStaging(err)
 	}
@@ -42,7 +42,7 @@ func (c *Copy) compare(dir fs.Kept, place string) (found int, err error) {
 	if dir.Kind != fs.Directory {
 		return 0, nil
 	}
-	members, err := c.fs.Inside(dir)
+	members, err := c.FS.Inside(dir)
 	if err != nil {
 		return 0, err
 	}

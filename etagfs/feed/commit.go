@@ -37,8 +37,8 @@ func (c *Commit) Tell(change tree.Change, over fs.Info) error {
 		return nil
 	}
 	f := c.f
-	c.over, c.knew = foundBy(over), f.knows(change.Name, over, f.fs.AbilitiesOf(over).FineTimes)
-	change.Created, change.Time = !over.Exists(), f.now()
+	c.over, c.knew = foundBy(over), f.knows(change.Name, over, f.FS.AbilitiesOf(over).FineTimes)
+	change.Created, change.Time = !over.Exists(), f.Clock()
 	change.OldFile = c.knew && over.Kind != fs.Directory
 	change.OldCollection = over.Kind == fs.Directory
 	return c.shared(func(through bool) error {
@@ -85,7 +85,7 @@ func (c *Commit) Settle(happened bool) {
 	})
 	if failed != nil && happened {
 		f.owe(c.untold)
-		f.report(fmt.Errorf("a change is told of later: %w", failed))
+		f.Report(fmt.Errorf("a change is told of later: %w", failed))
 	}
 }
 

@@ -102,10 +102,10 @@ const askDir = "watch"
 
 // AskDir returns the path of a directory for the questions of a watcher, or "" if nothing may be written.
 func (f *Feed) AskDir() string {
-	if f == nil || f.fs.ReadOnly() || f.fs.IsInMemory() {
+	if f == nil || f.FS.ReadOnly() || f.FS.IsInMemory() {
 		return ""
 	}
-	dir, err := f.fs.MakeStateDir(askDir)
+	dir, err := f.FS.MakeStateDir(askDir)
 	if err != nil {
 		return ""
 	}
@@ -207,14 +207,14 @@ type sighting struct {
 // seen looks at a name of which the watcher has told.
 func (f *Feed) seen(h hint) sighting {
 	before := f.told.on(h.name)
-	now, err := f.fs.Lstat(h.name)
+	now, err := f.FS.Lstat(h.name)
 	if err != nil && !errors.Is(failure.Of(err), tree.ErrNotExist) && !errors.Is(err, fs.ErrLink) {
 		now = fs.Info{} // it is not served, or cannot be looked at, so that a follower finds nothing
 	}
-	c := tree.Change{Name: h.name, Cause: tree.CauseDisk, Time: f.now(), State: tree.State{
+	c := tree.Change{Name: h.name, Cause: tree.CauseDisk, Time: f.Clock(), State: tree.State{
 		Name: h.name, Exists: now.Exists() && now.Kind != fs.Special, Collection: now.Kind == fs.Directory,
 	}}
-	if tag, known := f.index.Tag(now.Fingerprint); known && now.Kind == fs.Regular {
+	if tag, known := f.Index.Tag(now.Fingerprint); known && now.Kind == fs.Regular {
 		c.State.Tag = tag
 	}
 	// A collection that takes the place of another one may lack members that the other one had.
@@ -224,7 +224,7 @@ func (f *Feed) seen(h hint) sighting {
 
 // isTold reports whether a look has found what a change has left that is in the journal.
 func (f *Feed) isTold(c sighting) bool {
-	return f.told.has(c.Name, c.now, c.removed, f.fs.AbilitiesOf(c.now).FineTimes)
+	return f.told.has(c.Name, c.now, c.removed, f.FS.AbilitiesOf(c.now).FineTimes)
 }
 
 // appendSeen appends changes that have happened. It reports whether it could.
@@ -252,7 +252,7 @@ func (f *Feed) appendSeen(ctx context.Context, changes []sighting) bool {
 		return true
 	}
 	if err := f.journal.Append(news...); err != nil {
-		f.report(err)
+		f.Report(err)
 		return false
 	}
 	f.journal.Show()

@@ -25,7 +25,7 @@ type Options struct {
 	FS     *fs.FS
 	Reader *snapshots.Reader
 	Index  *index.Index
-	Now    func() time.Time
+	Clock  func() time.Time
 	Report func(error)
 	Once   *failure.Once
 	// Running has the work in the background.
@@ -35,14 +35,7 @@ type Options struct {
 // A Feed is the journal of the changes of a store, and what it needs to tell changes of the store from those of other
 // programs. It implements [tree.Feed]. A nil Feed keeps no changes.
 type Feed struct {
-	fs      *fs.FS
-	reader  *snapshots.Reader
-	index   *index.Index
-	now     func() time.Time
-	report  func(error)
-	once    *failure.Once
-	running *sync.WaitGroup
-
+	Options
 	journal *journal.Journal
 	// told are the latest changes, by name, as looks have found them. An event of the watcher for such a look is no
 	// news. If one is dropped, its change may be told twice.
@@ -64,20 +57,19 @@ type Feed struct {
 // change tries again. The work in the background ends with the context.
 func Open(ctx context.Context, o Options) *Feed {
 	f := &Feed{
-		fs: o.FS, reader: o.Reader, index: o.Index, now: o.Now, report: o.Report, once: o.Once,
-		running: o.Running, told: newTold(), hints: newHints(), dir: o.FS.StateDir(journalDir),
+		Options: o, told: newTold(), hints: newHints(), dir: o.FS.StateDir(journalDir),
 		disk: diskState{search: make(chan struct{}, 1)},
 	}
 	files, turn := journal.InMemory(), journal.Turn(nil)
-	if !f.fs.ReadOnly() && !f.fs.IsInMemory() {
-		files, turn = journalFiles{f.fs, f.dir}, journalTurn{f.fs}
+	if !f.FS.ReadOnly() && !f.FS.IsInMemory() {
+		files, turn = journalFiles{f.FS, f.dir}, journalTurn{f.FS}
 	}
-	if root, err := f.fs.Lstat(""); err == nil {
+	if root, err := f.FS.Lstat(""); err == nil {
 		f.device = root.Device
 	}
 	f.scans, _ = lru.New[ScanKey, scan](maxScans) // it fails only for a size below one
 	f.journal = journal.New(files, journal.Options{
-		Boot: index.BootID(), Now: f.now, Turn: turn, Linger: f.fs.Lingers(),
+		Boot: index.BootID(), Now: f.Clock, Turn: turn, Linger: f.FS.Lingers(),
 	})
 	unlock, err := f.lock(ctx)
 	if err == nil {
@@ -85,21 +77,21 @@ func Open(ctx context.Context, o Options) *Feed {
 		unlock()
 	}
 	if err != nil {
-		f.report(fmt.Errorf("changes cannot be followed until the next one is kept: %w", err))
+		f.Report(fmt.Errorf("changes cannot be followed until the next one is kept: %w", err))
 	}
-	f.running.Go(func() { f.followDisk(ctx) })
-	f.running.Go(func() { f.lookForMissed(ctx) })
-	f.running.Go(func() { f.keep(ctx) })
+	f.Running.Go(func() { f.followDisk(ctx) })
+	f.Running.Go(func() { f.lookForMissed(ctx) })
+	f.Running.Go(func() { f.keep(ctx) })
 	return f
 }
 
 // lock takes the lock under which the journal is written.
 func (f *Feed) lock(ctx context.Context) (unlock func(), err error) {
-	if f.fs.ReadOnly() {
+	if f.FS.ReadOnly() {
 		f.alone.Lock()
 		return f.alone.Unlock, nil
 	}
-	end, err := f.fs.Lock(ctx)
+	end, err := f.FS.Lock(ctx)
 	err = failure.Lock(err)
 	if err == nil {
 		if err = f.flush(); err != nil {
@@ -132,7 +124,7 @@ func (f *Feed) keep(ctx context.Context) {
 			continue
 		}
 		if err := f.journal.Trim(); err != nil {
-			f.once.Report(trimming, err)
+			f.Once.Report(trimming, err)
 		}
 		unlock()
 	}

@@ -7,14 +7,14 @@ import (
 
 // journalFiles is the directory of the journal on the disk.
 type journalFiles struct {
-	fs  *fs.FS
+	FS  *fs.FS
 	dir *fs.StateDir
 }
 
-func (f journalFiles) List() ([]string, error) { return f.fs.StateFiles(journalDir) }
+func (f journalFiles) List() ([]string, error) { return f.FS.StateFiles(journalDir) }
 
 func (f journalFiles) Open(name string) (journal.Reader, error) {
-	return f.fs.OpenStateFile(journalDir + "/" + name)
+	return f.FS.OpenStateFile(journalDir + "/" + name)
 }
 
 func (f journalFiles) Append(name string, begin bool) (journal.File, error) {
@@ -29,15 +29,15 @@ func (f journalFiles) Append(name string, begin bool) (journal.File, error) {
 	return journalFile{file}, nil
 }
 
-func (f journalFiles) Remove(name string) error { return f.fs.RemoveStateFile(journalDir + "/" + name) }
+func (f journalFiles) Remove(name string) error { return f.FS.RemoveStateFile(journalDir + "/" + name) }
 
 type journalFile struct{ *fs.File }
 
 // A journalTurn is the turn to write the journal, of which the lock of the tree tells.
-type journalTurn struct{ fs *fs.FS }
+type journalTurn struct{ FS *fs.FS }
 
-func (t journalTurn) IsOurs() bool { return t.fs.IsClaimed() }
-func (t journalTurn) Take() error  { return t.fs.Claim() }
+func (t journalTurn) IsOurs() bool { return t.FS.IsClaimed() }
+func (t journalTurn) Take() error  { return t.FS.Claim() }
 
 func (f journalFile) Size() (size, changed int64, err error) {
 	info, err := f.Stat()

@@ -50,7 +50,7 @@ func (f *Feed) lookSince(ctx context.Context, since int64) bool {
 	if since == 0 {
 		return f.appendSeen(ctx, all)
 	}
-	root, err := f.fs.Lstat("")
+	root, err := f.FS.Lstat("")
 	if err != nil {
 		return f.appendSeen(ctx, all)
 	}
@@ -62,7 +62,7 @@ func (f *Feed) lookSince(ctx context.Context, since int64) bool {
 	for len(left) > 0 && len(found) <= maxAgain {
 		dir := left[len(left)-1]
 		left = left[:len(left)-1]
-		for members, err := range f.reader.Members(dir, fs.DirOptions{}).Batches(ctx) {
+		for members, err := range f.Reader.Members(dir, fs.DirOptions{}).Batches(ctx) {
 			if ctx.Err() != nil {
 				return false
 			}
@@ -100,7 +100,7 @@ func (f *Feed) lookSince(ctx context.Context, since int64) bool {
 
 // again returns the change that says that a name is to be listed again.
 func (f *Feed) again(name string) sighting {
-	return sighting{Change: tree.Change{Name: name, Cause: tree.CauseDisk, Again: true, Time: f.now(),
+	return sighting{Change: tree.Change{Name: name, Cause: tree.CauseDisk, Again: true, Time: f.Clock(),
 		State: tree.State{Name: name, Exists: true, Collection: true}}}
 }
 
@@ -122,7 +122,7 @@ func (f *Feed) NoteSeen(ctx context.Context) {
 	}
 	defer unlock()
 	if err := f.journal.Mark(at); err != nil {
-		f.report(err)
+		f.Report(err)
 	}
 }
 
@@ -141,7 +141,7 @@ const (
 // diskTime returns a time of the file system that is later than the times of all changes before the call, in
 // nanoseconds since 1970.
 func (f *Feed) diskTime(ctx context.Context) (int64, error) {
-	if f.fs.ReadOnly() {
+	if f.FS.ReadOnly() {
 		return time.Now().Add(-clockMargin).UnixNano(), nil
 	}
 	unlock, err := f.lock(ctx)

@@ -131,7 +131,7 @@ func (h *Hasher) knownBy(look fs.Info, how How) *flight {
 	if !how.orKnown || how.Capture != nil {
 		return nil
 	}
-	r, ok := h.index.Lookup(look.Fingerprint)
+	r, ok := h.Index.Lookup(look.Fingerprint)
 	if !ok {
 		return nil
 	}

@@ -31,7 +31,7 @@ const (
 // UntilSettled returns how long a version must still be left unchanged before its tag may be remembered, if no lease
 // shows that no program is writing to the file.
 func (h *Hasher) UntilSettled(info fs.Info) time.Duration {
-	if h.fs.AbilitiesOf(info).Exclusive {
+	if h.FS.AbilitiesOf(info).Exclusive {
 		return 0
 	}
 	need := settled
@@ -42,23 +42,23 @@ func (h *Hasher) UntilSettled(info fs.Info) time.Duration {
 	if last == 0 {
 		last = info.Modified // any program can set this time, even to the year 2100
 	}
-	return need - h.now().Sub(time.Unix(0, last))
+	return need - h.Now().Sub(time.Unix(0, last))
 }
 
 // Meet tells the index on which volume a file is.
 func (h *Hasher) Meet(f *fs.File, name string, info fs.Info) {
-	if info.Device != h.root.Device {
+	if info.Device != h.Root.Device {
 		dir, _ := tree.Split(name)
-		h.index.Mounted(info.Device, h.fs.Volume(f), info.Mount != h.root.Mount, dir)
+		h.Index.Mounted(info.Device, h.FS.Volume(f), info.Mount != h.Root.Mount, dir)
 	}
 }
 
 // MeetUnknown is Meet for a file on a device that the index does not know, for example after the start.
 func (h *Hasher) MeetUnknown(name string, info fs.Info) {
-	if info.Kind != fs.Regular || info.Device == h.root.Device || h.index.Knows(info.Device) {
+	if info.Kind != fs.Regular || info.Device == h.Root.Device || h.Index.Knows(info.Device) {
 		return
 	}
-	if f, now, err := h.fs.Open(name); err == nil && f != nil {
+	if f, now, err := h.FS.Open(name); err == nil && f != nil {
 		h.Meet(f, name, now)
 		f.Close()
 	}
@@ -77,7 +77,7 @@ func (h *Hasher) Hash(ctx context.Context, name string, how How) (info fs.Info, 
 // hashOpened is hash for the file that has the name now. ErrMoved says that it is unknown whether the hashed file still
 // had the name at that time.
 func (h *Hasher) hashOpened(ctx context.Context, name string, how How) (fs.Info, tree.ETag, error) {
-	f, info, err := h.open(ctx, name)
+	f, info, err := h.Open(ctx, name)
 	if err != nil {
 		return fs.Info{}, "", failure.Of(err)
 	}
@@ -132,7 +132,7 @@ func (h *Hasher) HashFile(ctx context.Context, f *fs.File, info fs.Info, how How
 	for round := range rounds {
 		// Before the first hash, the index is asked when no other hash of the file is under way (together).
 		if round > 0 {
-			if tag, ok := h.index.Tag(info.Fingerprint); ok {
+			if tag, ok := h.Index.Tag(info.Fingerprint); ok {
 				return info, tag, nil
 			}
 		}
@@ -191,7 +191,7 @@ func (h *Hasher) fly(ctx context.Context, f *fs.File, info fs.Info, how How, one
 	if lease != nil {
 		defer how.release(lease, one)
 	}
-	mark := h.index.Mark(info.Fingerprint, how.orKnown && how.Capture == nil) // see knownBy
+	mark := h.Index.Mark(info.Fingerprint, how.orKnown && how.Capture == nil) // see knownBy
 	one.info, one.writer = info, writer
 	changed := lease != nil || one.late // the file may have changed since the look before
 	if one.err = h.mayFly(ctx, f, how, one, changed, remember); one.err != nil {
@@ -220,7 +220,7 @@ func (h *Hasher) fly(ctx context.Context, f *fs.File, info fs.Info, how How, one
 		return
 	}
 	same := again.Fingerprint == one.info.Fingerprint
-	if lease != nil && h.provesContent(again) && h.fs.AbilitiesOf(again).LeasesSeeMaps {
+	if lease != nil && h.provesContent(again) && h.FS.AbilitiesOf(again).LeasesSeeMaps {
 		same = again.SameFile(one.info) && again.Size == one.info.Size // nothing can have written to it
 	}
 	if err != nil || !held() || !same {
@@ -231,7 +231,7 @@ func (h *Hasher) fly(ctx context.Context, f *fs.File, info fs.Info, how How, one
 	one.first, one.info = one.info.Fingerprint, again
 	if remember {
 		one.remembered = true
-		h.index.Learn(again.Fingerprint, index.RecordOf(tree.TagOf(one.sum)), mark)
+		h.Index.Learn(again.Fingerprint, index.RecordOf(tree.TagOf(one.sum)), mark)
 	}
 }
 
@@ -277,7 +277,7 @@ func (h *Hasher) Turn(ctx context.Context, size int64, patience time.Duration) (
 	if size <= hashedUnasked {
 		return func() {}, nil
 	}
-	slot, err := h.hashes.Acquire(ctx, tree.ClientOf(ctx), patience, nil)
+	slot, err := h.Turns.Acquire(ctx, tree.ClientOf(ctx), patience, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -288,17 +288,17 @@ func (h *Hasher) Turn(ctx context.Context, size int64, patience time.Duration) (
 // shows each later change. If the clock is coarse, a change can have the time stamp of the change before it. On an
 // overlay, the lease can be on the file in the lower layer, to which no program writes.
 func (h *Hasher) provesContent(info fs.Info) bool {
-	able := h.fs.AbilitiesOf(info)
+	able := h.FS.AbilitiesOf(info)
 	return able.Leases && able.FineTimes
 }
 
 // lease takes a lease on a file, if one can be had. It reports whether a writer prevents the lease, and whether a hash
 // that is made now may be remembered.
 func (h *Hasher) lease(f *fs.File, info fs.Info) (lease *fs.Lease, writer, remember bool) {
-	able := h.fs.AbilitiesOf(info)
+	able := h.FS.AbilitiesOf(info)
 	// A volume that is read-only, or that is mounted below the root and was not written to, was not tried for leases.
-	if !able.Exclusive && (able.Leases || h.fs.Volume(f).Leases) {
-		lease, err := h.fs.Lease(f)
+	if !able.Exclusive && (able.Leases || h.FS.Volume(f).Leases) {
+		lease, err := h.FS.Lease(f)
 		if err == nil {
 			return lease, false, h.provesContent(info) || h.UntilSettled(info) <= 0
 		}
@@ -320,7 +320,7 @@ func (h *Hasher) isWritten(f *fs.File, info fs.Info) bool {
 
 // Refresh looks at an open file again.
 func (h *Hasher) Refresh(f *fs.File, info fs.Info) (fs.Info, error) {
-	again, err := h.fs.Refresh(f)
+	again, err := h.FS.Refresh(f)
 	again.Name = info.Name
 	again = again.FoundAs(info)
 	return again, err
@@ -337,7 +337,7 @@ func (h *Hasher) sum(
 		slices.SortFunc(wanted, func(a, b *Capture) int { return cmp.Compare(a.Offset, b.Offset) })
 		to = &capturer{Writer: sum256, wanted: wanted}
 	}
-	_, err = CopyBody(ctx, to, io.NewSectionReader(heldReader{readerAt{h.fs, f}, hold}, 0, size))
+	_, err = CopyBody(ctx, to, io.NewSectionReader(heldReader{readerAt{h.FS, f}, hold}, 0, size))
 	sum256.Sum(sum[:0])
 	return sum, OurFault(err)
 }

@@ -15,8 +15,8 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/limit"
 )
 
-// Options say what a hasher works with. All fields are needed.
-type Options struct {
+// A Hasher hashes the files of a directory, and has the index remember the hashes. All exported fields are needed.
+type Hasher struct {
 	FS    *fs.FS
 	Root  fs.Info // a look at the root
 	Index *index.Index
@@ -25,31 +25,13 @@ type Options struct {
 	Turns *limit.Pool
 	// Open opens the file that has a name. The file is nil if the name stands for a directory.
 	Open func(ctx context.Context, name string) (*fs.File, fs.Info, error)
-	// Running has the work that goes on after its caller has given up.
-	Running *sync.WaitGroup
-}
-
-// A Hasher hashes the files of a directory, and has the index remember the hashes.
-type Hasher struct {
-	fs      *fs.FS
-	root    fs.Info
-	index   *index.Index
-	now     func() time.Time
-	hashes  *limit.Pool
-	open    func(ctx context.Context, name string) (*fs.File, fs.Info, error)
-	running *sync.WaitGroup
+	// Work is that which goes on after its caller has given up.
+	Work *sync.WaitGroup
 
 	flights flights
 	summing singleflight.Group // of sums, by version
 	asked   atomic.Int32       // hashes that requests wait for
 	pace    atomic.Int64       // the highest pace of a hash so far, in bytes per second
-}
-
-// New returns a hasher.
-func New(o Options) *Hasher {
-	return &Hasher{
-		fs: o.FS, root: o.Root, index: o.Index, now: o.Now, hashes: o.Turns, open: o.Open, running: o.Running,
-	}
 }
 
 // Ask says that a request waits for a hash, until end is called. The hashes in the background give way meanwhile.

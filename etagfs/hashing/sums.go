@@ -18,7 +18,7 @@ func (h *Hasher) KeepSums(info fs.Info, sums tree.Sums) {
 	if sums[crypto.SHA1] == nil && sums[crypto.MD5] == nil {
 		return
 	}
-	h.index.Extend(info.Fingerprint, func(k *index.Record) bool {
+	h.Index.Extend(info.Fingerprint, func(k *index.Record) bool {
 		if k.Tag() != sums.Tag() {
 			return false
 		}
@@ -41,7 +41,7 @@ func (h *Hasher) knownSums(info fs.Info, tag tree.ETag) (sums tree.Sums, enough 
 		return nil, true
 	}
 	sums = tree.Sums{crypto.SHA256: sum}
-	if k, ok := h.index.Lookup(info.Fingerprint); ok && k.Tag() == tag {
+	if k, ok := h.Index.Lookup(info.Fingerprint); ok && k.Tag() == tag {
 		if k.Has&index.HasSHA1 != 0 {
 			sums[crypto.SHA1] = k.SHA1[:]
 		}
@@ -67,7 +67,7 @@ func (h *Hasher) SumsOf(ctx context.Context, name string, info fs.Info, tag tree
 		})
 		select {
 		case <-ctx.Done():
-			h.running.Go(func() { <-found }) // Close waits for the computation
+			h.Work.Go(func() { <-found }) // Close waits for the computation
 			return sums, ctx.Err()
 		case one := <-found:
 			if isGivenUp(one.Err) && ctx.Err() == nil {
@@ -86,7 +86,7 @@ func (h *Hasher) computeSums(ctx context.Context, name string, info fs.Info, tag
 	if enough {
 		return sums, nil // another call has just computed them
 	}
-	f, now, err := h.open(ctx, name)
+	f, now, err := h.Open(ctx, name)
 	if err != nil || f == nil {
 		return sums, err
 	}
@@ -97,7 +97,7 @@ func (h *Hasher) computeSums(ctx context.Context, name string, info fs.Info, tag
 	}
 	defer end()
 	hashes := tree.NewHasher(crypto.SHA1, crypto.MD5)
-	_, err = CopyBody(ctx, hashes, io.NewSectionReader(ReaderOf(h.fs, f), 0, now.Size))
+	_, err = CopyBody(ctx, hashes, io.NewSectionReader(ReaderOf(h.FS, f), 0, now.Size))
 	if err != nil {
 		return sums, OurFault(err)
 	}

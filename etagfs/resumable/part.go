@@ -19,7 +19,7 @@ func (u *upload) Append(ctx context.Context, body io.Reader, opts tree.AppendOpt
 		return fmt.Errorf("the upload is complete: %w", tree.ErrUnsupported)
 	}
 	err := u.file.Begin(ctx, u.rec.Offset, fs.Need{Name: u.rec.Name, Client: tree.ClientOf(ctx),
-		Length: u.rec.Length - u.rec.Offset, Ask: func() error { return u.all.store.Try(ctx, opts.Cond) }})
+		Length: u.rec.Length - u.rec.Offset, Ask: func() error { return u.all.Store.Try(ctx, opts.Cond) }})
 	if errors.Is(err, fs.ErrDamaged) {
 		return fmt.Errorf("%w: %w", tree.ErrNotExist, err)
 	}

@@ -38,11 +38,11 @@ func (all *Uploads) load(ctx context.Context) {
 // read counts the uploads that there are, also those of other processes, and removes the expired ones if it is
 // to sweep.
 func (all *Uploads) read(ctx context.Context, sweep bool) {
-	ids, err := all.fs.UploadIDs()
+	ids, err := all.FS.UploadIDs()
 	if err != nil {
-		all.once.Report(sweepingUploads, err)
+		all.Once.Report(sweepingUploads, err)
 	} else {
-		all.once.Forget(sweepingUploads)
+		all.Once.Forget(sweepingUploads)
 	}
 	all.mu.Lock()
 	all.loaded = true
@@ -58,7 +58,7 @@ func (all *Uploads) read(ctx context.Context, sweep bool) {
 		if ctx.Err() != nil {
 			return
 		}
-		if file, err := all.fs.OpenUpload(id); err == nil { // else it is in use
+		if file, err := all.FS.OpenUpload(id); err == nil { // else it is in use
 			all.judge(id, file, sweep)
 			all.tell(id, file.Close())
 		}
@@ -66,7 +66,7 @@ func (all *Uploads) read(ctx context.Context, sweep bool) {
 	for _, id := range known {
 		if !there[id] {
 			all.remove(id) // another process has removed it
-			all.fs.ForgetUpload(id)
+			all.FS.ForgetUpload(id)
 		}
 	}
 }
@@ -85,9 +85,9 @@ func (all *Uploads) judge(id string, file *fs.Upload, sweep bool) {
 	switch {
 	case errors.Is(err, fs.ErrDamaged):
 		made, failed := file.Made()
-		over = failed == nil && all.now().Sub(made.ModTime()) > damagedTime
+		over = failed == nil && all.Now().Sub(made.ModTime()) > damagedTime
 	case err == nil:
-		over = !all.now().Before(rec.Expires)
+		over = !all.Now().Before(rec.Expires)
 	}
 	switch {
 	case over && sweep:
@@ -109,8 +109,8 @@ func (all *Uploads) judge(id string, file *fs.Upload, sweep bool) {
 // others.
 func (all *Uploads) add(id string, u unfinishedUpload) error {
 	var limits Limits
-	if all.limits != nil {
-		limits = all.limits()
+	if all.Limits != nil {
+		limits = all.Limits()
 	}
 	all.mu.Lock()
 	defer all.mu.Unlock()

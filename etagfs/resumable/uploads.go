@@ -74,24 +74,14 @@ type Body struct {
 	Sums   tree.Sums
 }
 
-// Options say what uploads are for. All fields but Limits are needed.
-type Options struct {
+// Uploads are the uploads of a store. All exported fields but Limits are needed.
+type Uploads struct {
 	FS     *fs.FS
 	Store  Store
 	Limits func() Limits // nil: there are none
 	Now    func() time.Time
 	Report func(error)
 	Once   *failure.Once
-}
-
-// Uploads are the uploads of a store.
-type Uploads struct {
-	fs     *fs.FS
-	store  Store
-	limits func() Limits // nil: none
-	now    func() time.Time
-	report func(error)
-	once   *failure.Once
 
 	mu         sync.Mutex
 	loaded     bool
@@ -115,17 +105,12 @@ type upload struct {
 	sum  hash.Hash
 }
 
-// Of returns the uploads of a store.
-func Of(o Options) *Uploads {
-	return &Uploads{fs: o.FS, store: o.Store, limits: o.Limits, now: o.Now, report: o.Report, once: o.Once}
-}
-
 // New is NewUpload of [tree.Uploads].
 func (all *Uploads) New(
 	ctx context.Context, name string, opts tree.UploadOptions, cond tree.Condition,
 ) (tree.Upload, error) {
 	switch {
-	case all.fs.ReadOnly():
+	case all.FS.ReadOnly():
 		return nil, tree.ErrReadOnly
 	case name == "":
 		return nil, tree.ErrIsCollection
@@ -142,8 +127,8 @@ func (all *Uploads) New(
 		Name: name, Length: opts.Length, Expires: opts.Expires, Note: opts.Note,
 	}}
 	var err error
-	u.file, err = all.fs.NewUpload(ctx, id, fs.Need{Name: name, Client: tree.ClientOf(ctx), Length: opts.Length,
-		Ask: func() error { return all.store.Try(ctx, cond) }})
+	u.file, err = all.FS.NewUpload(ctx, id, fs.Need{Name: name, Client: tree.ClientOf(ctx), Length: opts.Length,
+		Ask: func() error { return all.Store.Try(ctx, cond) }})
 	if err != nil {
 		all.remove(id)
 		return nil, failure.OfStaging(err)
@@ -166,7 +151,7 @@ func (all *Uploads) Open(ctx context.Context, id string) (tree.Upload, error) {
 }
 
 func (all *Uploads) open(ctx context.Context, id string) (*upload, error) {
-	file, err := all.fs.OpenUpload(id)
+	file, err := all.FS.OpenUpload(id)
 	if errors.Is(err, iofs.ErrNotExist) {
 		return nil, tree.ErrNotExist
 	}
@@ -201,7 +186,7 @@ func (u *upload) load(ctx context.Context) error {
 		return failure.Of(err)
 	}
 	u.rec.Name = string(u.rec.Bytes)
-	if u.rec.Tag == "" && !u.all.now().Before(u.rec.Expires) {
+	if u.rec.Tag == "" && !u.all.Now().Before(u.rec.Expires) {
 		return tree.ErrNotExist
 	}
 	if u.rec.Tag != "" {
@@ -221,7 +206,7 @@ func (u *upload) settle(ctx context.Context) error {
 	if !u.rec.isWhole() {
 		return tree.ErrNotExist
 	}
-	now, err := u.all.store.Stat(ctx, u.rec.Name, tree.ReadOptions{Want: tree.WantTag})
+	now, err := u.all.Store.Stat(ctx, u.rec.Name, tree.ReadOptions{Want: tree.WantTag})
 	if err != nil || now.Tag != u.tag() {
 		return tree.ErrNotExist
 	}
@@ -264,7 +249,7 @@ func (u *upload) Put(
 	}
 	body := Body{u.file.Staged(), u.rec.Length, tree.Sums{crypto.SHA256: u.sum.Sum(nil)}}
 	u.file.Ready(ctx, fs.Need{Name: name, Client: tree.ClientOf(ctx), Length: u.rec.Length, Arrived: true,
-		Ask: func() error { return u.all.store.Try(ctx, cond) }})
+		Ask: func() error { return u.all.Store.Try(ctx, cond) }})
 	var err error
 	if opts.Verify != nil {
 		err = opts.Verify(body.Sums)
@@ -276,7 +261,7 @@ func (u *upload) Put(
 	if err != nil {
 		return tree.State{}, false, err
 	}
-	state, created, err := u.all.store.PutStaged(ctx, name, body, opts, cond)
+	state, created, err := u.all.Store.PutStaged(ctx, name, body, opts, cond)
 	switch {
 	case err == nil:
 		// The commit is durable. Without the record, the next who asks finds no upload.
@@ -290,7 +275,7 @@ func (u *upload) Put(
 
 // finish notes that the bytes have their name.
 func (u *upload) finish(tag tree.ETag) error {
-	u.rec.Tag, u.rec.Expires = tag, u.all.now().Add(finishedTime)
+	u.rec.Tag, u.rec.Expires = tag, u.all.Now().Add(finishedTime)
 	u.file.Finish()
 	err := u.write()
 	if err == nil && !u.file.Committed() {
@@ -304,14 +289,14 @@ func (u *upload) finish(tag tree.ETag) error {
 
 // dropUpload removes an upload that nobody has open.
 func (all *Uploads) drop(id string) {
-	if file, err := all.fs.OpenUpload(id); err == nil {
+	if file, err := all.FS.OpenUpload(id); err == nil {
 		all.tell(id, errors.Join(file.Remove(), file.Close()))
 	}
 }
 
 func (all *Uploads) tell(id string, err error) {
 	if err != nil {
-		all.report(fmt.Errorf("the upload %s stays: %w", id, err))
+		all.Report(fmt.Errorf("the upload %s stays: %w", id, err))
 	}
 }
 

@@ -160,7 +160,7 @@ func (w *Warmer) searchOnce(ctx context.Context, found *warmUp) time.Duration {
 			found.failed(err)
 			return nil
 		}
-		if !w.index.Persists(info.Device) {
+		if !w.Index.Persists(info.Device) {
 			return nil // an index in memory has no room for the tags of all files
 		}
 		p.Files++
@@ -169,7 +169,7 @@ func (w *Warmer) searchOnce(ctx context.Context, found *warmUp) time.Duration {
 			tell()
 			told = time.Now()
 		}
-		if _, ok := w.index.Tag(info.Fingerprint); ok || w.queue.isPutOff(name) {
+		if _, ok := w.Index.Tag(info.Fingerprint); ok || w.queue.isPutOff(name) {
 			return nil
 		}
 		found.inHand.Add(1)
@@ -184,7 +184,7 @@ func (w *Warmer) searchOnce(ctx context.Context, found *warmUp) time.Duration {
 	found.inHand.Wait()
 	if err == nil && ctx.Err() == nil {
 		for _, err := range found.news() {
-			w.report(err)
+			w.Report(err)
 		}
 		p.Done = true
 		tell()
@@ -222,7 +222,7 @@ func (w *Warmer) walkOne(
 	ctx context.Context, of directory, visit func(name string, info fs.Info, err error) error,
 ) (below []directory, err error) {
 	dir := of.name
-	r, begun := w.reader.Members(dir, fs.DirOptions{}), false
+	r, begun := w.Reader.Members(dir, fs.DirOptions{}), false
 	for members, end := range r.Batches(ctx) {
 		switch {
 		case end == nil:
@@ -244,8 +244,8 @@ func (w *Warmer) walkOne(
 					below = append(below, next)
 				}
 			case m.Kind == fs.Regular:
-				if m.Device != of.device && m.Mount == of.mount && !w.index.Persists(m.Device) {
-					w.index.Mounted(m.Device, r.Volume(), of.mount != w.root.mount, dir) // dir is on an overlay
+				if m.Device != of.device && m.Mount == of.mount && !w.Index.Persists(m.Device) {
+					w.Index.Mounted(m.Device, r.Volume(), of.mount != w.root.mount, dir) // dir is on an overlay
 				}
 				err = visit(name, m.Info, nil)
 			}
@@ -266,11 +266,11 @@ func (w *Warmer) isKept(dir directory) bool {
 	if dir.device == w.root.device {
 		return true
 	}
-	d, err := w.fs.OpenDir(dir.name, fs.DirOptions{})
+	d, err := w.FS.OpenDir(dir.name, fs.DirOptions{})
 	if err != nil {
 		return true // the later listing of the directory reports the error
 	}
 	defer d.Close()
-	w.index.Mounted(dir.device, d.Volume(), dir.mount != w.root.mount, dir.name)
-	return w.index.Persists(dir.device)
+	w.Index.Mounted(dir.device, d.Volume(), dir.mount != w.root.mount, dir.name)
+	return w.Index.Persists(dir.device)
 }

@@ -25,9 +25,9 @@ type Survey struct {
 
 // Survey looks at every file and hashes none.
 func (w *Warmer) Survey(ctx context.Context) (Survey, error) {
-	found := Survey{Kept: w.index.OnDisk()}
+	found := Survey{Kept: w.Index.OnDisk()}
 	if found.Kept {
-		found.Processes = w.index.Processes()
+		found.Processes = w.Index.Processes()
 	}
 	err := w.walk(ctx, func(name string, info fs.Info, err error) error {
 		if err != nil {
@@ -36,7 +36,7 @@ func (w *Warmer) Survey(ctx context.Context) (Survey, error) {
 		}
 		found.Files++
 		found.Bytes += info.Size
-		if _, ok := w.index.Tag(info.Fingerprint); ok {
+		if _, ok := w.Index.Tag(info.Fingerprint); ok {
 			found.Known++
 			found.KnownBytes += info.Size
 		}
@@ -59,10 +59,10 @@ type Reading struct {
 // first, Warm returns the error of ctx.
 func (w *Warmer) Warm(ctx context.Context, atOnce int, each func(Reading)) error {
 	return w.readAll(ctx, atOnce, each, func(info fs.Info) bool {
-		_, known := w.index.Tag(info.Fingerprint)
+		_, known := w.Index.Tag(info.Fingerprint)
 		return !known
 	}, func(name string) Reading {
-		info, tag, err := w.hasher.Hash(ctx, name, hashing.ForAnswer)
+		info, tag, err := w.Hasher.Hash(ctx, name, hashing.ForAnswer)
 		return Reading{Name: name, Size: info.Size, Is: tag, Err: err}
 	})
 }
@@ -110,16 +110,16 @@ func (w *Warmer) readAll(
 }
 
 func (w *Warmer) verify(ctx context.Context, name string) Reading {
-	f, info, err := w.reader.Open(ctx, name)
+	f, info, err := w.Reader.Open(ctx, name)
 	if err != nil || f == nil {
 		return Reading{Name: name, Err: failure.Of(err)}
 	}
 	defer f.Close()
 	r := Reading{Name: name, Size: info.Size}
 	for range hashing.ForCheck.Rounds {
-		was, known := w.index.Tag(info.Fingerprint)
-		w.fs.Uncache(f)
-		again, sum, err := w.hasher.HashOnce(ctx, f, info, hashing.ForCheck)
+		was, known := w.Index.Tag(info.Fingerprint)
+		w.FS.Uncache(f)
+		again, sum, err := w.Hasher.HashOnce(ctx, f, info, hashing.ForCheck)
 		switch {
 		case errors.Is(err, hashing.ErrChanged):
 			info = again
@@ -133,10 +133,10 @@ func (w *Warmer) verify(ctx context.Context, name string) Reading {
 			r.Was = was
 		}
 		if r.Was != "" && r.Was != r.Is {
-			w.index.Corrected()
+			w.Index.Corrected()
 		}
-		if now, ok := w.index.Tag(again.Fingerprint); ok && now != r.Is {
-			w.index.Forget(again.Fingerprint) // a program may be writing to it, so its present tag is not known either
+		if now, ok := w.Index.Tag(again.Fingerprint); ok && now != r.Is {
+			w.Index.Forget(again.Fingerprint) // a program may be writing to it, so its present tag is not known either
 		}
 		return r
 	}

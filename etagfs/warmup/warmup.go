@@ -29,44 +29,30 @@ type Options struct {
 	Once   *failure.Once
 	// Running has the work in the background.
 	Running *sync.WaitGroup
-	// AtOnce, Rescan and Progress are WarmUp, Rescan and Progress in the options of package etagfs.
+	// AtOnce, Every and Progress are WarmUp, Rescan and Progress in the options of package etagfs.
 	AtOnce   int
-	Rescan   time.Duration
+	Every    time.Duration
 	Progress func(Progress)
 }
 
 // A Warmer hashes files ahead of need.
 type Warmer struct {
-	fs       *fs.FS
-	root     directory
-	reader   *snapshots.Reader
-	index    *index.Index
-	hasher   *hashing.Hasher
-	now      func() time.Time
-	report   func(error)
-	once     *failure.Once
-	running  *sync.WaitGroup
-	atOnce   int
-	rescan   time.Duration
-	progress func(Progress)
-	queue    *queue
+	Options
+	root  directory
+	queue *queue
 }
 
 // New returns a warmer, which does nothing before Start.
 func New(o Options) *Warmer {
-	return &Warmer{
-		fs: o.FS, root: directory{"", o.Root.Device, o.Root.Mount}, reader: o.Reader, index: o.Index, hasher: o.Hasher,
-		now: o.Now, report: o.Report, once: o.Once, running: o.Running, atOnce: o.AtOnce, rescan: o.Rescan,
-		progress: o.Progress, queue: newQueue(),
-	}
+	return &Warmer{Options: o, root: directory{"", o.Root.Device, o.Root.Mount}, queue: newQueue()}
 }
 
 // Start starts the work in the background. It ends with the context.
 func (w *Warmer) Start(ctx context.Context) {
-	w.running.Go(func() { w.dispatch(ctx) })
-	warm := &warmUp{progress: w.progress}
-	for range max(1, w.atOnce) {
-		w.running.Go(func() {
+	w.Running.Go(func() { w.dispatch(ctx) })
+	warm := &warmUp{progress: w.Progress}
+	for range max(1, w.AtOnce) {
+		w.Running.Go(func() {
 			for {
 				next, ok := w.queue.next(ctx)
 				switch {
@@ -82,8 +68,8 @@ func (w *Warmer) Start(ctx context.Context) {
 			}
 		})
 	}
-	if w.atOnce > 0 && w.index.OnDisk() {
-		w.running.Go(func() { w.search(ctx, warm, w.rescan) })
+	if w.AtOnce > 0 && w.Index.OnDisk() {
+		w.Running.Go(func() { w.search(ctx, warm, w.Every) })
 	}
 }
 
@@ -98,7 +84,7 @@ func (w *Warmer) dispatch(ctx context.Context) {
 		case <-again.C:
 		case <-w.queue.wake:
 		}
-		if wait := w.queue.ripe(w.now()); wait > 0 {
+		if wait := w.queue.ripe(w.Now()); wait > 0 {
 			again.Reset(wait)
 		}
 	}
@@ -108,7 +94,7 @@ func (w *Warmer) dispatch(ctx context.Context) {
 // last. Changed does not wait.
 func (w *Warmer) Changed(names ...string) {
 	for _, name := range names {
-		if !w.queue.hash(later{task: task{name: name}, at: w.now()}) {
+		if !w.queue.hash(later{task: task{name: name}, at: w.Now()}) {
 			w.Rescan()
 		}
 	}
@@ -132,17 +118,17 @@ const (
 
 // hashAhead is hashFound for a name at which there may be any resource, or none.
 func (w *Warmer) hashAhead(ctx context.Context, next task) {
-	info, err := w.reader.Look(ctx, next.name, nil)
+	info, err := w.Reader.Look(ctx, next.name, nil)
 	if err != nil || info.Kind != fs.Regular || !next.asked && !w.lasts(info) {
 		return
 	}
-	if _, ok := w.index.Tag(info.Fingerprint); !ok {
+	if _, ok := w.Index.Tag(info.Fingerprint); !ok {
 		_, err = w.hashFound(ctx, next)
 	}
 	if err != nil {
-		w.once.Report(next.name, err)
+		w.Once.Report(next.name, err)
 	} else {
-		w.once.Forget(next.name)
+		w.Once.Forget(next.name)
 	}
 }
 
@@ -150,19 +136,19 @@ func (w *Warmer) hashAhead(ctx context.Context, next task) {
 // the root, and if the index keeps the tag on disk. Another mount can be far away, or in memory, or no storage at all.
 func (w *Warmer) lasts(info fs.Info) bool {
 	return info.Device == w.root.device || info.Mount != 0 && info.Mount == w.root.mount ||
-		w.index.Persists(info.Device)
+		w.Index.Persists(info.Device)
 }
 
 // sumAhead finds all sums of a file whose tag is known.
 func (w *Warmer) sumAhead(ctx context.Context, name string) {
-	info, err := w.reader.Look(ctx, name, nil)
+	info, err := w.Reader.Look(ctx, name, nil)
 	if err != nil {
 		return
 	}
-	if tag, ok := w.index.Tag(info.Fingerprint); ok {
-		if _, err := w.hasher.SumsOf(ctx, name, info, tag); err != nil && ctx.Err() == nil &&
+	if tag, ok := w.Index.Tag(info.Fingerprint); ok {
+		if _, err := w.Hasher.SumsOf(ctx, name, info, tag); err != nil && ctx.Err() == nil &&
 			!errors.Is(err, tree.ErrNotExist) {
-			w.report(err)
+			w.Report(err)
 		}
 	}
 }
@@ -170,7 +156,7 @@ func (w *Warmer) sumAhead(ctx context.Context, name string) {
 // hashFound hashes a file, or puts it off until its tag can be remembered. It returns the size of the file that it has
 // hashed, or -1 if it has hashed none. It returns an error if another try is of no use.
 func (w *Warmer) hashFound(ctx context.Context, next task) (size int64, err error) {
-	info, _, err := w.hasher.Hash(ctx, next.name, hashing.Ahead)
+	info, _, err := w.Hasher.Hash(ctx, next.name, hashing.Ahead)
 	switch {
 	case err == nil:
 		return info.Size, nil
@@ -185,10 +171,10 @@ func (w *Warmer) hashFound(ctx context.Context, next task) (size int64, err erro
 // putOff schedules another try for a file. The wait grows with each try that fails. A file that was read in vain is not
 // tried before the end of the wait, even if a watcher reports the file again.
 func (w *Warmer) putOff(next task, info fs.Info, wasRead bool) {
-	wait := w.hasher.UntilSettled(info)
+	wait := w.Hasher.UntilSettled(info)
 	if wait <= 0 || next.tries > 0 {
 		wait = max(wait, min(busyWait<<min(next.tries, 10), longestWait))
 	}
 	next.tries, next.found = next.tries+1, false
-	w.queue.hash(later{task: next, at: w.now().Add(wait), firm: wasRead})
+	w.queue.hash(later{task: next, at: w.Now().Add(wait), firm: wasRead})
 }

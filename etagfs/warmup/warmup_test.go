@@ -66,10 +66,10 @@ func open(t *testing.T, dir, indexDir string, o Options, before func(fs.Call) er
 		Sync: func(string, uint64) error { return nil }, LazyTimes: below.LazyTimes, Report: o.Report,
 	})
 	o.Reader = &snapshots.Reader{FS: below, Held: func() func() { return func() {} }}
-	o.Hasher = hashing.New(hashing.Options{
+	o.Hasher = &hashing.Hasher{
 		FS: below, Root: root, Index: o.Index, Now: o.Now, Turns: limit.System().Bounds().Pools().Hashes,
-		Open: o.Reader.Open, Running: o.Running,
-	})
+		Open: o.Reader.Open, Work: o.Running,
+	}
 	o.Reader.Met = o.Hasher.Meet
 	ctx, stop := context.WithCancel(context.Background())
 	w := New(o)
@@ -85,8 +85,8 @@ func open(t *testing.T, dir, indexDir string, o Options, before func(fs.Call) er
 }
 
 func knows(w *Warmer, name string) bool {
-	info, err := w.reader.Look(context.Background(), name, nil)
-	_, ok := w.index.Tag(info.Fingerprint)
+	info, err := w.Reader.Look(context.Background(), name, nil)
+	_, ok := w.Index.Tag(info.Fingerprint)
 	return err == nil && ok
 }
 
@@ -253,7 +253,7 @@ func TestChangedHashesAhead(t *testing.T) {
 	clock.Advance(10 * time.Second)
 	w.Changed("no") // wakes it; else it would look by itself in two seconds
 	treetest.Eventually(t, "the hash", func() bool { return knows(w, "f") })
-	info, tag, err := w.hasher.Hash(t.Context(), "f", hashing.ForAnswer)
+	info, tag, err := w.Hasher.Hash(t.Context(), "f", hashing.ForAnswer)
 	if err != nil || info.Size != 6 || tag != treetest.TagOf("theirs") || hashed.Load() != 1 {
 		t.Errorf("got %q of %+v, error %v, hashed %d times", tag, info, err, hashed.Load())
 	}
