@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
 
@@ -276,5 +278,49 @@ func TestDamagedObjects(t *testing.T) {
 				t.Errorf("%q is reported", f.damage)
 			}
 		})
+	}
+}
+
+// TestPlaceIsTheOneOfTheTree: a disk that is not mounted is not taken for a new place, and neither does a program that
+// finds no tree take any.
+func TestPlaceIsTheOneOfTheTree(t *testing.T) {
+	dsn, dir := pgtest.Shared(t).Database(t, clean), t.TempDir()
+	conn, err := pgx.Connect(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	if _, err := conn.Exec(t.Context(), "drop schema if exists ifmatch cascade"); err != nil {
+		t.Fatal(err)
+	}
+	open := func(name string, opts pgstore.Options) error {
+		place, err := blobs.NewDir(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		opts.Blobs = place
+		s, err := pgstore.Open(t.Context(), dsn, opts)
+		if err == nil {
+			err = s.Close()
+		}
+		return err
+	}
+	for _, step := range []struct {
+		name string
+		opts pgstore.Options
+		want string // of the error
+	}{
+		{"first", pgstore.Options{NoMigrate: true}, "ifmatch cluster init"},
+		{"first", pgstore.Options{}, ""},
+		{"first", pgstore.Options{NoMigrate: true}, ""},
+		{"second", pgstore.Options{}, blobs.ErrEmpty.Error()},
+		{"second", pgstore.Options{NoMigrate: true}, blobs.ErrEmpty.Error()},
+		{"second", pgstore.Options{NewBlobs: true}, ""},
+		{"second", pgstore.Options{}, ""},
+	} {
+		err := open(step.name, step.opts)
+		if (err == nil) != (step.want == "") || err != nil && !strings.Contains(err.Error(), step.want) {
+			t.Errorf("%s with %+v: error %v, want %q", step.name, step.opts, err, step.want)
+		}
 	}
 }

@@ -55,6 +55,8 @@ const (
 type Options struct {
 	// Blobs keeps contents that do not lie in the database.
 	Blobs blobs.Store
+	// NewBlobs takes an empty place for the objects of a tree that has had another one.
+	NewBlobs bool
 	// Inline is the largest content that lies in the database, in bytes. 0 means the default, a negative value that
 	// only empty ones do.
 	Inline int64
@@ -141,7 +143,10 @@ func Open(ctx context.Context, dsn string, opts Options) (*Store, error) {
 		return nil, hidden(err)
 	}
 	s.pool, s.notes = pool, side
-	if err := errors.Join(s.identify(ctx), s.claimBlobs(ctx)); err != nil {
+	if err = s.identify(ctx); err == nil {
+		err = s.claimBlobs(ctx)
+	}
+	if err != nil {
 		s.pool.Close()
 		s.notes.Close()
 		return nil, hidden(err)
@@ -169,12 +174,13 @@ func (s *Store) identify(ctx context.Context) error {
 // ID says which tree the store has. It is the same for all replicas.
 func (s *Store) ID() string { return s.id.String() }
 
-// hidden returns an error without the password that the text of a broken address may have.
+// hidden returns an error of the start without the password that the text of a broken address may have, and with what to
+// do about it.
 func hidden(err error) error {
 	if broken := new(pgconn.ParseConfigError); errors.As(err, &broken) {
 		return errors.New("it cannot be read: give one such as postgres://user@host/database, and the password by PGPASSFILE")
 	}
-	return err
+	return session.Explain(err)
 }
 
 // connected looks at a new session. It may be with another server, whose clock is another one: no change may be older
@@ -349,12 +355,25 @@ func (s *Store) send(
 }
 
 // claimBlobs notes the id of the tree in the place for objects, and refuses a place that belongs to another tree, or
-// that does not work.
+// that does not work. The note in the database tells an empty place of a new tree from a disk that is not mounted.
 func (s *Store) claimBlobs(ctx context.Context) error {
 	if s.opts.Blobs == nil {
 		return nil
 	}
-	if err := blobs.Claim(ctx, s.opts.Blobs, s.id); err != nil {
+	claimed := s.Notes("place")
+	_, err := claimed.Get(ctx, "")
+	switch {
+	case err == nil && !s.opts.NewBlobs:
+		err = blobs.Recognize(ctx, s.opts.Blobs, s.id)
+	case err == nil || errors.Is(err, notes.ErrNone):
+		err = blobs.Claim(ctx, s.opts.Blobs, s.id)
+		if err == nil {
+			return claimed.Keep(ctx, "", []byte{}, notes.Forever)
+		}
+	default:
+		return err
+	}
+	if err != nil {
 		return fmt.Errorf("--blobs: %w", err)
 	}
 	return nil

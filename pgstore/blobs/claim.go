@@ -15,9 +15,19 @@ import (
 // A prober has more to try than objects.
 type prober interface{ probe(context.Context) error }
 
+// ErrEmpty says that a place has no object, and that the tree has another one. A disk that is not mounted looks like
+// that.
+var ErrEmpty = errors.New("it is empty, and the tree has another place: mount it, or name the one that the other " +
+	"servers have; if that is lost, ifmatch cluster init takes the empty one")
+
 // Claim makes a place that of one tree. The object with the identifier of the tree says so, and a place that has
 // objects, and not this one, is another's. Then Claim tries all that the place is needed for.
-func Claim(ctx context.Context, s Store, tree ID) error {
+func Claim(ctx context.Context, s Store, tree ID) error { return claim(ctx, s, tree, false) }
+
+// Recognize is Claim of the place that a tree has already. An empty one is refused with [ErrEmpty].
+func Recognize(ctx context.Context, s Store, tree ID) error { return claim(ctx, s, tree, true) }
+
+func claim(ctx context.Context, s Store, tree ID, known bool) error {
 	mark := []byte(tree.String())
 	found, err := read(ctx, s, tree, int64(len(mark)))
 	switch {
@@ -31,6 +41,9 @@ func Claim(ctx context.Context, s Store, tree ID) error {
 			}
 			return fmt.Errorf("it belongs to another database: it has the object %s, and not that of this one, %s",
 				other, tree)
+		}
+		if known {
+			return ErrEmpty
 		}
 		if err := write(ctx, s, tree, mark); err != nil && !errors.Is(err, iofs.ErrExist) { // another replica was first
 			return fmt.Errorf("it cannot be written: %w", err)

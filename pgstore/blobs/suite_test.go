@@ -309,16 +309,21 @@ func testListing(t *testing.T, p place) {
 func testClaim(t *testing.T, p place) {
 	ctx, s := t.Context(), p.open(t)
 	mine, other := uuid.New(), uuid.New()
-	for range 2 {
-		if err := blobs.Claim(ctx, p.open(t), mine); err != nil {
+	if err := blobs.Recognize(ctx, s, mine); !errors.Is(err, blobs.ErrEmpty) || len(objects(t, s)) != 0 {
+		t.Errorf("an empty place is taken for that of a tree: error %v, objects %v", err, objects(t, s))
+	}
+	for _, claim := range []func(context.Context, blobs.Store, blobs.ID) error{blobs.Claim, blobs.Claim, blobs.Recognize} {
+		if err := claim(ctx, p.open(t), mine); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if got := objects(t, s); len(got) != 1 || got[0] != mine {
 		t.Errorf("the objects are %v, want %v", got, mine)
 	}
-	if err := blobs.Claim(ctx, s, other); err == nil || !strings.Contains(err.Error(), "belongs to another database") {
-		t.Errorf("the claim of another tree: %v", err)
+	for _, claim := range []func(context.Context, blobs.Store, blobs.ID) error{blobs.Claim, blobs.Recognize} {
+		if err := claim(ctx, s, other); err == nil || !strings.Contains(err.Error(), "belongs to another database") {
+			t.Errorf("the claim of another tree: %v", err)
+		}
 	}
 	if err := errors.Join(s.Delete(ctx, mine), write(ctx, s, mine, -1, []byte("something else"))); err != nil {
 		t.Fatal(err)

@@ -15,6 +15,7 @@ import (
 
 	"r-seed-1f3a754f.example/ifmatch/pgstore/blobs"
 	"r-seed-1f3a754f.example/ifmatch/pgstore/schema"
+	"r-seed-1f3a754f.example/ifmatch/pgstore/session"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
@@ -56,7 +57,7 @@ func Connect(ctx context.Context, address string) (*pgx.Conn, error) {
 	config.RuntimeParams["application_name"] = "ifmatch doctor"
 	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
-		return nil, fmt.Errorf("the database does not answer: %w", err)
+		return nil, session.Explain(err)
 	}
 	return conn, nil
 }

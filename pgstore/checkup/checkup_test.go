@@ -297,19 +297,20 @@ func TestSettings(t *testing.T) {
 		change    func(*Settings)
 		bad, note string
 	}{
-		"good":            {func(*Settings) {}, "", ""},
-		"old":             {func(s *Settings) { s.Version = 140010 }, "has the version 14.10", ""},
-		"a standby":       {func(s *Settings) { s.Recovery = true }, "is a standby", ""},
-		"fsync":           {func(s *Settings) { s.Fsync = false }, "fsync is off", ""},
-		"full pages":      {func(s *Settings) { s.FullPages = false }, "full_page_writes is off", ""},
-		"no commit":       {func(s *Settings) { s.Commit = "off" }, "synchronous_commit is off", ""},
-		"a local commit":  {func(s *Settings) { s.Commit = "local" }, "synchronous_commit is local", ""},
-		"no vacuum":       {func(s *Settings) { s.Autovacuum = false }, "autovacuum is off", ""},
-		"few locks":       {func(s *Settings) { s.Locks = 10 }, "room for 1000 locks", ""},
-		"the clock":       {func(s *Settings) { s.Clock = -time.Minute }, "off by -1m0s", ""},
-		"no sync standby": {func(s *Settings) { s.Connected[0].Sync = false }, "no synchronous standby", ""},
-		"none":            {func(s *Settings) { s.Connected, s.Standbys = nil, "" }, "", "there is no standby"},
-		"asynchronous":    {func(s *Settings) { s.Standbys = "" }, "", "asynchronous"},
+		"good":                       {func(*Settings) {}, "", ""},
+		"old":                        {func(s *Settings) { s.Version = 140010 }, "has the version 14.10", ""},
+		"a standby":                  {func(s *Settings) { s.Recovery = true }, "is a standby", ""},
+		"fsync":                      {func(s *Settings) { s.Fsync = false }, "fsync is off", ""},
+		"full pages":                 {func(s *Settings) { s.FullPages = false }, "full_page_writes is off", ""},
+		"no commit":                  {func(s *Settings) { s.Commit = "off" }, "synchronous_commit is off", ""},
+		"a local commit":             {func(s *Settings) { s.Commit = "local" }, "synchronous_commit is local", ""},
+		"no vacuum":                  {func(s *Settings) { s.Autovacuum = false }, "autovacuum is off", ""},
+		"few locks":                  {func(s *Settings) { s.Locks = 10 }, "room for 1000 locks", ""},
+		"the clock":                  {func(s *Settings) { s.Clock = -time.Minute }, "off by -1m0s", ""},
+		"no sync standby":            {func(s *Settings) { s.Connected[0].Sync = false }, "no synchronous standby", ""},
+		"none":                       {func(s *Settings) { s.Connected, s.Standbys = nil, "" }, "", "there is no standby"},
+		"asynchronous":               {func(s *Settings) { s.Standbys = "" }, "", "asynchronous"},
+		"a role that may not see it": {func(s *Settings) { s.Connected[0] = Standby{Hidden: true} }, "", "may not see"},
 	} {
 		s, f := good, &findings{}
 		s.Connected = slices.Clone(good.Connected)

@@ -26,6 +26,7 @@ type Settings struct {
 // A Standby is connected to the primary.
 type Standby struct {
 	Name, State string
+	Hidden      bool // the role may not see what follows
 	Sync        bool
 	Lag         time.Duration // until it shows what was committed
 	Behind      int64         // bytes
@@ -51,8 +52,8 @@ func settings(ctx context.Context, conn *pgx.Conn) (s Settings, err error) {
 		return s, err
 	}
 	s.Clock = time.Until(now)
-	// Who may not see all of it gets nulls.
-	rows, err := conn.Query(ctx, `select coalesce(application_name, ''), coalesce(state, ''),
+	// A role that may not see all of it gets nulls.
+	rows, err := conn.Query(ctx, `select coalesce(application_name, ''), coalesce(state, ''), sync_state is null,
  coalesce(sync_state in ('sync', 'quorum'), false), coalesce(replay_lag, '0'::interval),
  coalesce(pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn), 0)::bigint from pg_stat_replication order by 1`)
 	if err == nil {
@@ -100,17 +101,47 @@ func (s Settings) judge(to Sink) {
 	s.judgeStandbys(to)
 }
 
+// doubts is a [Sink] for faults alone.
+type doubts []string
+
+func (d *doubts) Good(string, ...any)   {}
+func (d *doubts) Note(string, string)   {}
+func (d *doubts) Bad(what, todo string) { *d = append(*d, what+": "+todo) }
+
+// Doubts returns the settings of a server by which acknowledged writes can be lost, or the replicas be held up.
+func Doubts(ctx context.Context, conn *pgx.Conn) ([]string, error) {
+	s, err := settings(ctx, conn)
+	if err != nil {
+		return nil, err
+	}
+	var found doubts
+	s.judge(&found)
+	if s.isAsynchronous() {
+		found.Bad(asynchronous, setStandbys)
+	}
+	return found, nil
+}
+
+const (
+	asynchronous = "the standby is asynchronous: a failover can lose the last acknowledged writes"
+	setStandbys  = "set synchronous_standby_names"
+)
+
+func (s Settings) isAsynchronous() bool { return s.Standbys == "" && len(s.Connected) > 0 }
+
 func (s Settings) judgeStandbys(to Sink) {
 	isSync := func(one Standby) bool { return one.Sync }
+	isHidden := func(one Standby) bool { return one.Hidden }
 	switch n := len(s.Connected); {
+	case s.Standbys != "" && slices.ContainsFunc(s.Connected, isHidden):
+		to.Note("the role may not see whether the standbys are synchronous", "grant it pg_monitor, and look again")
 	case s.Standbys != "" && !slices.ContainsFunc(s.Connected, isSync):
 		to.Bad(fmt.Sprintf("no synchronous standby is connected (synchronous_standby_names = %q): writes wait for one", s.Standbys),
 			"start it, or take it out of that setting")
 	case n == 0:
 		to.Note("there is no standby", "have one, if the service must not end with this machine (docs/cluster.md)")
-	case s.Standbys == "":
-		to.Note("the standby is asynchronous: a failover can lose the last acknowledged writes",
-			"set synchronous_standby_names")
+	case s.isAsynchronous():
+		to.Note(asynchronous, setStandbys)
 	default:
 		to.Good("writes wait for a synchronous standby")
 	}

@@ -51,6 +51,10 @@ func serverStatus(ctx context.Context, conn *pgx.Conn, w io.Writer) error {
 	}
 	fmt.Fprintf(w, "database\tPostgreSQL %d.%d, %s\n", s.Version/10000, s.Version%10000, role)
 	for _, one := range s.Connected {
+		if one.Hidden {
+			fmt.Fprintf(w, "standby\t%s: grant pg_monitor to the role, to see more\n", one.Name)
+			continue
+		}
 		kind := "asynchronous"
 		if one.Sync {
 			kind = "synchronous"
@@ -65,9 +69,12 @@ func serverStatus(ctx context.Context, conn *pgx.Conn, w io.Writer) error {
 	var version int64
 	err = conn.QueryRow(ctx, `select store::text, epoch::text, (select max(version_id) from ifmatch.migration)
  from ifmatch.meta`).Scan(&store, &epoch, &version)
+	if err != nil {
+		return err
+	}
 	fmt.Fprintf(w, "tree\t%s, epoch %s\n", store, epoch)
 	fmt.Fprintf(w, "tables\tversion %d; this program makes %d\n", version, schema.Version)
-	return err
+	return nil
 }
 
 func clientStatus(ctx context.Context, conn *pgx.Conn, w io.Writer) error {
