@@ -158,7 +158,7 @@ func escapedPath(share layout.Share) string { return (&url.URL{Path: share.Path}
 func guarantees(cfg Config, able capabilities) (disk, writes string) {
 	switch {
 	case cfg.Database != "":
-		return "PostgreSQL, shared by all replicas", "as durable as the settings of the database say"
+		return "PostgreSQL, shared by all replicas", "as durable as the database is"
 	case cfg.ReadOnly:
 		return "read-only, nothing is written to it", ""
 	case cfg.Memory:

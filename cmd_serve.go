@@ -161,6 +161,7 @@ func serveDir(
 		roots = append(roots, share.Path)
 	}
 	cfg.Monitor.Serves(measured, cfg.Pools, cfg.ReadOnly, roots)
+	doubts = append(doubts, databaseDoubts(ctx, cfg)...)
 	printBanner(out, log, cfg, listener.Addr(), able, doubts)
 	cfg.Monitor.Announce(log)
 	out.Flush(logPatience)

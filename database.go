@@ -10,6 +10,7 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/auth/session"
 	"r-seed-1f3a754f.example/ifmatch/auth/session/replicated"
 	"r-seed-1f3a754f.example/ifmatch/handler/deleteguard"
+	"r-seed-1f3a754f.example/ifmatch/internal/cluster"
 	"r-seed-1f3a754f.example/ifmatch/internal/database"
 	"r-seed-1f3a754f.example/ifmatch/links"
 	"r-seed-1f3a754f.example/ifmatch/pgstore"
@@ -55,6 +56,18 @@ func openDatabase(cfg Config, log *slog.Logger) (served, error) {
 		return nil, err
 	}
 	return store, nil
+}
+
+// databaseDoubts returns warnings about the settings of the database.
+func databaseDoubts(ctx context.Context, cfg Config) []string {
+	if cfg.Database == "" {
+		return nil
+	}
+	all, err := cluster.Doubts(ctx, database.Place{Store: cfg.Database})
+	if err != nil {
+		return []string{"the settings of the database cannot be read: " + err.Error()}
+	}
+	return all
 }
 
 // openShelf opens the share links of the replicas.

@@ -18,6 +18,7 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/pgstore/checkup"
 	"r-seed-1f3a754f.example/ifmatch/pgstore/notes"
 	"r-seed-1f3a754f.example/ifmatch/pgstore/replicas"
+	"r-seed-1f3a754f.example/ifmatch/pgstore/session"
 )
 
 // Command returns the command ifmatch cluster.
@@ -42,9 +43,12 @@ func Command(n Needs) *cli.Command {
 		OnUsageError: n.Misused,
 		Subcommands: []*cli.Command{
 			sub("init", "make the tables of a new tree, and claim the place for its large contents",
-				"ifmatch serve does so too, where its role may. It changes nothing where they are there.", initialize),
+				"ifmatch serve does so too, where its role may. It changes nothing where they are there. An empty place is taken "+
+					"for one that was lost, and a server refuses it then: it may be a disk that is not mounted.",
+				func(c *cli.Context, place database.Place) error { return initialize(c, place, true) }),
 			sub("migrate", "bring the tables to the release of this program",
-				"ifmatch serve does so too, where its role may. Servers of the release before go on meanwhile.", initialize),
+				"ifmatch serve does so too, where its role may. Servers of the release before go on meanwhile.",
+				func(c *cli.Context, place database.Place) error { return initialize(c, place, false) }),
 			sub("status", "print the database, its standbys, programs, tables, garbage, history, feed and replicas",
 				"Numbers of rows are estimates of PostgreSQL. Its role needs pg_monitor to see all of it.", status),
 			sub("restored", "make a database that was restored from a backup ready for servers, and look for missing contents",
@@ -61,12 +65,12 @@ func Command(n Needs) *cli.Command {
 	}
 }
 
-// initialize makes or changes the tables. One command does both, as a server at its start does.
-func initialize(c *cli.Context, place database.Place) error {
+// initialize makes or changes the tables, as a server at its start does.
+func initialize(c *cli.Context, place database.Place, newBlobs bool) error {
 	if err := place.ActAsOwner(); err != nil {
 		return err
 	}
-	store, err := place.Open(c.Context, pgstore.Options{})
+	store, err := place.Open(c.Context, pgstore.Options{NewBlobs: newBlobs})
 	if err != nil {
 		return err
 	}
@@ -80,7 +84,7 @@ func connected(ctx context.Context, place database.Place, do func(*pgx.Conn) err
 	if err != nil {
 		return err
 	}
-	return errors.Join(do(conn), conn.Close(context.WithoutCancel(ctx)))
+	return errors.Join(session.Explain(do(conn)), conn.Close(context.WithoutCancel(ctx)))
 }
 
 func status(c *cli.Context, place database.Place) error {
@@ -134,6 +138,15 @@ func (n Needs) restored(c *cli.Context, place database.Place) error {
 		return err
 	}
 	return n.Checkup(c, place, false, 0, false)
+}
+
+// Doubts returns what is wrong with the settings of a database for a server that starts.
+func Doubts(ctx context.Context, place database.Place) (all []string, err error) {
+	err = connected(ctx, place, func(conn *pgx.Conn) error {
+		all, err = checkup.Doubts(ctx, conn)
+		return err
+	})
+	return all, err
 }
 
 // Doctor looks at a database and its objects, and tells a sink. names are told of contents that are lost.
