@@ -3,6 +3,7 @@
 package content
 
 import (
+	"sync"
 	"sync/atomic"
 
 	"r-seed-1f3a754f.example/ifmatch/etagfs/hashing"
@@ -49,3 +50,41 @@ func (c *File) Begin() { c.counted = c.s.downloads.begin(c.info) }
 // IsSending reports whether the file that a look has found is being sent. A commit that lets such a file give way keeps
 // its tag, if the content is known to be the same. Otherwise each download would have to read the whole file.
 func (s *Server) IsSending(info fs.Info) bool { return s.downloads.of(info) }
+
+// downloads counts the running downloads of each file, see [Server.IsSending].
+type downloads struct {
+	mu    sync.Mutex
+	files map[hashing.FileKey]int
+}
+
+// begin counts a download. end must be called once with the returned key when the download ends.
+func (d *downloads) begin(info fs.Info) (key hashing.FileKey) {
+	if info.Inode == 0 {
+		return hashing.FileKey{}
+	}
+	key = hashing.KeyOf(info)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.files == nil {
+		d.files = map[hashing.FileKey]int{}
+	}
+	d.files[key]++
+	return key
+}
+
+func (d *downloads) end(key hashing.FileKey) {
+	if key == (hashing.FileKey{}) {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.files[key]--; d.files[key] == 0 {
+		delete(d.files, key)
+	}
+}
+
+func (d *downloads) of(info fs.Info) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.files[hashing.KeyOf(info)] > 0
+}

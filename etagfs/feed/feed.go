@@ -140,3 +140,42 @@ func (f *Feed) Close() {
 		f.dir.Close()
 	}
 }
+
+// journalFiles is the directory of the journal on the disk.
+type journalFiles struct {
+	fs  *fs.FS
+	dir *fs.StateDir
+}
+
+func (f journalFiles) List() ([]string, error) { return f.fs.StateFiles(journalDir) }
+
+func (f journalFiles) Open(name string) (journal.Reader, error) {
+	return f.fs.OpenStateFile(journalDir + "/" + name)
+}
+
+func (f journalFiles) Append(name string, begin bool) (journal.File, error) {
+	open := f.dir.AppendTo
+	if begin {
+		open = f.dir.Append
+	}
+	file, err := open(name)
+	if err != nil {
+		return nil, err
+	}
+	return journalFile{file}, nil
+}
+
+func (f journalFiles) Remove(name string) error { return f.fs.RemoveStateFile(journalDir + "/" + name) }
+
+type journalFile struct{ *fs.File }
+
+// A journalTurn is the turn to write the journal, of which the lock of the tree tells.
+type journalTurn struct{ fs *fs.FS }
+
+func (t journalTurn) IsOurs() bool { return t.fs.IsClaimed() }
+func (t journalTurn) Take() error  { return t.fs.Claim() }
+
+func (f journalFile) Size() (size, changed int64, err error) {
+	info, err := f.Stat()
+	return info.Size, info.Modified, err
+}

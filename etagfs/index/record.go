@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"hash/crc32"
 	"math"
+	"sync/atomic"
 
 	"r-seed-1f3a754f.example/ifmatch/fs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
@@ -133,4 +134,19 @@ func decode(b []byte, id uint64, seen fs.Fingerprint) (e entry, ok bool) {
 		e.Dates.earlier = forever
 	}
 	return e, true
+}
+
+// Lookups are how often a record was looked for since the index was opened, by where it was found.
+type Lookups struct {
+	Memory  uint64 // in memory, without a system call
+	Disk    uint64 // in the pages on the disk
+	Missing uint64 // nowhere, so that the file has to be hashed
+}
+
+// lookups counts them.
+type lookups struct{ memory, disk, missing atomic.Uint64 }
+
+// Lookups returns how often a record was looked for.
+func (x *Index) Lookups() Lookups {
+	return Lookups{x.lookups.memory.Load(), x.lookups.disk.Load(), x.lookups.missing.Load()}
 }

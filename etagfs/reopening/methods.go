@@ -330,3 +330,10 @@ func (r *Store) Figures() etagfs.Figures { return r.Current().Figures() }
 func isASCII(s string) bool {
 	return strings.IndexFunc(s, func(r rune) bool { return r >= utf8.RuneSelf }) < 0
 }
+
+// RestoreAt implements [tree.Undoer].
+func (r *Store) RestoreAt(
+	ctx context.Context, name string, at time.Time, opts tree.RestoreAtOptions,
+) (tree.Restored, error) {
+	return call(r, forWriting, func(s *etagfs.Store) (tree.Restored, error) { return s.RestoreAt(ctx, name, at, opts) })
+}
