@@ -1,12 +1,14 @@
 package main
 
 import (
+	"go/ast"
 	"go/parser"
 	"go/token"
 	iofs "io/fs"
 	"maps"
 	"os"
 	"path"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -18,12 +20,15 @@ import (
 var allowedImports = map[string][]string{
 	".": {"tree", "limit", "site", "web", "watcher/hints", "handler", "handler/accesslog", "handler/proxy", "wire", "auth",
 		"auth/session", "admin", "doctor", "internal/sessions", "links", "links/command",
-		"listen", "listen/connections", "monitor", "put", "quota", "quota/limits", "redirect", "reload", "settings", "shares",
+		"listen", "listen/connections", "monitor", "put", "quota", "quota/limits", "redirect", "reload",
+		"settings", "shares",
 		"shares/layout",
 		"internal/certificate", "internal/duration", "internal/excerpt", "internal/garbage", "internal/helptext",
-		"internal/logwriter", "internal/manual", "internal/profiles", "internal/progress", "internal/runas", "internal/systemd",
+		"internal/logwriter", "internal/manual", "internal/profiles", "internal/progress", "internal/runas",
+		"internal/systemd",
 		"internal/usage", "pgstore", "pgstore/replicas", "handler/deleteguard", "internal/cluster", "internal/database",
-		"auth/command", "auth/session/replicated", "internal/etags", "internal/history", "internal/locks", "settings/values"},
+		"auth/command", "auth/session/replicated", "internal/etags", "internal/history", "internal/locks",
+		"settings/values"},
 	"internal/database": {"pgstore", "pgstore/blobs", "settings", "internal/runas", "internal/usage"},
 	"pgstore/checkup":   {"tree", "pgstore/blobs", "pgstore/schema", "pgstore/session"},
 	"internal/cluster": {"pgstore/blobs", "pgstore/checkup", "tree", "transfer", "pgstore", "pgstore/notes", "pgstore/replicas", "pgstore/session",
@@ -108,14 +113,15 @@ var allowedImports = map[string][]string{
 		"etagfs/snapshots"},
 	"etagfs/warmup": {"tree", "fs", "etagfs/failure", "etagfs/hashing", "etagfs/index", "etagfs/snapshots"},
 
-	"internal/pgtest":         {}, // for tests
-	"internal/s3test":         {}, // for tests
-	"pgstore/blobs":           {},
-	"pgstore/replicas":        {},
-	"pgstore/schema":          {},
-	"pgstore/session":         {},
-	"pgstore/past":            {"tree", "tree/undo"},
-	"pgstore":                 {"tree", "tree/undo", "pgstore/past", "pgstore/blobs", "pgstore/notes", "pgstore/schema", "pgstore/session", "spelling"},
+	"internal/pgtest":  {}, // for tests
+	"internal/s3test":  {}, // for tests
+	"pgstore/blobs":    {},
+	"pgstore/replicas": {},
+	"pgstore/schema":   {},
+	"pgstore/session":  {},
+	"pgstore/past":     {"tree", "tree/undo"},
+	"pgstore": {"tree", "tree/undo", "pgstore/past", "pgstore/blobs", "pgstore/notes",
+		"pgstore/schema", "pgstore/session", "spelling"},
 	"pgstore/notes":           {},
 	"wire":                    {},
 	"uploads":                 {"tree"},
@@ -124,15 +130,17 @@ var allowedImports = map[string][]string{
 	"auth/session":            {},
 	"auth/command":            {"auth", "links", "settings", "tree", "internal/helptext", "internal/usage"},
 	"auth/session/replicated": {"auth/session", "pgstore/notes"},
-	"internal/sessions":       {"auth/session", "auth/session/replicated", "internal/database", "internal/runas", "internal/usage"},
-	"web":                     {"tree"},
-	"site":                    {"tree", "internal/duration"},
-	"site/grace":              {"tree"},
+	"internal/sessions": {"auth/session", "auth/session/replicated", "internal/database",
+		"internal/runas", "internal/usage"},
+	"web":        {"tree"},
+	"site":       {"tree", "internal/duration"},
+	"site/grace": {"tree"},
 	"handler": {"tree", "limit", "site", "site/grace", "wire", "auth", "web", "internal/excerpt", "handler/accesslog",
 		"handler/autoindex", "auth/session", "handler/login",
 		"handler/byterange", "handler/charset", "handler/davxml", "handler/deleteguard", "handler/digest",
 		"handler/events", "handler/exchange",
-		"handler/origin", "handler/own", "handler/precondition", "handler/problem", "handler/proxy", "handler/synccollection",
+		"handler/origin", "handler/own", "handler/precondition", "handler/problem", "handler/proxy",
+		"handler/synccollection",
 		"handler/synctoken", "handler/versions", "handler/bylink", "links", "uploads"},
 	"handler/bylink":         {"tree", "web", "wire"},
 	"links":                  {"tree", "auth", "internal/excerpt"},
@@ -163,7 +171,8 @@ var allowedImports = map[string][]string{
 
 // testImports lists the packages that tests may import besides: a suite to run, and a real store in place of a fake.
 var testImports = map[string][]string{
-	".":                       {"fs", "etagfs", "internal/clustertest", "internal/pgtest", "internal/servertest", "internal/scripttest", "tree/treetest"},
+	".": {"fs", "etagfs", "internal/clustertest", "internal/pgtest",
+		"internal/servertest", "internal/scripttest", "tree/treetest"},
 	"internal/certificate":    {"internal/servertest"},
 	"auth/session/replicated": {"pgstore", "internal/pgtest"},
 	"transfer":                {"tree/memtree"},
@@ -189,8 +198,10 @@ var testImports = map[string][]string{
 	"handler/synccollection":  {"tree/memtree", "tree/treetest"},
 	"quota":                   {"fs", "etagfs", "tree/memtree", "tree/treetest", "watcher"},
 	"shares":                  {"fs", "etagfs", "tree/treetest", "tree/memtree", "handler"},
-	"web":                     {"handler", "fs", "etagfs", "internal/clustertest", "internal/servertest", "tree/memtree", "tree/treetest"},
-	"handler":                 {"fs", "etagfs", "internal/pgtest", "internal/servertest", "pgstore", "pgstore/blobs", "tree/treetest", "tree/memtree"},
+	"web": {"handler", "fs", "etagfs", "internal/clustertest", "internal/servertest",
+		"tree/memtree", "tree/treetest"},
+	"handler": {"fs", "etagfs", "internal/pgtest", "internal/servertest", "pgstore",
+		"pgstore/blobs", "tree/treetest", "tree/memtree"},
 }
 
 const module = "r-seed-1f3a754f.example/ifmatch"
@@ -298,6 +309,52 @@ func TestHandlerSpeaksOfNoDisk(t *testing.T) {
 	if err != nil || files < 20 {
 		t.Errorf("%d files, error %v", files, err)
 	}
+}
+
+// TestLibrariesAreUsed: these libraries have a place in the program itself, not in its tests alone.
+func TestLibrariesAreUsed(t *testing.T) {
+	for _, library := range []struct {
+		path, name string
+		in         []string // packages that need it
+	}{
+		{"github.com/spf13/afero", "afero", []string{".", "fs", "fs/vfs/aferosystem"}}, // --memory, and embedders
+		{"golang.org/x/net/webdav", "webdav", []string{"tree", "etagfs", "handler", "handler/davxml", "pgstore"}},
+		{"github.com/fsnotify/fsnotify", "fsnotify", []string{"watcher"}},
+		{"github.com/urfave/cli/v2", "cli", []string{".", "settings", "internal/helptext"}},
+	} {
+		for _, dir := range library.in {
+			files, err := filepath.Glob(path.Join(dir, "*.go"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			files = slices.DeleteFunc(files, func(name string) bool { return strings.HasSuffix(name, "_test.go") })
+			if !slices.ContainsFunc(files, func(name string) bool { return names(t, name, library.path, library.name) }) {
+				t.Errorf("the package %s does not use %s", dir, library.path)
+			}
+		}
+	}
+}
+
+// names reports whether a file imports a library and names something of it.
+func names(t *testing.T, name, library, as string) bool {
+	t.Helper()
+	file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
+	if err != nil {
+		t.Fatal(err)
+	}
+	imports := func(spec *ast.ImportSpec) bool { return spec.Path.Value == strconv.Quote(library) }
+	if !slices.ContainsFunc(file.Imports, imports) {
+		return false
+	}
+	found := false
+	ast.Inspect(file, func(n ast.Node) bool {
+		if selector, ok := n.(*ast.SelectorExpr); ok {
+			of, ok := selector.X.(*ast.Ident)
+			found = found || ok && of.Name == as
+		}
+		return !found
+	})
+	return found
 }
 
 // isModule reports whether a directory is a module of its own, which is no part of the server.
