@@ -117,7 +117,7 @@ func TestCluster(t *testing.T) {
 	t.Run("histories", func(t *testing.T) {
 		seed := rand.Uint64()
 		for i := range 2 {
-			recorded := record(t, []*http.Client{client}, url, fmt.Sprint("/h", i), seed+uint64(i))
+			recorded := record(t, []*http.Client{client}, url, fmt.Sprint("/h", i), "", seed+uint64(i))
 			if t.Failed() {
 				return
 			}

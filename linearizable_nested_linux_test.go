@@ -37,6 +37,7 @@ func TestHistoriesAcrossVolumesAreLinearizable(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			dir := t.TempDir()
+			linkTo(t, ".", dir, linked)
 			for _, at := range []string{"m", "n"} {
 				mountSmall(t, filepath.Join(dir, at))
 			}
@@ -54,14 +55,15 @@ func TestHistoriesAcrossVolumesAreLinearizable(t *testing.T) {
 			}
 			seed, n := rand.Uint64(), 0
 			for end := time.Now().Add(*contend); n < 2 || time.Now().Before(end); n++ {
-				var in dirs
+				var in, through dirs
 				for i := range in {
 					in[i] = fmt.Sprintf("%s/h%d-%d", tt.in[i], n, i)
+					through[i] = linked + in[i]
 					if status, _, _ := servertest.Send(t, clients[0], "MKCOL", urls[0]+in[i], ""); status != http.StatusCreated {
 						t.Fatalf("MKCOL: %d", status)
 					}
 				}
-				recorded := historyIn(t, clients, urls, in, seed+uint64(n), adapt)
+				recorded := historyIn(t, clients, urls, in, through, seed+uint64(n), adapt)
 				if t.Failed() {
 					return
 				}
@@ -70,6 +72,25 @@ func TestHistoriesAcrossVolumesAreLinearizable(t *testing.T) {
 			t.Logf("%d histories of %d operations are linearizable", n, writers*steps)
 		})
 	}
+}
+
+// TestLocksBindBelowAMount: a lock of a collection keeps writers from a file system that is mounted in it, also those at
+// another server.
+func TestLocksBindBelowAMount(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("NOT RUN: root can mount a small file system, and others cannot")
+	}
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "d"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	mountSmall(t, filepath.Join(dir, "d", "m"))
+	var urls []string
+	for range 2 {
+		url, _ := serveConfig(t, Config{Dir: dir, Durability: fs.None})
+		urls = append(urls, url)
+	}
+	lockAgainstPut(t, servertest.Client(t), "/m/f", urls...)
 }
 
 // mountSmall mounts a small file system on a new directory.

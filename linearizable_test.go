@@ -3,10 +3,10 @@ package main
 import (
 	"crypto/sha256"
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -277,18 +277,31 @@ func (w *writer) hear(op operation, answer outcome) {
 	}
 }
 
-// record has many writers fight for the names in a new collection, and returns all that was asked and answered.
-func record(t *testing.T, clients []*http.Client, url, dir string, seed uint64) []porcupine.Operation {
+// record has many writers fight for the names in a new collection, and returns all that was asked and answered. through is
+// "", or a link to the root through which some of them read.
+func record(t *testing.T, clients []*http.Client, url, dir, through string, seed uint64) []porcupine.Operation {
 	if status, _, _ := servertest.Send(t, clients[0], "MKCOL", url+dir, ""); status != http.StatusCreated {
 		t.Fatalf("MKCOL: %d", status)
 	}
-	return historyIn(t, clients, []string{url}, allIn(dir), seed, func(op operation) operation { return op })
+	return historyIn(t, clients, []string{url}, allIn(dir), allIn(through+dir), seed,
+		func(op operation) operation { return op })
 }
 
-// historyIn has many writers fight for names, each at one of some servers. adapt may make another operation of one that
-// a writer has chosen.
+// linked is a link to the served directory, in the directory: each resource has a name through it too.
+const linked = "/linked"
+
+// linkTo makes a link that is served.
+func linkTo(t *testing.T, target, dir, name string) {
+	t.Helper()
+	if err := os.Symlink(target, filepath.Join(dir, name)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// historyIn has many writers fight for names, each at one of some servers. Every other writer reads through links, by the
+// names in the collections through. adapt may make another operation of one that a writer has chosen.
 func historyIn(
-	t *testing.T, clients []*http.Client, urls []string, in dirs, seed uint64, adapt func(operation) operation,
+	t *testing.T, clients []*http.Client, urls []string, in, through dirs, seed uint64, adapt func(operation) operation,
 ) []porcupine.Operation {
 	parts := make([][]porcupine.Operation, writers)
 	start := time.Now()
@@ -297,9 +310,12 @@ func historyIn(
 		group.Go(func() {
 			w := writer{dice: rand.New(rand.NewPCG(seed, uint64(i)))}
 			for range steps {
-				op := adapt(w.choose())
+				op, at := adapt(w.choose()), in
+				if op.method == "GET" && i/2%2 == 1 {
+					at = through
+				}
 				asked := time.Since(start)
-				answer := op.ask(t, clients[i%len(clients)], urls[i%len(urls)], in)
+				answer := op.ask(t, clients[i%len(clients)], urls[i%len(urls)], at)
 				answered := time.Since(start)
 				parts[i] = append(parts[i], porcupine.Operation{
 					ClientId: i, Input: op, Call: int64(asked), Output: answer, Return: int64(answered)})
@@ -315,8 +331,12 @@ func historyIn(
 // and HTTP/2. It goes on for -contend, and does not wait for the disk in every other history, so that more happens at
 // once.
 func TestHistoriesAreLinearizable(t *testing.T) {
-	full, client := serveNew(t)
-	none, another := serveConfig(t, Config{Dir: t.TempDir(), Durability: fs.None})
+	dirs := []string{t.TempDir(), t.TempDir()}
+	for _, dir := range dirs {
+		linkTo(t, ".", dir, linked)
+	}
+	full, client := serveConfig(t, Config{Dir: dirs[0], Durability: fs.Full})
+	none, another := serveConfig(t, Config{Dir: dirs[1], Durability: fs.None})
 	h2 := servertest.HTTP2Client(t)
 	seed := rand.Uint64()
 	statuses := map[string]int{}
@@ -326,7 +346,7 @@ func TestHistoriesAreLinearizable(t *testing.T) {
 		if histories%2 == 1 {
 			url, clients = none, []*http.Client{another, h2}
 		}
-		recorded := record(t, clients, url, fmt.Sprint("/h", histories), seed+uint64(histories))
+		recorded := record(t, clients, url, fmt.Sprint("/h", histories), linked, seed+uint64(histories))
 		if t.Failed() {
 			return
 		}
@@ -337,63 +357,4 @@ func TestHistoriesAreLinearizable(t *testing.T) {
 	}
 	t.Logf("%d histories of %d operations by %d clients on %d names are linearizable; the slowest took %v to check: %v",
 		histories, writers*steps, writers, places, slowest, statuses)
-}
-
-// wantLinearizable returns how long the check has taken.
-func wantLinearizable(t *testing.T, recorded []porcupine.Operation, n int, seed uint64) time.Duration {
-	t.Helper()
-	begun := time.Now()
-	result, info := porcupine.CheckOperationsVerbose(model, recorded, servertest.Patience)
-	if result != porcupine.Ok {
-		t.Fatalf("history %d of seed %d is not linearizable (%s):\n%ssee %s",
-			n, seed, result, stuck(info, recorded), picture(t, info))
-	}
-	return time.Since(begun)
-}
-
-// stuck describes the end of the longest order that explains a part of a history, and the operations that cannot be
-// next.
-func stuck(info porcupine.LinearizationInfo, recorded []porcupine.Operation) string {
-	var order []porcupine.Operation
-	for _, some := range info.PartialLinearizationsOperations()[0] {
-		if len(some) > len(order) {
-			order = some
-		}
-	}
-	var b strings.Builder
-	line := func(op porcupine.Operation) {
-		fmt.Fprintf(&b, "  client %d, %d to %d µs: %s\n", op.ClientId, op.Call/1000, op.Return/1000, model.DescribeOperation(op.Input, op.Output))
-	}
-	state := world{}
-	for i, op := range order {
-		state, _ = state.do(op.Input.(operation))
-		if i >= len(order)-10 {
-			line(op)
-		}
-	}
-	rest := slices.DeleteFunc(slices.Clone(recorded), func(op porcupine.Operation) bool { return slices.Contains(order, op) })
-	end := int64(math.MaxInt64)
-	for _, op := range rest {
-		end = min(end, op.Return)
-	}
-	fmt.Fprintf(&b, "now there is %v, and next is one of\n", state)
-	for _, op := range rest {
-		if op.Call <= end {
-			line(op)
-		}
-	}
-	return b.String()
-}
-
-// picture writes the picture that porcupine draws to a file that stays.
-func picture(t *testing.T, info porcupine.LinearizationInfo) string {
-	file, err := os.CreateTemp("", "linearizability-*.html")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
-	if err := porcupine.Visualize(model, info, file); err != nil {
-		t.Fatal(err)
-	}
-	return file.Name()
 }

@@ -23,7 +23,8 @@ func treesInMotion(t *testing.T, serve func(t *testing.T) (url string, client *h
 	})
 	t.Run("LOCK of a collection against PUT into it", func(t *testing.T) {
 		at, client := serve(t)
-		lockAgainstPut(t, at, client)
+		servertest.Want(t, client, http.StatusCreated, "MKCOL", at+"/d", "")
+		lockAgainstPut(t, client, "/f", at)
 	})
 }
 
@@ -74,10 +75,10 @@ func moveAgainstPut(t *testing.T, at string, client *http.Client) {
 
 var lockToken = regexp.MustCompile(`<(urn:uuid:[^>]*)>`)
 
-// lockAgainstPut has clients lock a collection all the time. From the answer to LOCK to UNLOCK, only the holder writes there.
-func lockAgainstPut(t *testing.T, at string, client *http.Client) {
-	servertest.Want(t, client, http.StatusCreated, "MKCOL", at+"/d", "")
-	servertest.Want(t, client, http.StatusCreated, "PUT", at+"/d/f", "0")
+// lockAgainstPut has clients lock the collection d all the time. From the answer to LOCK to UNLOCK, only the holder writes
+// to a name in it. Each client is at one of some servers of one tree.
+func lockAgainstPut(t *testing.T, client *http.Client, name string, servers ...string) {
+	servertest.Want(t, client, http.StatusCreated, "PUT", servers[0]+"/d"+name, "0")
 	var mu sync.Mutex
 	var group sync.WaitGroup
 	counts := map[string]int{}
@@ -93,28 +94,30 @@ func lockAgainstPut(t *testing.T, at string, client *http.Client) {
 	end := time.Now().Add(*contend)
 	for i := range rivals {
 		group.Go(func() {
+			d := servers[i%len(servers)] + "/d"
 			for n := 0; time.Now().Before(end) && !t.Failed(); n++ {
-				status, _, _ := servertest.Send(t, client, "PUT", at+"/d/f", fmt.Sprintf("%d-%d", i, n))
+				status, _, _ := servertest.Send(t, client, "PUT", d+name, fmt.Sprintf("%d-%d", i, n))
 				count("PUT", status, http.StatusNoContent, http.StatusLocked)
 			}
 		})
 	}
 	for i := range rivals / 8 {
 		group.Go(func() {
+			d := servers[i%len(servers)] + "/d"
 			for n := 0; time.Now().Before(end) && !t.Failed(); n++ {
-				answer, _ := servertest.Do(t, client, "LOCK", at+"/d", servertest.LockExclusive, "Depth", "infinity")
+				answer, _ := servertest.Do(t, client, "LOCK", d, servertest.LockExclusive, "Depth", "infinity")
 				if !count("LOCK", answer.StatusCode, http.StatusOK, http.StatusLocked) {
 					continue
 				}
 				token := lockToken.FindStringSubmatch(answer.Header.Get("Lock-Token"))[1]
-				_, before, _ := servertest.Send(t, client, "GET", at+"/d/f", "")
+				_, before, _ := servertest.Send(t, client, "GET", d+name, "")
 				mine := fmt.Sprintf("lock %d-%d", i, n)
-				_, between, _ := servertest.Send(t, client, "GET", at+"/d/f", "")
-				servertest.Want(t, client, http.StatusNoContent, "PUT", at+"/d/f", mine, "If", "<"+at+"/d> (<"+token+">)")
-				if _, _, after := servertest.Send(t, client, "GET", at+"/d/f", ""); before != between || after != mine {
+				_, between, _ := servertest.Send(t, client, "GET", d+name, "")
+				servertest.Want(t, client, http.StatusNoContent, "PUT", d+name, mine, "If", "<"+d+"> (<"+token+">)")
+				if _, _, after := servertest.Send(t, client, "GET", d+name, ""); before != between || after != mine {
 					t.Errorf("under a lock, %s became %s, and %q was read as %q", before, between, mine, after)
 				}
-				servertest.Want(t, client, http.StatusNoContent, "UNLOCK", at+"/d", "", "Lock-Token", "<"+token+">")
+				servertest.Want(t, client, http.StatusNoContent, "UNLOCK", d, "", "Lock-Token", "<"+token+">")
 			}
 		})
 	}

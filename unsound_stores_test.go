@@ -154,7 +154,7 @@ func TestUnsoundStoresAreFoundOut(t *testing.T) {
 		t.Run(about, func(t *testing.T) {
 			url, client := serveConfig(t, Config{Dir: t.TempDir()}, unsound)
 			for i, end := 0, time.Now().Add(4*servertest.Patience); time.Now().Before(end); i++ {
-				recorded := record(t, []*http.Client{client}, url, fmt.Sprint("/h", i), rand.Uint64())
+				recorded := record(t, []*http.Client{client}, url, fmt.Sprint("/h", i), "", rand.Uint64())
 				if porcupine.CheckOperationsTimeout(model, recorded, checkPatience) == porcupine.Illegal {
 					t.Logf("found out in history %d", i)
 					return
