@@ -154,7 +154,7 @@ type load struct {
 	unknown atomic.Int64
 	refused atomic.Int64 // 503, and nothing has happened
 	begun   time.Time
-	longest atomic.Int64 // the longest time between two acknowledged writes of one client
+	longest atomic.Int64 // the longest time between two acknowledged writes of a client whose file no other writes to
 	dir     string
 	filled  []string // the files that fill was told to have made
 	// counters are the files in which clients count together.
@@ -194,7 +194,7 @@ func (l *load) ended() bool {
 	}
 }
 
-// pace notes an acknowledged write.
+// pace notes an acknowledged write of a client that waits for no rival.
 func (l *load) pace(last *time.Time) {
 	now := time.Now()
 	took := int64(now.Sub(*last))
@@ -276,8 +276,8 @@ func (l *load) settle(about string) {
 	l.settleTree()
 	l.settleLives()
 	l.settleHistories()
-	l.f.t.Logf("%s: in %v %d writes acknowledged, 0 lost; %d refused with 503, %d unknown; longest pause of a client %v",
-		about, time.Since(l.begun).Round(time.Millisecond), l.acked.Load(), l.refused.Load(), l.unknown.Load(),
+	l.f.t.Logf("%s: in %v %d writes acknowledged, 0 lost; %d refused with 503, %d unknown; "+
+		"longest pause of a client without rivals %v", about, time.Since(l.begun).Round(time.Millisecond), l.acked.Load(), l.refused.Load(), l.unknown.Load(),
 		time.Duration(l.longest.Load()).Round(time.Millisecond))
 }
 

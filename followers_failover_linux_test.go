@@ -215,6 +215,9 @@ func TestFollowersGoThroughAPromotion(t *testing.T) {
 	if err := export.Wait(); err != nil {
 		t.Errorf("export: %v\n%s", err, said)
 	}
+	if events.again > 1 {
+		t.Errorf("events have had the follower list everything %d times more, though all cursors hold", events.again-1)
+	}
 	t.Logf("%d resources; events told of %d changes, broke off %d times, listed all %d times\n%s",
 		len(want), events.told, broken, events.again, said)
 }

@@ -54,16 +54,19 @@ func (s *Store) parse(c tree.Cursor) (position, error) {
 
 var errNoCursor = fmt.Errorf("no such cursor: %w", tree.ErrNotExist)
 
-// locate returns the position of a cursor, if all changes after it are known.
+// locate returns the position of a cursor, if all changes after it are known. A change that a follower has had, and that
+// is not there, was lost with a primary whose standby did not have it. The new primary gives its numbers out again.
 func (s *Store) locate(ctx context.Context, c tree.Cursor) (p position, err error) {
 	ctx, cancel := s.patient(ctx)
 	defer cancel()
 	var forgotten position
 	var next uint64
 	var epoch uuid.UUID
-	err = s.pool.QueryRow(ctx, `select epoch, forgotten_xid, forgotten_seq,
- pg_snapshot_xmax(pg_current_snapshot()) from ifmatch.meta`).
-		Scan(&epoch, &forgotten.xid, &forgotten.seq, &next)
+	var kept bool
+	p, _ = s.parse(c)
+	err = s.pool.QueryRow(ctx, `select epoch, forgotten_xid, forgotten_seq, pg_snapshot_xmax(pg_current_snapshot()),
+ exists(select from ifmatch.change where xid = $1 and seq = $2) from ifmatch.meta`, p.xid, p.seq).
+		Scan(&epoch, &forgotten.xid, &forgotten.seq, &next, &kept)
 	if err != nil {
 		return p, translate(err)
 	}
@@ -71,7 +74,7 @@ func (s *Store) locate(ctx context.Context, c tree.Cursor) (p position, err erro
 	if c == "" {
 		return forgotten, nil
 	}
-	if p, err = s.parse(c); err == nil && (p.before(forgotten) || p.xid >= next) {
+	if p, err = s.parse(c); err == nil && (p.before(forgotten) || p.xid >= next || !kept && p != forgotten) {
 		err = errNoCursor
 	}
 	return p, err

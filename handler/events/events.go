@@ -152,21 +152,28 @@ func (h *Hub) leave() {
 	}
 }
 
-// run puts the changes into the ring until ctx is done.
+// run puts the changes into the ring until ctx is done. Where the store is away, as a database is until its standby is
+// promoted, it goes on after the last change. Only where the store does not know that position any more, listeners have
+// to list again.
 func (r *reading) run(ctx context.Context, feed tree.Feed) {
 	defer close(r.done)
-	for first := true; ctx.Err() == nil; first = false {
-		since, err := feed.Now(ctx)
-		if err != nil {
-			pause(ctx)
-			continue
-		}
-		if r.begin(since); first {
-			close(r.begun)
+	for known, joined := false, false; ctx.Err() == nil; {
+		if !known {
+			now, err := feed.Now(ctx)
+			if err != nil {
+				pause(ctx)
+				continue
+			}
+			if r.begin(now); !joined {
+				close(r.begun)
+			}
+			known, joined = true, true
 		}
 		read := false
+		_, since := r.now()
 		for c, err := range feed.Changes(ctx, since, "") {
 			if err != nil {
+				known = errors.Is(err, tree.ErrUnavailable) || errors.Is(err, tree.ErrBusy)
 				break
 			}
 			r.add(c)

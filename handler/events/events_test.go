@@ -439,9 +439,10 @@ func TestListenersAreBounded(t *testing.T) {
 	})
 }
 
-// A breaking feed loses its changes, once.
+// A breaking feed ends with an error, once.
 type breaking struct {
 	*memtree.Store
+	err    error
 	breaks chan struct{}
 	broken atomic.Bool
 	reads  atomic.Int64
@@ -455,14 +456,14 @@ func (b *breaking) Changes(ctx context.Context, since, until tree.Cursor) iter.S
 		b.reads.Add(1)
 		<-b.breaks
 		b.broken.Store(true)
-		yield(tree.Change{}, tree.ErrNotExist)
+		yield(tree.Change{}, b.err)
 	}
 }
 
 // TestLostChanges: where the store has lost changes, all clients list again.
 func TestLostChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &breaking{Store: memtree.New(memtree.Options{}), breaks: make(chan struct{})}
+		s := &breaking{Store: memtree.New(memtree.Options{}), err: tree.ErrNotExist, breaks: make(chan struct{})}
 		treetest.Edit(t, s.Store, "mkcol site")
 		h := events.New(events.Options{Store: s, Feed: s})
 		clients := []*client{{seesAll: true}, {seesAll: true}}

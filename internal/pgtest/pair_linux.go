@@ -70,7 +70,9 @@ func startPair(t testing.TB) (*Pair, error) {
 	if err != nil {
 		return nil, fmt.Errorf("pg_basebackup: %w: %s", err, out)
 	}
+	// With the default of 5s, a standby may sleep that long after the primary is gone, before it is promoted or follows again.
 	standby.settings = []string{"synchronous_commit=on", "max_connections=100", "wal_receiver_status_interval=1s",
+		"wal_retrieve_retry_interval=200ms",
 		"primary_conninfo=host=127.0.0.1 port=" + ports[0] + " user=ifmatch application_name=standby"}
 	if err := standby.Start(); err != nil {
 		return nil, err
