@@ -37,9 +37,8 @@ func freePorts(t *testing.T, n int) int {
 	return 0
 }
 
-// serveCluster runs deploy/cluster/local.sh: PostgreSQL, three servers, and a proxy that sends each request to the next
-// one. It returns the URL of the proxy and the directory of the cluster.
-func serveCluster(t *testing.T) (url, dir string) {
+// clusterScript returns deploy/cluster/local.sh, and the directory that it is to use. It ends at the end of its context.
+func clusterScript(ctx context.Context, t *testing.T, port int, env ...string) (script *exec.Cmd, dir string) {
 	t.Helper()
 	for _, program := range []string{"nginx", "initdb"} {
 		found, err := filepath.Glob("/usr/*bin/" + program)
@@ -61,12 +60,20 @@ func serveCluster(t *testing.T) (url, dir string) {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	script := exec.CommandContext(ctx, "deploy/cluster/local.sh", dir)
-	script.Env = append(os.Environ(), fmt.Sprint("PORT=", freePorts(t, 4)))
-	script.Stderr = os.Stderr
+	script = exec.CommandContext(ctx, "deploy/cluster/local.sh", dir)
+	script.Env = append(append(os.Environ(), fmt.Sprint("PORT=", port)), env...)
 	script.Cancel = func() error { return script.Process.Signal(syscall.SIGTERM) }
 	script.WaitDelay = servertest.Patience
+	return script, dir
+}
+
+// serveCluster runs that script: PostgreSQL, three servers, and a proxy that sends each request to the next one. It returns
+// the URL of the proxy and the directory of the cluster.
+func serveCluster(t *testing.T) (url, dir string) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	script, dir := clusterScript(ctx, t, freePorts(t, 4))
+	script.Stderr = os.Stderr
 	out, err := script.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -90,6 +97,54 @@ func serveCluster(t *testing.T) (url, dir string) {
 		t.Fatalf("the cluster says %q, error %v", line, err)
 	}
 	return at, dir
+}
+
+// TestLocalClusterSaysWhetherItServes: it waits for programs that start, and for no others.
+func TestLocalClusterSaysWhetherItServes(t *testing.T) {
+	users := filepath.Join(t.TempDir(), "users")
+	if err := os.WriteFile(users, []byte("ann:$2y$04$"+strings.Repeat("a", 53)+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct {
+		flags    string
+		taken    int // by another program: a port, counted from that of the cluster
+		out, err string
+	}{
+		"users":               {"--users " + users, -1, "the cluster of 1 servers listens at ", ""},
+		"a wrong flag":        {"--absent", -1, "", "server 1 does not start: see "},
+		"the port of a proxy": {"", 0, "", "nginx does not start: see "},
+		"that of a server":    {"", 1, "", "server 1 does not start: see "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel() // each makes a database
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			port := freePorts(t, 2)
+			script, _ := clusterScript(ctx, t, port, "REPLICAS=1", "FLAGS="+test.flags)
+			if test.taken >= 0 {
+				other, err := net.Listen("tcp", fmt.Sprint("127.0.0.1:", port+test.taken))
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer other.Close()
+			}
+			var said strings.Builder
+			script.Stderr = &said
+			out, err := script.StdoutPipe()
+			if err == nil {
+				err = script.Start()
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			line, _ := bufio.NewReader(out).ReadString('\n')
+			cancel()
+			_ = script.Wait()
+			if !strings.HasPrefix(line, test.out) || (line == "") != (test.out == "") || !strings.Contains(said.String(), test.err) {
+				t.Errorf("it says %q and %q", line, &said)
+			}
+		})
+	}
 }
 
 // TestCluster: three servers over one database promise to clients, whom a proxy sends to any of them, what one server does.

@@ -99,18 +99,25 @@ http {
   }
 }
 CONF
+rm -f "$dir/nginx/pid"
 nginx -c "$dir/nginx/conf" 2>>"$dir/log/nginx" &
 pids="$pids $!"
 
-number=1
-while [ "$number" -le "$replicas" ]; do
-  tries=0
-  until curl -fsS -o /dev/null "http://127.0.0.1:$((port + number))/" 2>/dev/null; do
+# Each says when it has its port: another program may be there.
+number=0
+for pid in $pids; do
+  number=$((number + 1)) tries=0
+  name="server $number" log=$dir/log/server-$number
+  ready() { grep -q '^ifmatch: serving ' "$log"; }
+  if [ "$number" -gt "$replicas" ]; then
+    name=nginx log=$dir/log/nginx
+    ready() { [ -s "$dir/nginx/pid" ]; }
+  fi
+  until ready; do
     tries=$((tries + 1))
-    [ "$tries" -lt 300 ] || die "server $number does not start: see $dir/log/server-$number"
+    { [ "$tries" -lt 300 ] && kill -0 "$pid" 2>/dev/null; } || die "$name does not start: see $log"
     sleep 0.2
   done
-  number=$((number + 1))
 done
 echo "the cluster of $replicas servers listens at http://127.0.0.1:$port/"
 for pid in $pids; do wait "$pid" || true; done
