@@ -17,6 +17,8 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/etagfs"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/reopening"
 	"r-seed-1f3a754f.example/ifmatch/fs"
+	fshistory "r-seed-1f3a754f.example/ifmatch/fs/history"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 	"r-seed-1f3a754f.example/ifmatch/internal/cluster"
 	"r-seed-1f3a754f.example/ifmatch/internal/history"
 	"r-seed-1f3a754f.example/ifmatch/internal/locks"
@@ -39,8 +41,8 @@ type backend struct {
 // The types of the store that flags and commands name.
 type (
 	durability   = fs.Durability
-	retention    = fs.Retention
-	capabilities = fs.Abilities
+	retention    = fshistory.Retention
+	capabilities = volumes.Abilities
 	indexStatus  = etagfs.Survey
 	hashResult   = etagfs.Reading
 	uploadLimits = etagfs.UploadLimits
@@ -51,7 +53,7 @@ const (
 )
 
 // alike reports whether a disk may take two names for one.
-var alike = fs.Alike
+var alike = volumes.Alike
 
 // openBackend opens the directory of a server, or the one in memory.
 func openBackend(cfg Config, log *slog.Logger) (*backend, error) {
@@ -110,7 +112,7 @@ func openDir(cfg Config, log *slog.Logger) (*fs.FS, error) {
 	opts := fs.Options{
 		ReadOnly: cfg.ReadOnly, Durability: cfg.Durability, History: cfg.History.Keep > 0,
 		FileMode: cfg.FileMode, DirMode: cfg.DirMode, Linger: lingering,
-		Met: func(name string, able fs.Abilities) {
+		Met: func(name string, able volumes.Abilities) {
 			log.Info("a file system is mounted below and written to", "path", name, "disk", able)
 		},
 	}
@@ -126,7 +128,7 @@ func openDir(cfg Config, log *slog.Logger) (*fs.FS, error) {
 
 // dirError says why a directory cannot be served, and how to mend that.
 func dirError(cfg Config, err error) error {
-	switch stranger := new(fs.StrangerError); {
+	switch stranger := new(volumes.StrangerError); {
 	case errors.As(err, &stranger):
 		err = stranger
 	case !isReadable(cfg.Dir):
@@ -163,7 +165,7 @@ func checkServed(cfg Config) error {
 	}
 	served, err := dir.Stat("")
 	if err == nil {
-		_, err = fs.CheckDir(state, fs.Heir(served))
+		_, err = volumes.CheckDir(state, volumes.Heir(served))
 	}
 	if err != nil {
 		return dirError(cfg, err)
@@ -236,7 +238,7 @@ func openRestore(dir string, report func(error)) (history.Store, error) {
 
 // servedRoot returns the directory whose history holds the versions of dir, which may be on a file system mounted in
 // it.
-func servedRoot(dir string) string { return fs.PartOf(dir) }
+func servedRoot(dir string) string { return volumes.PartOf(dir) }
 
 // A served is the store of a server: over a directory that may go away and come back, or in memory.
 type served = monitor.Store

@@ -12,6 +12,7 @@ import (
 
 	"r-seed-1f3a754f.example/ifmatch/etagfs"
 	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
 // indexDir returns the directory of the index of tags, or "" to keep the index in memory.
@@ -121,9 +122,9 @@ func checkStateDir(cfg Config, dir *fs.FS) error {
 	}
 	served, failed := dir.Stat("")
 	if err = errors.Join(err, failed); err == nil {
-		_, err = fs.CheckDir(cfg.StateDir, fs.Heir(served))
+		_, err = volumes.CheckDir(cfg.StateDir, volumes.Heir(served))
 	}
-	var stranger *fs.StrangerError
+	var stranger *volumes.StrangerError
 	if err == nil || errors.As(err, &stranger) && stranger.Owner == "" && found.Mode()&iofs.ModeSticky != 0 {
 		return nil
 	}

@@ -27,6 +27,7 @@ import (
 
 	"r-seed-1f3a754f.example/ifmatch/etagfs"
 	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/internal/servertest"
 )
 
@@ -47,7 +48,7 @@ var thorough = flag.Bool("thorough", false, "send each header and body in every 
 
 // Every path, header and body is sent as large as it can be, in each method. See hugeRequests.
 func TestWorkOfOneRequestIsBounded(t *testing.T) {
-	m := measure(t, func(fs.Call) {})
+	m := measure(t, func(vfs.Call) {})
 	for name, requests := range m.hugeRequests() {
 		t.Run(name, func(t *testing.T) {
 			m := *m
@@ -63,7 +64,7 @@ func TestWorkOfOneRequestIsBounded(t *testing.T) {
 
 // Work under the lock is measured.
 func TestWorkIsMeasured(t *testing.T) {
-	m := measure(t, func(c fs.Call) {
+	m := measure(t, func(c vfs.Call) {
 		end := cpuOf(unix.CLOCK_THREAD_CPUTIME_ID) + 2*mostHeld
 		for c.Name == "slow" && cpuOf(unix.CLOCK_THREAD_CPUTIME_ID) < end {
 			continue
@@ -199,10 +200,10 @@ type measured struct {
 }
 
 // measure serves a new directory. before is called before each call of the system.
-func measure(t *testing.T, before func(fs.Call)) *measured {
+func measure(t *testing.T, before func(vfs.Call)) *measured {
 	t.Helper()
 	m := &measured{t: t, dir: t.TempDir(), meter: &meter{holding: map[int]*hold{}}}
-	opts := fs.Options{Durability: fs.None, History: true, Before: func(c fs.Call) error {
+	opts := fs.Options{Durability: fs.None, History: true, Before: func(c vfs.Call) error {
 		m.meter.called()
 		before(c)
 		return nil

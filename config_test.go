@@ -8,7 +8,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/history"
 	"r-seed-1f3a754f.example/ifmatch/limit"
 	"r-seed-1f3a754f.example/ifmatch/wire"
 )
@@ -18,21 +18,21 @@ func TestParseHistory(t *testing.T) {
 	tests := []struct {
 		keep time.Duration
 		size string
-		want fs.Retention
+		want history.Retention
 		good bool
 	}{
-		{day, "10%", fs.Retention{Keep: day, Share: 0.1}, true},
-		{0, "100%", fs.Retention{Share: 1}, true},
-		{day, "20GB", fs.Retention{Keep: day, Most: 20e9}, true},
-		{day, "1 GiB", fs.Retention{Keep: day, Most: 1 << 30}, true},
-		{day, "4096", fs.Retention{Keep: day, Most: 4096}, true},
-		{-day, "10%", fs.Retention{}, false},
-		{day, "0", fs.Retention{}, false},
-		{day, "0%", fs.Retention{}, false},
-		{day, "101%", fs.Retention{}, false},
-		{day, "NaN%", fs.Retention{}, false},
-		{day, "much", fs.Retention{}, false},
-		{day, "", fs.Retention{}, false},
+		{day, "10%", history.Retention{Keep: day, Share: 0.1}, true},
+		{0, "100%", history.Retention{Share: 1}, true},
+		{day, "20GB", history.Retention{Keep: day, Most: 20e9}, true},
+		{day, "1 GiB", history.Retention{Keep: day, Most: 1 << 30}, true},
+		{day, "4096", history.Retention{Keep: day, Most: 4096}, true},
+		{-day, "10%", history.Retention{}, false},
+		{day, "0", history.Retention{}, false},
+		{day, "0%", history.Retention{}, false},
+		{day, "101%", history.Retention{}, false},
+		{day, "NaN%", history.Retention{}, false},
+		{day, "much", history.Retention{}, false},
+		{day, "", history.Retention{}, false},
 	}
 	for _, test := range tests {
 		got, err := parseHistory(test.keep, test.size)

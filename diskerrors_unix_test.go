@@ -17,6 +17,7 @@ import (
 
 	"r-seed-1f3a754f.example/ifmatch/etagfs"
 	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 )
 
 // A sickDisk fails one system call of a request.
@@ -27,7 +28,7 @@ type sickDisk struct {
 	failed string
 }
 
-func (d *sickDisk) before(c fs.Call) error {
+func (d *sickDisk) before(c vfs.Call) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	// The goroutine that empties the trash runs beside the requests, and takes the lock of the tree for an instant.

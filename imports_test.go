@@ -95,23 +95,28 @@ var allowedImports = map[string][]string{
 	"internal/clustertest":       {"internal/pgtest", "pgstore", "pgstore/blobs", "tree"}, // for tests
 	"internal/clustertest/front": {"internal/clustertest"},                                // for tests
 
-	"etagfs": {"tree", "limit", "fs", "etagfs/content", "etagfs/copier", "etagfs/failure", "etagfs/feed",
+	"etagfs": {"tree", "limit", "fs", "fs/history", "fs/room", "fs/vfs", "fs/volumes", "etagfs/content",
+		"etagfs/copier", "etagfs/failure", "etagfs/feed",
 		"etagfs/hashing", "etagfs/index", "etagfs/locktable", "etagfs/resumable", "etagfs/snapshots",
 		"etagfs/past", "etagfs/warmup", "tree/undo"},
-	"etagfs/content":   {"tree", "fs", "etagfs/failure", "etagfs/hashing", "etagfs/index"},
-	"etagfs/copier":    {"tree", "fs", "etagfs/failure", "etagfs/hashing", "etagfs/index", "etagfs/snapshots"},
-	"etagfs/failure":   {"tree", "fs"},
-	"etagfs/feed":      {"tree", "fs", "etagfs/failure", "etagfs/index", "etagfs/journal", "etagfs/snapshots"},
-	"etagfs/hashing":   {"tree", "limit", "fs", "etagfs/failure", "etagfs/index"},
-	"etagfs/index":     {"tree", "fs"},
-	"etagfs/journal":   {"tree", "internal/lingering"},
-	"etagfs/locktable": {"tree", "fs", "etagfs/failure", "etagfs/snapshots"},
-	"etagfs/reopening": {"tree", "fs", "etagfs", "etagfs/failure"},
-	"etagfs/resumable": {"tree", "fs", "etagfs/failure", "etagfs/hashing"},
-	"etagfs/snapshots": {"tree", "fs", "etagfs/failure", "etagfs/hashing"},
-	"etagfs/past": {"tree", "tree/undo", "fs", "etagfs/failure", "etagfs/feed", "etagfs/hashing", "etagfs/index",
+	"etagfs/content": {"tree", "fs", "fs/vfs", "fs/volumes", "etagfs/failure", "etagfs/hashing", "etagfs/index"},
+	"etagfs/copier": {"tree", "fs", "fs/history", "fs/room", "fs/vfs", "fs/volumes", "etagfs/failure",
+		"etagfs/hashing", "etagfs/index", "etagfs/snapshots"},
+	"etagfs/failure": {"tree", "fs", "fs/room", "fs/vfs", "fs/volumes"},
+	"etagfs/feed": {"tree", "fs", "fs/vfs", "fs/volumes", "etagfs/failure", "etagfs/index", "etagfs/journal",
 		"etagfs/snapshots"},
-	"etagfs/warmup": {"tree", "fs", "etagfs/failure", "etagfs/hashing", "etagfs/index", "etagfs/snapshots"},
+	"etagfs/hashing":   {"tree", "limit", "fs", "fs/vfs", "fs/volumes", "etagfs/failure", "etagfs/index"},
+	"etagfs/index":     {"tree", "fs", "fs/vfs", "fs/volumes"},
+	"etagfs/journal":   {"tree", "internal/lingering"},
+	"etagfs/locktable": {"tree", "fs", "fs/vfs", "fs/volumes", "spelling", "etagfs/failure", "etagfs/snapshots"},
+	"etagfs/reopening": {"tree", "fs", "etagfs", "etagfs/failure"},
+	"etagfs/resumable": {"tree", "fs", "fs/room", "fs/vfs", "etagfs/failure", "etagfs/hashing"},
+	"etagfs/snapshots": {"tree", "fs", "fs/vfs", "fs/volumes", "etagfs/failure", "etagfs/hashing"},
+	"etagfs/past": {"tree", "tree/undo", "fs", "fs/history", "fs/vfs", "fs/volumes", "etagfs/failure",
+		"etagfs/feed", "etagfs/hashing", "etagfs/index",
+		"etagfs/snapshots"},
+	"etagfs/warmup": {"tree", "fs", "fs/vfs", "fs/volumes", "etagfs/failure", "etagfs/hashing", "etagfs/index",
+		"etagfs/snapshots"},
 
 	"internal/pgtest":  {}, // for tests
 	"internal/s3test":  {}, // for tests
@@ -171,14 +176,14 @@ var allowedImports = map[string][]string{
 
 // testImports lists the packages that tests may import besides: a suite to run, and a real store in place of a fake.
 var testImports = map[string][]string{
-	".": {"fs", "etagfs", "internal/clustertest", "internal/pgtest",
+	".": {"fs", "fs/history", "fs/vfs", "fs/volumes", "etagfs", "internal/clustertest", "internal/pgtest",
 		"internal/servertest", "internal/scripttest", "tree/treetest"},
 	"internal/certificate":    {"internal/servertest"},
 	"auth/session/replicated": {"pgstore", "internal/pgtest"},
 	"transfer":                {"tree/memtree"},
 	"pgstore/checkup":         {"pgstore", "internal/pgtest"},
 	"internal/history":        {"fs", "etagfs"},
-	"monitor":                 {"fs", "etagfs", "etagfs/reopening", "quota", "quota/limits", "tree/treetest"},
+	"monitor":                 {"fs", "fs/volumes", "etagfs", "etagfs/reopening", "quota", "quota/limits", "tree/treetest"},
 	"put":                     {"fs", "etagfs", "handler"},
 	"reload":                  {"internal/servertest"},
 	"site/grace":              {"fs", "etagfs"},
@@ -198,9 +203,9 @@ var testImports = map[string][]string{
 	"handler/synccollection":  {"tree/memtree", "tree/treetest"},
 	"quota":                   {"fs", "etagfs", "tree/memtree", "tree/treetest", "watcher"},
 	"shares":                  {"fs", "etagfs", "tree/treetest", "tree/memtree", "handler"},
-	"web": {"handler", "fs", "etagfs", "internal/clustertest", "internal/servertest",
-		"tree/memtree", "tree/treetest"},
-	"handler": {"fs", "etagfs", "internal/pgtest", "internal/servertest", "pgstore",
+	"web": {"handler", "fs", "etagfs", "internal/clustertest", "internal/servertest", "tree/memtree",
+		"tree/treetest"},
+	"handler": {"fs", "fs/vfs", "fs/volumes", "etagfs", "internal/pgtest", "internal/servertest", "pgstore",
 		"pgstore/blobs", "tree/treetest", "tree/memtree"},
 }
 
@@ -220,7 +225,8 @@ func TestImports(t *testing.T) {
 			allowed = slices.Concat(allowed, testImports[dir], []string{dir})
 		}
 		if file == "backend.go" || file == "backend_state.go" {
-			allowed = slices.Concat(allowed, []string{"fs", "etagfs", "etagfs/reopening"}) // no other file names a store
+			// no other file names a store
+			allowed = slices.Concat(allowed, []string{"fs", "fs/history", "fs/volumes", "etagfs", "etagfs/reopening"})
 		}
 		for _, imported := range imports {
 			if !slices.Contains(allowed, imported) {

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 	"r-seed-1f3a754f.example/ifmatch/internal/servertest"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
@@ -127,7 +128,7 @@ func localPrograms(renamed func(read, out []byte)) []localProgram {
 }
 
 // abilitiesOf returns and logs the capabilities of the disk of a directory.
-func abilitiesOf(t *testing.T, dir string) fs.Abilities {
+func abilitiesOf(t *testing.T, dir string) volumes.Abilities {
 	t.Helper()
 	below, err := fs.Open(dir, fs.Options{})
 	if err != nil {
@@ -193,7 +194,7 @@ func TestLocalProgramsLoseNothing(t *testing.T) {
 type locals struct {
 	t             *testing.T
 	client        *http.Client
-	able          fs.Abilities
+	able          volumes.Abilities
 	programs      []localProgram
 	end, deadline time.Time
 

@@ -10,6 +10,8 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/locktable"
 	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
@@ -43,7 +45,7 @@ func (s *Store) moveAcross(ctx context.Context, from, to string, opts tree.CopyO
 	opts.Shallow = false
 	r := &crossing{s: s, c: s.newCopy(), from: from, to: to, opts: opts, cond: cond}
 	r.c.Whole, r.c.Ask = true, func() error {
-		var source fs.Info
+		var source vfs.Info
 		err := s.try(ctx, func(v *view) (err error) {
 			if source, _, err = r.ends(v); err != nil {
 				return failure.Of(err)
@@ -57,7 +59,7 @@ func (s *Store) moveAcross(ctx context.Context, from, to string, opts tree.CopyO
 		return err
 	}
 	defer r.c.Discard()
-	err := s.update(ctx, fs.Scope{Changed: []string{to}, Seen: cond.Names, Below: []string{from, to}},
+	err := s.update(ctx, volumes.Scope{Changed: []string{to}, Seen: cond.Names, Below: []string{from, to}},
 		func(alone bool) error { return r.prepare(ctx, alone) }, r.commit)
 	if err == nil {
 		// A move that has begun is ended, whether or not the client waits.
@@ -66,7 +68,7 @@ func (s *Store) moveAcross(ctx context.Context, from, to string, opts tree.CopyO
 	return r.state, r.created, err
 }
 
-func (r *crossing) ends(v *view) (source, over fs.Info, err error) {
+func (r *crossing) ends(v *view) (source, over vfs.Info, err error) {
 	if source, over, err = v.ends(r.from, r.to); err == nil && over.Exists() && r.opts.NoOverwrite {
 		err = tree.ErrExist
 	}
@@ -116,13 +118,13 @@ func (r *crossing) commit(t *transaction) error {
 	}
 	r.created = !over.Exists()
 	r.state = r.s.stateOf(r.to, info, r.c.Tag, shownFor(r.c.Wanted))
-	return t.endLocks(locks, source.Kind == fs.Directory) // as for a copy
+	return t.endLocks(locks, source.Kind == vfs.Directory) // as for a copy
 }
 
 // isCopied reports whether a look has found the version that was copied. Of a collection it reports only whether it is
 // the same collection.
-func (r *crossing) isCopied(now fs.Info) bool {
-	if now.Kind == fs.Directory && r.c.Source.Kind == fs.Directory {
+func (r *crossing) isCopied(now vfs.Info) bool {
+	if now.Kind == vfs.Directory && r.c.Source.Kind == vfs.Directory {
 		return now.SameFile(r.c.Source)
 	}
 	return now.Kind == r.c.Source.Kind && now.Fingerprint == r.c.Source.Fingerprint
@@ -140,7 +142,7 @@ func (r *crossing) remove(ctx context.Context) error {
 	s.fs.ReadyHistory(r.from)
 	scope := scopeOf(tree.Condition{}, true, r.from)
 	err := s.update(ctx, scope, nil, func(t *transaction) error { return r.take(t, true) })
-	if fs.IsFull(err) && r.taken == nil {
+	if volumes.IsFull(err) && r.taken == nil {
 		// If the disk is full, a removal without a history entry frees space.
 		err = s.update(ctx, scope, nil, func(t *transaction) error { return r.take(t, false) })
 		if err == nil && r.taken != nil {
@@ -148,7 +150,7 @@ func (r *crossing) remove(ctx context.Context) error {
 			defer s.chores.emptyTrash()
 		}
 	}
-	if r.taken != nil && r.c.Source.Kind == fs.Directory {
+	if r.taken != nil && r.c.Source.Kind == vfs.Directory {
 		if r.c.IsAll(r.taken.Kept()) == nil {
 			return failure.Unsure(errors.Join(err, s.update(ctx, scope, nil, r.finish)))
 		}
@@ -189,7 +191,7 @@ func (r *crossing) take(t *transaction, keep bool) error {
 	// version.
 	how.Exact, how.Unkept = true, !keep
 	defer t.givingWay(r.from, found)()
-	if found.Kind != fs.Directory {
+	if found.Kind != vfs.Directory {
 		defer r.s.asOneStep(r.from, r.ended)()
 	}
 	if err := t.tell(telling{cause: "MOVE", name: r.from, over: found, old: tree.ETag(how.Tag)}); err != nil {
@@ -198,8 +200,8 @@ func (r *crossing) take(t *transaction, keep bool) error {
 	if r.taken, err = r.s.fs.Take(r.from, found, how); err != nil {
 		return err
 	}
-	t.feed.Made(r.from, fs.Info{}, false)
-	if found.Kind != fs.Directory {
+	t.feed.Made(r.from, vfs.Info{}, false)
+	if found.Kind != vfs.Directory {
 		return r.finish(t)
 	}
 	return nil

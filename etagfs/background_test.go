@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"r-seed-1f3a754f.example/ifmatch/etagfs/index"
-	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 	"r-seed-1f3a754f.example/ifmatch/tree/treetest"
 )
@@ -154,7 +154,7 @@ func TestSumsAreComputedOnce(t *testing.T) {
 	lay(t, dir, "f=1")
 	reading, goOn := make(chan struct{}, 8), make(chan struct{})
 	var known atomic.Bool
-	s, hashed := openHooked(t, dir, Options{Now: rested().Now}, func(c fs.Call) error {
+	s, hashed := openHooked(t, dir, Options{Now: rested().Now}, func(c vfs.Call) error {
 		if known.Load() && c.Op == "readAt" && c.Name == "f" {
 			reading <- struct{}{}
 			<-goOn
@@ -202,7 +202,7 @@ func TestListingHashesSideBySide(t *testing.T) {
 	lay(t, dir, layout...)
 	var reading atomic.Int32
 	together := make(chan struct{})
-	s, _ := openHooked(t, dir, Options{Now: rested().Now}, func(c fs.Call) error {
+	s, _ := openHooked(t, dir, Options{Now: rested().Now}, func(c vfs.Call) error {
 		if c.Op == "readAt" && !strings.HasPrefix(c.Name, ".ifmatch") {
 			if reading.Add(1) == hashedAtOnce {
 				close(together)
@@ -254,7 +254,7 @@ func TestGivesWayToWriters(t *testing.T) {
 	var writer *os.File
 	in := make(chan struct{})
 	var reads atomic.Int32
-	s, _ := openHooked(t, dir, Options{}, func(c fs.Call) error {
+	s, _ := openHooked(t, dir, Options{}, func(c vfs.Call) error {
 		if c.Op == "readAt" && c.Name == "f" && reads.Add(1) == 2 {
 			go func() { // it waits for the lease
 				defer close(in)

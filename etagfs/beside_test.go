@@ -10,6 +10,8 @@ import (
 
 	"r-seed-1f3a754f.example/ifmatch/etagfs"
 	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/history"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
@@ -29,7 +31,7 @@ func TestLargePropertiesAreSwept(t *testing.T) {
 	swept := make(chan string, 10)
 	below, err := fs.Open(dir, fs.Options{
 		Now: func() time.Time { return time.Now().Add(25 * time.Hour) },
-		Before: func(c fs.Call) error {
+		Before: func(c vfs.Call) error {
 			if c.Op == "rename" && strings.HasPrefix(c.Name, ".ifmatch/properties/") {
 				swept <- c.Name
 			}
@@ -39,7 +41,7 @@ func TestLargePropertiesAreSwept(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err = etagfs.New(below, etagfs.Options{History: &fs.Retention{Keep: 1000 * time.Hour}})
+	s, err = etagfs.New(below, etagfs.Options{History: &history.Retention{Keep: 1000 * time.Hour}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 
 	"r-seed-1f3a754f.example/ifmatch/etagfs"
 	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
@@ -128,7 +129,7 @@ func keeper(t *testing.T, seam *seam) (s *etagfs.Store, file string) {
 // content.
 func readKept(s *etagfs.Store, seam *seam) (content, calls string, err error) {
 	var ops []string
-	seam.arm(func(_ int, c fs.Call) error { ops = append(ops, c.Op); return nil })
+	seam.arm(func(_ int, c vfs.Call) error { ops = append(ops, c.Op); return nil })
 	defer seam.arm(nil)
 	c, state, err := s.Open(ctx, "f", tree.ReadOptions{Want: tree.WantTag | tree.WantProperties}, tree.Condition{})
 	if err != nil {
@@ -212,7 +213,7 @@ func TestWriterWhileContentIsKept(t *testing.T) {
 		}
 		var tried error
 		var ops []string
-		seam.arm(func(n int, c fs.Call) error {
+		seam.arm(func(n int, c vfs.Call) error {
 			ops = append(ops, c.Op)
 			if n == at {
 				tried = tryToWrite(file, after)

@@ -10,6 +10,7 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/etagfs/feed"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/index"
 	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
@@ -56,8 +57,8 @@ func (s *Store) Removed(names ...string) { s.feed.Hint(names, true) }
 // A telling is a change that a transaction is about to make.
 type telling struct {
 	cause, name, from string
-	over              fs.Info // what is at the name
-	kind              fs.Kind // of the resource that is at the name after the change, or Nothing
+	over              vfs.Info // what is at the name
+	kind              vfs.Kind // of the resource that is at the name after the change, or Nothing
 	old, tag          tree.ETag
 }
 
@@ -77,7 +78,7 @@ func (t *transaction) tell(c telling) error {
 	return t.feed.Tell(tree.Change{
 		Name: c.name, From: c.from, Cause: c.cause, Old: c.old, Principal: t.by,
 		State: tree.State{
-			Name: c.name, Exists: c.kind != fs.Nothing, Collection: c.kind == fs.Directory, Tag: c.tag,
+			Name: c.name, Exists: c.kind != vfs.Nothing, Collection: c.kind == vfs.Directory, Tag: c.tag,
 		},
 	}, c.over)
 }

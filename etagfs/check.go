@@ -9,7 +9,8 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/feed"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/hashing"
-	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
@@ -51,7 +52,7 @@ func (s *Store) withTags(ctx context.Context, exclusive bool, step func(v *view)
 		case errors.Is(err, errWider):
 			round, wider = round-1, wider+1
 		case errors.Is(err, errAgain):
-		case errors.Is(err, fs.ErrMoved):
+		case errors.Is(err, volumes.ErrMoved):
 			hashed.forget()
 		case errors.Is(err, failure.ErrWriter) && len(pauses) > 0:
 			select {
@@ -60,7 +61,7 @@ func (s *Store) withTags(ctx context.Context, exclusive bool, step func(v *view)
 				return ctx.Err()
 			}
 			pauses = pauses[1:]
-		case fs.IsFull(err) && v.refused == nil:
+		case volumes.IsFull(err) && v.refused == nil:
 			if v.staged != nil && !v.staged.MakeRoom(ctx, err) ||
 				v.staged == nil && !s.fs.MakeRoom(ctx, err, v.changes) {
 				return err
@@ -80,7 +81,7 @@ func (s *Store) Try(ctx context.Context, cond tree.Condition) error {
 
 func (s *Store) try(ctx context.Context, step func(v *view) error) error {
 	return s.withTags(ctx, false, func(v *view) error {
-		return s.reader.Read(ctx, func(at *fs.Snapshot) error {
+		return s.reader.Read(ctx, func(at *volumes.Snapshot) error {
 			v.readAt(at)
 			return step(v)
 		})
@@ -123,7 +124,7 @@ type hashes struct {
 	// doubtful are the versions that a program had open for writing when they were hashed. The time of a change can be
 	// visible before its bytes, so the tag of such a version can be wrong. The tag may refuse a write, but it must not
 	// permit a write after the program has closed the file.
-	doubtful map[fs.Fingerprint]bool
+	doubtful map[vfs.Fingerprint]bool
 	// scanned are the changes that were looked for since the Check has asked about them, see Since.
 	scanned map[feed.ScanKey]bool
 }
@@ -131,7 +132,7 @@ type hashes struct {
 // begin makes room for the first of them.
 func (h *hashes) begin() {
 	if h.tags == nil {
-		*h = hashes{map[seen]tree.ETag{}, map[fs.Fingerprint]bool{}, map[feed.ScanKey]bool{}}
+		*h = hashes{map[seen]tree.ETag{}, map[vfs.Fingerprint]bool{}, map[feed.ScanKey]bool{}}
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/etagfs/hashing"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/index"
 	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
@@ -28,18 +29,18 @@ func (c dateChange) same(v index.Version) index.Evidence { return c.Same(v, c.sh
 // A newVersion is a staged version that is to get a name.
 type newVersion struct {
 	staged   *fs.Staged
-	kind     fs.Kind
+	kind     vfs.Kind
 	tag      tree.ETag // of a file
 	body     []byte    // the content of a small file that was written from memory, or nil
 	cause    string    // for the history
 	modified time.Time // the time that a client wants and the staged file has, or zero if no client wants one
 	dated    bool      // it keeps the date that it has, even if no client wants one
-	opened   *fs.File  // the version that is replaced, open for reading, or nil. The commit closes it.
+	opened   *vfs.File // the version that is replaced, open for reading, or nil. The commit closes it.
 }
 
 // lease takes a lease on a staged file whose tag is to be remembered, and returns it with the open file. It returns nil
 // if no lease can be had. A preparation takes the lease, so that this takes no time under the lock.
-func (n newVersion) lease() (*fs.File, *fs.Lease) {
+func (n newVersion) lease() (*vfs.File, *fs.Lease) {
 	if able := n.staged.Abilities(); n.tag == "" || !able.Leases || !able.FineTimes {
 		return nil, nil
 	}
@@ -52,27 +53,27 @@ func (n newVersion) lease() (*fs.File, *fs.Lease) {
 
 // commit gives a staged version a name, in place of the resource that the transaction has found there, and remembers
 // its tag. It returns the look at the new version.
-func (t *transaction) commit(name string, over fs.Info, n newVersion) (fs.Info, error) {
+func (t *transaction) commit(name string, over vfs.Info, n newVersion) (vfs.Info, error) {
 	if n.opened != nil {
 		defer n.opened.Close() // unless the commit has closed it
 	}
 	if err := t.names(name); err != nil {
-		return fs.Info{}, err
+		return vfs.Info{}, err
 	}
 	// The tag that is remembered is of the bytes of this process. A program that writes to the file as soon as the file
 	// has the name must break the lease.
 	defer n.staged.Release()
 	opened, lease := n.lease()
 	var change dateChange
-	if n.kind == fs.Regular {
+	if n.kind == vfs.Regular {
 		change = dateChange{t.s.change(name, over, n.staged), shownFor(n.modified)}
 		if err := t.date(n, change); err != nil {
-			return fs.Info{}, err
+			return vfs.Info{}, err
 		}
 	}
 	before, err := n.staged.Seen()
 	if err != nil {
-		return fs.Info{}, err
+		return vfs.Info{}, err
 	}
 	if opened != nil {
 		t.s.hasher.Meet(opened, name, before)
@@ -81,7 +82,7 @@ func (t *transaction) commit(name string, over fs.Info, n newVersion) (fs.Info, 
 	how.Opened = n.opened
 	news := telling{cause: n.cause, name: name, over: over, kind: n.kind, old: tree.ETag(how.Tag), tag: n.tag}
 	if err := t.tell(news); err != nil {
-		return fs.Info{}, err
+		return vfs.Info{}, err
 	}
 	k := index.RecordOf(n.tag)
 	if t.s.fs.Durability() != fs.None {
@@ -90,7 +91,7 @@ func (t *transaction) commit(name string, over fs.Info, n newVersion) (fs.Info, 
 	// No reader finds the version before its tag is remembered.
 	end := t.s.fs.OneStep(name)
 	defer end()
-	var info fs.Info
+	var info vfs.Info
 	settled := false
 	how.Settled = func() {
 		if settled {
@@ -106,13 +107,13 @@ func (t *transaction) commit(name string, over fs.Info, n newVersion) (fs.Info, 
 		end()
 	}
 	if err := t.give(n.staged, name, over, how); err != nil {
-		return fs.Info{}, err
+		return vfs.Info{}, err
 	}
 	how.Settled()
 	if over.Exists() {
 		t.s.displaced()
 	}
-	t.feed.Made(name, info, n.kind == fs.Directory)
+	t.feed.Made(name, info, n.kind == vfs.Directory)
 	return info, nil
 }
 
@@ -134,7 +135,7 @@ func (t *transaction) date(n newVersion, change dateChange) error {
 }
 
 // give gives a staged version a name.
-func (t *transaction) give(staged *fs.Staged, name string, over fs.Info, how fs.How) error {
+func (t *transaction) give(staged *fs.Staged, name string, over vfs.Info, how fs.How) error {
 	defer t.givingWay(name, over)()
 	err := t.at(name).Commit(staged, over, how)
 	if errors.Is(err, syscall.EXDEV) && !staged.Fits(name) {
@@ -147,7 +148,7 @@ func (t *transaction) give(staged *fs.Staged, name string, over fs.Info, how fs.
 }
 
 // remove removes the name of the resource that the transaction has found there.
-func (t *transaction) remove(name string, found fs.Info, how fs.How) error {
+func (t *transaction) remove(name string, found vfs.Info, how fs.How) error {
 	if err := t.names(name); err != nil {
 		return err
 	}
@@ -158,7 +159,7 @@ func (t *transaction) remove(name string, found fs.Info, how fs.How) error {
 	if err := t.at(name).Remove(found, how); err != nil {
 		return err
 	}
-	t.feed.Made(name, fs.Info{}, false)
+	t.feed.Made(name, vfs.Info{}, false)
 	t.s.displaced()
 	return nil
 }
@@ -169,8 +170,8 @@ func (t *transaction) remove(name string, found fs.Info, how fs.How) error {
 // returns the look from before.
 //
 // done ends the change of dates, and returns the evidence that the record is to have.
-func (t *transaction) carry(before fs.Info, name string, k index.Record, ok bool, quiet func() bool,
-	done func(index.Version) index.Evidence) (fs.Info, bool) {
+func (t *transaction) carry(before vfs.Info, name string, k index.Record, ok bool, quiet func() bool,
+	done func(index.Version) index.Evidence) (vfs.Info, bool) {
 	after, err := t.at(name).Lstat()
 	if err != nil {
 		return before, false
@@ -179,8 +180,8 @@ func (t *transaction) carry(before fs.Info, name string, k index.Record, ok bool
 }
 
 // carryLooked is carry with the look that was taken after the change.
-func (t *transaction) carryLooked(before, after fs.Info, k index.Record, ok bool, quiet func() bool,
-	done func(index.Version) index.Evidence) (fs.Info, bool) {
+func (t *transaction) carryLooked(before, after vfs.Info, k index.Record, ok bool, quiet func() bool,
+	done func(index.Version) index.Evidence) (vfs.Info, bool) {
 	if !after.SameFile(before) || after.Size != before.Size || after.Modified != before.Modified {
 		return before, false
 	}
@@ -191,7 +192,7 @@ func (t *transaction) carryLooked(before, after fs.Info, k index.Record, ok bool
 	if ok {
 		tag = k.Tag()
 	}
-	if after.Kind == fs.Regular {
+	if after.Kind == vfs.Regular {
 		k.Dates = done(t.s.versionOf(after, tag))
 	}
 	// If two changes can have the same time stamp, the next change might go unseen.
@@ -204,10 +205,10 @@ func (t *transaction) carryLooked(before, after fs.Info, k index.Record, ok bool
 // quietly takes a lease on a file that this process is about to change, but not in its content. end releases the lease.
 // quiet reports whether no program can have written to the file since it was seen. The change by this process would
 // hide such a write. If there are no leases, nothing shows such a write, and quiet assumes that there was none.
-func (t *transaction) quietly(name string, seen fs.Info) (quiet func() bool, end func()) {
+func (t *transaction) quietly(name string, seen vfs.Info) (quiet func() bool, end func()) {
 	always := func(yes bool) func() bool { return func() bool { return yes } }
 	nothing := func() {}
-	if seen.Kind != fs.Regular || !t.s.fs.AbilitiesOf(seen).Leases {
+	if seen.Kind != vfs.Regular || !t.s.fs.AbilitiesOf(seen).Leases {
 		return always(true), nothing
 	}
 	f, _, err := t.at(name).Open()
@@ -228,11 +229,11 @@ func (t *transaction) quietly(name string, seen fs.Info) (quiet func() bool, end
 // errOther says that there is another resource than was expected.
 var errOther = errors.New("there is something else now")
 
-// touch sets the modification time of a file, as [fs.Place.SetModified] does. The record of the file stays known if a
+// touch sets the modification time of a file, as [..Place.SetModified] does. The record of the file stays known if a
 // lease shows that no local program has written meanwhile. The new time would hide such a write.
 func (t *transaction) touch(
-	name string, before fs.Info, modified time.Time, k index.Record, change dateChange,
-) (fs.Info, error) {
+	name string, before vfs.Info, modified time.Time, k index.Record, change dateChange,
+) (vfs.Info, error) {
 	f, _, err := t.at(name).Open()
 	if err != nil {
 		return before, err
@@ -262,9 +263,9 @@ func (t *transaction) touch(
 // givingWay is called before the resource that was seen at a name gives way, and the function that it returns is called
 // after that. The record of the file stays known if the file is being downloaded, and if a lease says that no program
 // wrote to it meanwhile.
-func (t *transaction) givingWay(name string, seen fs.Info) (gone func()) {
+func (t *transaction) givingWay(name string, seen vfs.Info) (gone func()) {
 	s, nothing := t.s, func() {}
-	if seen.Kind != fs.Regular || !s.contents.IsSending(seen) {
+	if seen.Kind != vfs.Regular || !s.contents.IsSending(seen) {
 		return nothing
 	}
 	k, known := s.index.Lookup(seen.Fingerprint)
@@ -297,23 +298,23 @@ func (t *transaction) givingWay(name string, seen fs.Info) (gone func()) {
 //
 // If other writers wait (alone), a file that is not small is not hashed, and counts as other content.
 func (s *Store) isThere(
-	ctx context.Context, name string, info fs.Info, tag tree.ETag, size int64, alone bool,
-) fs.Fingerprint {
-	if info.Kind != fs.Regular || info.Size != size || info.Inode == 0 {
-		return fs.Fingerprint{}
+	ctx context.Context, name string, info vfs.Info, tag tree.ETag, size int64, alone bool,
+) vfs.Fingerprint {
+	if info.Kind != vfs.Regular || info.Size != size || info.Inode == 0 {
+		return vfs.Fingerprint{}
 	}
 	have, known := s.index.Tag(info.Fingerprint)
 	if !known && alone && size > copyAlone {
-		return fs.Fingerprint{}
+		return vfs.Fingerprint{}
 	}
 	if !known {
 		var err error
 		if info, have, err = s.hasher.Hash(ctx, name, hashing.How{Rounds: 1, Alone: true}); err != nil {
-			return fs.Fingerprint{}
+			return vfs.Fingerprint{}
 		}
 	}
 	if have != tag {
-		return fs.Fingerprint{}
+		return vfs.Fingerprint{}
 	}
 	return info.Fingerprint
 }

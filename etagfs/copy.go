@@ -6,7 +6,8 @@ import (
 
 	"r-seed-1f3a754f.example/ifmatch/etagfs/copier"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
-	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
@@ -28,7 +29,7 @@ func (s *Store) Copy(
 		})
 	}
 	defer c.Discard()
-	scope := fs.Scope{Changed: []string{to}, Seen: append(slices.Clip(cond.Names), from), Below: []string{to}}
+	scope := volumes.Scope{Changed: []string{to}, Seen: append(slices.Clip(cond.Names), from), Below: []string{to}}
 	err = s.update(ctx, scope, func(alone bool) error {
 		return s.prepareCopy(ctx, c, alone, from, to, opts)
 	}, func(t *transaction) error {
@@ -55,7 +56,7 @@ func (s *Store) Copy(
 		state = s.stateOf(to, info, c.Tag, shownFor(c.Wanted))
 		// RFC 4918 §9.8.4: the destination stays the same resource and keeps its lock. Former members do not stay, nor
 		// do their locks.
-		return t.endLocks(locks, source.Kind == fs.Directory)
+		return t.endLocks(locks, source.Kind == vfs.Directory)
 	})
 	return state, created, err
 }
@@ -83,14 +84,14 @@ func (s *Store) prepareCopy(
 // takesLong reports whether other writers must not wait for a copy of a name.
 func (s *Store) takesLong(from string) bool {
 	info, err := s.fs.Lstat(from)
-	return err == nil && (info.Kind == fs.Directory || info.Size > copyAlone)
+	return err == nil && (info.Kind == vfs.Directory || info.Size > copyAlone)
 }
 
 // isCopyOf fails with errStale unless the copy is of the version that is at the source now. The Check was about that
 // version.
-func (t *transaction) isCopyOf(c *copier.Copy, from string, now fs.Info) error {
+func (t *transaction) isCopyOf(c *copier.Copy, from string, now vfs.Info) error {
 	if now.Kind != c.Source.Kind || c.Source.Inode != 0 && !now.SameFile(c.Source) ||
-		now.Kind == fs.Regular && now.Fingerprint != c.Source.Fingerprint {
+		now.Kind == vfs.Regular && now.Fingerprint != c.Source.Fingerprint {
 		return errStale
 	}
 	if decided, ok := t.tags[seen{from, now.Fingerprint}]; ok && decided != c.Tag {
@@ -107,12 +108,12 @@ func copied(c *copier.Copy, cause string) newVersion {
 }
 
 // copyEnds looks at both ends of a copy, and fails if no copy is possible between them.
-func (v *view) copyEnds(from, to string, opts tree.CopyOptions) (source, over fs.Info, err error) {
+func (v *view) copyEnds(from, to string, opts tree.CopyOptions) (source, over vfs.Info, err error) {
 	source, over, err = v.ends(from, to)
 	switch {
 	case err != nil:
-	case source.Kind == fs.Link || over.Kind == fs.Link:
-		err = fs.ErrLink
+	case source.Kind == vfs.Link || over.Kind == vfs.Link:
+		err = vfs.ErrLink
 	case over.Exists() && v.SameName(from, to):
 		err = tree.ErrSame
 	case over.Exists() && opts.NoOverwrite:

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 	"r-seed-1f3a754f.example/ifmatch/tree/treetest"
 )
@@ -42,7 +43,7 @@ func TestCopyManySyncs(t *testing.T) {
 				t.Fatal(err)
 			}
 			synced, all, named := map[string]bool{}, 0, false
-			seam.arm(func(_ int, c fs.Call) error {
+			seam.arm(func(_ int, c vfs.Call) error {
 				switch {
 				case c.Op == "sync":
 					synced[c.Name] = true
@@ -79,7 +80,7 @@ func TestCopyGivenUp(t *testing.T) {
 	for _, op := range []string{"create", "mkdir", "readAt", "write"} {
 		giveUp, cancel := context.WithCancel(ctx)
 		seen := 0
-		seam.arm(func(_ int, c fs.Call) error {
+		seam.arm(func(_ int, c vfs.Call) error {
 			if c.Op == op {
 				if seen++; seen == 1 {
 					cancel()
@@ -138,7 +139,7 @@ func TestCopyLarge(t *testing.T) {
 				}
 				want := large("a")
 				changed := false
-				seam.arm(func(_ int, c fs.Call) error {
+				seam.arm(func(_ int, c vfs.Call) error {
 					if c.Op == op && !changed {
 						changed = true
 						want = large("b")
@@ -200,7 +201,7 @@ func TestCopyFailsAtAMember(t *testing.T) {
 			}
 			before := snapshot(t, s)
 			staged := strings.HasPrefix(test.name, "/")
-			seam.arm(func(_ int, c fs.Call) error {
+			seam.arm(func(_ int, c vfs.Call) error {
 				if c.Op == test.op &&
 					(c.Name == test.name || staged && strings.HasSuffix(c.Name, test.name) &&
 						strings.Contains(c.Name, "/stage/")) {

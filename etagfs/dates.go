@@ -8,6 +8,8 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/etagfs/index"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/snapshots"
 	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
@@ -16,7 +18,7 @@ import (
 const stampSlack = 20 * time.Millisecond
 
 // versionOf describes a version as [index.Dates] needs it.
-func (s *Store) versionOf(info fs.Info, tag tree.ETag) index.Version {
+func (s *Store) versionOf(info vfs.Info, tag tree.ETag) index.Version {
 	v := index.Version{Of: info.Fingerprint, Tag: tag, Modified: info.ModTime().Unix()}
 	v.Mounted = info.Mount != s.root.Mount
 	v.Traced = s.fs.AbilitiesOf(info).ExchangeTimes
@@ -36,9 +38,9 @@ func (s *Store) versionOf(info fs.Info, tag tree.ETag) index.Version {
 func shownFor(asked time.Time) index.Showing { return index.Showing(!asked.IsZero()) }
 
 // stateOf makes a State, to be shown to a client, from a look inside a commit.
-func (s *Store) stateOf(name string, info fs.Info, tag tree.ETag, how index.Showing) tree.State {
+func (s *Store) stateOf(name string, info vfs.Info, tag tree.ETag, how index.Showing) tree.State {
 	state := s.bareState(name, info, tag)
-	if info.Kind == fs.Regular {
+	if info.Kind == vfs.Regular {
 		s.dates.Show(name, s.versionOf(info, tag), how, always, s.around(name))
 	}
 	return state
@@ -47,11 +49,11 @@ func (s *Store) stateOf(name string, info fs.Info, tag tree.ETag, how index.Show
 // stateAt is stateOf with a look that was taken in a snapshot. It fails with snapshots.ErrMoved if the look is not
 // valid any more.
 func (s *Store) stateAt(
-	at *fs.Snapshot, name string, info fs.Info, tag tree.ETag, how index.Showing,
+	at *volumes.Snapshot, name string, info vfs.Info, tag tree.ETag, how index.Showing,
 ) (tree.State, error) {
 	state := s.bareState(name, info, tag)
 	if !at.Valid() ||
-		info.Kind == fs.Regular && !s.dates.Show(name, s.versionOf(info, tag), how, at.Valid, s.around(name)) {
+		info.Kind == vfs.Regular && !s.dates.Show(name, s.versionOf(info, tag), how, at.Valid, s.around(name)) {
 		return state, snapshots.ErrMoved
 	}
 	return state, nil
@@ -63,17 +65,17 @@ const datePatience = time.Second
 
 // stateOfEarlier is stateOf with a look that was taken some time ago, such as before a hash.
 func (s *Store) stateOfEarlier(
-	ctx context.Context, name string, info fs.Info, tag tree.ETag, how index.Showing,
+	ctx context.Context, name string, info vfs.Info, tag tree.ETag, how index.Showing,
 ) tree.State {
 	state := s.bareState(name, info, tag)
 	v := s.versionOf(info, tag)
-	if info.Kind != fs.Regular || s.dates.Show(name, v, how, nil, s.around(name)) {
+	if info.Kind != vfs.Regular || s.dates.Show(name, v, how, nil, s.around(name)) {
 		return state
 	}
 	shown := false
 	ctx, cancel := context.WithTimeout(ctx, datePatience)
 	defer cancel()
-	err := s.reader.Read(ctx, func(at *fs.Snapshot) error {
+	err := s.reader.Read(ctx, func(at *volumes.Snapshot) error {
 		now, err := at.Stat(name)
 		if err == nil && now.Fingerprint == info.Fingerprint && at.Valid() {
 			shown = s.dates.Show(name, v, how, at.Valid, s.around(name))
@@ -86,27 +88,27 @@ func (s *Store) stateOfEarlier(
 	return state
 }
 
-func (s *Store) bareState(name string, info fs.Info, tag tree.ETag) tree.State {
+func (s *Store) bareState(name string, info vfs.Info, tag tree.ETag) tree.State {
 	state := tree.State{
 		Resolved:   resolvedName(&info),
 		Name:       name,
 		Exists:     true,
-		Collection: info.Kind == fs.Directory,
+		Collection: info.Kind == vfs.Directory,
 		Link:       info.Linked,
 		Tag:        tag,
 		Size:       info.Size,
 		Modified:   modified(info),
 		Created:    info.BirthTime(),
-		Executable: info.Kind == fs.Regular && info.Mode&0o111 != 0,
+		Executable: info.Kind == vfs.Regular && info.Mode&0o111 != 0,
 	}
-	if info.Kind == fs.Regular && info.ModTime().Unix() <= s.now().Unix() {
+	if info.Kind == vfs.Regular && info.ModTime().Unix() <= s.now().Unix() {
 		state.LastModified = state.Modified
 	}
 	return state
 }
 
 // resolvedName is the Resolved of a [tree.State].
-func resolvedName(info *fs.Info) *string {
+func resolvedName(info *vfs.Info) *string {
 	if !info.Followed {
 		return nil
 	}
@@ -115,7 +117,7 @@ func resolvedName(info *fs.Info) *string {
 }
 
 // modified is the modification time of a [tree.State].
-func modified(info fs.Info) time.Time {
+func modified(info vfs.Info) time.Time {
 	t := time.Unix(info.ModTime().Unix(), 0)
 	if t.IsZero() {
 		t = t.Add(1) // the first second of the year 1, because the zero Time is an unknown time
@@ -136,8 +138,8 @@ func (d dates) Proves(date time.Time) tree.Truth {
 }
 
 // dated adds the dates of a version to its State, as far as they are known.
-func (s *Store) dated(state tree.State, info fs.Info) tree.State {
-	if info.Kind == fs.Regular {
+func (s *Store) dated(state tree.State, info vfs.Info) tree.State {
+	if info.Kind == vfs.Regular {
 		state.Dates = dates{s, state.Name, s.versionOf(info, state.Tag)}
 	}
 	return state
@@ -152,7 +154,7 @@ func (s *Store) around(name string) func() index.Around {
 		parent, _ := tree.Split(name)
 		for depth, dir := 0, parent; ; depth++ {
 			info, err := s.fs.Lstat(dir)
-			if err != nil || info.Kind != fs.Directory || depth > maxAround {
+			if err != nil || info.Kind != vfs.Directory || depth > maxAround {
 				return index.Around{}
 			}
 			if dir == parent {
@@ -173,9 +175,9 @@ func (s *Store) around(name string) func() index.Around {
 
 // change begins a change of the resource at a name, inside a commit. staged is the version that is about to come there,
 // or nil if it was not staged.
-func (s *Store) change(name string, over fs.Info, staged *fs.Staged) *index.Change {
+func (s *Store) change(name string, over vfs.Info, staged *fs.Staged) *index.Change {
 	var there *index.Version
-	if over.Kind == fs.Regular {
+	if over.Kind == vfs.Regular {
 		s.hasher.MeetUnknown(name, over)
 		v := s.versionOf(over, "")
 		if r, ok := s.index.Lookup(over.Fingerprint); ok {

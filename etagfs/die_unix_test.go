@@ -15,6 +15,7 @@ import (
 
 	"r-seed-1f3a754f.example/ifmatch/etagfs"
 	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
@@ -55,8 +56,8 @@ func die(how string) error {
 	}
 	fmt.Println("acknowledged")
 	changes := 0
-	var last fs.Call
-	seam.arm(func(_ int, c fs.Call) error {
+	var last vfs.Call
+	seam.arm(func(_ int, c vfs.Call) error {
 		if race > 0 && (c.Op == "exchange" || c.Op == "renameNew" && c.Name == "f") {
 			race = 0
 			fmt.Println(raced)
@@ -153,7 +154,7 @@ func repeatedAt(t *testing.T, k kind, want string, other bool, n int) (died bool
 	if now := snapshot(t, s); now != want {
 		t.Errorf("death at %d, %s, and repeated:\n%s\nwant\n%s", n, at, now, want)
 	}
-	if kept := history(t, dir, k.gone); len(kept) != 1 {
+	if kept := versionsOf(t, dir, k.gone); len(kept) != 1 {
 		t.Errorf("death at %d, %s, and repeated: the history has %q of what gave way", n, at, kept)
 	}
 	return died
@@ -190,7 +191,7 @@ func dieAt(t *testing.T, k kind, ends ends, n int) (died bool) {
 		t.Errorf("death at %d, %s:\n%s\nwant\n%s\nor\n%s", n, at, now, ends.old, ends.new)
 	}
 	wantTold(t, fmt.Sprintf("death at %d, %s", n, at), s, "acknowledged", ends.old, now)
-	if now == ends.new && k.gone != "" && len(history(t, dir, k.gone)) == 0 {
+	if now == ends.new && k.gone != "" && len(versionsOf(t, dir, k.gone)) == 0 {
 		t.Errorf("death at %d, %s: what gave way is not in the history", n, at)
 	}
 	if err := s.Close(); err != nil {
@@ -234,7 +235,7 @@ func dieInRaceAt(t *testing.T, k kind, n int) (died bool) {
 		return err == nil && string(content) == "theirs"
 	}
 	// A move that replaces something and is half done stays like that, and is told of: nobody knows whose turn it was.
-	if !found("f") && !found("g") && !found("d/g") && !found("s") && !slices.Contains(history(t, dir, "f"), "theirs") {
+	if !found("f") && !found("g") && !found("d/g") && !found("s") && !slices.Contains(versionsOf(t, dir, "f"), "theirs") {
 		t.Errorf("death at %d, %s: the local program's version is gone; there is\n%s", n, at, now)
 	}
 	if left := litter(t, dir); left != nil {

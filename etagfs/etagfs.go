@@ -4,17 +4,17 @@
 // # The commit
 //
 // The store stages and hashes a body with no lock held. Then, under the locks of the volumes that the commit is about
-// (see [fs.Hold]), it resolves the collection, looks at the name in it, and asks the caller's Check about that look.
+// (see [..Hold]), it resolves the collection, looks at the name in it, and asks the caller's Check about that look.
 // One rename or exchange gives the new version its name, if the version that it replaces is still the one that the look
-// has found (see [fs.Place.Commit]). If it is not, the store does all of that again. See [Store.update]. A condition
+// has found (see [..Place.Commit]). If it is not, the store does all of that again. See [Store.update]. A condition
 // that is not Exact takes any version. Under that lock the store never waits for a body, a hash or a local program. It
 // waits for the disk only to write small and rare data: the note of a move over another resource, or to another file
 // system, and the file of WebDAV locks now and then. A move to another file system also looks at all members that it
 // has copied. Readers take no lock. Each file system has sequence numbers, which tell readers that names have changed
-// while they looked. Then they look again (see [fs.Snapshot]). So they never see the middle of a commit, nor a version
+// while they looked. Then they look again (see [..Snapshot]). So they never see the middle of a commit, nor a version
 // that is taken back.
 //
-// The result of a write is durable as [fs.Durability] says. If a step after the rename fails, such as the sync of the
+// The result of a write is durable as [..Durability] says. If a step after the rename fails, such as the sync of the
 // directory or the end of the WebDAV locks of a replaced or removed resource, the write is not acknowledged, and the
 // new version is visible and whole.
 //
@@ -63,6 +63,9 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/etagfs/snapshots"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/warmup"
 	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/history"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 	"r-seed-1f3a754f.example/ifmatch/limit"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
@@ -74,7 +77,7 @@ type Options struct {
 	IndexDir string
 	// History says how long versions that were replaced or removed are kept, if the file system keeps them. If it is
 	// nil, other processes that serve the directory decide this.
-	History *fs.Retention
+	History *history.Retention
 	// WarmUp is how many files are hashed at once ahead of need. All files that are not known yet are hashed. If it is
 	// 0, only those are hashed that a watcher has reported, or for which a request did not wait.
 	WarmUp int
@@ -127,7 +130,7 @@ type Store struct {
 	absent func() error // see OnCommit
 
 	held  func() (end func()) // see Options
-	root  fs.Info             // a look at the root
+	root  vfs.Info            // a look at the root
 	user  int                 // of this process, or -1 on Windows
 	index *index.Index
 	locks *locktable.Table
@@ -187,7 +190,7 @@ func New(below *fs.FS, opts Options) (*Store, error) {
 		expiry: newExpiry(opts.History),
 		stop:   stop,
 	}
-	s.reader = &snapshots.Reader{FS: below, Held: s.noteHeld, Met: func(f *fs.File, name string, info fs.Info) {
+	s.reader = &snapshots.Reader{FS: below, Held: s.noteHeld, Met: func(f *vfs.File, name string, info vfs.Info) {
 		s.hasher.Meet(f, name, info)
 	}}
 	below.ReportTo(opts.Report)
@@ -221,11 +224,11 @@ func New(below *fs.FS, opts Options) (*Store, error) {
 }
 
 // open makes the parts of the store that need a look at the root.
-func (s *Store) open(root fs.Info, volume fs.Volume, opts Options) {
+func (s *Store) open(root vfs.Info, volume vfs.Volume, opts Options) {
 	below := s.fs
 	s.root = root
 	s.index = index.Open(index.Options{
-		Dir: opts.IndexDir, Device: root.Device, Heir: fs.Heir(root), Volume: volume, Boot: index.BootID(),
+		Dir: opts.IndexDir, Device: root.Device, Heir: volumes.Heir(root), Volume: volume, Boot: index.BootID(),
 		Sync: s.syncVolume, LazyTimes: below.LazyTimes, Report: opts.Report, Memory: opts.CacheMemory,
 	})
 	s.hasher = &hashing.Hasher{
@@ -245,14 +248,14 @@ func (s *Store) open(root fs.Info, volume fs.Volume, opts Options) {
 	s.dates = index.NewDates(s.index, fresh, opts.Now, opts.Report)
 }
 
-func lookAtRoot(below *fs.FS) (fs.Info, fs.Volume, error) {
+func lookAtRoot(below *fs.FS) (vfs.Info, vfs.Volume, error) {
 	info, err := below.Stat("")
 	if err != nil {
-		return info, fs.Volume{}, err
+		return info, vfs.Volume{}, err
 	}
-	d, err := below.OpenDir("", fs.DirOptions{})
+	d, err := below.OpenDir("", volumes.DirOptions{})
 	if err != nil {
-		return info, fs.Volume{}, err
+		return info, vfs.Volume{}, err
 	}
 	return info, d.Volume(), d.Close()
 }

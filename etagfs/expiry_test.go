@@ -12,15 +12,17 @@ import (
 	"time"
 
 	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/history"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 	"r-seed-1f3a754f.example/ifmatch/tree/treetest"
 )
 
 // failing opens a store in which removeAll fails with an error, that many times.
-func failing(t *testing.T, dir string, fault error, before func(fs.Call)) (s *Store, times *atomic.Int32) {
+func failing(t *testing.T, dir string, fault error, before func(vfs.Call)) (s *Store, times *atomic.Int32) {
 	t.Helper()
 	times = new(atomic.Int32)
-	below, err := fs.Open(dir, fs.Options{Before: func(c fs.Call) error {
+	below, err := fs.Open(dir, fs.Options{Before: func(c vfs.Call) error {
 		before(c)
 		if c.Op == "removeAll" && times.Add(-1) >= 0 {
 			return fault
@@ -41,7 +43,7 @@ func failing(t *testing.T, dir string, fault error, before func(fs.Call)) (s *St
 func TestDiscardedLater(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	s, times := failing(t, dir, syscall.EMFILE, func(fs.Call) {})
+	s, times := failing(t, dir, syscall.EMFILE, func(vfs.Call) {})
 	times.Store(2)
 	body := strings.NewReader(strings.Repeat("x", 1000))
 	_, _, err := s.Put(t.Context(), "f", body, tree.PutOptions{Length: 2000}, tree.Condition{})
@@ -69,7 +71,7 @@ func TestDiscardedLater(t *testing.T) {
 func TestCopyLeavesNoHalfMember(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	s, times := failing(t, dir, syscall.EIO, func(c fs.Call) {
+	s, times := failing(t, dir, syscall.EIO, func(c vfs.Call) {
 		if c.Op == "create" && strings.HasSuffix(c.Name, "/gone") {
 			os.Remove(filepath.Join(dir, "d", "gone"))
 		}
@@ -97,7 +99,7 @@ func TestExpiryAtTheEndLeavesNothing(t *testing.T) {
 		dir := t.TempDir()
 		old := filepath.Join(dir, ".ifmatch", "history", "1999010100")
 		begun, goOn := make(chan struct{}), make(chan struct{})
-		below, err := fs.Open(dir, fs.Options{History: true, Before: func(c fs.Call) error {
+		below, err := fs.Open(dir, fs.Options{History: true, Before: func(c vfs.Call) error {
 			if c.Op == "rename" && strings.HasSuffix(c.Name, filepath.Base(old)) {
 				close(begun)
 				<-goOn
@@ -110,7 +112,7 @@ func TestExpiryAtTheEndLeavesNothing(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s, err := New(below, Options{History: &fs.Retention{Keep: time.Hour}})
+		s, err := New(below, Options{History: &history.Retention{Keep: time.Hour}})
 		if err != nil {
 			t.Fatal(err)
 		}

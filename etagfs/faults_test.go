@@ -12,6 +12,8 @@ import (
 
 	"r-seed-1f3a754f.example/ifmatch/etagfs"
 	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/history"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
@@ -63,7 +65,7 @@ func failInARow(t *testing.T, k kind, ends ends, n, row int) (failed bool) {
 	}
 	s.LeaveAway()
 	var calls []string
-	seam.arm(func(at int, c fs.Call) error {
+	seam.arm(func(at int, c vfs.Call) error {
 		if at < n || at >= n+row {
 			return nil
 		}
@@ -85,7 +87,7 @@ func failInARow(t *testing.T, k kind, ends ends, n, row int) (failed bool) {
 	if failure != nil {
 		t.Fatal(failure)
 	}
-	smallest := fs.Retention{Keep: time.Hour, Most: 1}
+	smallest := history.Retention{Keep: time.Hour, Most: 1}
 	if err := errors.Join(other.Expire(ctx, smallest), other.EmptyTrash(ctx), other.Recover(ctx)); err != nil {
 		report("another process is in trouble: %v", err)
 	}
@@ -107,7 +109,7 @@ func failInARow(t *testing.T, k kind, ends ends, n, row int) (failed bool) {
 
 // failNth does one commit of a fresh tree and lets its n-th system call fail; and with goOn all that follow. It returns
 // that call.
-func failNth(t *testing.T, k kind, ends ends, n int, fault error, goOn bool) (failed fs.Call) {
+func failNth(t *testing.T, k kind, ends ends, n int, fault error, goOn bool) (failed vfs.Call) {
 	t.Helper()
 	seam := seam{lacks: k.lacks}
 	dir := quickDir(t)
@@ -117,7 +119,7 @@ func failNth(t *testing.T, k kind, ends ends, n int, fault error, goOn bool) (fa
 	}
 	old := ends.old
 
-	seam.arm(func(at int, c fs.Call) error {
+	seam.arm(func(at int, c vfs.Call) error {
 		if at == n {
 			failed = c
 		}
@@ -210,14 +212,14 @@ func committed(t *testing.T, k kind) ends {
 
 // mayFailAfter reports whether a call comes after the swap, so that its failure leaves the new version, unacknowledged:
 // the sync of directories and of the notes of the history, and the end of locks of what is gone.
-func mayFailAfter(c fs.Call) bool {
+func mayFailAfter(c vfs.Call) bool {
 	return c.Op == "syncDir" || c.Op == "open" || strings.HasPrefix(c.Name, ".ifmatch/locks") ||
 		c.Op == "sync" && strings.HasPrefix(c.Name, ".ifmatch/history")
 }
 
 // isDisplacing reports whether a call is about a version that gave way. If it fails, that may stay until the next
 // start.
-func isDisplacing(c fs.Call) bool {
+func isDisplacing(c vfs.Call) bool {
 	return displaced.MatchString(c.Name) || displaced.MatchString(c.To)
 }
 
@@ -234,7 +236,7 @@ func TestPutBackByItself(t *testing.T) {
 		t.Fatal(err)
 	}
 	failing := false
-	seam.arm(func(_ int, c fs.Call) error {
+	seam.arm(func(_ int, c vfs.Call) error {
 		if failing {
 			return syscall.EMFILE
 		}
@@ -262,7 +264,7 @@ func TestPutBackByItself(t *testing.T) {
 	if _, err := os.Stat(dir + "/f"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("f: %v", err)
 	}
-	if got := history(t, dir, "g"); !slices.Equal(got, []string{"old"}) {
+	if got := versionsOf(t, dir, "g"); !slices.Equal(got, []string{"old"}) {
 		t.Errorf("the history has %q", got)
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"r-seed-1f3a754f.example/ifmatch/etagfs"
 	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 	"r-seed-1f3a754f.example/ifmatch/tree/treetest"
 )
@@ -63,7 +64,7 @@ func callsOfAPut(t *testing.T, journal bool, linger time.Duration) map[string]in
 	}
 	synctest.Wait()
 	calls := map[string]int{}
-	seam.arm(func(_ int, c fs.Call) error {
+	seam.arm(func(_ int, c vfs.Call) error {
 		calls[c.Op]++
 		return nil
 	})

@@ -11,6 +11,7 @@ import (
 
 	"r-seed-1f3a754f.example/ifmatch/etagfs/feed"
 	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
@@ -20,9 +21,9 @@ func TestSearchIsTriedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var held atomic.Bool
 		dir := t.TempDir()
-		below, err := fs.Open(dir, fs.Options{Durability: fs.None, Before: func(c fs.Call) error {
+		below, err := fs.Open(dir, fs.Options{Durability: fs.None, Before: func(c vfs.Call) error {
 			if held.Load() && c.Op == "tryFlock" {
-				return fs.ErrBusy
+				return vfs.ErrBusy
 			}
 			return nil
 		}})

@@ -7,7 +7,7 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/index"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/warmup"
-	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
@@ -17,7 +17,7 @@ type Figures struct {
 	Queued  int // files to be hashed ahead of requests, as far as they are known
 	Locks   int // WebDAV locks, as of the last look at them, or -1 during such a look
 
-	History int64         // bytes of the history, see [fs.FS.HistorySize], or -1 where that is not known now
+	History int64         // bytes of the history, see [..FS.HistorySize], or -1 where that is not known now
 	Index   index.Lookups // how often a tag was looked for
 }
 
@@ -57,7 +57,7 @@ func (s *Store) Verify(ctx context.Context, atOnce int, each func(Reading)) erro
 var _ tree.Quotas = (*Store)(nil)
 
 // Abilities returns the abilities of the file system at the root.
-func (s *Store) Abilities() fs.Abilities { return s.fs.Abilities() }
+func (s *Store) Abilities() volumes.Abilities { return s.fs.Abilities() }
 
 // Quota implements [tree.Quotas]. It reports the space of the disk that a name is on. The space that the history takes
 // counts as free, because the history gives way to new data.

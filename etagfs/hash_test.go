@@ -4,7 +4,7 @@ import (
 	"context"
 	"testing"
 
-	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 	"r-seed-1f3a754f.example/ifmatch/tree/treetest"
 )
@@ -14,7 +14,7 @@ import (
 func TestHashThatHasJustEnded(t *testing.T) {
 	dir := t.TempDir()
 	lay(t, dir, "f=content")
-	s, reads := openHooked(t, dir, Options{Now: rested().Now}, func(fs.Call) error { return nil })
+	s, reads := openHooked(t, dir, Options{Now: rested().Now}, func(vfs.Call) error { return nil })
 	defer s.Close()
 	between := 0
 	ctx := tree.WithHashContext(t.Context(), func(ctx context.Context) (context.Context, context.CancelFunc) {

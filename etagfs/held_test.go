@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/afero"
 
 	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
@@ -16,9 +17,9 @@ import (
 func TestLockHeldByAnother(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // which has no patience
 		held := false
-		below, err := fs.OpenAfero(afero.NewMemMapFs(), fs.Options{Before: func(c fs.Call) error {
+		below, err := fs.OpenAfero(afero.NewMemMapFs(), fs.Options{Before: func(c vfs.Call) error {
 			if held && c.Op == "tryFlock" {
-				return fs.ErrBusy
+				return vfs.ErrBusy
 			}
 			return nil
 		}})

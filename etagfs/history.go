@@ -15,7 +15,8 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/etagfs/hashing"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/index"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/past"
-	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/history"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 	"r-seed-1f3a754f.example/ifmatch/tree/undo"
 )
@@ -23,12 +24,12 @@ import (
 // Versions implements [tree.Store].
 func (s *Store) Versions(ctx context.Context, name string, opts tree.VersionOptions) iter.Seq2[tree.Version, error] {
 	return func(yield func(tree.Version, error) bool) {
-		var all []fs.Kept
+		var all []history.Kept
 		var err error
 		if opts.Inside == "" {
 			all, err = s.fs.HistorySince(name, opts.Since)
 		} else {
-			var dir fs.Kept
+			var dir history.Kept
 			if dir, err = s.fs.KeptByID(opts.Inside); err == nil {
 				all, err = s.fs.Inside(dir)
 			}
@@ -50,29 +51,29 @@ func (s *Store) Versions(ctx context.Context, name string, opts tree.VersionOpti
 }
 
 // version returns the version that a client sees of a history entry.
-func (s *Store) version(ctx context.Context, k fs.Kept, want tree.Want) (v tree.Version, err error) {
+func (s *Store) version(ctx context.Context, k history.Kept, want tree.Want) (v tree.Version, err error) {
 	v = tree.Version{
 		State: tree.State{
-			Name: k.Path, Exists: true, Collection: k.Kind == fs.Directory, Link: k.Kind == fs.Link,
+			Name: k.Path, Exists: true, Collection: k.Kind == vfs.Directory, Link: k.Kind == vfs.Link,
 			Tag:     tree.ETag(k.Tag),
 			Created: k.BirthTime(), Modified: time.Unix(k.ModTime().Unix(), 0),
 		},
 		ID: k.ID(), Gone: k.Gone, Cause: k.Cause, Principal: tree.Principal(k.By), Late: k.Late,
 	}
 	switch k.Kind {
-	case fs.Regular:
+	case vfs.Regular:
 		v.Size = k.Size
 		if v.Tag == "" && want&tree.WantTag != 0 {
 			v.Tag, err = s.tagOfVersion(ctx, k)
 		}
-	case fs.Link:
+	case vfs.Link:
 		v.Target, err = s.fs.ReadlinkKept(k)
 	}
 	return v, err
 }
 
 // tagOfVersion returns the tag of the file of a history entry. If the entry has no tag, tagOfVersion reads the file.
-func (s *Store) tagOfVersion(ctx context.Context, k fs.Kept) (tree.ETag, error) {
+func (s *Store) tagOfVersion(ctx context.Context, k history.Kept) (tree.ETag, error) {
 	if k.Tag != "" {
 		return tree.ETag(k.Tag), nil
 	}
@@ -96,15 +97,15 @@ func (s *Store) tagOfVersion(ctx context.Context, k fs.Kept) (tree.ETag, error) 
 // OpenVersion implements [tree.Store].
 func (s *Store) OpenVersion(ctx context.Context, id string) (tree.Content, tree.Version, error) {
 	k, err := s.fs.KeptByID(id)
-	if err == nil && k.Kind == fs.Directory {
+	if err == nil && k.Kind == vfs.Directory {
 		err = tree.ErrIsCollection
 	}
 	var v tree.Version
 	if err == nil {
 		v, err = s.version(ctx, k, 0)
 	}
-	var f *fs.File
-	var info fs.Info
+	var f *vfs.File
+	var info vfs.Info
 	if err == nil {
 		f, info, err = s.fs.OpenKept(k)
 	}
@@ -118,13 +119,13 @@ func (s *Store) OpenVersion(ctx context.Context, id string) (tree.Content, tree.
 
 // isOther fails with ErrSame if the file, collection or link at a name equals a version, so that there is nothing to
 // restore.
-func (s *Store) isOther(ctx context.Context, name string, version fs.Kept) error {
+func (s *Store) isOther(ctx context.Context, name string, version history.Kept) error {
 	now, err := s.fs.Lstat(name)
 	if err != nil || now.Kind != version.Kind {
 		return nil // the commit reports any error of the name
 	}
 	same := false
-	if there := s.fs.Unkept(name, now); version.Kind != fs.Regular {
+	if there := s.fs.Unkept(name, now); version.Kind != vfs.Regular {
 		same, err = s.isSame(version, there)
 	} else if version.Size == there.Size {
 		was, failed := s.tagOfVersion(ctx, version)
@@ -138,18 +139,18 @@ func (s *Store) isOther(ctx context.Context, name string, version fs.Kept) error
 }
 
 // isSame compares two collections with their members, two links, or two files of such collections. It reads no content.
-func (s *Store) isSame(a, b fs.Kept) (bool, error) {
-	if a.Kind != b.Kind || a.Size != b.Size || a.Mode != b.Mode || a.Kind == fs.Regular && a.Modified != b.Modified {
+func (s *Store) isSame(a, b history.Kept) (bool, error) {
+	if a.Kind != b.Kind || a.Size != b.Size || a.Mode != b.Mode || a.Kind == vfs.Regular && a.Modified != b.Modified {
 		return false, nil
 	}
-	if a.Kind == fs.Link {
+	if a.Kind == vfs.Link {
 		one, err := s.fs.ReadlinkKept(a)
 		other, failed := s.fs.ReadlinkKept(b)
 		return one == other, errors.Join(err, failed)
 	}
 	one, err := s.fs.AttributesKept(a)
 	other, failed := s.fs.AttributesKept(b)
-	if err := errors.Join(err, failed); err != nil || !bytes.Equal(one, other) || a.Kind != fs.Directory {
+	if err := errors.Join(err, failed); err != nil || !bytes.Equal(one, other) || a.Kind != vfs.Directory {
 		return err == nil && bytes.Equal(one, other), err
 	}
 	members, err := s.fs.Inside(a)
@@ -189,7 +190,7 @@ func (s *Store) Restore(
 
 // restore restores a version at its path.
 func (s *Store) restore(
-	ctx context.Context, c *copier.Copy, version fs.Kept, opts tree.RestoreOptions, cond tree.Condition,
+	ctx context.Context, c *copier.Copy, version history.Kept, opts tree.RestoreOptions, cond tree.Condition,
 ) (tree.State, bool, error) {
 	name := version.Path
 	defer c.Discard()
@@ -203,8 +204,8 @@ func (s *Store) restore(
 		return err
 	}, func(t *transaction) error {
 		over, err := t.target(name)
-		if err == nil && over.Kind == fs.Link {
-			err = fs.ErrLink
+		if err == nil && over.Kind == vfs.Link {
+			err = vfs.ErrLink
 		}
 		if err != nil {
 			return err
@@ -225,24 +226,24 @@ func (s *Store) restore(
 			return err
 		}
 		state = s.stateOf(name, info, c.Tag, index.AsValidator)
-		return t.endLocks(locks, version.Kind == fs.Directory)
+		return t.endLocks(locks, version.Kind == vfs.Directory)
 	})
 	return state, created, err
 }
 
 // Prune drops the versions that the history keeps of a name and of all names below it, before their time is over, and
 // calls dropped with each, and with the space that it takes in bytes. The space is free at the return. With dryRun it
-// only says which these would be. left is how many versions stay, see [fs.FS.Prune].
+// only says which these would be. left is how many versions stay, see [..FS.Prune].
 func (s *Store) Prune(
 	ctx context.Context, name string, dryRun bool, dropped func(v tree.Version, bytes int64),
 ) (left int, err error) {
 	if s.fs.ReadOnly() && !dryRun {
 		return 0, tree.ErrReadOnly
 	}
-	left, err = s.fs.Prune(ctx, name, fs.PruneOptions{DryRun: dryRun, Dropped: func(k fs.Kept, bytes int64) {
+	left, err = s.fs.Prune(ctx, name, history.PruneOptions{DryRun: dryRun, Dropped: func(k history.Kept, bytes int64) {
 		dropped(tree.Version{
 			State: tree.State{
-				Name: k.Path, Exists: true, Collection: k.Kind == fs.Directory, Link: k.Kind == fs.Link, Size: k.Size,
+				Name: k.Path, Exists: true, Collection: k.Kind == vfs.Directory, Link: k.Kind == vfs.Link, Size: k.Size,
 			},
 			ID: k.ID(), Gone: k.Gone, Cause: k.Cause, Principal: tree.Principal(k.By), Late: k.Late,
 		}, bytes)
@@ -261,7 +262,7 @@ func (s *Store) RestoreAt(
 		Writer: s, FS: s.fs, Feed: s.feed, Reader: s.reader, Index: s.index, Hasher: s.hasher, Clock: s.now,
 		TagOf: s.tagOfVersion,
 		Restore: func(
-			ctx context.Context, k fs.Kept, shallow bool, opts tree.RestoreOptions, cond tree.Condition,
+			ctx context.Context, k history.Kept, shallow bool, opts tree.RestoreOptions, cond tree.Condition,
 		) error {
 			_, _, err := s.restore(ctx, &copier.Copy{Copier: s.copier, Shallow: shallow}, k, opts, cond)
 			return err

@@ -8,6 +8,7 @@ import (
 
 	"r-seed-1f3a754f.example/ifmatch/etagfs/index"
 	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/history"
 )
 
 // chores are the work in the background that no request waits for: removed files to be deleted, and files to be put
@@ -125,14 +126,14 @@ func (s *Store) clearTrash(ctx context.Context) {
 
 // expiry is for the goroutine that deletes the history entries that were kept for long enough. No request waits for it.
 type expiry struct {
-	retention *fs.Retention // nil: other processes expire history entries
-	wake      chan struct{} // has room for one, and is full while there are many new history entries
+	retention *history.Retention // nil: other processes expire history entries
+	wake      chan struct{}      // has room for one, and is full while there are many new history entries
 }
 
 // expiryPause is how often the history is searched for entries to delete. Many new entries cause a search before that.
 const expiryPause = time.Minute
 
-func newExpiry(r *fs.Retention) expiry { return expiry{r, make(chan struct{}, 1)} }
+func newExpiry(r *history.Retention) expiry { return expiry{r, make(chan struct{}, 1)} }
 
 // expire deletes the history entries that were kept for long enough, until ctx is done. The next start deletes the
 // entries that this run does not reach.

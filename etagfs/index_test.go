@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 	"r-seed-1f3a754f.example/ifmatch/tree/treetest"
 )
@@ -19,13 +20,13 @@ import (
 // openStore opens a store of dir, and counts the files that are hashed.
 func openStore(t *testing.T, dir string, opts Options) (s *Store, hashed *atomic.Int32) {
 	t.Helper()
-	return openHooked(t, dir, opts, func(fs.Call) error { return nil })
+	return openHooked(t, dir, opts, func(vfs.Call) error { return nil })
 }
 
-func openHooked(t *testing.T, dir string, opts Options, before func(fs.Call) error) (s *Store, hashed *atomic.Int32) {
+func openHooked(t *testing.T, dir string, opts Options, before func(vfs.Call) error) (s *Store, hashed *atomic.Int32) {
 	t.Helper()
 	hashed = new(atomic.Int32)
-	below, err := fs.Open(dir, fs.Options{Durability: fs.None, Before: func(c fs.Call) error {
+	below, err := fs.Open(dir, fs.Options{Durability: fs.None, Before: func(c vfs.Call) error {
 		if err := before(c); err != nil {
 			return err
 		}
@@ -87,7 +88,7 @@ func TestOneHashAtATime(t *testing.T) {
 	}
 	var reads atomic.Int32
 	reading, goOn := make(chan struct{}), make(chan struct{})
-	below, err := fs.Open(dir, fs.Options{Durability: fs.None, Before: func(c fs.Call) error {
+	below, err := fs.Open(dir, fs.Options{Durability: fs.None, Before: func(c vfs.Call) error {
 		if c.Op == "readAt" && c.Name == "f" && reads.Add(1) == 1 {
 			close(reading)
 			<-goOn

@@ -18,6 +18,7 @@ import (
 
 	"r-seed-1f3a754f.example/ifmatch/etagfs"
 	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 	"r-seed-1f3a754f.example/ifmatch/tree/treetest"
 )
@@ -270,18 +271,18 @@ func nestedKinds() []kind {
 // A seam counts the system calls of what a test does, and may interfere with them.
 type seam struct {
 	mu    sync.Mutex
-	armed func(n int, c fs.Call) error // nil: calls just happen
-	lacks []string                     // what is not known below
+	armed func(n int, c vfs.Call) error // nil: calls just happen
+	lacks []string                      // what is not known below
 	n     int
 }
 
-func (s *seam) arm(interfere func(n int, c fs.Call) error) {
+func (s *seam) arm(interfere func(n int, c vfs.Call) error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.armed, s.n = interfere, 0
 }
 
-func (s *seam) before(c fs.Call) error {
+func (s *seam) before(c vfs.Call) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if slices.Contains(s.lacks, c.Op) {
@@ -295,7 +296,7 @@ func (s *seam) before(c fs.Call) error {
 }
 
 // isBackground reports whether a call is of the goroutine that empties the trash, at a time of its own, or can be.
-func isBackground(c fs.Call) bool {
+func isBackground(c vfs.Call) bool {
 	if c.Op == "space" && c.Name != "." {
 		return true // whether what is mounted there answers
 	}
@@ -303,7 +304,7 @@ func isBackground(c fs.Call) bool {
 }
 
 // changesDisk reports whether a call can change what is found after the death of the process.
-func changesDisk(c fs.Call) bool {
+func changesDisk(c vfs.Call) bool {
 	switch c.Op {
 	case "create", "appendTo", "mkdir", "symlink", "link", "rename", "renameNew", "exchange", "remove", "removeAll",
 		"chtimes", "write", "chmod", "chown", "setAttr", "clone", "copyRange", "extend", "truncate":
@@ -385,8 +386,8 @@ func openQuietly(t testing.TB, dir string, opts fs.Options) *etagfs.Store {
 	return s
 }
 
-// history returns the contents that the history has of a file, the oldest first.
-func history(t testing.TB, dir, name string) (contents []string) {
+// versionsOf returns the contents that the history has of a file, the oldest first.
+func versionsOf(t testing.TB, dir, name string) (contents []string) {
 	t.Helper()
 	below, err := fs.Open(dir, fs.Options{ReadOnly: true})
 	if err != nil {

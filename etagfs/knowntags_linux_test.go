@@ -6,7 +6,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 	"r-seed-1f3a754f.example/ifmatch/tree/treetest"
 )
@@ -23,9 +23,9 @@ func TestMoveKeepsTheTagWhereItsDestinationHasGone(t *testing.T) {
 	if err := lay("f=1", "g=2")(p.Store); err != nil {
 		t.Fatal(err)
 	}
-	var hashed []fs.Call
+	var hashed []vfs.Call
 	removed := false
-	p.come(func(c fs.Call) {
+	p.come(func(c vfs.Call) {
 		if c.Op == "syncDir" && c.Name == ".ifmatch/moving" && !removed {
 			removed = true
 			if err := p.Remove(ctx, "g", tree.Condition{}); err != nil {
@@ -63,7 +63,7 @@ func TestFileThatIsRenamedAllTheTimeIsReadWithItsTag(t *testing.T) {
 	p.Distrust()
 	at, other := p.path("f"), p.path("other")
 	renamed := 0
-	p.come(func(c fs.Call) {
+	p.come(func(c vfs.Call) {
 		if c.Op == "readAt" {
 			renamed++
 			if err := os.Rename(at, other); err != nil {
@@ -83,8 +83,8 @@ func TestFileThatIsRenamedAllTheTimeIsReadWithItsTag(t *testing.T) {
 	if state.Tag != treetest.TagOf("1") || renamed != 1 {
 		t.Errorf("it was read %d times, and its state is %+v; want the tag after one time", renamed, state)
 	}
-	var calls []fs.Call
-	p.come(func(c fs.Call) { calls = append(calls, c) })
+	var calls []vfs.Call
+	p.come(func(c vfs.Call) { calls = append(calls, c) })
 	state, err = p.Stat(ctx, "f", tree.ReadOptions{Want: tree.WantTag})
 	p.come(nil)
 	if err != nil || state.Tag != treetest.TagOf("1") || len(calls) != 1 {
@@ -101,7 +101,7 @@ func TestSmallFileIsReadWithItsTagWithoutLeases(t *testing.T) {
 	}
 	p.Distrust()
 	renamed := 0
-	p.come(func(c fs.Call) {
+	p.come(func(c vfs.Call) {
 		if c.Op == "readAt" && renamed < 5 {
 			renamed++
 			err := errors.Join(os.Rename(p.path("f"), p.path("other")), os.Rename(p.path("other"), p.path("f")))
@@ -131,7 +131,7 @@ func TestWriterThatComesDuringAHashIsSeen(t *testing.T) {
 	p.Distrust()
 	written := make(chan error, 1)
 	reads := 0
-	p.come(func(c fs.Call) {
+	p.come(func(c vfs.Call) {
 		if c.Op != "readAt" {
 			return
 		}

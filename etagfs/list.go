@@ -12,7 +12,8 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/etagfs/index"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/locktable"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/snapshots"
-	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
@@ -55,7 +56,7 @@ func (s *Store) count(ctx context.Context, dir string, opts tree.ListOptions) er
 				return tree.ErrTooMany
 			}
 			for _, m := range members {
-				if m.Kind == fs.Directory && m.Err == nil {
+				if m.Kind == vfs.Directory && m.Err == nil {
 					below = append(below, listed{name: m.Name})
 				}
 			}
@@ -189,11 +190,11 @@ func (l *listing) member(name string) (self tree.State, below []listed, more boo
 func (l *listing) collection(self tree.State, first bool) (below []listed, more bool, err error) {
 	dir, begun := self.Name, false
 	var short locktable.ShortRoots
-	var members []fs.Member
+	var members []volumes.Member
 	var locks [][]tree.Lock
-	r := l.s.reader.Members(dir, fs.DirOptions{Follow: true, Attributes: l.opts.Want&tree.WantProperties != 0})
+	r := l.s.reader.Members(dir, volumes.DirOptions{Follow: true, Attributes: l.opts.Want&tree.WantProperties != 0})
 	r.Follow = l.opts.Follow
-	r.Also = func(at *fs.Snapshot, batch []fs.Member) (err error) {
+	r.Also = func(at *volumes.Snapshot, batch []volumes.Member) (err error) {
 		if members = batch; l.opts.Show != nil {
 			members = shown(dir, slices.Clone(batch), l.opts)
 		}
@@ -237,7 +238,7 @@ func (l *listing) collection(self tree.State, first bool) (below []listed, more 
 // locksIn returns the locks that cover each of some members of a collection. It asks once for all members. It returns
 // nil if no lock covers a member.
 func (s *Store) locksIn(
-	at *fs.Snapshot, dir string, members []fs.Member, want tree.Want, short *locktable.ShortRoots,
+	at *volumes.Snapshot, dir string, members []volumes.Member, want tree.Want, short *locktable.ShortRoots,
 ) (covering [][]tree.Lock, err error) {
 	if want&tree.WantLocks == 0 || len(members) == 0 {
 		return nil, nil
@@ -251,7 +252,7 @@ const hashedAtOnce = 8
 // A finding is a member, and the facts that are being found out about its content.
 type finding struct {
 	name  string
-	info  fs.Info
+	info  vfs.Info
 	tag   tree.ETag // if it is known
 	state tree.State
 	err   error
@@ -261,7 +262,9 @@ type finding struct {
 // describeMembers yields the states of members, as a client sees them, in the order of the members. Members whose tags
 // are not known are hashed in parallel. Each member is yielded as soon as its own state and the states before it are
 // known.
-func (l *listing) describeMembers(dir string, members []fs.Member, locks [][]tree.Lock) iter.Seq2[tree.State, error] {
+func (l *listing) describeMembers(
+	dir string, members []volumes.Member, locks [][]tree.Lock,
+) iter.Seq2[tree.State, error] {
 	return func(yield func(tree.State, error) bool) {
 		s, opts := l.s, l.opts.Reading()
 		found := slices.Grow(l.found[:0], len(members))[:len(members)]
@@ -320,7 +323,7 @@ func (l *listing) findOut(missing []*finding) (end func()) {
 }
 
 // describe returns the state of a member, as a client sees it. The state has its name even if there is an error.
-func (f *finding) describe(s *Store, m fs.Member) (tree.State, error) {
+func (f *finding) describe(s *Store, m volumes.Member) (tree.State, error) {
 	state, err := f.state, f.err
 	if err == nil {
 		state.Properties, err = s.decodeProperties(f.name, m.Attributes)
@@ -330,11 +333,11 @@ func (f *finding) describe(s *Store, m fs.Member) (tree.State, error) {
 }
 
 // shown returns those of the given members of a collection that are to be listed.
-func shown(dir string, members []fs.Member, opts tree.ListOptions) []fs.Member {
+func shown(dir string, members []volumes.Member, opts tree.ListOptions) []volumes.Member {
 	if opts.Show == nil {
 		return members
 	}
-	return slices.DeleteFunc(members, func(m fs.Member) bool {
-		return !opts.Show(tree.Join(dir, m.Name), resolvedName(&m.Info), m.Err != nil || m.Kind != fs.Regular)
+	return slices.DeleteFunc(members, func(m volumes.Member) bool {
+		return !opts.Show(tree.Join(dir, m.Name), resolvedName(&m.Info), m.Err != nil || m.Kind != vfs.Regular)
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
@@ -39,7 +40,7 @@ func TestListingLooksOnceAtEachMember(t *testing.T) {
 	} {
 		t.Run(tt.about, func(t *testing.T) {
 			calls := map[string]int{}
-			seam.arm(func(_ int, c fs.Call) error {
+			seam.arm(func(_ int, c vfs.Call) error {
 				if strings.HasPrefix(c.Name, "d/") {
 					calls[c.Op]++
 				} else if c.Op == "open" {

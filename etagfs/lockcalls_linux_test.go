@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 )
 
 // TestCommitsHoldLocksForFewCalls counts, in each kind of commit, the system calls from the first lock of a file system
@@ -31,7 +32,7 @@ func TestCommitsHoldLocksForFewCalls(t *testing.T) {
 		t.Run(k.name, func(t *testing.T) {
 			calls := callsUnderLocks(t, k)
 			journal := 0
-			calls = slices.DeleteFunc(calls, func(c fs.Call) bool {
+			calls = slices.DeleteFunc(calls, func(c vfs.Call) bool {
 				if strings.HasPrefix(c.Name, ".ifmatch/journal/") {
 					journal++
 					return true
@@ -57,7 +58,7 @@ func isLockFile(name string) bool {
 }
 
 // callsUnderLocks makes a commit, and returns the calls of the longest time for which a file system was locked.
-func callsUnderLocks(t *testing.T, k kind) (longest []fs.Call) {
+func callsUnderLocks(t *testing.T, k kind) (longest []vfs.Call) {
 	t.Helper()
 	seam, dir := seam{lacks: k.lacks}, dirOf(t, k)
 	s := openQuietly(t, dir, fs.Options{Before: seam.before, Durability: fs.Full})
@@ -65,8 +66,8 @@ func callsUnderLocks(t *testing.T, k kind) (longest []fs.Call) {
 	if err := k.setup(s); err != nil {
 		t.Fatal(err)
 	}
-	var calls []fs.Call
-	seam.arm(func(_ int, c fs.Call) error {
+	var calls []vfs.Call
+	seam.arm(func(_ int, c vfs.Call) error {
 		if !anyLocked(t, dir) {
 			calls = nil
 			return nil

@@ -11,6 +11,7 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/locktable"
 	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
@@ -49,7 +50,7 @@ func (s *Store) Lock(ctx context.Context, req tree.LockRequest, cond tree.Condit
 		if err := t.Admits(lock); err != nil {
 			return err
 		}
-		lock.Collection = info.Kind == fs.Directory
+		lock.Collection = info.Kind == vfs.Directory
 		if created = !info.Exists(); created {
 			defer s.fs.OneStep(lock.Root)() // there is no instant at which the file is there without its lock
 			if err := t.createEmpty(lock.Root, empty); err != nil {
@@ -83,13 +84,13 @@ func (t *transaction) takeLock(lock tree.Lock, created bool) error {
 }
 
 // lockable looks at the resource to be locked. The root of the tree can be locked, too.
-func (v *view) lockable(name string) (fs.Info, error) {
+func (v *view) lockable(name string) (vfs.Info, error) {
 	if name == "" {
 		return v.Lstat("")
 	}
 	info, err := v.target(name)
-	if err == nil && info.Kind == fs.Link {
-		err = fs.ErrLink
+	if err == nil && info.Kind == vfs.Link {
+		err = vfs.ErrLink
 	}
 	return info, err
 }
@@ -140,7 +141,7 @@ func (s *Store) stageEmpty(ctx context.Context, lock tree.Lock, cond tree.Condit
 // An emptyFile is an empty file that was staged for a new name, and the collection whose traits it has inherited.
 type emptyFile struct {
 	staged *fs.Staged
-	dir    fs.Info
+	dir    vfs.Info
 }
 
 // createEmpty gives an empty file its name.
@@ -156,14 +157,14 @@ func (t *transaction) createEmpty(name string, empty *emptyFile) error {
 	}
 	// The date is a second ago, so that the PUT that follows at once has the current second for itself. The empty file
 	// is not meant to be seen.
-	date := t.s.change(name, fs.Info{}, empty.staged).Next(t.s.now().Add(-time.Second))
+	date := t.s.change(name, vfs.Info{}, empty.staged).Next(t.s.now().Add(-time.Second))
 	if err := empty.staged.SetModified(date); err != nil {
 		return err
 	}
-	if err := t.tell(telling{cause: "LOCK", name: name, kind: fs.Regular}); err != nil {
+	if err := t.tell(telling{cause: "LOCK", name: name, kind: vfs.Regular}); err != nil {
 		return err
 	}
-	return t.give(empty.staged, name, fs.Info{}, fs.How{})
+	return t.give(empty.staged, name, vfs.Info{}, fs.How{})
 }
 
 // Refresh implements [tree.Store].

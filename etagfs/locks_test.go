@@ -18,6 +18,7 @@ import (
 
 	"r-seed-1f3a754f.example/ifmatch/etagfs/locktable"
 	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 	"r-seed-1f3a754f.example/ifmatch/tree/treetest"
 )
@@ -48,7 +49,7 @@ func lockOf(root, holder string) tree.Lock {
 func TestALockCostsNoMoreThanItself(t *testing.T) {
 	dir := t.TempDir()
 	var written, anew atomic.Int64
-	s, _ := openHooked(t, dir, Options{}, func(c fs.Call) error {
+	s, _ := openHooked(t, dir, Options{}, func(c vfs.Call) error {
 		if c.Op == "write" && c.Name == ".ifmatch/locks" {
 			written.Add(1)
 		}
@@ -259,7 +260,7 @@ func TestSharedLocksAreBounded(t *testing.T) {
 // A LOCK that is refused has staged nothing, and waited for no disk.
 func TestRefusedLockCostsNothing(t *testing.T) {
 	var costs atomic.Int32
-	s, _ := openHooked(t, t.TempDir(), Options{}, func(c fs.Call) error {
+	s, _ := openHooked(t, t.TempDir(), Options{}, func(c vfs.Call) error {
 		switch c.Op {
 		case "create", "sync", "syncDir", "appendTo":
 			costs.Add(1)
@@ -292,7 +293,7 @@ func TestRefusedLockCostsNothing(t *testing.T) {
 // A lock that could not be put on disk is not acknowledged.
 func TestLockThatIsNotSyncedIsUnsure(t *testing.T) {
 	var fail atomic.Bool
-	below, err := fs.Open(t.TempDir(), fs.Options{Before: func(c fs.Call) error {
+	below, err := fs.Open(t.TempDir(), fs.Options{Before: func(c vfs.Call) error {
 		if fail.Load() && c.Op == "sync" && c.Name == ".ifmatch/locks" {
 			return syscall.EIO
 		}

@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 	"r-seed-1f3a754f.example/ifmatch/tree/treetest"
 )
@@ -48,7 +48,7 @@ func (b *beside) order(t *testing.T) (names []string) {
 // many later, which is the first again, back to its name, or another member that is read late. No call counts once
 // under returns true. What it returns undoes this, and reports whether the first was renamed.
 func (b *beside) between(
-	t *testing.T, back bool, first, later int, under func(fs.Call) bool,
+	t *testing.T, back bool, first, later int, under func(vfs.Call) bool,
 ) (undo func() (done bool)) {
 	t.Helper()
 	order := b.order(t)
@@ -59,7 +59,7 @@ func (b *beside) between(
 	}
 	n := 0
 	var done [][2]string
-	b.come(func(c fs.Call) {
+	b.come(func(c vfs.Call) {
 		if under(c) {
 			n = 1 << 20
 		}
@@ -131,7 +131,7 @@ func TestMembersThatAreRenamedAreListedOnce(t *testing.T) {
 		for _, back := range []bool{true, false} {
 			for _, later := range []int{1, 2, 30, 64, 1 << 10} {
 				for first, done := 1, true; done; first += members / 30 {
-					undo := b.between(t, back, first, later, func(fs.Call) bool { return false })
+					undo := b.between(t, back, first, later, func(vfs.Call) bool { return false })
 					b.wantMembers(t, "d", fmt.Sprintf("with a MOVE before call %d, and one %d later (back: "+
 						"%v)", first, later, back))
 					done = undo()
@@ -147,7 +147,7 @@ func TestMembersThatAreRenamedAreCopiedOnce(t *testing.T) {
 	for _, back := range []bool{true, false} {
 		for _, later := range []int{3, 100, 1 << 10} {
 			for first, done := 1, true; done; first += 17 {
-				undo := b.between(t, back, first, later, func(c fs.Call) bool { return c.Op == "tryFlock" })
+				undo := b.between(t, back, first, later, func(c vfs.Call) bool { return c.Op == "tryFlock" })
 				_, _, err := b.Copy(ctx, "d", "copy", tree.CopyOptions{}, tree.Condition{})
 				b.come(nil)
 				if err != nil {
@@ -202,7 +202,7 @@ func TestCollectionsThatAreRenamedAreReadOnce(t *testing.T) {
 			b := layBelow(t, tt.deep)
 			for _, later := range []int{2, 9, 1 << 10} {
 				for first, done := 1, true; done; first++ {
-					undo := b.between(t, true, first, later, func(c fs.Call) bool { return c.Op == tt.under })
+					undo := b.between(t, true, first, later, func(c vfs.Call) bool { return c.Op == tt.under })
 					tt.read(t, b, fmt.Sprintf("with a MOVE before call %d, and back %d later", first, later))
 					done = undo()
 				}

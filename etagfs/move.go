@@ -13,6 +13,9 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/etagfs/hashing"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/index"
 	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/room"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
@@ -35,7 +38,7 @@ type renaming struct {
 	cond     tree.Condition
 	note     *fs.MoveNote // nil if the move replaces nothing
 
-	info    fs.Info
+	info    vfs.Info
 	tag     tree.ETag
 	created bool
 }
@@ -76,7 +79,7 @@ func (r *renaming) end(ctx context.Context) error {
 }
 
 // decide looks at both names, and asks the condition.
-func (r *renaming) decide(t *transaction) (source, over fs.Info, err error) {
+func (r *renaming) decide(t *transaction) (source, over vfs.Info, err error) {
 	if source, over, err = t.ends(r.from, r.to); err != nil {
 		return source, over, err
 	}
@@ -141,16 +144,16 @@ func (r *renaming) step(t *transaction) error {
 		r.info, r.tag = t.setModified(r.to, r.info, r.opts.Modified, r.tag)
 		err = t.file(r.to)
 	}
-	t.feed.Made(r.from, fs.Info{}, false)
-	t.feed.Made(r.to, r.info, source.Kind == fs.Directory)
+	t.feed.Made(r.from, vfs.Info{}, false)
+	t.feed.Made(r.to, r.info, source.Kind == vfs.Directory)
 	// RFC 4918 §6.1 and §7.6: a lock does not move with its resource, and a lock of the destination covers the resource
 	// that comes there.
-	return errors.Join(err, t.endLocks(locks, source.Kind == fs.Directory))
+	return errors.Join(err, t.endLocks(locks, source.Kind == vfs.Directory))
 }
 
 // carryMoved is carry for a file that has just been moved. It returns the tag of the file, if it is still known.
-func (t *transaction) carryMoved(note *fs.MoveNote, source fs.Info, to string, k index.Record, known bool,
-	quiet func() bool, change dateChange) (info fs.Info, tag tree.ETag) {
+func (t *transaction) carryMoved(note *fs.MoveNote, source vfs.Info, to string, k index.Record, known bool,
+	quiet func() bool, change dateChange) (info vfs.Info, tag tree.ETag) {
 	var carried bool
 	if now, isQuiet, ok := note.Arrived(); ok {
 		info, carried = t.carryLooked(source, now, k, known, func() bool { return isQuiet }, change.done)
@@ -166,9 +169,9 @@ func (t *transaction) carryMoved(note *fs.MoveNote, source fs.Info, to string, k
 // setModified sets the modification time of a file or collection that has just been moved. If only the owner may set it
 // and the server does not run as the owner, or if the disk keeps no such time, the time stays as it is. The move has
 // happened, and the returned look says which time the file or collection has.
-func (t *transaction) setModified(name string, before fs.Info, to time.Time, tag tree.ETag) (fs.Info, tree.ETag) {
-	after, err := t.at(name).SetModified(before, to, fs.Nearly)
-	if errors.Is(err, fs.ErrTime) {
+func (t *transaction) setModified(name string, before vfs.Info, to time.Time, tag tree.ETag) (vfs.Info, tree.ETag) {
+	after, err := t.at(name).SetModified(before, to, volumes.Nearly)
+	if errors.Is(err, volumes.ErrTime) {
 		return before, ""
 	}
 	if err != nil {
@@ -179,8 +182,8 @@ func (t *transaction) setModified(name string, before fs.Info, to time.Time, tag
 	return after, ""
 }
 
-func (s *Store) move(from string, source fs.Info, to string, over fs.Info, how fs.How) error {
-	if source.Kind != fs.Directory && source.SameFile(over) && !s.fs.SameName(from, source, to, over) {
+func (s *Store) move(from string, source vfs.Info, to string, over vfs.Info, how fs.How) error {
+	if source.Kind != vfs.Directory && source.SameFile(over) && !s.fs.SameName(from, source, to, over) {
 		// These are two names of one file, and rename(2) does nothing in that case.
 		return s.fs.Remove(from, source, how)
 	}
@@ -188,7 +191,7 @@ func (s *Store) move(from string, source fs.Info, to string, over fs.Info, how f
 }
 
 // ends looks at the source and the destination of a move or copy.
-func (v *view) ends(from, to string) (source, over fs.Info, err error) {
+func (v *view) ends(from, to string) (source, over vfs.Info, err error) {
 	if source, err = v.existing(from); err != nil {
 		return source, over, err
 	}
@@ -208,16 +211,16 @@ func (v *view) ends(from, to string) (source, over fs.Info, err error) {
 	return source, over, err
 }
 
-// noteMove writes the note of a move that replaces a file or collection, see [fs.FS.NoteMove].
+// noteMove writes the note of a move that replaces a file or collection, see [..FS.NoteMove].
 func (s *Store) noteMove(ctx context.Context, from, to string, cond tree.Condition) (*fs.MoveNote, error) {
-	need := fs.Need{Name: to, Client: tree.ClientOf(ctx), Ask: func() error { return s.Try(ctx, cond) }}
+	need := room.Need{Name: to, Client: tree.ClientOf(ctx), Ask: func() error { return s.Try(ctx, cond) }}
 	note, err := s.fs.NoteMove(ctx, from, to, need, fs.How{Cause: "MOVE", By: string(tree.PrincipalOf(ctx))})
 	return note, failure.Of(err)
 }
 
 // quietlyNoted is quietly for a file that is about to be moved. If there is a note of the move, the note has a lease on
 // the file already.
-func (t *transaction) quietlyNoted(note *fs.MoveNote, from string, source fs.Info) (quiet func() bool, end func()) {
+func (t *transaction) quietlyNoted(note *fs.MoveNote, from string, source vfs.Info) (quiet func() bool, end func()) {
 	if note.Watches(source) {
 		return note.IsQuiet, func() {}
 	}
@@ -226,8 +229,8 @@ func (t *transaction) quietlyNoted(note *fs.MoveNote, from string, source fs.Inf
 
 // tagMoved hashes a moved file whose tag is not known, for the answer. If another file has the name by now, the answer
 // leaves the tag out.
-func (s *Store) tagMoved(ctx context.Context, to string, info fs.Info, tag tree.ETag) (fs.Info, tree.ETag) {
-	if tag == "" && info.Kind == fs.Regular {
+func (s *Store) tagMoved(ctx context.Context, to string, info vfs.Info, tag tree.ETag) (vfs.Info, tree.ETag) {
+	if tag == "" && info.Kind == vfs.Regular {
 		if now, known, err := s.hasher.Hash(ctx, to, hashing.ForAnswer); err == nil && now.SameFile(info) {
 			return now, known
 		}

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 	"r-seed-1f3a754f.example/ifmatch/tree/treetest"
 )
@@ -69,7 +70,7 @@ func TestMoveOverBesideASaver(t *testing.T) {
 				if moved == 0 {
 					t.Error("no move was made")
 				}
-				there := append(history(t, dir, "to"), history(t, dir, "from")...)
+				there := append(versionsOf(t, dir, "to"), versionsOf(t, dir, "from")...)
 				for _, name := range []string{"to", "from"} {
 					if content, err := os.ReadFile(filepath.Join(dir, name)); err == nil {
 						there = append(there, string(content))
@@ -136,7 +137,7 @@ func savedAt(t *testing.T, k kind, saves string, always bool, n int) (came bool)
 		t.Fatal(err)
 	}
 	at, times := "", 0
-	seam.arm(func(i int, c fs.Call) error {
+	seam.arm(func(i int, c vfs.Call) error {
 		if i == n || always && i > n {
 			at, times = c.String(), times+1
 			return saveAt(dir, saves, fmt.Sprint("saved ", times))
@@ -151,7 +152,7 @@ func savedAt(t *testing.T, k kind, saves string, always bool, n int) (came bool)
 	if times == 0 {
 		return false
 	}
-	there := append(history(t, dir, "f"), history(t, dir, "g")...)
+	there := append(versionsOf(t, dir, "f"), versionsOf(t, dir, "g")...)
 	for _, name := range []string{"f", "g"} {
 		if content, err := os.ReadFile(filepath.Join(dir, name)); err == nil {
 			there = append(there, string(content))

@@ -12,7 +12,8 @@ import (
 
 	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/locktable"
-	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
@@ -25,7 +26,7 @@ import (
 //
 // A case-insensitive disk has one file where a client sees two names. There the disk decides which file a name stands
 // for. The server follows the disk in everything that it keeps by name, such as the locks, and in the question which
-// resource is part of another: see [fs.FS.SameName] and package locktable.
+// resource is part of another: see [..FS.SameName] and package locktable.
 
 // Spelled implements [tree.Speller].
 func (s *Store) Spelled(ctx context.Context, name string) (string, error) {
@@ -179,9 +180,9 @@ func (v *view) isThere(name string) bool {
 }
 
 // found looks at the resource that a name stands for.
-func (v *view) found(name string) (fs.Info, error) {
+func (v *view) found(name string) (vfs.Info, error) {
 	info, err := v.Lstat(name)
-	if errors.Is(err, fs.ErrLink) {
+	if errors.Is(err, vfs.ErrLink) {
 		info, err = v.stat(name)
 	}
 	return info, err
@@ -198,7 +199,7 @@ func isASCII(s string) bool {
 
 // SameName implements [tree.SameName] for a view.
 func (v *view) SameName(a, b string) bool {
-	if a == b || !fs.Alike(a, b) {
+	if a == b || !volumes.Alike(a, b) {
 		return a == b
 	}
 	infoA, err := v.Lstat(a)

@@ -15,6 +15,7 @@ import (
 
 	"r-seed-1f3a754f.example/ifmatch/etagfs"
 	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 	"r-seed-1f3a754f.example/ifmatch/tree/treetest"
 )
@@ -117,15 +118,17 @@ func TestMoveAcrossOfWhatChanges(t *testing.T) {
 			return err
 		}
 	}
-	isStaged := func(c fs.Call) bool {
+	isStaged := func(c vfs.Call) bool {
 		return strings.HasPrefix(c.Op, "sync") && strings.Contains(c.Name, "m/.ifmatch/stage")
 	}
-	isCommitted := func(c fs.Call) bool {
+	isCommitted := func(c vfs.Call) bool {
 		return c.Op == "renameNew" && c.To == "m/t" &&
 			strings.Contains(c.Name, "stage")
 	}
-	isTaken := func(c fs.Call) bool { return c.Op == "renameNew" && c.Name == "s" && strings.Contains(c.To, "history") }
-	isTakenFile := func(c fs.Call) bool {
+	isTaken := func(c vfs.Call) bool {
+		return c.Op == "renameNew" && c.Name == "s" && strings.Contains(c.To, "history")
+	}
+	isTakenFile := func(c vfs.Call) bool {
 		return c.Op == "renameNew" && c.Name == "f" &&
 			strings.Contains(c.To, "history")
 	}
@@ -133,7 +136,7 @@ func TestMoveAcrossOfWhatChanges(t *testing.T) {
 		name   string
 		layout []string
 		from   string
-		when   func(c fs.Call) bool
+		when   func(c vfs.Call) bool
 		change func(dir string, n int) error
 		always bool
 		busy   bool
@@ -175,7 +178,7 @@ func TestMoveAcrossOfWhatChanges(t *testing.T) {
 				t.Fatal(err)
 			}
 			changed := 0
-			seam.arm(func(_ int, c fs.Call) error {
+			seam.arm(func(_ int, c vfs.Call) error {
 				if test.when(c) && (test.always || changed == 0) {
 					changed++
 					return test.change(dir, changed)
@@ -212,7 +215,7 @@ func TestMoveAcrossOfWhatIsLocked(t *testing.T) {
 		t.Fatal(err)
 	}
 	committed, locked := false, make(chan error, 1)
-	seam.arm(func(_ int, c fs.Call) error {
+	seam.arm(func(_ int, c vfs.Call) error {
 		committed = committed || c.Op == "renameNew" && c.To == "m/f"
 		if committed && c.Op == "syncDir" { // outside the lock of the directory
 			committed = false
@@ -251,7 +254,7 @@ func TestMoveAcrossOfWhatHasNoRoomInTheHistory(t *testing.T) {
 			t.Fatal(err)
 		}
 		changed := false
-		seam.arm(func(_ int, c fs.Call) error {
+		seam.arm(func(_ int, c vfs.Call) error {
 			switch {
 			case c.Op == "appendTo" && strings.HasPrefix(c.Name, ".ifmatch/history/"):
 				return &os.PathError{Op: c.Op, Path: c.Name, Err: unix.ENOSPC}
@@ -305,7 +308,7 @@ func TestMountedTwice(t *testing.T) {
 			t.Errorf("%s is %q, %v", name, got, err)
 		}
 	}
-	if got := history(t, dir, "m/f"); len(got) == 0 || got[0] != "1" {
+	if got := versionsOf(t, dir, "m/f"); len(got) == 0 || got[0] != "1" {
 		t.Errorf("the history has %q", got)
 	}
 }
@@ -345,7 +348,7 @@ func TestSearchLooksAtNothingThatIsNotKept(t *testing.T) {
 	}
 	var mu sync.Mutex
 	var looks []string
-	below, err := fs.Open(dir, fs.Options{Before: func(c fs.Call) error {
+	below, err := fs.Open(dir, fs.Options{Before: func(c vfs.Call) error {
 		if strings.HasPrefix(c.Name, "m/") && !strings.HasPrefix(c.Name, "m/.ifmatch") { // which is cleared up
 			mu.Lock()
 			defer mu.Unlock()

@@ -14,6 +14,9 @@ import (
 
 	"r-seed-1f3a754f.example/ifmatch/etagfs"
 	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/history"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 	"r-seed-1f3a754f.example/ifmatch/tree/treetest"
 )
@@ -47,7 +50,7 @@ func serveIn(v *served, layout ...string) *served {
 	t := v.t
 	t.Helper()
 	report := func(err error) {
-		if gave := new(fs.GaveWay); errors.As(err, &gave) {
+		if gave := new(history.GaveWay); errors.As(err, &gave) {
 			v.gave.Add(1)
 		} else {
 			t.Errorf("reported: %v", err)
@@ -63,7 +66,7 @@ func serveIn(v *served, layout ...string) *served {
 
 func (v *served) below() *fs.FS {
 	v.t.Helper()
-	before := func(c fs.Call) error {
+	before := func(c vfs.Call) error {
 		if v.noLeases && c.Op == "lease" {
 			return errors.ErrUnsupported
 		}
@@ -76,14 +79,14 @@ func (v *served) below() *fs.FS {
 	return below
 }
 
-func (v *served) countReads(_ int, c fs.Call) error {
+func (v *served) countReads(_ int, c vfs.Call) error {
 	if c.Op == "readAt" && !isState(c) {
 		v.reads.Add(1)
 	}
 	return nil
 }
 
-func isState(c fs.Call) bool { return len(c.Name) > 8 && c.Name[:8] == ".ifmatch" }
+func isState(c vfs.Call) bool { return len(c.Name) > 8 && c.Name[:8] == ".ifmatch" }
 
 func (v *served) path(name string) string { return filepath.Join(v.dir, name) }
 
@@ -251,7 +254,7 @@ func TestChangingUnderTheHash(t *testing.T) {
 	v.must(os.WriteFile(v.path("f"), nil, 0o666))
 	v.clock.Advance(10 * time.Second)
 	changes := 0
-	v.seam.arm(func(_ int, c fs.Call) error {
+	v.seam.arm(func(_ int, c vfs.Call) error {
 		if c.Op != "readAt" || changes == 0 {
 			return nil
 		}
@@ -320,12 +323,12 @@ func TestLinks(t *testing.T) {
 			"Lock":            lock(name)(v),
 			"PatchProperties": v.PatchProperties(ctx, name, patch("p", "v"), tree.Condition{}),
 		} {
-			if !errors.Is(err, fs.ErrLink) {
+			if !errors.Is(err, vfs.ErrLink) {
 				t.Errorf("%s of %q: got error %v", what, name, err)
 			}
 		}
 	}
-	if err := copyTo("to-f", "new")(v); !errors.Is(err, fs.ErrLink) {
+	if err := copyTo("to-f", "new")(v); !errors.Is(err, vfs.ErrLink) {
 		t.Errorf("Copy of a link: got error %v", err)
 	}
 	v.must(v.Try(ctx, treetest.If(func(view tree.View) error {
@@ -347,7 +350,7 @@ func TestLinks(t *testing.T) {
 		t.Errorf("the copied link leads to %q, error %v", target, err)
 	}
 	if _, _, err := v.Open(ctx, "e/out", tree.ReadOptions{Want: tree.WantTag}, tree.Condition{}); !errors.Is(err,
-		fs.ErrEscapes) {
+		volumes.ErrEscapes) {
 		t.Errorf("through it: got error %v", err)
 	}
 	v.wantTag("f", "content")
@@ -434,7 +437,7 @@ func TestModifiedTimeThatIsSetHidesNoEdit(t *testing.T) {
 	v := serve(t)
 	v.must(put(v, "f", "AAAA", tree.Condition{}))
 	written := make(chan error, 2)
-	v.seam.arm(func(_ int, c fs.Call) error {
+	v.seam.arm(func(_ int, c vfs.Call) error {
 		if c.Op != "chtimes" {
 			return nil
 		}
@@ -455,7 +458,7 @@ func TestModifiedTimeThatIsSetHidesNoEdit(t *testing.T) {
 
 func TestCopyIsRefusedBeforeAnythingIsCopied(t *testing.T) {
 	v := serve(t, "f=content")
-	v.seam.arm(func(_ int, c fs.Call) error {
+	v.seam.arm(func(_ int, c vfs.Call) error {
 		if c.Op == "create" {
 			t.Errorf("%s, although the condition does not hold", c)
 		}
@@ -472,7 +475,7 @@ func TestFailureAfterTheChangeSaysSo(t *testing.T) {
 	v := serve(t, "f=content")
 	_, _, err := v.Lock(ctx, tree.LockRequest{Root: "f", Timeout: time.Hour}, tree.Condition{})
 	v.must(err)
-	v.seam.arm(func(_ int, c fs.Call) error {
+	v.seam.arm(func(_ int, c vfs.Call) error {
 		if c.Op == "appendTo" && c.Name == ".ifmatch/locks" {
 			return syscall.ENOSPC
 		}
@@ -494,7 +497,7 @@ func TestStagingMakesRoom(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			v := serve(t, "f=content", "d/")
 			v.must(put(v, "gone", "1", tree.Condition{}), v.Remove(ctx, "gone", tree.Condition{}))
-			v.seam.arm(func(_ int, c fs.Call) error {
+			v.seam.arm(func(_ int, c vfs.Call) error {
 				if c.Op != "create" && c.Op != "mkdir" || !strings.Contains(c.Name, "/stage/") {
 					return nil
 				}
@@ -524,7 +527,7 @@ func TestRemoveNeedsNoRoom(t *testing.T) {
 			s := openQuietly(t, dir, fs.Options{Before: seam.before})
 			err := errors.Join(lay("f=content", "d/", "d/g=1", "before=1")(s),
 				s.Remove(ctx, "before", tree.Condition{}))
-			seam.arm(func(_ int, c fs.Call) error {
+			seam.arm(func(_ int, c vfs.Call) error {
 				switch c.Op {
 				case "create", "mkdir", "appendTo", "write", "link":
 					return syscall.ENOSPC
@@ -551,7 +554,7 @@ func TestRemoveNeedsNoRoom(t *testing.T) {
 	}
 	t.Run("unless it is another one", func(t *testing.T) {
 		v := serve(t, "f=content")
-		v.seam.arm(func(_ int, c fs.Call) error {
+		v.seam.arm(func(_ int, c vfs.Call) error {
 			switch {
 			case c.Op == "mkdir", c.Op == "appendTo":
 				return syscall.ENOSPC

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"r-seed-1f3a754f.example/ifmatch/etagfs"
-	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
@@ -94,7 +94,7 @@ func TestWriterWhileOwnContentIsKept(t *testing.T) {
 	for at := 1; ; at++ {
 		var tried error
 		calls := 0
-		seam.arm(func(n int, _ fs.Call) error {
+		seam.arm(func(n int, _ vfs.Call) error {
 			if calls = n; n == at {
 				tried = tryToWrite(file, contentOf(3*at+1))
 			}

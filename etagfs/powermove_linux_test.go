@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
@@ -68,7 +69,7 @@ func powerFailsAt(t *testing.T, system string, k kind, want string, written bool
 		t.Fatal(err)
 	}
 	call := ""
-	seam.arm(func(i int, c fs.Call) error {
+	seam.arm(func(i int, c vfs.Call) error {
 		if i == n {
 			call = c.String()
 			if written {
@@ -102,7 +103,7 @@ func powerFailsAt(t *testing.T, system string, k kind, want string, written bool
 	if now != want {
 		t.Errorf("the power fails at call %d, %s, and the move is repeated:\n%s\nwant\n%s", n, call, now, want)
 	}
-	if kept := history(t, at, k.gone); len(kept) != 1 {
+	if kept := versionsOf(t, at, k.gone); len(kept) != 1 {
 		t.Errorf("the power fails at call %d, %s, and the move is repeated: the history has %q of what gave way", n,
 			call, kept)
 	}

@@ -14,6 +14,7 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/index"
 	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
@@ -115,9 +116,9 @@ func (s *Store) PatchProperties(ctx context.Context, name string, patch tree.Pat
 		switch {
 		case err != nil:
 			return err
-		case before.Kind == fs.Link:
-			return fs.ErrLink
-		case before.Kind == fs.Directory && patch.Executable != nil:
+		case before.Kind == vfs.Link:
+			return vfs.ErrLink
+		case before.Kind == vfs.Directory && patch.Executable != nil:
 			return tree.ErrIsCollection
 		}
 		if err := t.ask(cond); err != nil {
@@ -145,7 +146,7 @@ func (s *Store) PatchProperties(ctx context.Context, name string, patch tree.Pat
 }
 
 // patch applies the whole patch, or nothing of it.
-func (t *transaction) patch(name string, before fs.Info, patch tree.Patch, properties patched) (err error) {
+func (t *transaction) patch(name string, before vfs.Info, patch tree.Patch, properties patched) (err error) {
 	change := dateChange{t.s.change(name, before, nil), index.AsIs}
 	k, known := t.s.index.Lookup(before.Fingerprint)
 	quiet, end := t.quietly(name, before)
@@ -179,7 +180,7 @@ func (t *transaction) patch(name string, before fs.Info, patch tree.Patch, prope
 		return nil
 	}
 	after, err := now, errOther
-	if known && carried && now.Kind == fs.Regular {
+	if known && carried && now.Kind == vfs.Regular {
 		after, err = t.touch(name, now, patch.Modified, k, change)
 	}
 	if errors.Is(err, errOther) {
@@ -188,7 +189,7 @@ func (t *transaction) patch(name string, before fs.Info, patch tree.Patch, prope
 	if err == nil {
 		t.feed.Made(name, after, false)
 	}
-	if err == nil && after.Kind == fs.Regular {
+	if err == nil && after.Kind == vfs.Regular {
 		tag, _ := t.s.index.Tag(after.Fingerprint)
 		t.s.stateOf(name, after, tag, index.AsIs) // the client is told that the file has that time
 	}

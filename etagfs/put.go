@@ -15,6 +15,9 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/etagfs/index"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/resumable"
 	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/room"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
@@ -30,12 +33,12 @@ type upload struct {
 	opts   tree.PutOptions
 
 	// The state from which it was prepared: the file that is replaced, or the collection in which a new file is made.
-	over   fs.Info
-	dir    fs.Info
+	over   vfs.Info
+	dir    vfs.Info
 	traits fs.Traits
-	opened *fs.File // the file that is replaced, if a lease on it may be requested
+	opened *vfs.File // the file that is replaced, if a lease on it may be requested
 	// same is the version that already has these bytes. It is zero if there is none.
-	same   fs.Fingerprint
+	same   vfs.Fingerprint
 	unlike bool // such a version cannot get the requested modification time
 	synced bool // the body is on the disk
 }
@@ -118,16 +121,16 @@ func (u *upload) put(ctx context.Context, cond tree.Condition) (state tree.State
 		switch {
 		case err != nil:
 			return err
-		case over.Kind == fs.Directory:
+		case over.Kind == vfs.Directory:
 			return tree.ErrIsCollection
-		case over.Kind == fs.Link:
-			return fs.ErrLink
+		case over.Kind == vfs.Link:
+			return vfs.ErrLink
 		}
 		created = !over.Exists()
 		if err := t.ask(cond); err != nil {
 			return err
 		}
-		if u.same != (fs.Fingerprint{}) {
+		if u.same != (vfs.Fingerprint{}) {
 			state, err = u.leave(t, over)
 		} else {
 			state, err = u.commit(t, over)
@@ -140,10 +143,10 @@ func (u *upload) put(ctx context.Context, cond tree.Condition) (state tree.State
 // stage stages the body.
 func (u *upload) stage(ctx context.Context, body io.Reader, cond tree.Condition) (err error) {
 	s, opts := u.s, &u.opts
-	need := fs.Need{Name: u.name, Client: tree.ClientOf(ctx), Length: opts.Length,
+	need := room.Need{Name: u.name, Client: tree.ClientOf(ctx), Length: opts.Length,
 		Ask: func() error { return s.Try(ctx, cond) }}
 	u.staged, err = s.fs.StageFor(ctx, need)
-	if fs.IsFull(err) && opts.Length >= 0 && opts.Length <= atHand {
+	if volumes.IsFull(err) && opts.Length >= 0 && opts.Length <= atHand {
 		// A small body is read before the history gives way to it, so that the body cannot break off after that.
 		if body, need.Arrived, err = takeInHand(body, opts.Length); err != nil {
 			return err
@@ -180,7 +183,7 @@ func (u *upload) prepare(ctx context.Context, alone bool) error {
 		defer p.Close()
 		err = u.inherit(ctx, p, alone)
 	}
-	if err != nil || u.same != (fs.Fingerprint{}) {
+	if err != nil || u.same != (vfs.Fingerprint{}) {
 		return err
 	}
 	traits := u.traits
@@ -203,7 +206,7 @@ func (u *upload) prepare(ctx context.Context, alone bool) error {
 
 // version returns the version that was staged.
 func (u *upload) version() newVersion {
-	return newVersion{staged: u.staged, kind: fs.Regular, tag: u.tag, body: u.kept, cause: "PUT",
+	return newVersion{staged: u.staged, kind: vfs.Regular, tag: u.tag, body: u.kept, cause: "PUT",
 		modified: u.opts.Modified}
 }
 
@@ -214,15 +217,15 @@ func (u *upload) inherit(ctx context.Context, p fs.Place, alone bool) error {
 	if err == nil && !u.unlike {
 		u.same = u.s.isThere(ctx, u.name, over, u.tag, u.size, alone)
 	}
-	if u.same != (fs.Fingerprint{}) && u.opts.Describe != nil {
+	if u.same != (vfs.Fingerprint{}) && u.opts.Describe != nil {
 		if has, err := p.Attributes(); err != nil || u.describe(has) != nil {
-			u.same = fs.Fingerprint{}
+			u.same = vfs.Fingerprint{}
 		}
 	}
-	if u.same != (fs.Fingerprint{}) {
+	if u.same != (vfs.Fingerprint{}) {
 		return nil
 	}
-	if err == nil && over.Kind == fs.Regular {
+	if err == nil && over.Kind == vfs.Regular {
 		u.over = over
 		u.opened, u.traits, err = p.OpenTraits()
 	} else if err == nil && over.Exists() {
@@ -230,7 +233,7 @@ func (u *upload) inherit(ctx context.Context, p fs.Place, alone bool) error {
 	} else {
 		u.traits, u.dir, err = p.NewTraits()
 	}
-	if errors.Is(failure.Of(err), tree.ErrNotExist) || errors.Is(err, fs.ErrLink) {
+	if errors.Is(failure.Of(err), tree.ErrNotExist) || errors.Is(err, vfs.ErrLink) {
 		err = nil // the transaction decides whether that is an error, as above
 	}
 	return err
@@ -259,13 +262,13 @@ func (u *upload) forget() {
 	if u.opened != nil {
 		u.opened.Close()
 	}
-	u.over, u.dir, u.traits, u.opened, u.same = fs.Info{}, fs.Info{}, fs.Traits{}, nil, fs.Fingerprint{}
+	u.over, u.dir, u.traits, u.opened, u.same = vfs.Info{}, vfs.Info{}, fs.Traits{}, nil, vfs.Fingerprint{}
 }
 
 // stillInherits fails with errStale if the inherited traits are not those that a new file would inherit now. The look
 // at the file shows whether the traits can have changed. Nearly always they cannot have changed.
-func (u *upload) stillInherits(t *transaction, over fs.Info) error {
-	if over.Kind == fs.Nothing && u.over.Kind == fs.Nothing {
+func (u *upload) stillInherits(t *transaction, over vfs.Info) error {
+	if over.Kind == vfs.Nothing && u.over.Kind == vfs.Nothing {
 		return t.isIn(u.name, u.dir)
 	}
 	able := u.s.fs.AbilitiesOf(over)
@@ -286,7 +289,7 @@ func (u *upload) stillInherits(t *transaction, over fs.Info) error {
 }
 
 // commit gives the staged file its name.
-func (u *upload) commit(t *transaction, over fs.Info) (tree.State, error) {
+func (u *upload) commit(t *transaction, over vfs.Info) (tree.State, error) {
 	if err := u.stillInherits(t, over); err != nil {
 		return tree.State{}, err
 	}
@@ -304,8 +307,8 @@ func (u *upload) commit(t *transaction, over fs.Info) (tree.State, error) {
 
 // leave leaves a file as it is if the file already has these bytes. It fails with errStale if the file does not have
 // them any more.
-func (u *upload) leave(t *transaction, over fs.Info) (tree.State, error) {
-	if over.Kind != fs.Regular || over.Fingerprint != u.same {
+func (u *upload) leave(t *transaction, over vfs.Info) (tree.State, error) {
+	if over.Kind != vfs.Regular || over.Fingerprint != u.same {
 		return tree.State{}, errStale
 	}
 	if err := t.names(u.name); err != nil {
@@ -317,7 +320,7 @@ func (u *upload) leave(t *transaction, over fs.Info) (tree.State, error) {
 	tag, modified := u.tag, u.opts.Modified
 	if !modified.IsZero() {
 		change := dateChange{u.s.change(u.name, over, nil), index.AsIs}
-		err := t.tell(telling{cause: "PUT", name: u.name, over: over, kind: fs.Regular, old: tag, tag: tag})
+		err := t.tell(telling{cause: "PUT", name: u.name, over: over, kind: vfs.Regular, old: tag, tag: tag})
 		if err != nil {
 			return tree.State{}, err
 		}

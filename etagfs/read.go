@@ -10,7 +10,8 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/hashing"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/index"
-	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 	"r-seed-1f3a754f.example/ifmatch/limit"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
@@ -28,14 +29,14 @@ func (s *Store) Stat(ctx context.Context, name string, opts tree.ReadOptions) (t
 // lookIf looks at a name for an answer, and asks a condition about that look.
 func (s *Store) lookIf(
 	ctx context.Context, name string, follow tree.Follow, cond tree.Condition,
-) (info fs.Info, err error) {
+) (info vfs.Info, err error) {
 	if cond.Check == nil {
 		return s.reader.Look(ctx, name, follow)
 	}
 	err = s.try(ctx, func(v *view) (err error) {
 		v.follow = follow
 		info, err = v.Lstat(name)
-		if err == nil && info.Kind == fs.Link || errors.Is(err, fs.ErrLink) {
+		if err == nil && info.Kind == vfs.Link || errors.Is(err, vfs.ErrLink) {
 			info, err = v.stat(name)
 		}
 		if err != nil {
@@ -47,7 +48,7 @@ func (s *Store) lookIf(
 }
 
 // describe makes the state that a client sees from a look.
-func (s *Store) describe(ctx context.Context, name string, info fs.Info, opts tree.ReadOptions) (tree.State, error) {
+func (s *Store) describe(ctx context.Context, name string, info vfs.Info, opts tree.ReadOptions) (tree.State, error) {
 	state, err := s.describeContent(ctx, name, info, opts)
 	if err != nil {
 		return tree.State{}, err
@@ -71,7 +72,7 @@ func (s *Store) describe(ctx context.Context, name string, info fs.Info, opts tr
 // index remembers this for the version, provided that a new attribute changes the change time on this file system. A
 // file system may change that time first, and set the attribute after it. So the version must have been left alone for
 // a while.
-func (s *Store) attributesOf(f *fs.File, look fs.Info) ([]byte, error) {
+func (s *Store) attributesOf(f *vfs.File, look vfs.Info) ([]byte, error) {
 	if s.index.Plain(look.Fingerprint) {
 		return nil, nil
 	}
@@ -83,7 +84,7 @@ func (s *Store) attributesOf(f *fs.File, look fs.Info) ([]byte, error) {
 }
 
 func (s *Store) describeContent(
-	ctx context.Context, name string, info fs.Info, opts tree.ReadOptions,
+	ctx context.Context, name string, info vfs.Info, opts tree.ReadOptions,
 ) (tree.State, error) {
 	tag, _ := s.knownContent(info, opts.Want)
 	return s.describeTagged(ctx, name, info, tag, opts)
@@ -91,9 +92,9 @@ func (s *Store) describeContent(
 
 // describeTagged is describeContent after the tag of the version was looked up.
 func (s *Store) describeTagged(
-	ctx context.Context, name string, info fs.Info, tag tree.ETag, opts tree.ReadOptions,
+	ctx context.Context, name string, info vfs.Info, tag tree.ETag, opts tree.ReadOptions,
 ) (tree.State, error) {
-	if tag == "" && info.Kind == fs.Regular && opts.Want&tree.WantTag != 0 {
+	if tag == "" && info.Kind == vfs.Regular && opts.Want&tree.WantTag != 0 {
 		var err error
 		if info, tag, err = s.findTag(ctx, name, info, opts.TagDeadline); err != nil {
 			return tree.State{}, err
@@ -111,8 +112,8 @@ func (s *Store) describeTagged(
 }
 
 // knownContent returns the tag of a version if it is known, and reports whether that is enough for the answer.
-func (s *Store) knownContent(info fs.Info, want tree.Want) (tag tree.ETag, enough bool) {
-	if info.Kind != fs.Regular {
+func (s *Store) knownContent(info vfs.Info, want tree.Want) (tag tree.ETag, enough bool) {
+	if info.Kind != vfs.Regular {
 		return "", true
 	}
 	tag, ok := s.index.Tag(info.Fingerprint) // even if it is not wanted, because the tag tells dates apart
@@ -123,8 +124,8 @@ func (s *Store) knownContent(info fs.Info, want tree.Want) (tag tree.ETag, enoug
 // if the hash takes longer than the answer may wait. In the latter case, the file is hashed later, before the files
 // that no request has asked for.
 func (s *Store) findTag(
-	ctx context.Context, name string, info fs.Info, deadline time.Time,
-) (fs.Info, tree.ETag, error) {
+	ctx context.Context, name string, info vfs.Info, deadline time.Time,
+) (vfs.Info, tree.ETag, error) {
 	patience, cancel := tree.Patience(ctx, deadline)
 	defer cancel()
 	found, tag, err := s.hasher.Hash(patience, name, hashing.ForAnswer)
@@ -157,7 +158,7 @@ func (s *Store) Open(
 	ctx context.Context, name string, opts tree.ReadOptions, cond tree.Condition,
 ) (content tree.Content, state tree.State, err error) {
 	for range hashing.ForCheck.Rounds {
-		if content, state, err = s.openContent(ctx, name, opts, cond); !errors.Is(err, fs.ErrMoved) {
+		if content, state, err = s.openContent(ctx, name, opts, cond); !errors.Is(err, volumes.ErrMoved) {
 			break
 		}
 	}
@@ -172,7 +173,7 @@ func (s *Store) openContent(
 	var small content.Small
 	var smallState tree.State
 	f, info, err := s.reader.OpenIf(ctx, name, opts.Follow,
-		func(at *fs.Snapshot, look fs.Info) (enough bool, err error) {
+		func(at *volumes.Snapshot, look vfs.Info) (enough bool, err error) {
 			d := decision{s: s, at: at, name: name, look: look, opts: opts, cond: cond}
 			enough, err = d.take()
 			small, smallState = d.content, d.state
@@ -207,9 +208,9 @@ func (s *Store) openContent(
 // A decision is about a look at a file that a client wants to read, in the snapshot in which the look was taken.
 type decision struct {
 	s    *Store
-	at   *fs.Snapshot
+	at   *volumes.Snapshot
 	name string
-	look fs.Info
+	look vfs.Info
 	opts tree.ReadOptions
 	cond tree.Condition
 
@@ -233,7 +234,7 @@ var errInMemory = errors.New("the content is in memory, or not asked for")
 func (d *decision) take() (enough bool, err error) {
 	s, look := d.s, d.look
 	tag, known := s.index.Tag(look.Fingerprint)
-	if !known || look.Kind != fs.Regular || look.Device != s.root.Device {
+	if !known || look.Kind != vfs.Regular || look.Device != s.root.Device {
 		return false, nil
 	}
 	late := !d.opts.TagDeadline.IsZero() && !time.Now().Before(d.opts.TagDeadline)
@@ -288,12 +289,12 @@ func (d *decision) find(tag tree.ETag) (ok bool) {
 }
 
 // mayRead reports whether the mode alone says that this process may read a file.
-func (s *Store) mayRead(look fs.Info) bool {
+func (s *Store) mayRead(look vfs.Info) bool {
 	return s.user == 0 || look.User.Known && int64(look.User.N) == int64(s.user) && look.Mode&0o400 != 0
 }
 
 // opened makes the content and the state that a client gets from an open file.
-func (s *Store) opened(ctx context.Context, name string, f *fs.File, info fs.Info, opts tree.ReadOptions) (
+func (s *Store) opened(ctx context.Context, name string, f *vfs.File, info vfs.Info, opts tree.ReadOptions) (
 	*content.File, tree.State, error,
 ) {
 	tag, stamped := s.index.Tag(info.Fingerprint)
@@ -302,7 +303,7 @@ func (s *Store) opened(ctx context.Context, name string, f *fs.File, info fs.Inf
 		defer cancel()
 		var err error
 		info, tag, err = s.hasher.HashFile(patience, f, info, hashing.ForAnswer)
-		if errors.Is(err, fs.ErrMoved) {
+		if errors.Is(err, volumes.ErrMoved) {
 			return nil, tree.State{}, err
 		}
 		if err = s.goWithout(ctx, name, false, err); err != nil {
@@ -348,12 +349,12 @@ func (v openedView) State(name string) (tree.State, error) {
 
 // attributes returns the stored properties of the resource that a look has found at a name.
 func (s *Store) attributes(
-	ctx context.Context, name string, follow tree.Follow, look fs.Info,
+	ctx context.Context, name string, follow tree.Follow, look vfs.Info,
 ) (data []byte, err error) {
 	if s.index.Plain(look.Fingerprint) {
 		return nil, nil
 	}
-	if look.Kind == fs.Regular {
+	if look.Kind == vfs.Regular {
 		f, info, err := s.reader.OpenIf(ctx, name, follow, nil)
 		if err != nil {
 			return nil, err
@@ -363,7 +364,7 @@ func (s *Store) attributes(
 			return s.attributesOf(f, info)
 		}
 	}
-	err = s.reader.Read(ctx, func(at *fs.Snapshot) (err error) {
+	err = s.reader.Read(ctx, func(at *volumes.Snapshot) (err error) {
 		at.Follow = failure.OfFollow(follow)
 		data, err = at.Attributes(name)
 		return err
@@ -373,7 +374,7 @@ func (s *Store) attributes(
 
 // covering returns the locks that cover a name.
 func (s *Store) covering(ctx context.Context, name string) (locks []tree.Lock, err error) {
-	err = s.reader.Read(ctx, func(at *fs.Snapshot) (err error) {
+	err = s.reader.Read(ctx, func(at *volumes.Snapshot) (err error) {
 		locks, err = s.viewAt(at).Covering(name)
 		return err
 	})

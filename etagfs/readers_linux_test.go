@@ -15,6 +15,7 @@ import (
 
 	"r-seed-1f3a754f.example/ifmatch/etagfs"
 	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 	"r-seed-1f3a754f.example/ifmatch/tree/treetest"
 )
@@ -26,18 +27,18 @@ type paused struct {
 	dir   string
 
 	mu     sync.Mutex
-	before func(c fs.Call) // nil: calls just happen
-	busy   bool            // with before
-	hangs  func(c fs.Call) bool
-	hung   chan fs.Call  // gets the calls that hang
+	before func(c vfs.Call) // nil: calls just happen
+	busy   bool             // with before
+	hangs  func(c vfs.Call) bool
+	hung   chan vfs.Call // gets the calls that hang
 	end    chan struct{} // closed when they go on
 }
 
 // hang has those calls hang from now on that are chosen, as on a disk that does not answer. end has them go on.
-func (p *paused) hang(which func(c fs.Call) bool) (hung <-chan fs.Call, end func()) {
+func (p *paused) hang(which func(c vfs.Call) bool) (hung <-chan vfs.Call, end func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.hangs, p.hung, p.end = which, make(chan fs.Call, 100), make(chan struct{})
+	p.hangs, p.hung, p.end = which, make(chan vfs.Call, 100), make(chan struct{})
 	return p.hung, sync.OnceFunc(func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
@@ -48,13 +49,13 @@ func (p *paused) hang(which func(c fs.Call) bool) (hung <-chan fs.Call, end func
 
 // come has do called before each system call from now on (nil: before none), but not before those of do itself, nor of
 // what it starts and waits for.
-func (p *paused) come(do func(c fs.Call)) {
+func (p *paused) come(do func(c vfs.Call)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.before = do
 }
 
-func (p *paused) call(c fs.Call) {
+func (p *paused) call(c vfs.Call) {
 	p.mu.Lock()
 	if p.hangs != nil && p.hangs(c) {
 		hung, end := p.hung, p.end
@@ -86,7 +87,7 @@ func openPaused(t *testing.T, dir string, lacks ...string) *paused {
 
 func (p *paused) open(t *testing.T, dir string, lacks ...string) *paused {
 	t.Helper()
-	below, err := fs.Open(dir, fs.Options{Durability: fs.Full, History: true, Before: func(c fs.Call) error {
+	below, err := fs.Open(dir, fs.Options{Durability: fs.Full, History: true, Before: func(c vfs.Call) error {
 		if slices.Contains(lacks, c.Op) {
 			return errors.ErrUnsupported
 		}
@@ -115,7 +116,7 @@ func (p *paused) isChanging(k kind) bool {
 
 // changesNames reports whether a call changes what a reader can see of a user's name, and of which. A rename of a name
 // to itself changes nothing.
-func changesNames(c fs.Call) (name string, ok bool) {
+func changesNames(c vfs.Call) (name string, ok bool) {
 	if c.Name == c.To {
 		return "", false
 	}
@@ -148,7 +149,7 @@ func TestReadersSeeNoCommitInTheMiddle(t *testing.T) {
 			before := snapshot(t, p.Store)
 			across := k.between != nil && k.mounts != nil // it changes two volumes
 			waits, waited := false, make(chan string, 1)
-			p.come(func(fs.Call) {
+			p.come(func(vfs.Call) {
 				if !p.isChanging(k) {
 					if got := snapshot(t, p.Store); got != before {
 						t.Errorf("before anything has changed, a reader sees\n%s\nand it was\n%s", got, before)
@@ -182,7 +183,7 @@ func TestReadersSeeNoCommitInTheMiddle(t *testing.T) {
 			if across {
 				stages = []string{before, committed(t, k).between, after}
 			}
-			p.come(func(c fs.Call) {
+			p.come(func(c vfs.Call) {
 				if name, ok := changesNames(c); ok && !p.below.IsChanging(name) {
 					t.Errorf("%v: and no reader waits", c)
 				}
@@ -208,8 +209,8 @@ func TestReadersSeeNoCommitInTheMiddle(t *testing.T) {
 }
 
 // isAt chooses the calls at a name and below it.
-func isAt(name string) func(fs.Call) bool {
-	return func(c fs.Call) bool { return c.Name == name || strings.HasPrefix(c.Name, name+"/") }
+func isAt(name string) func(vfs.Call) bool {
+	return func(c vfs.Call) bool { return c.Name == name || strings.HasPrefix(c.Name, name+"/") }
 }
 
 // readElsewhere reads in all ways, but not at m.
@@ -244,8 +245,8 @@ func TestHungDiskHoldsUpNobodyElsewhere(t *testing.T) {
 	var all sync.WaitGroup // they wait most of the time
 	for _, tt := range []struct {
 		name  string
-		hangs func(c fs.Call) bool
-		after func(c fs.Call) bool // nothing hangs before the first of these calls (nil: from the start on)
+		hangs func(c vfs.Call) bool
+		after func(c vfs.Call) bool // nothing hangs before the first of these calls (nil: from the start on)
 		do    func(s *etagfs.Store) error
 	}{
 		{"a look", isAt("m"), nil, func(s *etagfs.Store) error { return getWhole(s, "m/f") }},
@@ -316,7 +317,7 @@ func TestHungDiskHoldsUpNobodyElsewhere(t *testing.T) {
 				another := openQuietly(t, dir, fs.Options{})
 				defer another.Close()
 				var begun atomic.Bool
-				hung, end := p.hang(func(c fs.Call) bool {
+				hung, end := p.hang(func(c vfs.Call) bool {
 					if tt.after != nil && !begun.Load() {
 						begun.CompareAndSwap(false, tt.after(c))
 						return false
@@ -369,8 +370,8 @@ func asStore(do func(tree.Store) error) func(*etagfs.Store) error {
 }
 
 // isCall chooses the calls of a kind at names that begin so.
-func isCall(op, name string) func(fs.Call) bool {
-	return func(c fs.Call) bool { return c.Op == op && strings.HasPrefix(c.Name, name) }
+func isCall(op, name string) func(vfs.Call) bool {
+	return func(c vfs.Call) bool { return c.Op == op && strings.HasPrefix(c.Name, name) }
 }
 
 // TestHungDiskHoldsUpNeitherStartNorStop: what is mounted at m has a state directory of ours, and does not answer any
@@ -416,14 +417,14 @@ func TestStopLeavesWorkBehindThatHangs(t *testing.T) {
 		t.Fatal(err)
 	}
 	p = &paused{}
-	below, err := fs.Open(dir, fs.Options{Before: func(c fs.Call) error {
+	below, err := fs.Open(dir, fs.Options{Before: func(c vfs.Call) error {
 		p.call(c)
 		return nil
 	}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	hung, end := p.hang(func(c fs.Call) bool { return c.Op == "lstat" && c.Name == "m" })
+	hung, end := p.hang(func(c vfs.Call) bool { return c.Op == "lstat" && c.Name == "m" })
 	defer end()
 	told := make(chan error, 10)
 	s, err := etagfs.New(below,
@@ -451,7 +452,7 @@ func TestReadersThatWaitGiveUp(t *testing.T) {
 	if err := lay("f=1")(p.Store); err != nil {
 		t.Fatal(err)
 	}
-	hung, end := p.hang(func(c fs.Call) bool { return c.Op == "exchange" })
+	hung, end := p.hang(func(c vfs.Call) bool { return c.Op == "exchange" })
 	defer end()
 	done := make(chan error, 1)
 	go func() { done <- put(p.Store, "f", "2", tree.Condition{}) }()
@@ -477,7 +478,7 @@ func TestReadersAreNotStarved(t *testing.T) {
 		t.Fatal(err)
 	}
 	looks, locked := 0, false
-	p.come(func(c fs.Call) {
+	p.come(func(c vfs.Call) {
 		switch {
 		case c.Op == "tryFlock":
 			locked = true
@@ -562,7 +563,7 @@ func TestReadersWaitForFewCalls(t *testing.T) {
 			t.Fatal(err)
 		}
 		var calls []string
-		p.come(func(c fs.Call) {
+		p.come(func(c vfs.Call) {
 			if p.isChanging(k) {
 				calls = append(calls, c.Op)
 			}

@@ -15,6 +15,7 @@ import (
 
 	"r-seed-1f3a754f.example/ifmatch/etagfs"
 	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
@@ -138,7 +139,7 @@ func testReadTrace(t *testing.T, memory int64, want func(read) string) {
 	for _, r := range reads() {
 		t.Run(r.name, func(t *testing.T) {
 			var calls []string
-			seam.arm(func(_ int, c fs.Call) error { calls = append(calls, c.Op); return nil })
+			seam.arm(func(_ int, c vfs.Call) error { calls = append(calls, c.Op); return nil })
 			err := r.do(s, "d/f")
 			seam.arm(nil)
 			if err != nil {
@@ -221,7 +222,7 @@ func TestOpenWhatTookItsName(t *testing.T) {
 			if _, err := s.Stat(ctx, "f", tree.ReadOptions{Want: tree.WantTag}); err != nil {
 				t.Fatal(err)
 			}
-			seam.arm(func(_ int, c fs.Call) error {
+			seam.arm(func(_ int, c vfs.Call) error {
 				if c.Op != "open" {
 					return nil
 				}

@@ -20,6 +20,9 @@ import (
 
 	"r-seed-1f3a754f.example/ifmatch/etagfs"
 	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/history"
+	"r-seed-1f3a754f.example/ifmatch/fs/room"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 	"r-seed-1f3a754f.example/ifmatch/tree/treetest"
 )
@@ -36,13 +39,13 @@ type smallDisk struct {
 	client string // the client of uploads
 
 	mu   sync.Mutex
-	gave []*fs.GaveWay
+	gave []*history.GaveWay
 	told []string
 }
 
 // onSmallDisk serves a new file system with these options of tmpfs, and a history of all of it: each version of some
 // size is in a directory of its own.
-func onSmallDisk(t *testing.T, mount string, before func(fs.Call) error) *smallDisk {
+func onSmallDisk(t *testing.T, mount string, before func(vfs.Call) error) *smallDisk {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("NOT RUN: root can mount a small file system, and others cannot")
@@ -60,13 +63,13 @@ func onSmallDisk(t *testing.T, mount string, before func(fs.Call) error) *smallD
 	d.Store, _ = open(t, etagfs.Options{Now: d.clock.Now, Report: func(err error) {
 		d.mu.Lock()
 		defer d.mu.Unlock()
-		if gave := new(fs.GaveWay); errors.As(err, &gave) {
+		if gave := new(history.GaveWay); errors.As(err, &gave) {
 			d.gave = append(d.gave, gave)
 		} else {
 			d.told = append(d.told, err.Error())
 		}
 	}}, below, nil)
-	if err := below.Expire(ctx, fs.Retention{Keep: 24 * time.Hour, Share: 1}); err != nil {
+	if err := below.Expire(ctx, history.Retention{Keep: 24 * time.Hour, Share: 1}); err != nil {
 		t.Fatal(err)
 	}
 	return d
@@ -85,7 +88,7 @@ func (d *smallDisk) put(name string, size int64, version int) {
 // kept returns the versions that the history has of a file, in letters, the oldest first.
 func (d *smallDisk) kept(name string) (versions string) {
 	d.t.Helper()
-	for _, content := range history(d.t, d.dir, name) {
+	for _, content := range versionsOf(d.t, d.dir, name) {
 		versions += content[:1]
 	}
 	return versions
@@ -401,7 +404,7 @@ func TestNewestVersionStays(t *testing.T) {
 func TestReplacedAgainAndAgain(t *testing.T) {
 	var mu sync.Mutex
 	stuck, tries := "", 0
-	d := onSmallDisk(t, "size=24m", func(c fs.Call) error {
+	d := onSmallDisk(t, "size=24m", func(c vfs.Call) error {
 		mu.Lock()
 		defer mu.Unlock()
 		if c.Op == "removeAll" && strings.Contains(c.Name, "/trash/") && (stuck == "" || stuck == c.Name) {
@@ -556,11 +559,11 @@ func TestAnnouncementsLeaveRoomForOthers(t *testing.T) {
 				held = append(held, h)
 			}
 			d.client = "first"
-			if err := d.upload("more", &slowly{length: mega}, mega, tree.Condition{}); !errors.Is(err, fs.ErrRoomKept) {
+			if err := d.upload("more", &slowly{length: mega}, mega, tree.Condition{}); !errors.Is(err, room.ErrKept) {
 				t.Errorf("what does not fit beside all that this client has announced: %v", err)
 			}
 			if err := d.upload("all", &slowly{length: 2 * free}, 2*free, tree.Condition{}); !errors.Is(err,
-				tree.ErrNoSpace) || errors.Is(err, fs.ErrRoomKept) {
+				tree.ErrNoSpace) || errors.Is(err, room.ErrKept) {
 				t.Errorf("larger than the disk: %v", err)
 			}
 			if _, available, err := d.Quota(ctx, ""); err != nil || available < free/3 {
@@ -640,7 +643,7 @@ func TestSlowUploadsGiveWay(t *testing.T) {
 					length = -1
 				}
 				if err := d.upload("in", &slowly{length: size}, length, tree.Condition{}); test.kept &&
-					!errors.Is(err, fs.ErrRoomKept) || !test.kept && err != nil {
+					!errors.Is(err, room.ErrKept) || !test.kept && err != nil {
 					t.Errorf("got error %v", err)
 				}
 				if !test.kept && !test.large {
@@ -648,7 +651,7 @@ func TestSlowUploadsGiveWay(t *testing.T) {
 						t.Error(err)
 					}
 					d.clock.Advance(48 * time.Hour)
-					if err := d.below.Expire(ctx, fs.Retention{Keep: 24 * time.Hour, Share: 1}); err != nil {
+					if err := d.below.Expire(ctx, history.Retention{Keep: 24 * time.Hour, Share: 1}); err != nil {
 						t.Error(err)
 					}
 				}

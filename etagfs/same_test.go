@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 	"r-seed-1f3a754f.example/ifmatch/tree/treetest"
 )
@@ -77,7 +77,7 @@ func TestSameContentIsEditedMeanwhile(t *testing.T) {
 		v := serve(t)
 		v.must(put(v, "f", "content", tree.Condition{}))
 		edited := false
-		v.seam.arm(func(_ int, c fs.Call) error {
+		v.seam.arm(func(_ int, c vfs.Call) error {
 			if c.Op != op || edited {
 				return nil
 			}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
@@ -30,7 +31,7 @@ func TestNameIsSyncedWhereItIs(t *testing.T) {
 				t.Fatal(err)
 			}
 			named, synced := false, false
-			seam.arm(func(_ int, c fs.Call) error {
+			seam.arm(func(_ int, c vfs.Call) error {
 				switch {
 				case c.Op == "renameNew" && c.To == "d/f":
 					named = true

@@ -13,6 +13,7 @@ import (
 
 	"r-seed-1f3a754f.example/ifmatch/etagfs"
 	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/limit"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 	"r-seed-1f3a754f.example/ifmatch/tree/treetest"
@@ -30,7 +31,7 @@ func (v *served) openForWriting(name string) (end func()) {
 // A watched is a served whose reads of files are counted, and may wait.
 type watched struct {
 	*served
-	at atomic.Pointer[func(fs.Call)]
+	at atomic.Pointer[func(vfs.Call)]
 }
 
 func serveWatched(t *testing.T) *watched { return serveWatchedWith(t, etagfs.Options{}) }
@@ -38,7 +39,7 @@ func serveWatched(t *testing.T) *watched { return serveWatchedWith(t, etagfs.Opt
 func serveWatchedWith(t *testing.T, opts etagfs.Options) *watched {
 	t.Helper()
 	v := &watched{served: &served{t: t, dir: t.TempDir(), clock: treetest.NewClock()}}
-	below, err := fs.Open(v.dir, fs.Options{Durability: fs.None, History: true, Before: func(c fs.Call) error {
+	below, err := fs.Open(v.dir, fs.Options{Durability: fs.None, History: true, Before: func(c vfs.Call) error {
 		if at := v.at.Load(); at != nil && c.Op == "readAt" {
 			(*at)(c)
 		}
@@ -52,7 +53,7 @@ func serveWatchedWith(t *testing.T, opts etagfs.Options) *watched {
 // fileReads counts the chunks that are read of a file from now on, and calls at before the n-th of them.
 func (v *watched) fileReads(name string, at func(n int32)) *atomic.Int32 {
 	var reads atomic.Int32
-	count := func(c fs.Call) {
+	count := func(c vfs.Call) {
 		if c.Name == name {
 			if n := reads.Add(1); at != nil {
 				at(n)
@@ -388,7 +389,7 @@ func TestHashesAreBounded(t *testing.T) {
 	v.must(os.WriteFile(v.path("small"), []byte("small"), 0o666))
 	begun, goOn := make(chan string, 3), make(chan struct{})
 	var seen sync.Map
-	first := func(c fs.Call) {
+	first := func(c vfs.Call) {
 		if _, again := seen.LoadOrStore(c.Name, true); !again && len(c.Name) == 1 {
 			begun <- c.Name
 			<-goOn

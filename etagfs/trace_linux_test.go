@@ -14,6 +14,7 @@ import (
 
 	"r-seed-1f3a754f.example/ifmatch/etagfs"
 	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 	"r-seed-1f3a754f.example/ifmatch/tree/treetest"
 )
@@ -74,7 +75,7 @@ func trace(t *testing.T, k kind, d fs.Durability) (lines []string) {
 		t.Fatal(err)
 	}
 	normal := normalizer{}
-	seam.arm(func(_ int, c fs.Call) error {
+	seam.arm(func(_ int, c vfs.Call) error {
 		lines = append(lines, normal.replace(c.String()))
 		return nil
 	})
@@ -110,7 +111,7 @@ func TestNothingIsSyncedUnderTheLockInANewHour(t *testing.T) {
 			}
 			clock.Advance(time.Hour)
 			var calls []string
-			seam.arm(func(_ int, c fs.Call) error { calls = append(calls, c.String()); return nil })
+			seam.arm(func(_ int, c vfs.Call) error { calls = append(calls, c.String()); return nil })
 			err = k.do(s)
 			seam.arm(nil)
 			if err != nil {

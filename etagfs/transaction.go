@@ -12,6 +12,8 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/etagfs/feed"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/locktable"
 	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
@@ -63,12 +65,12 @@ const (
 //
 // The caller of the store gets the error of update.
 func (s *Store) update(
-	ctx context.Context, scope fs.Scope, prepare preparation, step func(t *transaction) error,
+	ctx context.Context, scope volumes.Scope, prepare preparation, step func(t *transaction) error,
 ) error {
 	if s.fs.ReadOnly() {
 		return tree.ErrReadOnly
 	}
-	var alone *fs.Turn
+	var alone *volumes.Turn
 	defer func() { alone.Release() }()
 	for turn := 1; ; turn++ {
 		if turn == sharedTurns+1 {
@@ -98,7 +100,7 @@ func staleIsBusy(err error) error {
 
 // tryUpdate takes one turn of an update, which the other writers wait for if there is a turn alone.
 func (s *Store) tryUpdate(
-	ctx context.Context, scope *fs.Scope, alone *fs.Turn, prepare preparation, step func(*transaction) error,
+	ctx context.Context, scope *volumes.Scope, alone *volumes.Turn, prepare preparation, step func(*transaction) error,
 ) error {
 	if prepare != nil {
 		err := prepare(alone != nil)
@@ -141,7 +143,7 @@ func (t *transaction) sync() error {
 }
 
 // run runs the step under the locks of the volumes that it is about.
-func (t *transaction) run(scope fs.Scope, alone *fs.Turn, step func(*transaction) error) error {
+func (t *transaction) run(scope volumes.Scope, alone *volumes.Turn, step func(*transaction) error) error {
 	s := t.s
 	hold, err := s.fs.Hold(t.ctx, scope, alone)
 	if err != nil {
@@ -223,7 +225,7 @@ func (t *transaction) names(names ...string) error {
 func (t *transaction) file(name string) error { return failure.Unsure(t.unsynced.File(t.at(name))) }
 
 // isIn fails with errStale unless the directory of a name is dir, the directory that was found before.
-func (t *transaction) isIn(name string, dir fs.Info) error {
+func (t *transaction) isIn(name string, dir vfs.Info) error {
 	parent, _ := tree.Split(name)
 	if parent == "" {
 		return nil
@@ -275,8 +277,8 @@ func (t *transaction) changeLocks(change func() error) error {
 
 // scopeOf returns the scope of a change of some names under a condition. If deep is set, the change is also about all
 // names below them.
-func scopeOf(cond tree.Condition, deep bool, names ...string) fs.Scope {
-	scope := fs.Scope{Changed: names, Seen: cond.Names}
+func scopeOf(cond tree.Condition, deep bool, names ...string) volumes.Scope {
+	scope := volumes.Scope{Changed: names, Seen: cond.Names}
 	if deep {
 		scope.Below = slices.Clip(names)
 	}
@@ -284,7 +286,7 @@ func scopeOf(cond tree.Condition, deep bool, names ...string) fs.Scope {
 }
 
 // seeing returns the scope of a change that also looks at a name.
-func seeing(scope fs.Scope, name string) fs.Scope {
+func seeing(scope volumes.Scope, name string) volumes.Scope {
 	scope.Seen = append(slices.Clip(scope.Seen), name)
 	return scope
 }
@@ -298,7 +300,7 @@ var errWider = errors.New("the change is about more volumes than were locked")
 
 // widen adds to a scope what a transaction was found to lack, and returns errWider. It may wait for a file system that
 // does not answer, and holds no lock then.
-func (s *Store) widen(scope *fs.Scope, lacks []*fs.NotHeldError) error {
+func (s *Store) widen(scope *volumes.Scope, lacks []*volumes.NotHeldError) error {
 	scope.Seen, scope.Below = slices.Clip(scope.Seen), slices.Clip(scope.Below)
 	for _, lack := range lacks {
 		scope.Add(lack)
@@ -317,7 +319,7 @@ func (v *view) lack(err error) error {
 	if err == nil {
 		return nil
 	}
-	if lacks := new(fs.NotHeldError); errors.As(err, &lacks) {
+	if lacks := new(volumes.NotHeldError); errors.As(err, &lacks) {
 		v.lacks = append(v.lacks, lacks)
 	}
 	return err

@@ -11,6 +11,7 @@ import (
 
 	"r-seed-1f3a754f.example/ifmatch/etagfs/resumable"
 	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
@@ -18,7 +19,7 @@ import (
 // succeeds: the system may have dropped it.
 func TestUploadAfterFailedSync(t *testing.T) {
 	var fails atomic.Bool
-	below, err := fs.Open(t.TempDir(), fs.Options{Before: func(c fs.Call) error {
+	below, err := fs.Open(t.TempDir(), fs.Options{Before: func(c vfs.Call) error {
 		if c.Op == "sync" && fails.CompareAndSwap(true, false) {
 			return syscall.EIO
 		}
@@ -73,7 +74,7 @@ func TestUploadLivesFromItsLastByte(t *testing.T) {
 	start := time.Now()
 	var passed atomic.Int64
 	now := func() time.Time { return start.Add(time.Duration(passed.Load())) }
-	s, _ := openHooked(t, t.TempDir(), Options{Now: now}, func(fs.Call) error { return nil })
+	s, _ := openHooked(t, t.TempDir(), Options{Now: now}, func(vfs.Call) error { return nil })
 	ctx := t.Context()
 	opts := tree.UploadOptions{Length: 10, Expires: now().Add(time.Hour)}
 	u, err := s.NewUpload(ctx, "f", opts, tree.Condition{})

@@ -13,6 +13,7 @@ import (
 
 	"r-seed-1f3a754f.example/ifmatch/etagfs"
 	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/history"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
@@ -103,7 +104,7 @@ func TestExpiredUploadsAreRemoved(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s, err := etagfs.New(below, etagfs.Options{History: &fs.Retention{}})
+		s, err := etagfs.New(below, etagfs.Options{History: &history.Retention{}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -12,6 +12,8 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/etagfs/locktable"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/snapshots"
 	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
@@ -22,8 +24,8 @@ type view struct {
 	// disk is the file system or the snapshot at which the view looks. isNow reports whether it is certain that no
 	// other commit has changed a name since the first look.
 	disk interface {
-		Stat(name string) (fs.Info, error)
-		Lstat(name string) (fs.Info, error)
+		Stat(name string) (vfs.Info, error)
+		Lstat(name string) (vfs.Info, error)
 	}
 	isNow func() bool
 	// commits reports whether the caller is inside a commit. The results of a reader's view must not be remembered for
@@ -32,8 +34,8 @@ type view struct {
 	updates bool   // a transaction asks, see Committing
 	onMade  func() // see [tree.Condition]
 	// hold is the locks of the commit. lacks are those that it was found to lack.
-	hold  *fs.Hold
-	lacks []*fs.NotHeldError
+	hold  *volumes.Hold
+	lacks []*volumes.NotHeldError
 	*hashes
 	// missing are the names of files whose tags were asked for and are not known.
 	missing []string
@@ -63,7 +65,7 @@ type view struct {
 
 // A look is the result of a look at a name. It does not follow a link: the look at a link shows the link.
 type look struct {
-	fs.Info
+	vfs.Info
 	err   error
 	state *tree.State // what a Check has seen of it, with a tag, or nil
 }
@@ -84,14 +86,14 @@ func (s *Store) newView() *view {
 func always() bool { return true }
 
 // viewAt returns the view of a reader.
-func (s *Store) viewAt(at *fs.Snapshot) *view {
+func (s *Store) viewAt(at *volumes.Snapshot) *view {
 	v := &view{s: s, looks: map[string]*look{}}
 	v.readAt(at)
 	return v
 }
 
 // readAt begins a view anew, as that of a reader.
-func (v *view) readAt(at *fs.Snapshot) {
+func (v *view) readAt(at *volumes.Snapshot) {
 	clear(v.looks)
 	*v = view{s: v.s, disk: at, isNow: at.Valid, looks: v.looks, hashes: v.hashes, by: v.by}
 	v.View = v.s.locks.View(v)
@@ -101,11 +103,11 @@ func (v *view) readAt(at *fs.Snapshot) {
 func (v *view) IsNow() bool { return v.isNow() }
 
 // Lstat looks at the name itself. It does not follow a link.
-func (v *view) Lstat(name string) (fs.Info, error) {
+func (v *view) Lstat(name string) (vfs.Info, error) {
 	l, ok := v.looks[name]
 	if !ok {
 		if err := v.IsHeld(name); err != nil {
-			return fs.Info{}, err
+			return vfs.Info{}, err
 		}
 		l = new(look)
 		l.Info, l.err = v.lstat(name)
@@ -122,7 +124,7 @@ func (v *view) Lstat(name string) (fs.Info, error) {
 }
 
 // lstat looks at a name in the directory that was resolved for it, if there is one.
-func (v *view) lstat(name string) (fs.Info, error) {
+func (v *view) lstat(name string) (vfs.Info, error) {
 	for _, r := range v.resolved {
 		switch {
 		case r.name == name:
@@ -139,11 +141,11 @@ func (v *view) exact() bool { return !v.any }
 
 // stat looks at the file or collection to which links lead from a name. A Check never sees names as of two instants. If
 // names have changed since the first look, the Check gets an error, and the store asks it again.
-func (v *view) stat(name string) (fs.Info, error) {
+func (v *view) stat(name string) (vfs.Info, error) {
 	info, err := v.disk.Stat(name)
 	err = v.lack(err)
 	if !v.isNow() {
-		return fs.Info{}, snapshots.ErrMoved
+		return vfs.Info{}, snapshots.ErrMoved
 	}
 	if v.follow != nil {
 		err = v.follow(info.At, failure.Of(err))
@@ -152,7 +154,7 @@ func (v *view) stat(name string) (fs.Info, error) {
 }
 
 // how returns how a commit may replace or remove the version that was found at a name.
-func (v *view) how(cause, name string, found fs.Info) fs.How {
+func (v *view) how(cause, name string, found vfs.Info) fs.How {
 	tag, _ := v.tag(name, found)
 	return fs.How{Exact: v.exact(), Doubtful: v.doubtful, Cause: cause, By: string(v.by), Tag: string(tag)}
 }
@@ -160,7 +162,7 @@ func (v *view) how(cause, name string, found fs.Info) fs.How {
 // seen identifies a file as one look has found it. A fingerprint alone is not enough if the disk has no inodes.
 type seen struct {
 	name string
-	as   fs.Fingerprint
+	as   vfs.Fingerprint
 }
 
 func (v *view) State(name string) (tree.State, error) {
@@ -170,26 +172,26 @@ func (v *view) State(name string) (tree.State, error) {
 		v.told = append(v.told, told{name, info, l.state.Tag})
 		return *l.state, nil
 	}
-	through := errors.Is(err, fs.ErrLink)
+	through := errors.Is(err, vfs.ErrLink)
 	state, err := v.state(name, info, err)
 	state.Through = through
-	if l != nil && err == nil && state.Tag != "" && info.Kind == fs.Regular {
+	if l != nil && err == nil && state.Tag != "" && info.Kind == vfs.Regular {
 		l.state = &state
 	}
 	return state, err
 }
 
 // state makes a State from a look at the name itself.
-func (v *view) state(name string, info fs.Info, err error) (tree.State, error) {
-	link := err == nil && info.Kind == fs.Link
-	if link || errors.Is(err, fs.ErrLink) {
+func (v *view) state(name string, info vfs.Info, err error) (tree.State, error) {
+	link := err == nil && info.Kind == vfs.Link
+	if link || errors.Is(err, vfs.ErrLink) {
 		info, err = v.stat(name) // follow the link
-	} else if err == nil && info.Kind == fs.Special {
-		err = fs.ErrSpecial
+	} else if err == nil && info.Kind == vfs.Special {
+		err = volumes.ErrSpecial
 	}
 	if err = failure.Of(err); err != nil {
 		switch {
-		case link && fs.IsDeadEnd(err):
+		case link && volumes.IsDeadEnd(err):
 			// A link can be moved and removed even if its target does not exist or cannot be shown.
 			info, _ = v.Lstat(name)
 			return tree.State{Name: name, Exists: true, Link: true, Dead: true, Modified: modified(info)}, nil
@@ -199,7 +201,7 @@ func (v *view) state(name string, info fs.Info, err error) (tree.State, error) {
 		return tree.State{}, err
 	}
 	tag, ok := v.tag(name, info)
-	if !ok && info.Kind == fs.Regular {
+	if !ok && info.Kind == vfs.Regular {
 		v.missing = append(v.missing, name)
 	}
 	state := v.s.dated(v.s.bareState(name, info, tag), info)
@@ -212,13 +214,13 @@ func (v *view) state(name string, info fs.Info, err error) (tree.State, error) {
 // A told is a version of which a Check has seen the tag.
 type told struct {
 	name string
-	info fs.Info
+	info vfs.Info
 	tag  tree.ETag
 }
 
 // tag returns the tag of the file that a look has found, if the tag is known.
-func (v *view) tag(name string, info fs.Info) (tree.ETag, bool) {
-	if info.Kind != fs.Regular {
+func (v *view) tag(name string, info vfs.Info) (tree.ETag, bool) {
+	if info.Kind != vfs.Regular {
 		return "", false
 	}
 	if tag, ok := v.s.index.Tag(info.Fingerprint); ok {
@@ -253,8 +255,8 @@ func (v *view) ask(cond tree.Condition) error {
 var errAgain = errors.New("something appeared where nothing was")
 
 // appeared turns ErrExist into errAgain if the last look, a moment ago, found nothing at the name.
-func appeared(err error, over fs.Kind) error {
-	if over == fs.Nothing && errors.Is(err, tree.ErrExist) {
+func appeared(err error, over vfs.Kind) error {
+	if over == vfs.Nothing && errors.Is(err, tree.ErrExist) {
 		return errAgain
 	}
 	return err
@@ -308,21 +310,21 @@ func (v *view) unresolved(name string, err error) error {
 	parent, _ := tree.Split(name)
 	dir, failed := v.Lstat(parent)
 	switch {
-	case errors.Is(failed, fs.ErrReserved):
+	case errors.Is(failed, volumes.ErrReserved):
 		return failed
-	case errors.Is(failure.Of(failed), tree.ErrNotExist), failed == nil && dir.Kind == fs.Regular:
+	case errors.Is(failure.Of(failed), tree.ErrNotExist), failed == nil && dir.Kind == vfs.Regular:
 		return tree.ErrNoParent
-	case errors.Is(failed, fs.ErrLink), failed == nil && dir.Kind == fs.Link:
-		if _, err := v.disk.Stat(name); errors.Is(err, fs.ErrReserved) {
+	case errors.Is(failed, vfs.ErrLink), failed == nil && dir.Kind == vfs.Link:
+		if _, err := v.disk.Stat(name); errors.Is(err, volumes.ErrReserved) {
 			return fmt.Errorf("%w: %w", tree.ErrLink, err)
 		}
-		return fs.ErrLink
+		return vfs.ErrLink
 	case failed != nil:
 		return failed
-	case dir.Kind == fs.Special:
-		return fs.ErrSpecial
+	case dir.Kind == vfs.Special:
+		return volumes.ErrSpecial
 	}
-	if errors.Is(failure.Of(err), tree.ErrNotExist) || errors.Is(err, fs.ErrLink) {
+	if errors.Is(failure.Of(err), tree.ErrNotExist) || errors.Is(err, vfs.ErrLink) {
 		return errAgain // a local program has made the directory since
 	}
 	return err
@@ -330,23 +332,23 @@ func (v *view) unresolved(name string, err error) error {
 
 // target looks at a name that is about to be changed. If nothing is there, it returns the zero Info. It does not follow
 // a link.
-func (v *view) target(name string) (fs.Info, error) {
+func (v *view) target(name string) (vfs.Info, error) {
 	v.changes = name
 	if err := v.resolve(name); err != nil {
-		return fs.Info{}, err
+		return vfs.Info{}, err
 	}
 	info, err := v.Lstat(name)
 	if errors.Is(failure.Of(err), tree.ErrNotExist) {
-		return fs.Info{}, nil
+		return vfs.Info{}, nil
 	}
-	if err == nil && info.Kind == fs.Special {
-		err = fs.ErrSpecial
+	if err == nil && info.Kind == vfs.Special {
+		err = volumes.ErrSpecial
 	}
 	return info, err
 }
 
 // existing is target for a name that must exist.
-func (v *view) existing(name string) (fs.Info, error) {
+func (v *view) existing(name string) (vfs.Info, error) {
 	info, err := v.target(name)
 	if errors.Is(err, tree.ErrNoParent) || err == nil && !info.Exists() {
 		err = tree.ErrNotExist

@@ -5,7 +5,8 @@ import (
 	"errors"
 	"fmt"
 
-	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
@@ -22,8 +23,8 @@ func (s *Store) Mkdir(
 		switch {
 		case err != nil:
 			return err
-		case over.Kind == fs.Link:
-			return fs.ErrLink
+		case over.Kind == vfs.Link:
+			return vfs.ErrLink
 		case over.Exists():
 			return tree.ErrExist
 		}
@@ -36,7 +37,7 @@ func (s *Store) Mkdir(
 		if err := t.names(name); err != nil {
 			return err
 		}
-		if err := t.tell(telling{cause: "MKCOL", name: name, kind: fs.Directory}); err != nil {
+		if err := t.tell(telling{cause: "MKCOL", name: name, kind: vfs.Directory}); err != nil {
 			return err
 		}
 		if err := t.at(name).Mkdir(opts.Modified); err != nil {
@@ -44,7 +45,7 @@ func (s *Store) Mkdir(
 		}
 		info, err := t.at(name).Lstat()
 		if err != nil {
-			info = fs.Info{Kind: fs.Directory} // the directory is made, even if the look at it fails
+			info = vfs.Info{Kind: vfs.Directory} // the directory is made, even if the look at it fails
 		}
 		t.feed.Made(name, info, false)
 		state = s.bareState(name, info, "")
@@ -59,7 +60,7 @@ func (s *Store) Mkdir(
 // Remove implements [tree.Store].
 func (s *Store) Remove(ctx context.Context, name string, cond tree.Condition) error {
 	err := s.remove(ctx, name, true, cond)
-	if fs.IsFull(err) && !errors.Is(err, tree.ErrUnsure) {
+	if volumes.IsFull(err) && !errors.Is(err, tree.ErrUnsure) {
 		// The history has freed all the room that it can, and the disk still has no room for a new history entry.
 		if err = s.remove(ctx, name, false, cond); err == nil {
 			s.report(fmt.Errorf("%q was removed and is not in the history, for which the disk is too full", name))

@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 	"r-seed-1f3a754f.example/ifmatch/tree/treetest"
 )
@@ -31,10 +31,10 @@ func TestOpenForWriting(t *testing.T) {
 	t.Run("a write that names its version does not pass it", func(t *testing.T) {
 		v, _ := setup(t)
 		err := write(v, treetest.TagOf("seen"))
-		if !errors.Is(err, fs.ErrWriter) || !errors.Is(err, tree.ErrBusy) {
+		if !errors.Is(err, vfs.ErrWriter) || !errors.Is(err, tree.ErrBusy) {
 			t.Errorf("got error %v", err)
 		}
-		if err := v.Remove(ctx, "f", treetest.IfTag("f", treetest.TagOf("seen"))); !errors.Is(err, fs.ErrWriter) {
+		if err := v.Remove(ctx, "f", treetest.IfTag("f", treetest.TagOf("seen"))); !errors.Is(err, vfs.ErrWriter) {
 			t.Errorf("Remove: got error %v", err)
 		}
 		v.wantTag("f", "seen")
@@ -49,7 +49,7 @@ func TestOpenForWriting(t *testing.T) {
 		t.Run(fmt.Sprintf("it is tried again when the program has finished at try %d", last), func(t *testing.T) {
 			v, w := setup(t)
 			tries := 0
-			v.seam.arm(func(_ int, c fs.Call) error {
+			v.seam.arm(func(_ int, c vfs.Call) error {
 				if c.Op == "lease" && c.Name == "f" {
 					if tries++; tries == last {
 						return w.Close()
@@ -73,7 +73,7 @@ func TestOpenForWriting(t *testing.T) {
 		_, err := w.WriteString(" and theirs")
 		v.must(err)
 		v.wantTag("f", "ours")
-		if got := history(t, v.dir, "f"); !slices.Equal(got, []string{"seen and theirs"}) {
+		if got := versionsOf(t, v.dir, "f"); !slices.Equal(got, []string{"seen and theirs"}) {
 			t.Errorf("the history has %q", got)
 		}
 	})
@@ -102,7 +102,7 @@ func TestHashedBesideAWriter(t *testing.T) {
 				copy(memory, content)
 				return errors.Join(unix.Munmap(memory), w.Close())
 			}
-			v.seam.arm(func(_ int, c fs.Call) error {
+			v.seam.arm(func(_ int, c vfs.Call) error {
 				if c.Name == "f" && c.Op == "readAt" {
 					reads--
 				}
@@ -168,7 +168,7 @@ func TestHashedBesideAWriter(t *testing.T) {
 				}
 				v.wantTag("f", "THEM")
 				v.wantTag("g", "other")
-				if got := history(t, v.dir, "f"); got != nil {
+				if got := versionsOf(t, v.dir, "f"); got != nil {
 					t.Errorf("the history has %q", got)
 				}
 			})
@@ -202,7 +202,7 @@ func TestCopiedBesideAWriter(t *testing.T) {
 	v.must(err)
 	copy(memory, "seen") // what changes from now on is stamped already
 	reads := 0
-	v.seam.arm(func(_ int, c fs.Call) error {
+	v.seam.arm(func(_ int, c vfs.Call) error {
 		switch {
 		case c.Op == "readAt" && c.Name == "f":
 			if reads++; reads == 2 { // the first is for the condition
@@ -257,7 +257,7 @@ func TestWrittenAtTheCommit(t *testing.T) {
 			v := serveIn(&served{t: t, dir: quickDir(t), clock: treetest.NewClock()}, "g=ours")
 			wrote := make(chan error, 1)
 			begun := false
-			v.seam.arm(func(_ int, c fs.Call) error {
+			v.seam.arm(func(_ int, c vfs.Call) error {
 				content, err := os.ReadFile(v.path("f"))
 				if begun || err != nil || string(content) != "ours" {
 					return nil
@@ -300,7 +300,7 @@ func TestWrittenWhenOtherThingsChange(t *testing.T) {
 				v.wantTag("f", "ours")
 				wrote := make(chan error, 1)
 				begun := false
-				v.seam.arm(func(_ int, c fs.Call) error {
+				v.seam.arm(func(_ int, c vfs.Call) error {
 					if begun || c.Op != op || c.Name != "f" {
 						return nil
 					}
@@ -353,7 +353,7 @@ func TestReadOfWhatIsTakenBack(t *testing.T) {
 	}
 	exchanges := 0
 	var read []byte
-	v.seam.arm(func(_ int, c fs.Call) error {
+	v.seam.arm(func(_ int, c vfs.Call) error {
 		switch {
 		case c.Op == "exchange":
 			if exchanges++; exchanges == 1 {
@@ -375,7 +375,7 @@ func TestReadOfWhatIsTakenBack(t *testing.T) {
 		t.Errorf("a program has read %q, after %d exchanges", read, exchanges)
 	}
 	v.wantTag("f", "between")
-	if got := history(t, v.dir, "f"); got != nil {
+	if got := versionsOf(t, v.dir, "f"); got != nil {
 		t.Errorf("the history has %q", got)
 	}
 }

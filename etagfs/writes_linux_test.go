@@ -14,6 +14,7 @@ import (
 
 	"r-seed-1f3a754f.example/ifmatch/etagfs"
 	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 	"r-seed-1f3a754f.example/ifmatch/tree/treetest"
 )
@@ -82,7 +83,7 @@ func TestWriteTrace(t *testing.T) {
 	for _, w := range writes() {
 		t.Run(w.name, func(t *testing.T) {
 			var calls []string
-			seam.arm(func(_ int, c fs.Call) error { calls = append(calls, c.Op); return nil })
+			seam.arm(func(_ int, c vfs.Call) error { calls = append(calls, c.Op); return nil })
 			err := w.do(s)
 			seam.arm(nil)
 			if err != nil {
@@ -112,7 +113,7 @@ func TestNewFileHasTheTimeOfItsWriting(t *testing.T) {
 			t.Fatal(err)
 		}
 		name, begun, set := fmt.Sprint("f", i), int64(stamp.Sec), false
-		seam.arm(func(_ int, c fs.Call) error { set = set || c.Op == "chtimes"; return nil })
+		seam.arm(func(_ int, c vfs.Call) error { set = set || c.Op == "chtimes"; return nil })
 		err := put(s, name, "content", tree.Condition{})
 		seam.arm(nil)
 		if err != nil {
@@ -218,8 +219,8 @@ func (w movedWrite) doBeside(t *testing.T, move parentMove, n int) bool {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var call fs.Call
-	seam.arm(func(at int, c fs.Call) error {
+	var call vfs.Call
+	seam.arm(func(at int, c vfs.Call) error {
 		if at != n {
 			return nil
 		}
@@ -259,7 +260,7 @@ func (w movedWrite) check(t *testing.T, when, dir string, failed error) {
 	}
 	moved, movedMode := look("elsewhere/e/f")
 	here, hereMode := look("d/f")
-	entries := append(history(t, dir, "d/f"), history(t, dir, "elsewhere/e/f")...)
+	entries := append(versionsOf(t, dir, "d/f"), versionsOf(t, dir, "elsewhere/e/f")...)
 	other := slices.Contains(entries, "other")
 	inherits := strings.HasPrefix(w.name, "PUT over")
 	switch {

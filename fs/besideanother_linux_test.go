@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
@@ -16,7 +17,7 @@ import (
 func TestSyncNotesBesideAnother(t *testing.T) {
 	dir := t.TempDir()
 	synced, between := 0, func() {}
-	s := openTest(t, dir, Options{History: true, Before: func(c Call) error {
+	s := openTest(t, dir, Options{History: true, Before: func(c vfs.Call) error {
 		if c.Op == "sync" && strings.HasSuffix(c.Name, "/paths") {
 			synced++
 			do := between
@@ -50,14 +51,14 @@ func TestEmptyTrashBesideRemoval(t *testing.T) {
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	waits := false
-	other := openTest(t, dir, Options{Before: func(c Call) error {
+	other := openTest(t, dir, Options{Before: func(c vfs.Call) error {
 		if waits && c.Op == "tryFlock" {
 			stop() // it comes when the removal is through
 		}
 		return nil
 	}})
 	armed := false
-	s := openTest(t, dir, Options{Before: func(c Call) error {
+	s := openTest(t, dir, Options{Before: func(c vfs.Call) error {
 		switch {
 		case armed && c.Op == "renameNew" && c.Name == "f":
 			if err := os.Remove(filepath.Join(dir, "f")); err != nil {
@@ -77,7 +78,7 @@ func TestEmptyTrashBesideRemoval(t *testing.T) {
 	}
 	defer unlock()
 	armed = true
-	if err := s.Remove("f", seen, How{Exact: true, Unkept: true}); !errors.Is(err, ErrMoved) || armed {
+	if err := s.Remove("f", seen, How{Exact: true, Unkept: true}); !errors.Is(err, volumes.ErrMoved) || armed {
 		t.Errorf("got error %v", err)
 	}
 	has(t, dir, "f", "theirs")

@@ -7,6 +7,7 @@ import (
 	"syscall"
 
 	"r-seed-1f3a754f.example/ifmatch/fs/history"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
@@ -18,10 +19,10 @@ type How struct {
 	// Doubtful: the versions that a program had open for writing when the caller read them. If a lease shows that no
 	// program writes to such a version any more, an exact commit over it fails with ErrMoved, so that the caller can
 	// read it again.
-	Doubtful map[Fingerprint]bool
+	Doubtful map[vfs.Fingerprint]bool
 	// Opened, if not nil, is the file that may be replaced, open for reading, for an exact commit. The commit may close
 	// it.
-	Opened *File
+	Opened *vfs.File
 	// Unkept: the removed version goes to the trash and not to the history, since the history has no room for it.
 	Unkept bool
 	Cause  string // for the history: the method, or another word
@@ -35,7 +36,7 @@ type How struct {
 }
 
 // note returns the note of a version that a commit replaces or removes.
-func (how How) note(name string, seen Info) history.Note {
+func (how How) note(name string, seen vfs.Info) history.Note {
 	return history.Note{Path: name, Cause: how.Cause, By: how.By, Tag: how.Tag, Seen: seen}
 }
 
@@ -54,7 +55,7 @@ var (
 
 	// errStagedLost says that the staged version is gone, so that the commit cannot be tried again. Between the
 	// exchange and its undo, a local program has replaced the staged version or has written to it.
-	errStagedLost = fmt.Errorf("a local program has taken the place of the new version (%w)", ErrBusy)
+	errStagedLost = fmt.Errorf("a local program has taken the place of the new version (%w)", vfs.ErrBusy)
 )
 
 // Commit gives a staged version its name, in place of the file or collection that the caller has just seen there. It
@@ -68,7 +69,7 @@ var (
 //
 // The replaced version stays in the history. If names cannot be exchanged, Commit replaces a file by one rename and a
 // collection by two (see moveAside), and does not compare the replaced version.
-func (p Place) Commit(st *Staged, over Info, how How) error {
+func (p Place) Commit(st *Staged, over vfs.Info, how How) error {
 	if st.done {
 		return errStagedLost
 	}
@@ -94,7 +95,7 @@ func (p Place) Commit(st *Staged, over Info, how How) error {
 	return err
 }
 
-func (v *volume) commitOver(st *Staged, p volumes.Place, over Info, how How) error {
+func (v *volume) commitOver(st *Staged, p volumes.Place, over vfs.Info, how How) error {
 	h, err := v.guardAt(p, over, how)
 	if err != nil {
 		return err
@@ -120,7 +121,7 @@ func (v *volume) commitOver(st *Staged, p volumes.Place, over Info, how How) err
 
 // unstage moves the staged version of a failed commit from the history back to the staging directory. If programs could
 // see the version under its name, and a local program has written to it there, it becomes a history entry instead.
-func (v *volume) unstage(staged, entry volumes.Place, ours Info, seen bool, n history.Note) error {
+func (v *volume) unstage(staged, entry volumes.Place, ours vfs.Info, seen bool, n history.Note) error {
 	left, err := entry.Lstat()
 	if err == nil && !left.SameFile(ours) {
 		return nil // the entry is the version that a local program, or the new version, has replaced
@@ -148,7 +149,7 @@ func (v *volume) unstage(staged, entry volumes.Place, ours Info, seen bool, n hi
 
 // isTouched reports whether a program has written, or may still write, to a version that had no name before the
 // exchange.
-func (v *volume) isTouched(entry volumes.Place, before Info) (bool, error) {
+func (v *volume) isTouched(entry volumes.Place, before vfs.Info) (bool, error) {
 	f, err := entry.OpenAny()
 	switch {
 	case errors.Is(err, syscall.EAGAIN):
@@ -160,7 +161,7 @@ func (v *volume) isTouched(entry volumes.Place, before Info) (bool, error) {
 	}
 	defer f.Close()
 	if v.Able().Leases {
-		if _, err := v.Lease(f); errors.Is(err, ErrWriter) {
+		if _, err := v.Lease(f); errors.Is(err, vfs.ErrWriter) {
 			return true, nil
 		}
 	}
@@ -171,7 +172,7 @@ func (v *volume) isTouched(entry volumes.Place, before Info) (bool, error) {
 // asChanged turns the failure to rename a name that existed a moment ago into ErrMoved.
 func asChanged(err error) error {
 	if errors.Is(err, iofs.ErrNotExist) {
-		return fmt.Errorf("%w: %w", ErrMoved, err)
+		return fmt.Errorf("%w: %w", volumes.ErrMoved, err)
 	}
 	return err
 }
@@ -180,7 +181,7 @@ func asChanged(err error) error {
 // guard has not seen that version, swap undoes the exchange and returns an error. Then the staged version is in the
 // history again, unless the error is errStagedLost or ErrStands. seen reports whether the staged version has had the
 // name, or may have had it.
-func (v *volume) swap(entry, p volumes.Place, ours Info, h *leaseGuard, n history.Note) (seen bool, err error) {
+func (v *volume) swap(entry, p volumes.Place, ours vfs.Info, h *leaseGuard, n history.Note) (seen bool, err error) {
 	if failed := entry.Exchange(p); failed != nil {
 		// Over a network the exchange may have happened although the call fails.
 		now, err := entry.Lstat()
@@ -200,7 +201,7 @@ func (v *volume) swap(entry, p volumes.Place, ours Info, h *leaseGuard, n histor
 		return true, errors.Join(err, failed)
 	}
 	out = keepModified(entry, out, n.Seen)
-	if ours.Kind == Directory {
+	if ours.Kind == vfs.Directory {
 		if now, err := p.Lstat(); err == nil {
 			keepModified(p, now, ours)
 		}
@@ -214,8 +215,8 @@ func (v *volume) swap(entry, p volumes.Place, ours Info, h *leaseGuard, n histor
 
 // keepModified gives a directory that was exchanged its modification time back, since an exchange on XFS changes it. It
 // returns the look at the directory. A failure is no error: the directory has its name.
-func keepModified(p volumes.Place, now, had Info) Info {
-	if now.Kind == Directory && now.SameFile(had) && now.Modified != had.Modified &&
+func keepModified(p volumes.Place, now, had vfs.Info) vfs.Info {
+	if now.Kind == vfs.Directory && now.SameFile(had) && now.Modified != had.Modified &&
 		p.In.Chtimes(p.Base, had.ModTime()) == nil {
 		now.Modified, now.Second = had.Modified, had.Second
 	}
@@ -229,12 +230,12 @@ const maxUndos = 16
 // has replaced the staged version in between. Then the program's version goes back to the name, in exchange for the
 // version that undoExchange put there last. At the end the history has the staged version. Otherwise the history has
 // the version that a local program has replaced, and errStagedLost says that the staged version is gone.
-func undoExchange(entry, p volumes.Place, ours Info) error {
+func undoExchange(entry, p volumes.Place, ours vfs.Info) error {
 	expected := ours
 	for range maxUndos {
 		other, err := entry.Lstat()
 		if err != nil {
-			other = Info{}
+			other = vfs.Info{}
 		}
 		err = entry.Exchange(p)
 		if errors.Is(err, iofs.ErrNotExist) {

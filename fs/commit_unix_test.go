@@ -8,6 +8,9 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
 // A local program comes between at a call of a commit that means to replace, move or remove exactly what was seen.
@@ -33,7 +36,9 @@ func TestCompareAndExchange(t *testing.T) {
 		defer st.Discard()
 		return s.Commit(st, "f", see(t, s, "f"), how)
 	}
-	move := func(t *testing.T, s *FS, how How) error { return moveTest(s, "f", see(t, s, "f"), "g", Info{}, how) }
+	move := func(t *testing.T, s *FS, how How) error {
+		return moveTest(s, "f", see(t, s, "f"), "g", vfs.Info{}, how)
+	}
 	over := func(t *testing.T, s *FS, how How) error {
 		return moveTest(s, "o", see(t, s, "o"), "f", see(t, s, "f"), how)
 	}
@@ -49,13 +54,14 @@ func TestCompareAndExchange(t *testing.T) {
 		kept    []string // in the history of f
 	}{
 		{name: "nobody", do: commit, want: "ours", kept: []string{"seen"}},
-		{name: "replaced before the look", do: commit, between: []step{{"lease", write("f", "theirs")}}, err: ErrMoved,
+		{name: "replaced before the look", do: commit, between: []step{{"lease", write("f", "theirs")}},
+			err:  volumes.ErrMoved,
 			want: "theirs"},
 		{name: "rewritten before the look", do: commit, between: []step{{"lease", inPlace("f", "theirs")}},
-			err: ErrMoved, want: "theirs"},
+			err: volumes.ErrMoved, want: "theirs"},
 		{name: "replaced at the exchange", do: commit, between: []step{{"exchange", write("f", "theirs")}},
-			err: ErrMoved, want: "theirs"},
-		{name: "removed at the exchange", do: commit, between: []step{{"exchange", remove("f")}}, err: ErrMoved},
+			err: volumes.ErrMoved, want: "theirs"},
+		{name: "removed at the exchange", do: commit, between: []step{{"exchange", remove("f")}}, err: volumes.ErrMoved},
 		{name: "replaced again when it is taken back", do: commit,
 			between: []step{{"exchange", write("f", "theirs")}, {"exchange", write("f", "third")}}, err: errStagedLost,
 			want: "third", kept: []string{"theirs"}},
@@ -74,32 +80,32 @@ func TestCompareAndExchange(t *testing.T) {
 		{name: "a directory now, and any version may be replaced", do: commit, any: true,
 			between: []step{{"exchange", func(dir string) error {
 				return errors.Join(os.Remove(filepath.Join(dir, "f")), os.Mkdir(filepath.Join(dir, "f"), 0o777))
-			}}}, err: ErrMoved, want: "directory"},
+			}}}, err: volumes.ErrMoved, want: "directory"},
 
 		{name: "moved", do: move},
-		{name: "replaced at the move", do: move, between: []step{{"renameNew", write("f", "theirs")}}, err: ErrMoved,
+		{name: "replaced at the move", do: move, between: []step{{"renameNew", write("f", "theirs")}}, err: volumes.ErrMoved,
 			want: "theirs"},
 		{name: "replaced at the move, and made anew", do: move,
-			between: []step{{"renameNew", write("f", "theirs")}, {"renameNew", write("f", "third")}}, err: ErrMoved,
+			between: []step{{"renameNew", write("f", "theirs")}, {"renameNew", write("f", "third")}}, err: volumes.ErrMoved,
 			want: "third", kept: []string{"theirs"}},
-		{name: "removed at the move", do: move, between: []step{{"renameNew", remove("f")}}, err: ErrMoved},
+		{name: "removed at the move", do: move, between: []step{{"renameNew", remove("f")}}, err: volumes.ErrMoved},
 
 		{name: "moved over", do: over, want: "other", o: "nothing", kept: []string{"seen"}},
 		{name: "the source replaced at the move over", do: over, between: []step{{"exchange", write("o", "theirs")}},
-			err: ErrMoved, want: "seen", o: "theirs"},
+			err: volumes.ErrMoved, want: "seen", o: "theirs"},
 		{name: "the source replaced at the move over, any version may be replaced", do: over, any: true,
-			between: []step{{"exchange", write("o", "theirs")}}, err: ErrMoved, want: "seen", o: "theirs"},
+			between: []step{{"exchange", write("o", "theirs")}}, err: volumes.ErrMoved, want: "seen", o: "theirs"},
 		{name: "the source removed at the move over", do: over, between: []step{{"exchange", remove("o")}},
-			err: ErrMoved, want: "seen", o: "nothing"},
+			err: volumes.ErrMoved, want: "seen", o: "nothing"},
 		// Nobody can tell whether what gave way was replaced before the exchange or after it: it is kept.
 		{name: "the target replaced at the move over", do: over, between: []step{{"exchange", write("f", "theirs")}},
-			err:  ErrMoved,
+			err:  volumes.ErrMoved,
 			want: "theirs", kept: []string{"seen"}},
 		{name: "the target removed at the move over", do: over, between: []step{{"exchange", remove("f")}},
-			err: ErrMoved},
+			err: volumes.ErrMoved},
 		// Of each name the other one has what a local program gave it last, and its own what it was given before.
 		{name: "the target replaced twice at the move over", do: over,
-			between: []step{{"exchange", write("f", "theirs")}, {"exchange", write("f", "third")}}, err: ErrMoved,
+			between: []step{{"exchange", write("f", "theirs")}, {"exchange", write("f", "third")}}, err: volumes.ErrMoved,
 			want: "theirs", o: "third", kept: []string{"seen"}},
 		{name: "the source saved anew after the move over", do: over,
 			between: []step{{"renameNew", write("o", "saved")}}, want: "other", o: "saved", kept: []string{"seen"}},
@@ -112,18 +118,18 @@ func TestCompareAndExchange(t *testing.T) {
 
 		{name: "removed", do: unlink, kept: []string{"seen"}},
 		{name: "replaced at the removal", do: unlink, between: []step{{"renameNew", write("f", "theirs")}},
-			err: ErrMoved, want: "theirs"},
+			err: volumes.ErrMoved, want: "theirs"},
 		{name: "replaced at the removal, any version may be", do: unlink, any: true,
 			between: []step{{"renameNew", write("f", "theirs")}}, kept: []string{"theirs"}},
 		{name: "replaced at the removal, and made anew", do: unlink,
-			between: []step{{"renameNew", write("f", "theirs")}, {"renameNew", write("f", "third")}}, err: ErrMoved,
+			between: []step{{"renameNew", write("f", "theirs")}, {"renameNew", write("f", "third")}}, err: volumes.ErrMoved,
 			want: "third", kept: []string{"theirs"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			dir := t.TempDir()
 			lay(t, dir, "f=seen", "o=other")
 			var between []step
-			s := openTest(t, dir, Options{History: true, Before: func(c Call) error {
+			s := openTest(t, dir, Options{History: true, Before: func(c vfs.Call) error {
 				if len(between) == 0 || c.Op != between[0].op {
 					return nil
 				}
@@ -195,11 +201,11 @@ func TestWriterInTheWay(t *testing.T) {
 	exact := How{Exact: true}
 	for name, err := range map[string]error{
 		"Commit":    s.Commit(st, "f", see(t, s, "f"), exact),
-		"Move":      moveTest(s, "f", see(t, s, "f"), "g", Info{}, exact),
+		"Move":      moveTest(s, "f", see(t, s, "f"), "g", vfs.Info{}, exact),
 		"Move over": moveTest(s, "o", see(t, s, "o"), "f", see(t, s, "f"), exact),
 		"Remove":    s.Remove("f", see(t, s, "f"), exact),
 	} {
-		if !errors.Is(err, ErrWriter) {
+		if !errors.Is(err, vfs.ErrWriter) {
 			t.Errorf("%s: got error %v", name, err)
 		}
 	}
@@ -223,7 +229,7 @@ func TestCreateOnly(t *testing.T) {
 	defer st.Discard()
 	lay(t, dir, "f=of a local program", "d/")
 	for _, name := range []string{"f", "d"} {
-		if err := s.Commit(st, name, Info{}, How{}); !errors.Is(err, iofs.ErrExist) {
+		if err := s.Commit(st, name, vfs.Info{}, How{}); !errors.Is(err, iofs.ErrExist) {
 			t.Errorf("%q: got error %v", name, err)
 		}
 	}

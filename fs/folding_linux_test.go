@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 	"r-seed-1f3a754f.example/ifmatch/internal/folding"
 )
 
@@ -37,7 +39,7 @@ func TestRespellFails(t *testing.T) {
 			for fail := 1; ; fail++ {
 				dir := foldingTest(t, rules)
 				n, armed := 0, false
-				s := openTest(t, dir, Options{History: true, Before: func(Call) error {
+				s := openTest(t, dir, Options{History: true, Before: func(vfs.Call) error {
 					if armed {
 						if n++; n == fail {
 							return syscall.EIO
@@ -84,7 +86,7 @@ func TestRespellDies(t *testing.T) {
 	for dies, done := 1, false; !done; dies++ {
 		dir := foldingTest(t, rules)
 		n, armed := 0, false
-		s := openTest(t, dir, Options{Before: func(Call) error {
+		s := openTest(t, dir, Options{Before: func(vfs.Call) error {
 			if armed {
 				if n++; n >= dies {
 					return syscall.EIO
@@ -214,8 +216,8 @@ func TestReservedBelow(t *testing.T) {
 						name := "usb/" + name + below
 						_, failed := os.Lstat(filepath.Join(dir, name))
 						_, err := s.Stat(name)
-						if failed == nil && !errors.Is(err, ErrReserved) || failed != nil &&
-							!errors.Is(err, ErrReserved) && !errors.Is(err, os.ErrNotExist) {
+						if failed == nil && !errors.Is(err, volumes.ErrReserved) || failed != nil &&
+							!errors.Is(err, volumes.ErrReserved) && !errors.Is(err, os.ErrNotExist) {
 							t.Errorf("%+v: %q: %v (the disk says %v)", opts, name, err, failed)
 						}
 					}

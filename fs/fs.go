@@ -18,7 +18,7 @@
 // serves the directory, the history of replaced and removed versions, the trash, large properties, and small state
 // files. Each file system that is mounted in the tree is a volume. A volume has a state directory of its own for its
 // staged files and its history. No name leads to a state directory, in any spelling or through a link: such a name is
-// [ErrReserved], and no listing contains it.
+// [volumes.ErrReserved], and no listing contains it.
 //
 // # Limits
 //
@@ -108,8 +108,8 @@ type Place struct {
 	s *FS
 }
 
-// Resolve resolves the directory of a name. It fails with [ErrLink] if a symbolic link is on the way. The caller must
-// close the place.
+// Resolve resolves the directory of a name. It fails with [vfs.ErrLink] if a symbolic link is on the way. The caller
+// must close the place.
 func (s *FS) Resolve(name string) (Place, error) {
 	p, err := s.Tree.Resolve(name)
 	return Place{p, s}, err
@@ -180,14 +180,14 @@ func (s *FS) MakeRoom(ctx context.Context, full error, name string) (freed bool)
 
 // Space returns how much room the file system has at a name, see [room.Rooms.Space]. Space fails with
 // errors.ErrUnsupported if the system does not tell the free space.
-func (s *FS) Space(name string) (Space, error) {
+func (s *FS) Space(name string) (vfs.Space, error) {
 	dir, info, err := s.Follow(name, nil)
-	if err == nil && info.Kind != Directory {
+	if err == nil && info.Kind != vfs.Directory {
 		dir = path.Dir(dir)
 		info, err = s.calls.Lstat(dir)
 	}
 	if err != nil {
-		return Space{}, err
+		return vfs.Space{}, err
 	}
 	return s.rooms.Space(dir, info)
 }

@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"testing"
 
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
@@ -63,37 +64,37 @@ var leads = []struct {
 	{name: "to-self", err: syscall.ELOOP},
 	{name: "to-self/x", err: syscall.ELOOP},
 	{name: "loop-a", err: syscall.ELOOP},
-	{name: "absolute", err: ErrEscapes},
-	{name: "to-absolute", err: ErrEscapes},
-	{name: "relative", err: ErrEscapes},
-	{name: "deep-relative", err: ErrEscapes},
-	{name: "d/out", err: ErrEscapes},
-	{name: "root", err: ErrEscapes},
-	{name: "root/etc/passwd", err: ErrEscapes},
-	{name: "up", err: ErrEscapes},
-	{name: "up/outside", err: ErrEscapes},
-	{name: "d/to-top/up/outside", err: ErrEscapes},
-	{name: ".ifmatch", err: ErrReserved},
-	{name: ".ifmatch/format", err: ErrReserved},
-	{name: ".ifmatch/no", err: ErrReserved},
-	{name: ".IfMatch", err: ErrReserved},
-	{name: "d/.ifmatch/x", err: ErrReserved},
-	{name: "no/.ifmatch", err: ErrReserved},
-	{name: "to-d/.ifmatch", err: ErrReserved},
-	{name: "to-state", err: ErrReserved},
-	{name: "to-state/format", err: ErrReserved},
-	{name: "to-state-file", err: ErrReserved},
-	{name: "d/to-state/format", err: ErrReserved},
-	{name: "d/to-x", err: ErrReserved},
-	{name: "STATE", err: ErrReserved},
-	{name: "pipe", err: ErrSpecial},
-	{name: "socket", err: ErrSpecial},
-	{name: "device", err: ErrSpecial},
+	{name: "absolute", err: volumes.ErrEscapes},
+	{name: "to-absolute", err: volumes.ErrEscapes},
+	{name: "relative", err: volumes.ErrEscapes},
+	{name: "deep-relative", err: volumes.ErrEscapes},
+	{name: "d/out", err: volumes.ErrEscapes},
+	{name: "root", err: volumes.ErrEscapes},
+	{name: "root/etc/passwd", err: volumes.ErrEscapes},
+	{name: "up", err: volumes.ErrEscapes},
+	{name: "up/outside", err: volumes.ErrEscapes},
+	{name: "d/to-top/up/outside", err: volumes.ErrEscapes},
+	{name: ".ifmatch", err: volumes.ErrReserved},
+	{name: ".ifmatch/format", err: volumes.ErrReserved},
+	{name: ".ifmatch/no", err: volumes.ErrReserved},
+	{name: ".IfMatch", err: volumes.ErrReserved},
+	{name: "d/.ifmatch/x", err: volumes.ErrReserved},
+	{name: "no/.ifmatch", err: volumes.ErrReserved},
+	{name: "to-d/.ifmatch", err: volumes.ErrReserved},
+	{name: "to-state", err: volumes.ErrReserved},
+	{name: "to-state/format", err: volumes.ErrReserved},
+	{name: "to-state-file", err: volumes.ErrReserved},
+	{name: "d/to-state/format", err: volumes.ErrReserved},
+	{name: "d/to-x", err: volumes.ErrReserved},
+	{name: "STATE", err: volumes.ErrReserved},
+	{name: "pipe", err: volumes.ErrSpecial},
+	{name: "socket", err: volumes.ErrSpecial},
+	{name: "device", err: volumes.ErrSpecial},
 	{name: "pipe/x", err: iofs.ErrNotExist},
-	{name: "to-pipe", err: ErrSpecial},
-	{name: "to-device", err: ErrSpecial},
-	{name: "to-socket", err: ErrSpecial},
-	{name: "d/to-top/pipe", err: ErrSpecial},
+	{name: "to-pipe", err: volumes.ErrSpecial},
+	{name: "to-device", err: volumes.ErrSpecial},
+	{name: "to-socket", err: volumes.ErrSpecial},
+	{name: "d/to-top/pipe", err: volumes.ErrSpecial},
 }
 
 func TestContainment(t *testing.T) {
@@ -109,7 +110,7 @@ func TestContainment(t *testing.T) {
 				if !errors.Is(err, test.err) {
 					t.Errorf("Stat(%q): got error %v, want %v", test.name, err, test.err)
 				}
-				if err == nil && (info.Linked != test.linked || (info.Kind == Regular) != (test.content != "")) {
+				if err == nil && (info.Linked != test.linked || (info.Kind == vfs.Regular) != (test.content != "")) {
 					t.Errorf("Stat(%q) = %+v", test.name, info)
 				}
 				f, info, err := s.Open(test.name)
@@ -129,7 +130,7 @@ func TestContainment(t *testing.T) {
 				if want == nil && test.content != "" {
 					want = syscall.ENOTDIR
 				}
-				d, err := s.OpenDir(test.name, DirOptions{Follow: true})
+				d, err := s.OpenDir(test.name, volumes.DirOptions{Follow: true})
 				if !errors.Is(err, want) {
 					t.Errorf("OpenDir(%q): got error %v, want %v", test.name, err, want)
 				}
@@ -151,35 +152,35 @@ func TestLstat(t *testing.T) {
 		lay(t, dir, containment...)
 		for _, test := range []struct {
 			name string
-			kind Kind
+			kind vfs.Kind
 			err  error
 		}{
-			{"", Directory, nil},
-			{"f", Regular, nil},
-			{"d/deep", Directory, nil},
-			{"to-f", Link, nil},
-			{"to-d", Link, nil},
-			{"absolute", Link, nil},
-			{"to-self", Link, nil},
-			{"broken", Link, nil},
-			{"pipe", Special, nil},
-			{"socket", Special, nil},
-			{"device", Special, nil},
-			{"to-d/g", Nothing, ErrLink},
-			{"to-d/no", Nothing, ErrLink},
-			{"up/outside", Nothing, ErrLink},
-			{"root/etc", Nothing, ErrLink},
-			{"d/to-top/f", Nothing, ErrLink},
-			{"to-self/x", Nothing, ErrLink},
-			{"broken/x", Nothing, ErrLink},
-			{"no", Nothing, iofs.ErrNotExist},
-			{"no/no", Nothing, iofs.ErrNotExist},
-			{"f/x", Nothing, iofs.ErrNotExist},
-			{"f/x/y", Nothing, iofs.ErrNotExist},
-			{"pipe/x", Nothing, iofs.ErrNotExist},
-			{".ifmatch", Nothing, ErrReserved},
-			{"to-d/.ifmatch", Nothing, ErrReserved},
-			{strings.Repeat("n", 256), Nothing, syscall.ENAMETOOLONG},
+			{"", vfs.Directory, nil},
+			{"f", vfs.Regular, nil},
+			{"d/deep", vfs.Directory, nil},
+			{"to-f", vfs.Link, nil},
+			{"to-d", vfs.Link, nil},
+			{"absolute", vfs.Link, nil},
+			{"to-self", vfs.Link, nil},
+			{"broken", vfs.Link, nil},
+			{"pipe", vfs.Special, nil},
+			{"socket", vfs.Special, nil},
+			{"device", vfs.Special, nil},
+			{"to-d/g", vfs.Nothing, vfs.ErrLink},
+			{"to-d/no", vfs.Nothing, vfs.ErrLink},
+			{"up/outside", vfs.Nothing, vfs.ErrLink},
+			{"root/etc", vfs.Nothing, vfs.ErrLink},
+			{"d/to-top/f", vfs.Nothing, vfs.ErrLink},
+			{"to-self/x", vfs.Nothing, vfs.ErrLink},
+			{"broken/x", vfs.Nothing, vfs.ErrLink},
+			{"no", vfs.Nothing, iofs.ErrNotExist},
+			{"no/no", vfs.Nothing, iofs.ErrNotExist},
+			{"f/x", vfs.Nothing, iofs.ErrNotExist},
+			{"f/x/y", vfs.Nothing, iofs.ErrNotExist},
+			{"pipe/x", vfs.Nothing, iofs.ErrNotExist},
+			{".ifmatch", vfs.Nothing, volumes.ErrReserved},
+			{"to-d/.ifmatch", vfs.Nothing, volumes.ErrReserved},
+			{strings.Repeat("n", 256), vfs.Nothing, syscall.ENAMETOOLONG},
 		} {
 			soon(t, test.name, func() {
 				info, err := s.Lstat(test.name)
@@ -215,7 +216,7 @@ func TestOpenDir(t *testing.T) {
 			{"to-d", true, []string{"deep/", "g", "to-top/"}},
 			{"d", false, []string{"deep/", "g", "out@", "to-state@", "to-top@", "to-x@"}},
 		} {
-			d, err := s.OpenDir(test.name, DirOptions{Follow: test.follow})
+			d, err := s.OpenDir(test.name, volumes.DirOptions{Follow: test.follow})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -227,8 +228,8 @@ func TestOpenDir(t *testing.T) {
 					if m.Err != nil {
 						t.Errorf("%q: %v", m.Name, m.Err)
 					}
-					got = append(got, m.Name+map[Kind]string{Regular: "", Directory: "/", Link: "@",
-						Special: "!"}[m.Kind])
+					got = append(got, m.Name+map[vfs.Kind]string{vfs.Regular: "", vfs.Directory: "/", vfs.Link: "@",
+						vfs.Special: "!"}[m.Kind])
 				}
 				if end != nil {
 					if !volumes.IsEOF(end) {
@@ -283,26 +284,26 @@ const (
 func TestListingKindsOnly(t *testing.T) {
 	dir := t.TempDir()
 	looks := 0
-	s := openTest(t, dir, Options{Before: func(c Call) error {
+	s := openTest(t, dir, Options{Before: func(c vfs.Call) error {
 		if c.Op == "lstat" && strings.HasPrefix(c.Name, "d/") {
 			looks++
 		}
 		return nil
 	}})
 	layout := []string{"d/sub/", "d/.IFMATCH/", "d/fifo|", "d/link => sub", "d/dead => nowhere"}
-	want := map[string]Kind{"link": Link, "dead": Link, "sub": Directory}
+	want := map[string]vfs.Kind{"link": vfs.Link, "dead": vfs.Link, "sub": vfs.Directory}
 	for i := range 2000 {
 		name := fmt.Sprintf("a file with a long name %d", i)
-		want[name] = Regular
+		want[name] = vfs.Regular
 		layout = append(layout, "d/"+name+"=")
 	}
 	lay(t, dir, layout...)
-	d, err := s.OpenDir("d", DirOptions{KindsOnly: true})
+	d, err := s.OpenDir("d", volumes.DirOptions{KindsOnly: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer d.Close()
-	got := map[string]Kind{}
+	got := map[string]vfs.Kind{}
 	for {
 		members, err := d.Next(64)
 		for _, m := range members {

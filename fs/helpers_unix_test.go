@@ -20,6 +20,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"r-seed-1f3a754f.example/ifmatch/fs/history"
+	"r-seed-1f3a754f.example/ifmatch/fs/room"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
@@ -106,7 +108,7 @@ func stageFile(t *testing.T, s *FS, content string) *Staged {
 }
 
 // readAll reads an open file.
-func readAll(f *File, size int64) ([]byte, error) {
+func readAll(f *vfs.File, size int64) ([]byte, error) {
 	data := make([]byte, size)
 	n, err := f.ReadAt(data, 0)
 	if errors.Is(err, io.EOF) {
@@ -123,7 +125,7 @@ func abandon(s *FS) {
 }
 
 // Commit is [Place.Commit] by a name.
-func (s *FS) Commit(st *Staged, name string, over Info, how How) error {
+func (s *FS) Commit(st *Staged, name string, over vfs.Info, how How) error {
 	return s.placeAt(name).Commit(st, over, how)
 }
 
@@ -141,7 +143,7 @@ func removeTest(t *testing.T, s *FS, name string) {
 }
 
 // see looks at what a commit is to be about.
-func see(t *testing.T, s *FS, name string) Info {
+func see(t *testing.T, s *FS, name string) vfs.Info {
 	t.Helper()
 	info, err := s.Lstat(name)
 	if err != nil {
@@ -151,8 +153,8 @@ func see(t *testing.T, s *FS, name string) Info {
 }
 
 // moveTest moves with a note of what is there, as callers do.
-func moveTest(s *FS, from string, source Info, to string, over Info, how How) (err error) {
-	if how.Note, err = s.NoteMove(context.Background(), from, to, Need{Name: to}, how); err != nil {
+func moveTest(s *FS, from string, source vfs.Info, to string, over vfs.Info, how How) (err error) {
+	if how.Note, err = s.NoteMove(context.Background(), from, to, room.Need{Name: to}, how); err != nil {
 		return err
 	}
 	err = s.Move(from, source, to, over, how)
@@ -167,7 +169,7 @@ func has(t *testing.T, dir, name, want string) {
 }
 
 // keeps asserts which contents the history has of a file, the oldest first.
-func keeps(t *testing.T, s *FS, name string, want ...string) []Kept {
+func keeps(t *testing.T, s *FS, name string, want ...string) []history.Kept {
 	t.Helper()
 	found, err := s.History(name)
 	if err != nil {
@@ -221,7 +223,7 @@ func replaceBy(t *testing.T, s *FS, name, content string) {
 	}
 }
 
-func paths(t *testing.T, found []Kept, err error) (all []string) {
+func paths(t *testing.T, found []history.Kept, err error) (all []string) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

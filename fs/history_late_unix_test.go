@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"r-seed-1f3a754f.example/ifmatch/fs/history"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
@@ -66,7 +68,7 @@ func TestLateBytes(t *testing.T) {
 	// collection too.
 	told := func(want ...string) {
 		t.Helper()
-		late, err := s.LateVersions(context.Background(), Retention{Keep: time.Hour})
+		late, err := s.LateVersions(context.Background(), history.Retention{Keep: time.Hour})
 		var got []string
 		for _, k := range late {
 			got = append(got, k.Path+" "+k.Cause)
@@ -80,10 +82,11 @@ func TestLateBytes(t *testing.T) {
 	told()
 	s = openTest(t, dir, Options{History: true})
 	told()
-	if k := keeps(t, s, "f", "1 and theirs"); k[0].Late || k[0].Cause != CauseLate {
+	if k := keeps(t, s, "f", "1 and theirs"); k[0].Late || k[0].Cause != history.CauseLate {
 		t.Errorf("got %+v", k)
 	}
-	if k := keeps(t, s, "d/g", "1 and theirs", "1 and theirs"); !k[0].Late || k[1].Late || k[1].Cause != CauseLate {
+	k := keeps(t, s, "d/g", "1 and theirs", "1 and theirs")
+	if !k[0].Late || k[1].Late || k[1].Cause != history.CauseLate {
 		t.Errorf("got %+v", k)
 	}
 	keeps(t, s, "d/e/quiet", "1")
@@ -101,7 +104,7 @@ func TestQuietVersionsAreLeftAlone(t *testing.T) {
 	dir := t.TempDir()
 	c := newTestClock()
 	var looks map[string]int
-	s := openTest(t, dir, Options{History: true, Now: c.Now, Before: func(c Call) error {
+	s := openTest(t, dir, Options{History: true, Now: c.Now, Before: func(c vfs.Call) error {
 		base := filepath.Base(c.Name)
 		if looks != nil && strings.Contains(c.Name, "/"+volumes.HistoryPart+"/") &&
 			strings.ContainsAny(base[:1], "nr") {
@@ -122,11 +125,11 @@ func TestQuietVersionsAreLeftAlone(t *testing.T) {
 	for i := range n {
 		replaceBy(t, s, fmt.Sprint("f", i), "2")
 	}
-	minute := func() (late []Kept, found map[string]int) {
+	minute := func() (late []history.Kept, found map[string]int) {
 		t.Helper()
 		looks = map[string]int{}
 		c.now = c.now.Add(time.Minute)
-		r := Retention{Keep: 24 * time.Hour, Most: 1 << 30}
+		r := history.Retention{Keep: 24 * time.Hour, Most: 1 << 30}
 		late, err := s.LateVersions(t.Context(), r)
 		if err := errors.Join(err, s.Expire(t.Context(), r)); err != nil {
 			t.Error(err)

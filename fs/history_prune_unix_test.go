@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"r-seed-1f3a754f.example/ifmatch/fs/history"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
@@ -22,7 +23,7 @@ func TestPrune(t *testing.T) {
 	for _, test := range []struct {
 		name    string
 		prune   string
-		opts    PruneOptions
+		opts    history.PruneOptions
 		held    bool // a commit is at work on the removed file
 		left    int
 		dropped []string
@@ -35,7 +36,7 @@ func TestPrune(t *testing.T) {
 			want: without("d/g PUT", "d/g in d")},
 		{name: "everything", prune: "", dropped: []string{"f PUT", "f DELETE", "fg PUT", "d/g PUT", "d DELETE"}},
 		{name: "a name without a version", prune: "x", want: all},
-		{name: "a dry run", prune: "f", opts: PruneOptions{DryRun: true}, dropped: []string{"f PUT", "f DELETE"},
+		{name: "a dry run", prune: "f", opts: history.PruneOptions{DryRun: true}, dropped: []string{"f PUT", "f DELETE"},
 			want: all},
 		{name: "a version that is held", prune: "f", held: true, left: 1, dropped: []string{"f PUT"},
 			want: without("f PUT")},
@@ -59,9 +60,9 @@ func TestPrune(t *testing.T) {
 				}
 			}
 			var dropped []string
-			test.opts.Dropped = func(k Kept, bytes int64) {
+			test.opts.Dropped = func(k history.Kept, bytes int64) {
 				dropped = append(dropped, k.Path+" "+k.Cause)
-				if k.Kind == Regular && bytes > volumes.Block || bytes <= 0 {
+				if k.Kind == vfs.Regular && bytes > volumes.Block || bytes <= 0 {
 					t.Errorf("%s takes %d bytes", k.Path, bytes)
 				}
 			}
@@ -90,7 +91,7 @@ func versionsOf(t *testing.T, s *FS) (all []string) {
 	}
 	for _, k := range found {
 		all = append(all, k.Path+" "+k.Cause)
-		if k.Kind != Directory {
+		if k.Kind != vfs.Directory {
 			continue
 		}
 		members, err := s.Inside(k)
@@ -116,7 +117,7 @@ func TestPruneLeavesRecoveredVersions(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	left, err := s.Prune(t.Context(), "f", PruneOptions{})
+	left, err := s.Prune(t.Context(), "f", history.PruneOptions{})
 	if err != nil || left != 1 {
 		t.Errorf("left %d, error %v", left, err)
 	}
@@ -128,7 +129,7 @@ func TestPruneGoesOn(t *testing.T) {
 	dir := t.TempDir()
 	lay(t, dir, "f=1")
 	failing := ""
-	s := openTest(t, dir, Options{History: true, Before: func(c Call) error {
+	s := openTest(t, dir, Options{History: true, Before: func(c vfs.Call) error {
 		if c.Op == "rename" && c.Name == failing && failing != "" {
 			return iofs.ErrPermission
 		}
@@ -137,7 +138,7 @@ func TestPruneGoesOn(t *testing.T) {
 	replaceBy(t, s, "f", "2")
 	replaceBy(t, s, "f", "3")
 	failing = keeps(t, s, "f", "1", "2")[0].ID()
-	left, err := s.Prune(t.Context(), "f", PruneOptions{})
+	left, err := s.Prune(t.Context(), "f", history.PruneOptions{})
 	if err == nil || left != 1 {
 		t.Errorf("left %d, error %v", left, err)
 	}

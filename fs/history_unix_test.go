@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"r-seed-1f3a754f.example/ifmatch/fs/history"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
@@ -94,15 +95,15 @@ func TestNoHistory(t *testing.T) {
 func TestExpire(t *testing.T) {
 	for _, test := range []struct {
 		name string
-		r    Retention
+		r    history.Retention
 		want []string // of four versions, one in each hour, of 8 KiB each
 	}{
-		{"all are young enough", Retention{Keep: 24 * time.Hour}, []string{"0", "1", "2", "3"}},
-		{"an hour counts from its end", Retention{Keep: 2 * time.Hour}, []string{"1", "2", "3"}},
-		{"the oldest go first", Retention{Keep: 24 * time.Hour, Most: 40 << 10}, []string{"2", "3"}},
-		{"not even one fits", Retention{Keep: 24 * time.Hour, Most: 1 << 10}, nil},
-		{"who keeps nothing leaves what is there", Retention{}, []string{"0", "1", "2", "3"}},
-		{"but not all of it", Retention{Most: 40 << 10}, []string{"2", "3"}},
+		{"all are young enough", history.Retention{Keep: 24 * time.Hour}, []string{"0", "1", "2", "3"}},
+		{"an hour counts from its end", history.Retention{Keep: 2 * time.Hour}, []string{"1", "2", "3"}},
+		{"the oldest go first", history.Retention{Keep: 24 * time.Hour, Most: 40 << 10}, []string{"2", "3"}},
+		{"not even one fits", history.Retention{Keep: 24 * time.Hour, Most: 1 << 10}, nil},
+		{"who keeps nothing leaves what is there", history.Retention{}, []string{"0", "1", "2", "3"}},
+		{"but not all of it", history.Retention{Most: 40 << 10}, []string{"2", "3"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -173,11 +174,11 @@ func TestRecoverHistory(t *testing.T) {
 	lay(t, dir, "moved=1", "taken=2", "f=old", "g=also old")
 	gone := openTest(t, dir, Options{History: true})
 	st, other := stageFile(t, gone, "never committed"), stageFile(t, gone, "new")
-	enter := func(name, prefix string, info Info, n history.Note) string {
+	enter := func(name, prefix string, info vfs.Info, n history.Note) string {
 		t.Helper()
 		return enterTest(t, gone.root, name, prefix+strconv.FormatUint(info.Inode, 10), n)
 	}
-	staged := func(st *Staged) Info {
+	staged := func(st *Staged) vfs.Info {
 		info, err := st.Info()
 		if err != nil {
 			t.Fatal(err)
@@ -225,7 +226,7 @@ func TestTooLargeForTheHistory(t *testing.T) {
 	c := newTestClock()
 	s := openTest(t, dir, Options{History: true, Now: c.Now})
 	told := logOf(s)
-	r := Retention{Keep: 24 * time.Hour, Most: 256 << 10}
+	r := history.Retention{Keep: 24 * time.Hour, Most: 256 << 10}
 	expire := func() {
 		t.Helper()
 		if err := s.Expire(t.Context(), r); err != nil {

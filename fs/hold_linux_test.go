@@ -7,6 +7,9 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
 // heldBy returns which volumes another process cannot commit on, by name ("" is the root).
@@ -16,7 +19,7 @@ func heldBy(t *testing.T, other *FS) (tops []string) {
 		switch err := v.CommitLock.Take(t.Context(), 0); {
 		case err == nil:
 			v.CommitLock.Release()
-		case errors.Is(err, ErrBusy):
+		case errors.Is(err, vfs.ErrBusy):
 			tops = append(tops, v.relativeTop())
 		default:
 			t.Fatal(err)
@@ -49,24 +52,24 @@ func TestHoldIsOfTheVolumesOfItsScope(t *testing.T) {
 	}
 	for _, tt := range []struct {
 		name   string
-		scope  Scope
+		scope  volumes.Scope
 		want   []string
 		lacks  []string // names at which it may not look
 		shared bool     // it has the lock of the shared state
 	}{
-		{"a name at the root", Scope{Changed: []string{"f"}}, []string{""}, []string{"m", "m/f", "d/n/x/y"}, true},
-		{"a name on a volume", Scope{Changed: []string{"m/f"}}, []string{"m"}, []string{"f", "d", "d/n"}, false},
-		{"the top of a volume", Scope{Changed: []string{"m"}}, []string{"", "m"}, []string{"d/n"}, true},
-		{"a look at the top", Scope{Seen: []string{"m"}}, []string{"m"}, []string{"", "f"}, false},
-		{"names on two volumes", Scope{Changed: []string{"m/f"}, Seen: []string{"d/n/g"}}, []string{"m", "d/n"},
+		{"a name at the root", volumes.Scope{Changed: []string{"f"}}, []string{""}, []string{"m", "m/f", "d/n/x/y"}, true},
+		{"a name on a volume", volumes.Scope{Changed: []string{"m/f"}}, []string{"m"}, []string{"f", "d", "d/n"}, false},
+		{"the top of a volume", volumes.Scope{Changed: []string{"m"}}, []string{"", "m"}, []string{"d/n"}, true},
+		{"a look at the top", volumes.Scope{Seen: []string{"m"}}, []string{"m"}, []string{"", "f"}, false},
+		{"names on two volumes", volumes.Scope{Changed: []string{"m/f"}, Seen: []string{"d/n/g"}}, []string{"m", "d/n"},
 			[]string{"d"}, false},
-		{"a condition on another volume", Scope{Changed: []string{"f"}, Seen: []string{"m/g"}}, []string{"", "m"},
+		{"a condition on another volume", volumes.Scope{Changed: []string{"f"}, Seen: []string{"m/g"}}, []string{"", "m"},
 			[]string{"d/n/g"}, true},
-		{"all below a collection", Scope{Below: []string{"d"}}, []string{"", "d/n"}, []string{"m/f"}, true},
-		{"all below the root", Scope{Below: []string{""}}, []string{"", "m", "d/n"}, nil, true},
-		{"a name that some disk takes for another", Scope{Changed: []string{"M/f"}}, []string{"", "m"},
+		{"all below a collection", volumes.Scope{Below: []string{"d"}}, []string{"", "d/n"}, []string{"m/f"}, true},
+		{"all below the root", volumes.Scope{Below: []string{""}}, []string{"", "m", "d/n"}, nil, true},
+		{"a name that some disk takes for another", volumes.Scope{Changed: []string{"M/f"}}, []string{"", "m"},
 			[]string{"d/n/f"}, true},
-		{"the shared state", Scope{Seen: []string{"m/f"}, Shared: true}, []string{"", "m"}, nil, true},
+		{"the shared state", volumes.Scope{Seen: []string{"m/f"}, Shared: true}, []string{"", "m"}, nil, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			h, err := s.Hold(t.Context(), tt.scope, nil)
@@ -83,7 +86,7 @@ func TestHoldIsOfTheVolumesOfItsScope(t *testing.T) {
 				}
 			}
 			for _, name := range tt.lacks {
-				if lacks := new(NotHeldError); !errors.As(h.Check(name), &lacks) || lacks.Name != name {
+				if lacks := new(volumes.NotHeldError); !errors.As(h.Check(name), &lacks) || lacks.Name != name {
 					t.Errorf("it may look at %q", name)
 				}
 			}
@@ -124,11 +127,11 @@ func TestPlacesOfOneFileSystemHaveOneLock(t *testing.T) {
 		if err := errors.Join(s.Learn(names[0]), other.Learn(names[1])); err != nil {
 			t.Fatal(err)
 		}
-		h, err := s.Hold(t.Context(), Scope{Changed: names[:1]}, nil)
+		h, err := s.Hold(t.Context(), volumes.Scope{Changed: names[:1]}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if v := other.MayHold(names[1])[0]; !errors.Is(v.CommitLock.Take(t.Context(), 0), ErrBusy) {
+		if v := other.MayHold(names[1])[0]; !errors.Is(v.CommitLock.Take(t.Context(), 0), vfs.ErrBusy) {
 			t.Errorf("%s and %s have two locks", names[0], names[1])
 		}
 		h.Release()
@@ -143,14 +146,14 @@ func TestLookAtAFileSystemThatWasJustMounted(t *testing.T) {
 	s := openTest(t, dir, Options{Durability: None})
 	mountTest(t, filepath.Join(dir, "m"), "")
 	lay(t, dir, "m/f=2", "m/d/")
-	h, err := s.Hold(t.Context(), Scope{Changed: []string{"m/f"}}, nil)
+	h, err := s.Hold(t.Context(), volumes.Scope{Changed: []string{"m/f"}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]bool{"f": true, "": true, "m": false, "m/f": false, "m/d": false} {
 		_, err := h.Snapshot().Lstat(name)
 		_, through := h.Snapshot().Stat(name)
-		lacks := new(NotHeldError)
+		lacks := new(volumes.NotHeldError)
 		if want != (err == nil) || want != (through == nil) || !want && !errors.As(errors.Join(err, through), &lacks) {
 			t.Errorf("%q: %v, %v; want that it is held: %v", name, err, through, want)
 		}
@@ -159,7 +162,7 @@ func TestLookAtAFileSystemThatWasJustMounted(t *testing.T) {
 	if err := s.Learn("m/f"); err != nil {
 		t.Fatal(err)
 	}
-	if h, err = s.Hold(t.Context(), Scope{Changed: []string{"m/f"}}, nil); err != nil {
+	if h, err = s.Hold(t.Context(), volumes.Scope{Changed: []string{"m/f"}}, nil); err != nil {
 		t.Fatal(err)
 	}
 	defer h.Release()

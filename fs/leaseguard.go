@@ -5,6 +5,7 @@ import (
 	iofs "io/fs"
 	"syscall"
 
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
@@ -15,12 +16,12 @@ import (
 //
 // Hold a lease only while a look or the read of a chunk takes place. Ask whether the lease is still held, and release
 // it if not. This process must never open for writing a file on which it has a lease.
-type Lease struct{ file *File }
+type Lease struct{ file *vfs.File }
 
 // Lease takes a read lease on an open file. ErrWriter says that a program has the file open for writing.
 // errors.ErrUnsupported says that there are no leases on this file. The reason can be the operating system, the file
 // system, or that this process does not own the file.
-func (s *FS) Lease(f *File) (*Lease, error) {
+func (s *FS) Lease(f *vfs.File) (*Lease, error) {
 	if err := f.Lease(); err != nil {
 		return nil, err
 	}
@@ -39,21 +40,21 @@ func (l *Lease) Release() { l.file.Unlease() }
 // A leaseGuard holds the caller's look at a file or collection that a commit is about to replace, move or remove, and
 // the lease on it.
 type leaseGuard struct {
-	seen  Info
+	seen  vfs.Info
 	exact bool
-	file  *File // open for reading, if the commit is exact and there are leases
+	file  *vfs.File // open for reading, if the commit is exact and there are leases
 	lease *Lease
 }
 
 // guard checks that no file system is mounted below a name. For an exact commit it also checks that the name stands for
 // the version that the caller has seen, and, if there are leases, that no program writes to the version. The guard must
 // be released.
-func (v *volume) guard(name string, seen Info, how How) (*leaseGuard, error) {
+func (v *volume) guard(name string, seen vfs.Info, how How) (*leaseGuard, error) {
 	return v.guardAt(v.At(name), seen, how)
 }
 
 // guardAt is guard for a place.
-func (v *volume) guardAt(p volumes.Place, seen Info, how How) (*leaseGuard, error) {
+func (v *volume) guardAt(p volumes.Place, seen vfs.Info, how How) (*leaseGuard, error) {
 	h := &leaseGuard{seen: seen, exact: how.Exact}
 	if err := v.checkNoMounts(p.Name, seen); err != nil {
 		return nil, err
@@ -61,7 +62,7 @@ func (v *volume) guardAt(p volumes.Place, seen Info, how How) (*leaseGuard, erro
 	if !how.Exact {
 		return h, nil
 	}
-	if seen.Kind != Regular || !v.Able().Leases {
+	if seen.Kind != vfs.Regular || !v.Able().Leases {
 		return h, h.checkAll(p.Lstat())
 	}
 	f, err := how.Opened, error(nil)
@@ -72,7 +73,7 @@ func (v *volume) guardAt(p volumes.Place, seen Info, how How) (*leaseGuard, erro
 	case errors.Is(err, iofs.ErrPermission):
 		return h, h.checkAll(p.Lstat()) // this process cannot get a lease on it either
 	case errors.Is(err, syscall.EAGAIN):
-		return nil, ErrWriter // opening it would wait for a program that has a lease for writing
+		return nil, vfs.ErrWriter // opening it would wait for a program that has a lease for writing
 	case err != nil:
 		return nil, asChanged(err)
 	}
@@ -85,7 +86,7 @@ func (v *volume) guardAt(p volumes.Place, seen Info, how How) (*leaseGuard, erro
 		err = h.checkAll(f.Stat())
 	}
 	if err == nil && h.lease != nil && how.Doubtful[seen.Fingerprint] {
-		err = ErrMoved
+		err = volumes.ErrMoved
 	}
 	if err != nil {
 		h.release()
@@ -96,8 +97,8 @@ func (v *volume) guardAt(p volumes.Place, seen Info, how How) (*leaseGuard, erro
 
 // checkNoMounts fails if a file system is mounted below a directory. A rename would move the mounted file system too,
 // also into the history, and the expiry of the history would delete the files on it.
-func (s *FS) checkNoMounts(name string, seen Info) error {
-	if seen.Kind != Directory {
+func (s *FS) checkNoMounts(name string, seen vfs.Info) error {
+	if seen.Kind != vfs.Directory {
 		return nil
 	}
 	mounted, err := s.calls.Mounts(name)
@@ -112,7 +113,7 @@ func (s *FS) checkNoMounts(name string, seen Info) error {
 
 // MayLeave fails if the file or collection at a name can certainly not be moved away: a file system is mounted at it or
 // below it, or it is on one that takes no writes. It changes nothing.
-func (s *FS) MayLeave(name string, seen Info) error {
+func (s *FS) MayLeave(name string, seen vfs.Info) error {
 	if err := s.checkNoMounts(name, seen); err != nil {
 		return err
 	}
@@ -128,16 +129,16 @@ func (s *FS) MayLeave(name string, seen Info) error {
 
 // checkAll compares a look with the caller's look: the whole fingerprint. For a directory it compares only the
 // identity, since the members of a directory are not its content.
-func (h *leaseGuard) checkAll(now Info, err error) error {
+func (h *leaseGuard) checkAll(now vfs.Info, err error) error {
 	if err != nil {
 		return asChanged(err)
 	}
 	same := now.Kind == h.seen.Kind && now.Fingerprint == h.seen.Fingerprint
-	if h.seen.Kind == Directory {
+	if h.seen.Kind == vfs.Directory {
 		same = now.SameFile(h.seen) // its members are not its content
 	}
 	if !same {
-		return ErrMoved
+		return volumes.ErrMoved
 	}
 	return nil
 }
@@ -157,20 +158,20 @@ func (h *leaseGuard) checkAt(p volumes.Place) error {
 	return h.compare(now)
 }
 
-func (h *leaseGuard) compare(now Info) error {
+func (h *leaseGuard) compare(now vfs.Info) error {
 	switch {
 	case !h.exact:
 		if now.Kind != h.seen.Kind {
-			return ErrMoved
+			return volumes.ErrMoved
 		}
 	case !now.SameFile(h.seen):
-		return ErrMoved
+		return volumes.ErrMoved
 	case h.lease != nil:
 		if !h.lease.Held() {
-			return ErrWriter
+			return vfs.ErrWriter
 		}
-	case now.Kind == Regular && (now.Size != h.seen.Size || now.Modified != h.seen.Modified):
-		return ErrMoved
+	case now.Kind == vfs.Regular && (now.Size != h.seen.Size || now.Modified != h.seen.Modified):
+		return volumes.ErrMoved
 	}
 	return nil
 }

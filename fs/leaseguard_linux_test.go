@@ -7,9 +7,12 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"r-seed-1f3a754f.example/ifmatch/fs/room"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 )
 
-func openLeased(t *testing.T, s *FS, name string) (*File, *Lease) {
+func openLeased(t *testing.T, s *FS, name string) (*vfs.File, *Lease) {
 	t.Helper()
 	f, _, err := s.Open(name)
 	if err != nil {
@@ -66,7 +69,7 @@ func TestLease(t *testing.T) {
 	}()
 	l.Release()
 	w := <-opened
-	if _, err := s.Lease(f); !errors.Is(err, ErrWriter) || !errors.Is(err, ErrBusy) {
+	if _, err := s.Lease(f); !errors.Is(err, vfs.ErrWriter) || !errors.Is(err, vfs.ErrBusy) {
 		t.Errorf("somebody writes, and we get %v", err)
 	}
 	w.Close()
@@ -87,7 +90,7 @@ func TestLease(t *testing.T) {
 func TestProbeTellsLeasesAndExchangeApart(t *testing.T) {
 	all := openTest(t, t.TempDir(), Options{}).Abilities()
 	for _, op := range []string{"lease", "exchange"} {
-		s := openTest(t, t.TempDir(), Options{Before: func(c Call) error {
+		s := openTest(t, t.TempDir(), Options{Before: func(c vfs.Call) error {
 			if c.Op == op {
 				return errors.ErrUnsupported
 			}
@@ -126,7 +129,7 @@ func TestMoveNoteKeepsNoProgramWaiting(t *testing.T) {
 			return err != nil
 		}
 		how := How{Exact: true, Cause: "MOVE"}
-		m, err := s.NoteMove(t.Context(), "o", "f", Need{Name: "f"}, how)
+		m, err := s.NoteMove(t.Context(), "o", "f", room.Need{Name: "f"}, how)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 )
 
 // A commit waits for another process for ten seconds, and says then for which.
@@ -26,7 +28,7 @@ func TestLockSaysWhoHasIt(t *testing.T) {
 		const lockPatience = 10 * time.Second
 		start := time.Now()
 		_, err = ours.Lock(t.Context())
-		if took := time.Since(start); !errors.Is(err, ErrBusy) || took < lockPatience ||
+		if took := time.Since(start); !errors.Is(err, vfs.ErrBusy) || took < lockPatience ||
 			took > lockPatience+time.Second {
 			t.Errorf("error %v after %v", err, took)
 		}

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"r-seed-1f3a754f.example/ifmatch/fs/history"
 	"r-seed-1f3a754f.example/ifmatch/fs/posixacl"
 	"r-seed-1f3a754f.example/ifmatch/fs/properties"
 	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
@@ -22,7 +23,7 @@ import (
 // sets them.
 type Traits struct {
 	Mode        iofs.FileMode // permission bits, for a directory also ModeSetgid and ModeSticky, or 0 for the default
-	User, Group ID
+	User, Group vfs.ID
 
 	attributes map[string][]byte // extended attributes, including ACLs
 	isNew      bool              // these are the traits of a new file, and no file had them before
@@ -80,7 +81,7 @@ func (s *FS) Traits(name string) (Traits, error) {
 }
 
 // OpenTraits opens a file for reading, and returns its traits. It does not check whether the file is a regular one.
-func (p Place) OpenTraits() (*File, Traits, error) {
+func (p Place) OpenTraits() (*vfs.File, Traits, error) {
 	f, err := p.OpenAny()
 	if err != nil {
 		return nil, Traits{}, err
@@ -94,21 +95,21 @@ func (p Place) OpenTraits() (*File, Traits, error) {
 }
 
 // TraitsOf returns the traits of an open file, and a look at the file that was taken after the traits were read.
-func (s *FS) TraitsOf(f *File) (Traits, Info, error) {
+func (s *FS) TraitsOf(f *vfs.File) (Traits, vfs.Info, error) {
 	attributes, err := s.attributesOf(f)
 	if err != nil {
-		return Traits{}, Info{}, err
+		return Traits{}, vfs.Info{}, err
 	}
 	info, err := f.Stat()
 	t := Traits{Mode: info.Mode.Perm(), User: info.User, Group: info.Group, attributes: attributes}
-	if info.Kind == Directory {
+	if info.Kind == vfs.Directory {
 		t.Mode |= info.Mode & (iofs.ModeSetgid | iofs.ModeSticky)
 	}
 	return t, info, err
 }
 
 // TraitsKept returns the traits of a directory that the history keeps.
-func (s *FS) TraitsKept(k Kept) (Traits, error) {
+func (s *FS) TraitsKept(k history.Kept) (Traits, error) {
 	f, err := s.calls.Open(k.ID())
 	if err != nil {
 		return Traits{}, err
@@ -119,8 +120,8 @@ func (s *FS) TraitsKept(k Kept) (Traits, error) {
 }
 
 // AttributesKept returns the attributes of a file or directory that the history keeps, see [FS.Attributes].
-func (s *FS) AttributesKept(k Kept) ([]byte, error) {
-	if k.Kind == Link {
+func (s *FS) AttributesKept(k history.Kept) ([]byte, error) {
+	if k.Kind == vfs.Link {
 		return nil, nil
 	}
 	f, err := s.calls.Open(k.ID())
@@ -132,7 +133,7 @@ func (s *FS) AttributesKept(k Kept) ([]byte, error) {
 }
 
 // attributesOf returns the extended attributes that a new version or a copy gets.
-func (s *FS) attributesOf(f *File) (kept map[string][]byte, err error) {
+func (s *FS) attributesOf(f *vfs.File) (kept map[string][]byte, err error) {
 	names, err := f.ListAttrs()
 	if err != nil {
 		return nil, err
@@ -159,11 +160,11 @@ func (s *FS) attributesOf(f *File) (kept map[string][]byte, err error) {
 // NewTraits returns the traits of a new file at a place, and a look at the directory. The server makes the file in
 // another directory, so it must set the traits that the file would get from its own directory by itself. These are the
 // group, if the directory passes its own group on, and the access that the default ACL of the directory grants.
-func (p Place) NewTraits() (Traits, Info, error) {
+func (p Place) NewTraits() (Traits, vfs.Info, error) {
 	t := Traits{Mode: p.s.opts.FileMode, isNew: true}
 	info, err := p.Dir()
 	if err != nil {
-		return Traits{}, Info{}, err
+		return Traits{}, vfs.Info{}, err
 	}
 	if info.Mode&iofs.ModeSetgid != 0 {
 		t.Group = info.Group
@@ -174,7 +175,7 @@ func (p Place) NewTraits() (Traits, Info, error) {
 	}
 	acl, err := posixacl.Decode(inherited)
 	if err != nil {
-		return Traits{}, Info{}, &iofs.PathError{Op: "getAttr", Path: path.Dir(p.Name), Err: err}
+		return Traits{}, vfs.Info{}, &iofs.PathError{Op: "getAttr", Path: path.Dir(p.Name), Err: err}
 	}
 	mode := t.Mode
 	if mode == 0 {
@@ -219,7 +220,7 @@ func (t Traits) private() Traits {
 // setTraits gives an open staged version its traits. A trait that this process may not set, or that the disk cannot
 // keep, stays as it is. In that case no user gets permissions that the user did not have before. setTraits keeps the
 // WebDAV properties, or fails.
-func (st *Staged) setTraits(f *File, t Traits) error {
+func (st *Staged) setTraits(f *vfs.File, t Traits) error {
 	if t.Group.Known {
 		kept, err := st.setOwner(f, t)
 		if err != nil {
@@ -271,7 +272,7 @@ func (st *Staged) setTraits(f *File, t Traits) error {
 // setProperties makes the volume of the staged version have the value that the attribute refers to. If the value is too
 // large for an attribute here, as failed says, setProperties keeps the value beside the tree and sets the attribute to
 // a reference.
-func (st *Staged) setProperties(f *File, stored []byte, failed error) error {
+func (st *Staged) setProperties(f *vfs.File, stored []byte, failed error) error {
 	if failed == nil {
 		return st.volume.properties.Have(stored)
 	}
@@ -293,7 +294,7 @@ func rank(attribute string) int {
 }
 
 // setAttr sets an attribute, unless the attribute has that value already.
-func (st *Staged) setAttr(f *File, name string, value []byte) error {
+func (st *Staged) setAttr(f *vfs.File, name string, value []byte) error {
 	if bytes.Equal(st.attrs[name], value) {
 		return nil
 	}
@@ -309,7 +310,7 @@ func (st *Staged) setAttr(f *File, name string, value []byte) error {
 
 // setOwner gives a staged version its owner and its group, as far as this process may set them, and reports whether the
 // version has the group.
-func (st *Staged) setOwner(f *File, t Traits) (group bool, err error) {
+func (st *Staged) setOwner(f *vfs.File, t Traits) (group bool, err error) {
 	is := st.volume.Made
 	if st.again {
 		if is, err = f.Stat(); err != nil {
@@ -341,8 +342,8 @@ func isRefused(err error) bool {
 	return errors.Is(err, iofs.ErrPermission) || errors.Is(err, errors.ErrUnsupported) || errors.Is(err, syscall.EINVAL)
 }
 
-// TrySetModified sets the modification time of a version, or a time within [Nearly] of it, and returns the time that
-// the version has. If the disk does not keep the time, the version keeps the time that it had, and TrySetModified
+// TrySetModified sets the modification time of a version, or a time within [volumes.Nearly] of it, and returns the time
+// that the version has. If the disk does not keep the time, the version keeps the time that it had, and TrySetModified
 // returns the zero time. It also returns the zero time if t is the zero time.
 func (st *Staged) TrySetModified(t time.Time) (time.Time, error) {
 	if t.IsZero() {
@@ -352,9 +353,9 @@ func (st *Staged) TrySetModified(t time.Time) (time.Time, error) {
 	if err != nil {
 		return time.Time{}, err
 	}
-	st.seen = Info{}
-	after, err := st.at.SetModified(before, t, Nearly)
-	if errors.Is(err, ErrTime) {
+	st.seen = vfs.Info{}
+	after, err := st.at.SetModified(before, t, volumes.Nearly)
+	if errors.Is(err, volumes.ErrTime) {
 		return time.Time{}, nil
 	}
 	return after.ModTime(), err

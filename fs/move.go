@@ -7,6 +7,7 @@ import (
 	"syscall"
 
 	"r-seed-1f3a754f.example/ifmatch/fs/history"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
@@ -19,7 +20,7 @@ import (
 //	else:           leases, exchange(from, to), compare both, RenameNew(from, entry), and compare that
 //
 // Between two system calls each version has a name that users see, or is in the history.
-func (s *FS) Move(from string, source Info, to string, over Info, how How) error {
+func (s *FS) Move(from string, source vfs.Info, to string, over vfs.Info, how How) error {
 	v, err := s.volumeHolding(from, source)
 	if err != nil {
 		return err
@@ -40,13 +41,13 @@ func (s *FS) Move(from string, source Info, to string, over Info, how How) error
 	if err != nil {
 		return err
 	}
-	if source.Kind == Directory {
+	if source.Kind == vfs.Directory {
 		s.MoveVolumes(from, to)
 	}
 	return nil
 }
 
-func (v *volume) move(from string, source Info, to string, over Info, how How) error {
+func (v *volume) move(from string, source vfs.Info, to string, over vfs.Info, how How) error {
 	switch {
 	case !over.Exists():
 		return v.moveNew(from, source, to, how)
@@ -58,10 +59,10 @@ func (v *volume) move(from string, source Info, to string, over Info, how How) e
 	if err := v.checkNoMounts(from, source); err != nil {
 		return err
 	}
-	return v.replace(v.At(from), v.At(to), source.Kind == Directory, over, how)
+	return v.replace(v.At(from), v.At(to), source.Kind == vfs.Directory, over, how)
 }
 
-func (v *volume) moveNew(from string, source Info, to string, how How) error {
+func (v *volume) moveNew(from string, source vfs.Info, to string, how How) error {
 	h, err := v.guard(from, source, how)
 	if err != nil {
 		return err
@@ -84,7 +85,7 @@ func (v *volume) moveNew(from string, source Info, to string, how How) error {
 //
 //	lease(from), rename(from, to), look for the name in its directory
 //	not there:      RenameNew(from, entry), RenameNew(entry, to)
-func (v *volume) respell(from string, source Info, to string, over Info, how How) error {
+func (v *volume) respell(from string, source vfs.Info, to string, over vfs.Info, how How) error {
 	h, err := v.guard(from, source, how)
 	if err != nil {
 		return err
@@ -127,7 +128,7 @@ func (v *volume) respell(from string, source Info, to string, over Info, how How
 }
 
 // moveOver exchanges the two names of the note, and then renames the replaced version into the history.
-func (m *MoveNote) moveOver(source, over Info, how How) error {
+func (m *MoveNote) moveOver(source, over vfs.Info, how How) error {
 	if !m.watched {
 		defer m.Unwatch()
 	}
@@ -157,9 +158,9 @@ func (m *MoveNote) moveOver(source, over Info, how How) error {
 
 // guard is [volume.guard] for a file that is already open. If the lease is older than the caller's look, guard does not
 // look at the file again.
-func (m *MoveNote) guard(end *moveEnd, name string, seen Info, how How) (*leaseGuard, error) {
+func (m *MoveNote) guard(end *moveEnd, name string, seen vfs.Info, how How) (*leaseGuard, error) {
 	v, h := m.volume, &leaseGuard{seen: seen, exact: how.Exact}
-	if err := v.checkNoMounts(name, seen); err != nil || seen.Kind != Regular {
+	if err := v.checkNoMounts(name, seen); err != nil || seen.Kind != vfs.Regular {
 		return h, err
 	}
 	before := m.watched
@@ -173,11 +174,11 @@ func (m *MoveNote) guard(end *moveEnd, name string, seen Info, how How) (*leaseG
 	case end.busy && end.file == nil:
 		return h, ErrNotNoted // opening the file failed, and may succeed now
 	case end.busy:
-		return h, ErrWriter
+		return h, vfs.ErrWriter
 	case end.file == nil || end.lease == nil:
 		return h, h.checkAll(v.calls.Lstat(name))
 	case how.Doubtful[seen.Fingerprint]:
-		return h, ErrMoved
+		return h, volumes.ErrMoved
 	case before:
 		return h, nil
 	}
@@ -217,7 +218,7 @@ func (m *MoveNote) exchange(source, over *leaseGuard, n history.Note) error {
 	if err := m.archive(out, n); err != nil {
 		return err
 	}
-	if !v.Able().ExchangeTimes && in.Kind == Regular {
+	if !v.Able().ExchangeTimes && in.Kind == vfs.Regular {
 		in = v.stamp(m.to, in)
 	}
 	m.arrived, m.quiet = in, quiet
@@ -226,16 +227,16 @@ func (m *MoveNote) exchange(source, over *leaseGuard, n history.Note) error {
 
 // compareFile is compare, but it requires the very same file even if any version would satisfy the commit, since the
 // note describes that file.
-func (h *leaseGuard) compareFile(now Info) error {
+func (h *leaseGuard) compareFile(now vfs.Info) error {
 	if !now.SameFile(h.seen) {
-		return ErrMoved
+		return volumes.ErrMoved
 	}
 	return h.compare(now)
 }
 
 // stamp sets the time of change of a file to now, for a file system on which an exchange does not do so. stamp makes a
 // second name for the file and removes it, which sets the time.
-func (v *volume) stamp(name string, seen Info) Info {
+func (v *volume) stamp(name string, seen vfs.Info) vfs.Info {
 	other := v.Unique(v.Session, volumes.NewPrefix)
 	if v.calls.Link(name, other) != nil {
 		return seen
@@ -250,7 +251,7 @@ func (v *volume) stamp(name string, seen Info) Info {
 }
 
 // archive does the second rename of a move, and looks at the entry.
-func (m *MoveNote) archive(out Info, n history.Note) error {
+func (m *MoveNote) archive(out vfs.Info, n history.Note) error {
 	v, entry := m.volume, m.entry
 	err := v.RenameNew(m.from, entry)
 	if errors.Is(err, iofs.ErrNotExist) {

@@ -10,6 +10,8 @@ import (
 	"syscall"
 
 	"r-seed-1f3a754f.example/ifmatch/fs/history"
+	"r-seed-1f3a754f.example/ifmatch/fs/room"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
@@ -40,22 +42,22 @@ type MoveNote struct {
 	cause    string
 	by       string
 
-	hour   *File // the history notes for the hour of the entry, or nil without a history
-	lock   *File // the lock file, open for the mark
-	locked *Info // the lock file of the volume when lock was opened
+	hour   *vfs.File // the history notes for the hour of the entry, or nil without a history
+	lock   *vfs.File // the lock file, open for the mark
+	locked *vfs.Info // the lock file of the volume when lock was opened
 
-	watched    bool // both leases were taken before the look on which the move is decided
-	arrived    Info // a look at the name to after the exchange
-	quiet      bool // no program can have written to the source since the deciding look
-	unfinished bool // the mark must stay in the lock file
-	waits      bool // End has left the move to PutBack
-	lost       bool // a local program may have taken the name of the replaced version
+	watched    bool     // both leases were taken before the look on which the move is decided
+	arrived    vfs.Info // a look at the name to after the exchange
+	quiet      bool     // no program can have written to the source since the deciding look
+	unfinished bool     // the mark must stay in the lock file
+	waits      bool     // End has left the move to PutBack
+	lost       bool     // a local program may have taken the name of the replaced version
 }
 
 // A moveEnd is the file or collection at one of the names of a move.
 type moveEnd struct {
-	seen  Info
-	file  *File // nil if the file is not regular, or cannot be opened
+	seen  vfs.Info
+	file  *vfs.File // nil if the file is not regular, or cannot be opened
 	lease *Lease
 	busy  bool // a program has the file open for writing
 	quiet bool // there is no lease, and no program is known to write to the file
@@ -65,7 +67,7 @@ type moveEnd struct {
 // NoteMove returns. NoteMove returns nil if the move replaces nothing, or is not done by an exchange. If the disk is
 // full, NoteMove drops history as need describes. It must not be called under [FS.Lock]. The caller puts the note into
 // [How] and must end the note after the move, whether or not the move succeeded.
-func (s *FS) NoteMove(ctx context.Context, from, to string, need Need, how How) (*MoveNote, error) {
+func (s *FS) NoteMove(ctx context.Context, from, to string, need room.Need, how How) (*MoveNote, error) {
 	source, err := s.Lstat(from)
 	if err != nil {
 		return nil, nil // the move says why
@@ -94,13 +96,13 @@ func (s *FS) NoteMove(ctx context.Context, from, to string, need Need, how How) 
 }
 
 // canExchange reports whether two files can be exchanged, and recognised by their inodes after the exchange.
-func (v *volume) canExchange(a, b Info) bool {
+func (v *volume) canExchange(a, b vfs.Info) bool {
 	return v.Able().Exchange && a.Inode != 0 && b.Inode != 0
 }
 
 // open opens the file if it is regular. The note then describes the file that was opened.
 func (e *moveEnd) open(v *volume, name string) error {
-	if e.seen.Kind != Regular {
+	if e.seen.Kind != vfs.Regular {
 		return nil
 	}
 	f, err := v.calls.Open(name)
@@ -114,7 +116,7 @@ func (e *moveEnd) open(v *volume, name string) error {
 		return err
 	}
 	e.seen, err = f.Stat()
-	if err != nil || e.seen.Kind != Regular {
+	if err != nil || e.seen.Kind != vfs.Regular {
 		f.Close()
 		return err
 	}
@@ -189,7 +191,7 @@ func (m *MoveNote) encode() []byte {
 }
 
 // bornText is the time of birth of a file in a note, in nanoseconds since 1970.
-func bornText(i Info) string { return strconv.FormatInt(i.Born, 10) }
+func bornText(i vfs.Info) string { return strconv.FormatInt(i.Born, 10) }
 
 // decodeMove decodes a note. ok is false if the note is damaged.
 func (v *volume) decodeMove(data []byte) (m *MoveNote, ok bool) {
@@ -236,7 +238,7 @@ func (m *MoveNote) Unwatch() {
 }
 
 // Watches reports whether the source of the move is this file, and Watch was called before the caller's look at it.
-func (m *MoveNote) Watches(source Info) bool {
+func (m *MoveNote) Watches(source vfs.Info) bool {
 	return m != nil && m.watched && m.source.seen.SameFile(source)
 }
 
@@ -252,7 +254,7 @@ func (e *moveEnd) watch(v *volume) {
 		return
 	}
 	lease, err := v.Lease(e.file)
-	e.lease, e.busy, e.quiet = lease, errors.Is(err, ErrWriter), errors.Is(err, errors.ErrUnsupported)
+	e.lease, e.busy, e.quiet = lease, errors.Is(err, vfs.ErrWriter), errors.Is(err, errors.ErrUnsupported)
 }
 
 func (e *moveEnd) unwatch() {
@@ -274,15 +276,15 @@ func (e *moveEnd) isQuiet() bool {
 // Arrived returns the look at the new name that the move has taken. quiet reports whether it is certain that no program
 // has written to the source since the look on which the move was decided. ok is false if the move has replaced nothing
 // by this note.
-func (m *MoveNote) Arrived() (now Info, quiet, ok bool) {
+func (m *MoveNote) Arrived() (now vfs.Info, quiet, ok bool) {
 	if m == nil || !m.arrived.Exists() {
-		return Info{}, false, false
+		return vfs.Info{}, false, false
 	}
 	return m.arrived, m.quiet, true
 }
 
 // isOf reports whether this note describes the given move.
-func (m *MoveNote) isOf(v *volume, from string, source Info, to string, over Info) bool {
+func (m *MoveNote) isOf(v *volume, from string, source vfs.Info, to string, over vfs.Info) bool {
 	return m != nil && m.volume == v && m.from == from && m.to == to &&
 		m.source.seen.SameFile(source) && m.over.seen.SameFile(over)
 }
@@ -328,7 +330,7 @@ func (m *MoveNote) End(ctx context.Context) error {
 	if m.lost && v.opts.History {
 		err = m.rescue(ctx)
 	}
-	for _, f := range []*File{m.source.file, m.over.file, m.hour, m.lock} {
+	for _, f := range []*vfs.File{m.source.file, m.over.file, m.hour, m.lock} {
 		if f != nil {
 			f.Close()
 		}

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"r-seed-1f3a754f.example/ifmatch/fs/history"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
@@ -258,21 +259,21 @@ func (m *MoveNote) mayBeOne() bool {
 }
 
 // find looks at a name. It returns Nothing if the name or its directory does not exist.
-func (v *volume) find(name string) (Info, error) {
+func (v *volume) find(name string) (vfs.Info, error) {
 	info, err := v.calls.Lstat(name)
 	if errors.Is(err, iofs.ErrNotExist) || volumes.IsDisplaced(err) {
-		return Info{}, nil
+		return vfs.Info{}, nil
 	}
 	return info, err
 }
 
 // isNoted reports whether a look has found the file or collection that the note describes. If the disk keeps no time of
 // birth, the size and the modification time of a file tell it from a new file with its inode number.
-func isNoted(now, noted Info) bool {
+func isNoted(now, noted vfs.Info) bool {
 	switch {
 	case !now.Exists() || now.Kind != noted.Kind || now.Inode != noted.Inode:
 		return false
-	case noted.Born == 0 && noted.Kind == Regular:
+	case noted.Born == 0 && noted.Kind == vfs.Regular:
 		return now.Size == noted.Size && now.Modified == noted.Modified
 	}
 	return now.Born == noted.Born
@@ -301,7 +302,7 @@ func (m *MoveNote) archiveLate() error {
 
 // finishRespelling gives a name to the entry that has given up another spelling of that name. If the name is taken, the
 // entry stays in the history.
-func (m *MoveNote) finishRespelling(kept Info) (told, err error) {
+func (m *MoveNote) finishRespelling(kept vfs.Info) (told, err error) {
 	v := m.volume
 	if !isNoted(kept, m.source.seen) && !isNoted(kept, m.over.seen) {
 		return nil, nil

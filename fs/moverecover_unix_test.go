@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 
+	"r-seed-1f3a754f.example/ifmatch/fs/room"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
@@ -20,7 +22,7 @@ var errDead = errors.New("the process is dead")
 func halfMoved(t *testing.T, dir string, opts Options, op string) {
 	t.Helper()
 	armed, begun, dead := false, false, false
-	opts.Before = func(c Call) error {
+	opts.Before = func(c vfs.Call) error {
 		begun = begun || armed && c.Op == "exchange"
 		if dead = dead || begun && c.Op == op; dead {
 			return errDead
@@ -154,7 +156,7 @@ func TestDamagedMoveNote(t *testing.T) {
 	dir := t.TempDir()
 	lay(t, dir, "f=seen", "o=other")
 	s := openTest(t, dir, Options{History: true})
-	m, err := s.NoteMove(t.Context(), "o", "f", Need{Name: "f"}, How{Cause: "MOVE"})
+	m, err := s.NoteMove(t.Context(), "o", "f", room.Need{Name: "f"}, How{Cause: "MOVE"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -195,7 +197,7 @@ func TestLivingMoveNote(t *testing.T) {
 	lay(t, dir, "f=seen", "o=other")
 	lives := openTest(t, dir, Options{History: true})
 	how := How{Cause: "MOVE"}
-	m, err := lives.NoteMove(t.Context(), "o", "f", Need{Name: "f"}, how)
+	m, err := lives.NoteMove(t.Context(), "o", "f", room.Need{Name: "f"}, how)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -221,7 +223,7 @@ func TestMoveOfWhatWasNotNoted(t *testing.T) {
 	lay(t, dir, "f=seen", "o=other", "g=1")
 	s := openTest(t, dir, Options{History: true})
 	how := How{Cause: "MOVE"}
-	m, err := s.NoteMove(t.Context(), "o", "f", Need{Name: "f"}, how)
+	m, err := s.NoteMove(t.Context(), "o", "f", room.Need{Name: "f"}, how)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -254,7 +256,7 @@ func TestLockWaitsForAMoveToBeFinished(t *testing.T) {
 	lay(t, dir, "f=seen", "o=other")
 	halfMoved(t, dir, Options{History: true}, "lstat")
 	full := true
-	_, err := Open(dir, Options{History: true, Before: func(c Call) error {
+	_, err := Open(dir, Options{History: true, Before: func(c vfs.Call) error {
 		if full && strings.Contains(c.Name, movingPart) {
 			return syscall.EMFILE
 		}

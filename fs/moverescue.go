@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"r-seed-1f3a754f.example/ifmatch/fs/room"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 )
 
 // rescue writes the replaced version to the history, from the file that was opened before, if that file has no name any
@@ -22,7 +25,7 @@ func (m *MoveNote) rescue(ctx context.Context) error {
 		return fmt.Errorf("the version that gave way at %q lost its name to a local program, "+
 			"and could not be written to the history: %w", m.to, err)
 	}
-	st, err := v.StageFor(ctx, Need{Name: m.to, Length: info.Size})
+	st, err := v.StageFor(ctx, room.Need{Name: m.to, Length: info.Size})
 	if err != nil {
 		return failed(err)
 	}
@@ -54,7 +57,7 @@ func (m *MoveNote) rescue(ctx context.Context) error {
 }
 
 // copyOf copies an open file of this size to an empty staged file.
-func (st *Staged) copyOf(ctx context.Context, f *File, size int64) error {
+func (st *Staged) copyOf(ctx context.Context, f *vfs.File, size int64) error {
 	_, err := st.Clone(ctx, f, size)
 	if errors.Is(err, errors.ErrUnsupported) {
 		_, err = io.Copy(st, io.NewSectionReader(f, 0, size))

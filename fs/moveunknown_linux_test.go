@@ -5,6 +5,9 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
 // TestMoveHalfDoneOnAnUnknownPlace: a process dies in the middle of a move on a mounted file system on which the next
@@ -17,7 +20,7 @@ func TestMoveHalfDoneOnAnUnknownPlace(t *testing.T) {
 	mountTest(t, filepath.Join(dir, "m"), "")
 	armed, dead := false, false
 	mover := opts
-	mover.Before = func(c Call) error {
+	mover.Before = func(c vfs.Call) error {
 		if dead = dead || armed && c.Op == "lstat"; dead {
 			return errDead
 		}
@@ -40,7 +43,7 @@ func TestMoveHalfDoneOnAnUnknownPlace(t *testing.T) {
 	if err := next.Learn("m/f"); err != nil {
 		t.Fatal(err)
 	}
-	hold, err := next.Hold(t.Context(), Scope{Changed: []string{"m/f"}}, nil)
+	hold, err := next.Hold(t.Context(), volumes.Scope{Changed: []string{"m/f"}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

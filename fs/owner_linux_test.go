@@ -18,20 +18,22 @@ const nobody = 65534
 // A modeless disk has one mode for everything, and one owner, as FAT has.
 type modeless struct {
 	vfs.System
-	owner ID
+	owner vfs.ID
 }
 
-func (m modeless) as(info Info, err error) (Info, error) {
+func (m modeless) as(info vfs.Info, err error) (vfs.Info, error) {
 	if info.Exists() {
 		info.Mode, info.User = 0o777, m.owner
 	}
 	return info, err
 }
 
-func (m modeless) Lstat(at vfs.At, name string) (Info, error) { return m.as(m.System.Lstat(at, name)) }
-func (m modeless) Fstat(f *File) (Info, error)                { return m.as(m.System.Fstat(f)) }
-func (m modeless) Chmod(*File, iofs.FileMode) error           { return syscall.EPERM }
-func (m modeless) Volume(*File) Volume                        { return Volume{Modeless: true} }
+func (m modeless) Lstat(at vfs.At, name string) (vfs.Info, error) {
+	return m.as(m.System.Lstat(at, name))
+}
+func (m modeless) Fstat(f *vfs.File) (vfs.Info, error)  { return m.as(m.System.Fstat(f)) }
+func (m modeless) Chmod(*vfs.File, iofs.FileMode) error { return syscall.EPERM }
+func (m modeless) Volume(*vfs.File) vfs.Volume          { return vfs.Volume{Modeless: true} }
 
 // What others can write to is not taken for our state, at the top or where another disk is mounted; and it says what to
 // do.
@@ -129,7 +131,7 @@ func TestStateOfAStranger(t *testing.T) {
 
 // Where there are no modes, nobody can be kept out; and it says so.
 func TestStateWithoutModes(t *testing.T) {
-	for _, owner := range []ID{{Known: true, N: uint32(os.Geteuid())}, {Known: true, N: nobody}} {
+	for _, owner := range []vfs.ID{{Known: true, N: uint32(os.Geteuid())}, {Known: true, N: nobody}} {
 		dir := t.TempDir()
 		for range 2 { // and what was made there before is used again
 			disk, err := vfs.Open(dir, nil)

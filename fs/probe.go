@@ -14,10 +14,10 @@ const timeRounds = 64
 
 // Probe implements [volumes.Above]: it tries the capabilities of the file system in the staging directory of this
 // process.
-func (v *volume) Probe() (Abilities, error) {
-	var a Abilities
+func (v *volume) Probe() (volumes.Abilities, error) {
+	var a volumes.Abilities
 	if v.calls.IsInMemory() {
-		return Abilities{Exclusive: true, FineTimes: true, CreateOnly: true, Exchange: true, ExchangeTimes: true,
+		return volumes.Abilities{Exclusive: true, FineTimes: true, CreateOnly: true, Exchange: true, ExchangeTimes: true,
 			Leases:   true,
 			Mappings: true, Attributes: true, Flock: true, Aliases: v.ProbeAliases()}, nil
 	}
@@ -57,7 +57,7 @@ func (v *volume) Probe() (Abilities, error) {
 
 // probeLeases asks for a lease on a staged file three times: while the file is open for writing, while it is only
 // mapped, and after that.
-func (s *FS) probeLeases(st *Staged, able *Abilities) {
+func (s *FS) probeLeases(st *Staged, able *volumes.Abilities) {
 	f, err := st.at.OpenAny()
 	if err != nil {
 		return
@@ -70,7 +70,7 @@ func (s *FS) probeLeases(st *Staged, able *Abilities) {
 		}
 		return err == nil, err
 	}
-	if _, err := granted(); !errors.Is(err, ErrWriter) {
+	if _, err := granted(); !errors.Is(err, vfs.ErrWriter) {
 		return
 	}
 	memory, mapped := st.file.MapWritable()

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"r-seed-1f3a754f.example/ifmatch/fs/properties"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
@@ -23,7 +24,7 @@ type besides struct {
 	t     *testing.T
 	dir   string
 	ahead time.Duration
-	fail  func(Call) error
+	fail  func(vfs.Call) error
 }
 
 func openBesides(t *testing.T) *besides {
@@ -31,7 +32,7 @@ func openBesides(t *testing.T) *besides {
 	var err error
 	now := func() time.Time { return time.Now().Add(b.ahead) }
 	b.FS, err = Open(b.dir, Options{History: true, Durability: None, Now: now,
-		Before: func(c Call) error {
+		Before: func(c vfs.Call) error {
 			if b.fail != nil {
 				return b.fail(c)
 			}
@@ -196,7 +197,7 @@ func TestSweptByMistake(t *testing.T) {
 		}
 		b.write("g")
 		b.ahead += 25 * time.Hour
-		b.fail = func(c Call) error {
+		b.fail = func(c vfs.Call) error {
 			if c.Op == "rename" && strings.HasSuffix(c.To, ".old") {
 				b.fail = nil
 				b.set("g", "file")
@@ -220,7 +221,7 @@ func TestSweepThatCannotSeeAll(t *testing.T) {
 		}
 		b.set("f", "file")
 		b.set("f", "again")
-		b.fail = func(c Call) error {
+		b.fail = func(c vfs.Call) error {
 			if c.String() == call {
 				return os.ErrPermission
 			}

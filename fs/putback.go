@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"r-seed-1f3a754f.example/ifmatch/fs/history"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
@@ -28,7 +29,7 @@ type pendingUndo struct {
 	name string // the name to which it belongs, or "" if it is only to be kept in the history
 	note history.Note
 	// was is the look at the entry, if known. If another file has the name at, the undo is done already.
-	was Info
+	was vfs.Info
 	// displaced, if not "", is the directory of the session that contains the entry, with a note of the name to which
 	// the entry belongs.
 	displaced string
@@ -79,7 +80,7 @@ func (a *pendingUndos) any() bool {
 func (v *volume) undoMove(at, name string, n history.Note) error {
 	was, failed := v.calls.Lstat(at)
 	if failed != nil {
-		was = Info{}
+		was = vfs.Info{}
 	}
 	if failed != nil && !v.IsInState(at) {
 		was = n.Seen // the file at that name is put back if it is the noted one

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"r-seed-1f3a754f.example/ifmatch/fs/history"
+	"r-seed-1f3a754f.example/ifmatch/fs/room"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
@@ -51,15 +53,15 @@ func (l *log) has(parts ...string) bool {
 }
 
 // smallest keeps as little as can be.
-var smallest = Retention{Keep: 24 * time.Hour, Most: 1}
+var smallest = history.Retention{Keep: 24 * time.Hour, Most: 1}
 
 // What a commit has taken away when it fails, and cannot put back since the process has too much open, has its name
 // again later. Until then nothing takes it that lets go of history, here or in another process, and the history shows
 // it.
 func TestPutBackAgain(t *testing.T) {
-	over := func(t *testing.T, s *FS, seen, f Info, arm func()) error {
+	over := func(t *testing.T, s *FS, seen, f vfs.Info, arm func()) error {
 		how := How{Exact: true, Cause: "MOVE"}
-		note, err := s.NoteMove(t.Context(), "d/o", "f", Need{Name: "f"}, how)
+		note, err := s.NoteMove(t.Context(), "d/o", "f", room.Need{Name: "f"}, how)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -69,7 +71,7 @@ func TestPutBackAgain(t *testing.T) {
 	}
 	for _, test := range []struct {
 		name  string
-		do    func(t *testing.T, s *FS, seen, f Info, arm func()) error
+		do    func(t *testing.T, s *FS, seen, f vfs.Info, arm func()) error
 		op    string // the n-th of these fails, and all calls after it until there is room again
 		n     int
 		stays string // where it is meanwhile; "" for the history
@@ -82,28 +84,28 @@ func TestPutBackAgain(t *testing.T) {
 			stays: "f"},
 		{name: "moved over, the second rename fails", do: over, op: "renameNew", n: 1, moved: true, stays: "f"},
 		{name: "moved, the look fails", op: "lstat", n: 1, stays: "g",
-			do: func(_ *testing.T, s *FS, seen, _ Info, arm func()) error {
+			do: func(_ *testing.T, s *FS, seen, _ vfs.Info, arm func()) error {
 				arm()
-				return s.Move("d/o", seen, "g", Info{}, How{Exact: true, Cause: "MOVE"})
+				return s.Move("d/o", seen, "g", vfs.Info{}, How{Exact: true, Cause: "MOVE"})
 			}},
 		{name: "removed, the look fails", op: "lstat", n: 1, asked: true,
-			do: func(_ *testing.T, s *FS, seen, _ Info, arm func()) error {
+			do: func(_ *testing.T, s *FS, seen, _ vfs.Info, arm func()) error {
 				arm()
 				return s.Remove("d/o", seen, How{Exact: true, Cause: "DELETE"})
 			}},
 		{name: "removed for good, the look fails", op: "lstat", n: 1,
-			do: func(_ *testing.T, s *FS, seen, _ Info, arm func()) error {
+			do: func(_ *testing.T, s *FS, seen, _ vfs.Info, arm func()) error {
 				arm()
 				return s.Remove("d/o", seen, How{Exact: true, Unkept: true})
 			}},
 		{name: "taken, the look fails", op: "lstat", n: 1, asked: true,
-			do: func(_ *testing.T, s *FS, seen, _ Info, arm func()) error {
+			do: func(_ *testing.T, s *FS, seen, _ vfs.Info, arm func()) error {
 				arm()
 				_, err := s.Take("d/o", seen, How{Exact: true, Cause: "MOVE"})
 				return err
 			}},
 		{name: "taken, and given back", op: "renameNew", n: 2, asked: true,
-			do: func(t *testing.T, s *FS, seen, _ Info, arm func()) error {
+			do: func(t *testing.T, s *FS, seen, _ vfs.Info, arm func()) error {
 				arm()
 				taken, err := s.Take("d/o", seen, How{Exact: true, Cause: "MOVE"})
 				if err != nil {
@@ -116,7 +118,7 @@ func TestPutBackAgain(t *testing.T) {
 			dir := t.TempDir()
 			lay(t, dir, "d/", "d/o=precious", "f=old", "warm=1")
 			armed, calls := false, 0
-			s := openTest(t, dir, Options{History: true, Before: func(c Call) error {
+			s := openTest(t, dir, Options{History: true, Before: func(c vfs.Call) error {
 				if armed && c.Op == test.op {
 					calls++
 				}
@@ -181,7 +183,7 @@ func TestAwayIsShown(t *testing.T) {
 	dir := t.TempDir()
 	lay(t, dir, "o=precious", "f=old")
 	stuck := true
-	s := openTest(t, dir, Options{History: true, Before: func(c Call) error {
+	s := openTest(t, dir, Options{History: true, Before: func(c vfs.Call) error {
 		if stuck && (c.Op == "lstat" && strings.Contains(c.Name, "/r") || c.Op == "renameNew" && c.To == "o") {
 			return syscall.EIO
 		}
@@ -232,14 +234,14 @@ func TestShelved(t *testing.T) {
 			lay(t, dir, "d/", "d/o=precious", "f=old", "elsewhere/")
 			c := newTestClock()
 			done := false
-			s := openTest(t, dir, Options{History: true, Now: c.Now, Before: func(call Call) error {
+			s := openTest(t, dir, Options{History: true, Now: c.Now, Before: func(call vfs.Call) error {
 				if call.Op == "lstat" && call.Name == "g" && !done {
 					done = true
 					return errors.Join(instead(filepath.Join(dir, "d")), syscall.EIO)
 				}
 				return nil
 			}})
-			err := s.Move("d/o", see(t, s, "d/o"), "g", Info{}, How{Exact: true, Cause: "MOVE"})
+			err := s.Move("d/o", see(t, s, "d/o"), "g", vfs.Info{}, How{Exact: true, Cause: "MOVE"})
 			if !errors.Is(err, ErrShelved) || !errors.Is(err, syscall.EIO) {
 				t.Errorf("got error %v", err)
 			}
@@ -278,7 +280,7 @@ func TestDeadBesideSmallHistory(t *testing.T) {
 			}
 		},
 		"too old": func(t *testing.T, s *FS) {
-			if err := s.Expire(t.Context(), Retention{Keep: time.Nanosecond}); err != nil {
+			if err := s.Expire(t.Context(), history.Retention{Keep: time.Nanosecond}); err != nil {
 				t.Error(err)
 			}
 		},

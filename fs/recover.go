@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"r-seed-1f3a754f.example/ifmatch/fs/history"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
@@ -117,7 +118,7 @@ func (s *FS) isAlive(id string) (bool, error) {
 	if errors.Is(err, errors.ErrUnsupported) {
 		err = nil
 	}
-	return errors.Is(err, ErrBusy), ignoring(err, ErrBusy)
+	return errors.Is(err, vfs.ErrBusy), ignoring(err, vfs.ErrBusy)
 }
 
 // recoverTaken moves to the history the files and collections that a dead process had taken in order to remove them, if
@@ -142,7 +143,7 @@ func (v *volume) recoverTaken(ctx context.Context) error {
 		lives, err := v.isAlive(maker)
 		if err == nil && !lives {
 			at := v.trash.At(member)
-			var info Info
+			var info vfs.Info
 			if info, err = v.calls.Lstat(at); err == nil {
 				err = v.history.KeepOrphan(at, history.Note{Cause: history.CauseRecovered, Seen: info})
 			}

@@ -8,6 +8,9 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+
+	"r-seed-1f3a754f.example/ifmatch/fs/room"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 )
 
 func TestRecover(t *testing.T) {
@@ -19,7 +22,7 @@ func TestRecover(t *testing.T) {
 			t.Error(err)
 		}
 		has(t, dir, st.at.Name, "on its way")
-		if err := first.Commit(st, "f", Info{}, How{}); err != nil {
+		if err := first.Commit(st, "f", vfs.Info{}, How{}); err != nil {
 			t.Error(err)
 		}
 		has(t, dir, "f", "on its way")
@@ -29,7 +32,7 @@ func TestRecover(t *testing.T) {
 		lay(t, dir, "f=stays")
 		gone := openTest(t, dir, Options{})
 		stageFile(t, gone, "never committed")
-		tree, err := gone.StageDir(t.Context(), Need{Name: "d"})
+		tree, err := gone.StageDir(t.Context(), room.Need{Name: "d"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -145,7 +148,7 @@ func TestRecoverDisplaced(t *testing.T) {
 func TestTakenBetween(t *testing.T) {
 	dir := t.TempDir()
 	lay(t, dir, "d/", "d/f=precious")
-	s, err := Open(dir, Options{Before: func(c Call) error {
+	s, err := Open(dir, Options{Before: func(c vfs.Call) error {
 		if c.Op == "exchange" {
 			return errors.ErrUnsupported
 		}
@@ -157,7 +160,7 @@ func TestTakenBetween(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	st, err := s.StageDir(t.Context(), Need{Name: "d"})
+	st, err := s.StageDir(t.Context(), room.Need{Name: "d"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -176,7 +179,7 @@ func TestRenameHappens(t *testing.T) {
 	for _, taken := range []bool{false, true} {
 		dir := t.TempDir()
 		lay(t, dir, "d/", "d/f=precious")
-		s, err := Open(dir, Options{Before: func(c Call) error {
+		s, err := Open(dir, Options{Before: func(c vfs.Call) error {
 			if c.Op == "exchange" {
 				return errors.ErrUnsupported
 			}
@@ -192,7 +195,7 @@ func TestRenameHappens(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		st, err := s.StageDir(t.Context(), Need{Name: "d"})
+		st, err := s.StageDir(t.Context(), room.Need{Name: "d"})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -12,6 +12,9 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
 // A remote is a file system elsewhere, with a file f. Its kernel side is told to remember for an hour what it has seen
@@ -164,24 +167,24 @@ func TestRemoteChangesAreSeen(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	listed := func() (Info, error) {
-		d, err := s.OpenDir("", DirOptions{})
+	listed := func() (vfs.Info, error) {
+		d, err := s.OpenDir("", volumes.DirOptions{})
 		if err != nil {
-			return Info{}, err
+			return vfs.Info{}, err
 		}
 		defer d.Close()
 		members, err := d.Next(10)
 		if len(members) != 1 || err != nil && !errors.Is(err, io.EOF) {
-			return Info{}, fmt.Errorf("%v, %w", members, err)
+			return vfs.Info{}, fmt.Errorf("%v, %w", members, err)
 		}
 		return members[0].Info, members[0].Err
 	}
 	for _, look := range []struct {
 		how string
-		do  func() (Info, error)
+		do  func() (vfs.Info, error)
 	}{
-		{"Stat", func() (Info, error) { return s.Stat("f") }},
-		{"Lstat", func() (Info, error) { return s.Lstat("f") }},
+		{"Stat", func() (vfs.Info, error) { return s.Stat("f") }},
+		{"Lstat", func() (vfs.Info, error) { return s.Lstat("f") }},
 		{"a listing", listed},
 	} {
 		for range 3 {

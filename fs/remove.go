@@ -5,6 +5,7 @@ import (
 	"syscall"
 
 	"r-seed-1f3a754f.example/ifmatch/fs/history"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
@@ -20,7 +21,7 @@ type Taken struct {
 
 // Take takes the file or collection away that the caller has just seen at a name. It must be called under [FS.Lock],
 // and fails as [Place.Commit] does. This process does not drop the entry from the history until Release.
-func (s *FS) Take(name string, seen Info, how How) (*Taken, error) {
+func (s *FS) Take(name string, seen vfs.Info, how How) (*Taken, error) {
 	v, err := s.volumeHolding(name, seen)
 	if err != nil {
 		return nil, err
@@ -72,19 +73,21 @@ func (t *Taken) GiveBackLater(reason error) error {
 func (t *Taken) Release() { t.volume.history.Release(t.entry) }
 
 // Kept returns the file or collection as a version of the history, so that its members can be read.
-func (t *Taken) Kept() Kept { return history.OutsideHistory(t.entry, t.note.Path, t.note.Seen) }
+func (t *Taken) Kept() history.Kept { return history.OutsideHistory(t.entry, t.note.Path, t.note.Seen) }
 
 // Unkept returns the file or collection that was seen at a name, in the form of a version of the history.
-func (s *FS) Unkept(name string, seen Info) Kept {
+func (s *FS) Unkept(name string, seen vfs.Info) history.Kept {
 	return history.OutsideHistory(volumes.Local(name), name, seen)
 }
 
 // Remove is [Place.Remove] for a name.
-func (s *FS) Remove(name string, seen Info, how How) error { return s.placeAt(name).Remove(seen, how) }
+func (s *FS) Remove(name string, seen vfs.Info, how How) error {
+	return s.placeAt(name).Remove(seen, how)
+}
 
 // Remove takes the file or collection away that the caller has just seen at the place, by one rename into the history.
 // It must be called under [FS.Lock], and fails as [Place.Commit] does.
-func (p Place) Remove(seen Info, how How) error {
+func (p Place) Remove(seen vfs.Info, how How) error {
 	s, name := p.s, p.Name
 	if how.Unkept {
 		t, err := s.Take(name, seen, how)
@@ -107,7 +110,7 @@ func (p Place) Remove(seen Info, how How) error {
 	defer v.Committing()()
 	n := how.note(name, seen)
 	entry, err := v.history.ArchiveFrom(p.Place, n)
-	if errors.Is(err, syscall.EXDEV) && seen.Kind == Directory && p.RemoveEmpty() == nil {
+	if errors.Is(err, syscall.EXDEV) && seen.Kind == vfs.Directory && p.RemoveEmpty() == nil {
 		return nil // an overlay cannot rename a directory of a lower layer, but can remove an empty one
 	}
 	if err != nil {

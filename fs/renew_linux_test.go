@@ -108,7 +108,7 @@ func testRenewal(t *testing.T, process func() *FS, at string) {
 			} else {
 				f.Close()
 			}
-			listed, err := reader.OpenDir(filepath.Dir(read), DirOptions{})
+			listed, err := reader.OpenDir(filepath.Dir(read), volumes.DirOptions{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -126,13 +126,13 @@ func testRenewal(t *testing.T, process func() *FS, at string) {
 			}
 			createTest(t, a, written, "1")
 			see(t, reader, read)
-			if err := moveTest(a, written, see(t, a, written), at+"moved", Info{}, How{Exact: true}); err != nil {
+			if err := moveTest(a, written, see(t, a, written), at+"moved", vfs.Info{}, How{Exact: true}); err != nil {
 				t.Fatal(err)
 			}
 			if info, err := reader.Lstat(read); !errors.Is(err, iofs.ErrNotExist) {
 				t.Errorf("after a move of %q, %q is %+v, %v", written, read, info, err)
 			}
-			if err := moveTest(a, at+"moved", see(t, a, at+"moved"), written, Info{}, How{Exact: true}); err != nil {
+			if err := moveTest(a, at+"moved", see(t, a, at+"moved"), written, vfs.Info{}, How{Exact: true}); err != nil {
 				t.Fatal(err)
 			}
 			see(t, reader, read)
@@ -158,7 +158,7 @@ func TestOpenFileIsWhatIsReadOfIt(t *testing.T) {
 				createTest(t, a, "usb/readme", "1")
 				var b *FS
 				armed := false
-				b = openTest(t, dir, Options{Before: func(c Call) error {
+				b = openTest(t, dir, Options{Before: func(c vfs.Call) error {
 					if armed && c.Op == op && c.Name == "usb/README" {
 						armed = false
 						replaceTest(t, a, "usb/readme", "22")
@@ -182,7 +182,7 @@ func TestOpenFileIsWhatIsReadOfIt(t *testing.T) {
 				}
 				replaceTest(t, a, "usb/readme", "333")
 				again, err = b.Refresh(f)
-				if err == nil && again.Size != int64(n) || err != nil && !errors.Is(err, ErrMoved) {
+				if err == nil && again.Size != int64(n) || err != nil && !errors.Is(err, volumes.ErrMoved) {
 					t.Errorf("%q was read, and a look at it is %+v, %v", content[:n], again, err)
 				}
 			})
@@ -204,10 +204,10 @@ func TestFirstCommitIsByANewLook(t *testing.T) {
 		}
 		for _, step := range []struct {
 			name string
-			do   func(s *FS, seen Info) error
+			do   func(s *FS, seen vfs.Info) error
 		}{
-			{"remove", func(s *FS, seen Info) error { return s.Remove(two, seen, How{Cause: "DELETE"}) }},
-			{"move", func(s *FS, seen Info) error { return moveTest(s, two, seen, "usb/other", Info{}, How{}) }},
+			{"remove", func(s *FS, seen vfs.Info) error { return s.Remove(two, seen, How{Cause: "DELETE"}) }},
+			{"move", func(s *FS, seen vfs.Info) error { return moveTest(s, two, seen, "usb/other", vfs.Info{}, How{}) }},
 		} {
 			t.Run(name+" "+step.name, func(t *testing.T) {
 				dir := foldingTest(t, rules)
@@ -215,7 +215,7 @@ func TestFirstCommitIsByANewLook(t *testing.T) {
 				createTest(t, a, one, "1")
 				seen := see(t, b, two)
 				replaceTest(t, a, one, "22")
-				if err := step.do(b, seen); !errors.Is(err, ErrMoved) {
+				if err := step.do(b, seen); !errors.Is(err, volumes.ErrMoved) {
 					t.Errorf("the error is %v", err)
 				}
 				has(t, dir, one, "22")
@@ -252,7 +252,7 @@ func TestOnlyFoldingNamesAreRenewed(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			s, err := open(vfs.New(counted{disk.System(), &renewed}, func(c Call) error {
+			s, err := open(vfs.New(counted{disk.System(), &renewed}, func(c vfs.Call) error {
 				if (c.Op == "names" || c.Op == "kinds") && !strings.Contains(c.Name, volumes.OwnDir) {
 					listed = append(listed, c.String())
 				}

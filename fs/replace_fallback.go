@@ -7,19 +7,20 @@ import (
 	"strconv"
 	"strings"
 
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
 // replace renames one name over another on a file system where names cannot be exchanged. At no instant does the second
 // name stand for a part of a version.
-func (v *volume) replace(from, to volumes.Place, directory bool, over Info, how How) error {
+func (v *volume) replace(from, to volumes.Place, directory bool, over vfs.Info, how How) error {
 	h, err := v.guardAt(to, over, how)
 	if err != nil {
 		return err
 	}
 	defer h.release()
 	n := how.note(to.Name, over)
-	if over.Kind != Directory && !directory {
+	if over.Kind != vfs.Directory && !directory {
 		if v.opts.History {
 			v.history.Link(to, n)
 		}

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"r-seed-1f3a754f.example/ifmatch/fs/room"
 	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
@@ -50,7 +51,7 @@ func TestSwapped(t *testing.T) {
 	dir := t.TempDir()
 	lay(t, dir, "d/", "d/format=old", "f=1")
 	swapped := false
-	s := openTest(t, dir, Options{Before: func(c Call) error {
+	s := openTest(t, dir, Options{Before: func(c vfs.Call) error {
 		if swapped && c.Op != "lstat" {
 			_ = os.Rename(filepath.Join(dir, "d"), filepath.Join(dir, "aside"))
 			_ = os.Symlink(volumes.OwnDir, filepath.Join(dir, "d"))
@@ -67,25 +68,25 @@ func TestSwapped(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f, regular := see(t, s, "f"), Info{Kind: Regular}
+	f, regular := see(t, s, "f"), vfs.Info{Kind: vfs.Regular}
 	swapped = true
 	for _, test := range []struct {
 		name string
 		do   func() error
 	}{
 		{"Open", func() error { _, _, err := s.Open("d/format"); return err }},
-		{"OpenDir", func() error { _, err := s.OpenDir("d", DirOptions{Follow: true}); return err }},
+		{"OpenDir", func() error { _, err := s.OpenDir("d", volumes.DirOptions{Follow: true}); return err }},
 		{"Attributes", func() error { _, err := s.Attributes("d/format"); return err }},
 		{"Commit", func() error { return s.Commit(st, "d/format", regular, How{}) }},
-		{"Commit new", func() error { return s.Commit(st, "d/new", Info{}, How{}) }},
+		{"Commit new", func() error { return s.Commit(st, "d/new", vfs.Info{}, How{}) }},
 		{"Move to", func() error { return moveTest(s, "f", f, "d/format", regular, How{}) }},
-		{"Move from", func() error { return moveTest(s, "d/format", regular, "g", Info{}, How{}) }},
+		{"Move from", func() error { return moveTest(s, "d/format", regular, "g", vfs.Info{}, How{}) }},
 		{"Mkdir", func() error { return s.At("d/new").Mkdir(time.Time{}) }},
 		{"Remove", func() error { return s.Remove("d/format", regular, How{}) }},
 		{"SetAttributes", func() error { return s.At("d/format").SetAttributes([]byte("x")) }},
 		{"SetModified", func() error {
 			_,
-				err := s.At("d/format").SetModified(Info{}, time.Unix(1, 0), 0)
+				err := s.At("d/format").SetModified(vfs.Info{}, time.Unix(1, 0), 0)
 			return err
 		}},
 		{"Readlink", func() error { _, err := s.Readlink("d/format"); return err }},
@@ -95,7 +96,7 @@ func TestSwapped(t *testing.T) {
 	} {
 		_ = os.Remove(filepath.Join(dir, "d"))
 		_ = os.Rename(filepath.Join(dir, "aside"), filepath.Join(dir, "d"))
-		if err := test.do(); !errors.Is(err, ErrLink) {
+		if err := test.do(); !errors.Is(err, vfs.ErrLink) {
 			t.Errorf("%s: got error %v", test.name, err)
 		}
 	}
@@ -147,14 +148,14 @@ func TestDirectoriesNotToBeWritten(t *testing.T) {
 			t.Error(err)
 			return
 		}
-		look := func(name string) Info {
+		look := func(name string) vfs.Info {
 			info, err := s.Lstat(name)
 			must(err)
 			return info
 		}
 		// What a user may not write to, but owns: a tree, staged and committed, staged and given up, removed.
 		stage := func() *Staged {
-			top, err := s.StageDir(t.Context(), Need{Name: "d"})
+			top, err := s.StageDir(t.Context(), room.Need{Name: "d"})
 			must(err)
 			below, err := top.Mkdir("below")
 			must(err)
@@ -168,7 +169,7 @@ func TestDirectoriesNotToBeWritten(t *testing.T) {
 			return top
 		}
 		top := stage()
-		must(s.Commit(top, "d", Info{}, How{}))
+		must(s.Commit(top, "d", vfs.Info{}, How{}))
 		if info, err := s.Lstat("d"); err != nil || info.Mode != 0o500 {
 			t.Errorf("got %v, error %v", info.Mode, err)
 		}
@@ -179,7 +180,7 @@ func TestDirectoriesNotToBeWritten(t *testing.T) {
 		must(s.calls.Mkdir("e", 0o777))
 		top = stage()
 		must(s.Commit(top, "e", look("e"), How{}))
-		must(moveTest(s, "e", look("e"), "f", Info{}, How{})) // in one directory
+		must(moveTest(s, "e", look("e"), "f", vfs.Info{}, How{})) // in one directory
 		must(s.At("g").Mkdir(time.Time{}))
 		must(s.calls.Rename(stage().at.Name, "g/h"))
 		must(s.Remove("g", look("g"), How{}))
@@ -204,40 +205,40 @@ func TestDirectoriesNotToBeWrittenGiveWay(t *testing.T) {
 	)
 	for _, test := range []struct {
 		name string
-		do   func(s *FS, look func(string) Info) error
+		do   func(s *FS, look func(string) vfs.Info) error
 		at   string // where it is then; "" in the history
 	}{
-		{"removed", func(s *FS, look func(string) Info) error {
+		{"removed", func(s *FS, look func(string) vfs.Info) error {
 			return s.Remove("d", look("d"), How{Exact: true, Cause: "DELETE"})
 		}, ""},
-		{"removed from a full disk", func(s *FS, look func(string) Info) error {
+		{"removed from a full disk", func(s *FS, look func(string) vfs.Info) error {
 			return s.Remove("d", look("d"), How{Unkept: true})
 		}, "trash"},
-		{"moved", func(s *FS, look func(string) Info) error {
-			return moveTest(s, "d", look("d"), "to/d", Info{}, How{Exact: true})
+		{"moved", func(s *FS, look func(string) vfs.Info) error {
+			return moveTest(s, "d", look("d"), "to/d", vfs.Info{}, How{Exact: true})
 		}, "to/d"},
-		{"moved over another one", func(s *FS, look func(string) Info) error {
+		{"moved over another one", func(s *FS, look func(string) vfs.Info) error {
 			return moveTest(s, "d", look("d"), "to/other", look("to/other"), How{})
 		}, "to/other"},
-		{"replaced by a move", func(s *FS, look func(string) Info) error {
+		{"replaced by a move", func(s *FS, look func(string) vfs.Info) error {
 			return moveTest(s, "to/other", look("to/other"), "d", look("d"), How{})
 		}, ""},
-		{"replaced by a new one", func(s *FS, look func(string) Info) error {
-			st, err := s.StageDir(t.Context(), Need{Name: "d"})
+		{"replaced by a new one", func(s *FS, look func(string) vfs.Info) error {
+			st, err := s.StageDir(t.Context(), room.Need{Name: "d"})
 			if err == nil {
 				err = s.Commit(st, "d", look("d"), How{Exact: true})
 			}
 			return err
 		}, ""},
-		{"taken and given back", func(s *FS, look func(string) Info) error {
+		{"taken and given back", func(s *FS, look func(string) vfs.Info) error {
 			taken, err := s.Take("d", look("d"), How{Exact: true})
 			if err == nil {
 				err = taken.GiveBack()
 			}
 			return err
 		}, "d"},
-		{"it fails", func(s *FS, look func(string) Info) error {
-			if err := moveTest(s, "d", look("d"), failing, Info{}, How{}); !errors.Is(err, syscall.EIO) {
+		{"it fails", func(s *FS, look func(string) vfs.Info) error {
+			if err := moveTest(s, "d", look("d"), failing, vfs.Info{}, How{}); !errors.Is(err, syscall.EIO) {
 				return fmt.Errorf("got error %v", err)
 			}
 			return nil
@@ -247,7 +248,7 @@ func TestDirectoriesNotToBeWrittenGiveWay(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, exchange %v", test.name, exchange), func(t *testing.T) {
 				asNobody(t, func(dir string) {
 					granted := false
-					s, err := Open(dir, Options{History: true, Before: func(c Call) error {
+					s, err := Open(dir, Options{History: true, Before: func(c vfs.Call) error {
 						granted = granted || c.Op == "chmod" && c.Name == "d"
 						switch {
 						case c.Op == "exchange" && !exchange:
@@ -274,7 +275,7 @@ func TestDirectoriesNotToBeWrittenGiveWay(t *testing.T) {
 					if err != nil {
 						t.Error(err)
 					}
-					look := func(name string) Info {
+					look := func(name string) vfs.Info {
 						info, err := s.Lstat(name)
 						if err != nil {
 							t.Error(err)
@@ -284,7 +285,7 @@ func TestDirectoriesNotToBeWrittenGiveWay(t *testing.T) {
 					if err := test.do(s, look); err != nil {
 						t.Error(err)
 					}
-					var after Info
+					var after vfs.Info
 					switch test.at {
 					case "":
 						kept, err := s.History("")
@@ -350,7 +351,7 @@ func TestDeepNamesAreLookedAtInTime(t *testing.T) {
 			return time.Duration(ts.Nano())
 		}
 		start := cpu()
-		if info, err := s.Lstat(deep); err != nil || info.Kind != Directory {
+		if info, err := s.Lstat(deep); err != nil || info.Kind != vfs.Directory {
 			t.Errorf("it is %+v, error %v", info, err)
 		}
 		if took := cpu() - start; took > most {

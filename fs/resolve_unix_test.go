@@ -8,6 +8,9 @@ import (
 	"maps"
 	"strings"
 	"testing"
+
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
 // A name through a link takes few looks, however deep it is.
@@ -16,7 +19,7 @@ func TestWalkTakesFewLooks(t *testing.T) {
 	deep := strings.Repeat("d/", 500)
 	lay(t, dir, deep, deep+"end => ../end", "l => d")
 	looks := 0
-	s := openTest(t, dir, Options{Before: func(c Call) error {
+	s := openTest(t, dir, Options{Before: func(c vfs.Call) error {
 		if c.Op == "lstat" {
 			looks++
 		}
@@ -42,14 +45,14 @@ func TestManyShortNamesAreReserved(t *testing.T) {
 	dir := t.TempDir()
 	lay(t, dir, strings.Repeat("if~1/", maxShort))
 	looks := 0
-	s := openTest(t, dir, Options{Before: func(Call) error { looks++; return nil }})
+	s := openTest(t, dir, Options{Before: func(vfs.Call) error { looks++; return nil }})
 	if _, err := s.Lstat(strings.TrimSuffix(strings.Repeat("if~1/", maxShort), "/")); err != nil {
 		t.Error(err)
 	}
 	looks = 0
 	for _, name := range []string{strings.Repeat("if~1/", maxShort+1), strings.Repeat("IFMATC~1/", 1000),
 		strings.Repeat("a/if~/", 500)} {
-		if _, err := s.Lstat(strings.TrimSuffix(name, "/")); !errors.Is(err, ErrReserved) {
+		if _, err := s.Lstat(strings.TrimSuffix(name, "/")); !errors.Is(err, volumes.ErrReserved) {
 			t.Errorf("Lstat(%.20s…): error %v", name, err)
 		}
 	}
@@ -90,7 +93,7 @@ func TestLooksThroughLinksAsk(t *testing.T) {
 			}
 			_, looked := n.Stat(tt.name)
 			f, _, opened := n.OpenIf(tt.name, nil)
-			_, listed := n.OpenDir(tt.name, DirOptions{})
+			_, listed := n.OpenDir(tt.name, volumes.DirOptions{})
 			if f != nil {
 				f.Close()
 			}
@@ -115,7 +118,7 @@ func TestMembersThroughLinksHaveTheirNames(t *testing.T) {
 	for name, want := range map[string]map[string]string{
 		"d": {"f": "", "g": "e/h"}, "dir": {"f": "d/f", "g": "e/h"},
 	} {
-		d, err := s.OpenDir(name, DirOptions{Follow: true})
+		d, err := s.OpenDir(name, volumes.DirOptions{Follow: true})
 		if err != nil {
 			t.Fatal(err)
 		}

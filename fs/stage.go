@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"r-seed-1f3a754f.example/ifmatch/fs/room"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
@@ -34,11 +35,11 @@ type Staged struct {
 	at     volumes.Place // the place in the session
 	dir    bool
 	link   bool
-	file   *File             // open for writing (nil: a directory, or all content is written)
+	file   *vfs.File         // open for writing (nil: a directory, or all content is written)
 	attrs  map[string][]byte // the attributes of the last Annotate
 	again  bool              // Annotate was called before
-	seen   Info              // the last look at it, see Seen
-	leased *File             // open for reading, with a lease
+	seen   vfs.Info          // the last look at it, see Seen
+	leased *vfs.File         // open for reading, with a lease
 	lease  *Lease
 	done   bool
 
@@ -59,23 +60,23 @@ type Meta struct {
 // Stage must not be called under [FS.Lock]. The commit fails with EXDEV if another file system is mounted there by
 // then.
 func (s *FS) Stage(name string) (*Staged, error) {
-	return s.StageFor(context.Background(), Need{Name: name})
+	return s.StageFor(context.Background(), room.Need{Name: name})
 }
 
 // StageFor is [FS.Stage] for a caller that knows something about the content that it will write. It keeps room for that
 // content, and fails at once if there cannot be any. The context holds for all later calls on the staged version.
-func (s *FS) StageFor(ctx context.Context, need Need) (*Staged, error) {
+func (s *FS) StageFor(ctx context.Context, need room.Need) (*Staged, error) {
 	return s.stageFor(ctx, need, (*volume).stage)
 }
 
 // StageDir makes an empty staged directory, as [FS.StageFor] makes a file.
-func (s *FS) StageDir(ctx context.Context, need Need) (*Staged, error) {
+func (s *FS) StageDir(ctx context.Context, need room.Need) (*Staged, error) {
 	return s.stageFor(ctx, need, (*volume).stageDir)
 }
 
 // StageLink stages a symbolic link.
 func (s *FS) StageLink(target, name string) (*Staged, error) {
-	return s.stageFor(context.Background(), Need{Name: name}, func(v *volume) (*Staged, error) {
+	return s.stageFor(context.Background(), room.Need{Name: name}, func(v *volume) (*Staged, error) {
 		at, err := v.stageAt()
 		if err == nil {
 			err = at.In.Symlink(target, at.Base)
@@ -84,7 +85,9 @@ func (s *FS) StageLink(target, name string) (*Staged, error) {
 	})
 }
 
-func (s *FS) stageFor(ctx context.Context, need Need, stage func(*volume) (*Staged, error)) (st *Staged, err error) {
+func (s *FS) stageFor(
+	ctx context.Context, need room.Need, stage func(*volume) (*Staged, error),
+) (st *Staged, err error) {
 	dir := path.Dir(volumes.Local(need.Name))
 	var r *room.Room
 	begin := func(v *volume) (err error) {
@@ -145,7 +148,7 @@ func staged(at volumes.Place, st *Staged, err error) (*Staged, error) {
 
 func (v *volume) stage() (*Staged, error) {
 	at, err := v.stageAt()
-	var f *File
+	var f *vfs.File
 	if err == nil {
 		f, err = at.In.Create(at.Base)
 	}
@@ -163,7 +166,7 @@ func (v *volume) stageDir() (*Staged, error) {
 // Member stages a file inside a staged directory. The file becomes visible with the directory.
 func (st *Staged) Member(name string) (*Staged, error) {
 	at := st.at.Below(name)
-	var f *File
+	var f *vfs.File
 	err := st.room.Retry(func() (err error) {
 		f, err = at.In.Create(at.Base)
 		return err
@@ -189,8 +192,8 @@ func (st *Staged) Symlink(target, name string) error {
 	return st.room.Retry(func() error { return at.In.Symlink(target, at.Base) })
 }
 
-// Write appends to the content of a staged file. If the disk is full, the history gives way, see [Need]. Write must not
-// be called under [FS.Lock].
+// Write appends to the content of a staged file. If the disk is full, the history gives way, see [room.Need]. Write
+// must not be called under [FS.Lock].
 func (st *Staged) Write(p []byte) (written int, err error) {
 	defer st.room.Waits()
 	if err := st.room.Reserve(len(p)); err != nil {
@@ -218,7 +221,7 @@ const rangeSize = 16 << 20
 //
 // Clone does not read the content. So the caller must look at the source before and after the call, to know which
 // version of the source was copied.
-func (st *Staged) Clone(ctx context.Context, from *File, size int64) (n int64, err error) {
+func (st *Staged) Clone(ctx context.Context, from *vfs.File, size int64) (n int64, err error) {
 	if err := st.file.CloneFrom(from); !errors.Is(err, errors.ErrUnsupported) {
 		return size, err
 	}
@@ -259,7 +262,7 @@ func (st *Staged) Skip(to int64) error {
 // NextData returns the next range of an open file of a given size that is no hole, from an offset on. If there is none,
 // it returns an empty range at the end of the file. A file that is too small to have a hole counts as data, and so does
 // a file on a file system that does not report holes.
-func (s *FS) NextData(f *File, offset, size int64) (from, to int64) {
+func (s *FS) NextData(f *vfs.File, offset, size int64) (from, to int64) {
 	if size <= volumes.Block {
 		return offset, size
 	}
@@ -280,7 +283,7 @@ func (st *Staged) ReadAt(p []byte, offset int64) (int, error) {
 
 // Annotate sets the metadata of a version. It may be called again until the version is committed.
 func (st *Staged) Annotate(meta Meta) error {
-	st.seen = Info{}
+	st.seen = vfs.Info{}
 	f := st.file
 	if f == nil {
 		dir, err := st.at.OpenAny()
@@ -313,7 +316,7 @@ func (st *Staged) Annotate(meta Meta) error {
 // SetModified sets the modification time of a version. The version may have been synced already, since the time is not
 // content.
 func (st *Staged) SetModified(t time.Time) error {
-	st.seen = Info{}
+	st.seen = vfs.Info{}
 	return st.at.In.Chtimes(st.at.Base, t)
 }
 
@@ -326,11 +329,11 @@ func (st *Staged) endWriting() {
 }
 
 // Abilities returns the abilities of the file system on which the version is staged.
-func (st *Staged) Abilities() Abilities { return st.volume.Able() }
+func (st *Staged) Abilities() volumes.Abilities { return st.volume.Able() }
 
 // Seen looks at a complete staged version. It looks once after each change of the metadata, and then returns that look
 // again.
-func (st *Staged) Seen() (Info, error) {
+func (st *Staged) Seen() (vfs.Info, error) {
 	if st.seen.Exists() {
 		return st.seen, nil
 	}
@@ -343,12 +346,12 @@ func (st *Staged) Seen() (Info, error) {
 }
 
 // Info looks at a staged version.
-func (st *Staged) Info() (Info, error) { return st.at.Lstat() }
+func (st *Staged) Info() (vfs.Info, error) { return st.at.Lstat() }
 
 // Lease takes a lease on a file that is about to be committed, unless the file has one. No content can be written to
 // the file after that. The lease stays with the file, also under another name, until [Staged.Release]. Lease fails as
 // [FS.Lease] does.
-func (st *Staged) Lease() (*File, *Lease, error) {
+func (st *Staged) Lease() (*vfs.File, *Lease, error) {
 	if st.leased != nil {
 		return st.leased, st.lease, nil
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"path"
 
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
@@ -17,7 +18,7 @@ type Unsynced struct {
 
 // An unsynced file or directory is open. dir is the name of a directory, or empty for a file.
 type unsynced struct {
-	*File
+	*vfs.File
 	dir string
 }
 
@@ -173,9 +174,9 @@ func (s *FS) syncMember(name string) error {
 	switch {
 	case err != nil:
 		return err
-	case info.Kind == Directory:
+	case info.Kind == vfs.Directory:
 		return s.syncBelow(name)
-	case info.Kind == Link:
+	case info.Kind == vfs.Link:
 		return nil // a link is synced with its directory
 	}
 	f, err := s.calls.Open(name)

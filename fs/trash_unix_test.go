@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
@@ -20,7 +21,7 @@ func TestEmptyTrash(t *testing.T) {
 	dir := t.TempDir()
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
-	s := openTest(t, dir, Options{Before: func(c Call) error {
+	s := openTest(t, dir, Options{Before: func(c vfs.Call) error {
 		if c.Op == "removeAll" && strings.HasPrefix(c.Name, volumes.OwnDir+"/"+volumes.TrashPart) {
 			stop()
 		}
@@ -56,7 +57,7 @@ func TestDiscardAgain(t *testing.T) {
 			dir := t.TempDir()
 			lay(t, dir, "f=old")
 			fails := 0
-			s := openTest(t, dir, Options{History: true, Before: func(c Call) error {
+			s := openTest(t, dir, Options{History: true, Before: func(c vfs.Call) error {
 				if c.Op == "removeAll" && fails > 0 {
 					fails--
 					return syscall.EMFILE
@@ -92,7 +93,7 @@ func TestUndeletable(t *testing.T) {
 	c := newTestClock()
 	var stuck string
 	tries := 0
-	s := openTest(t, dir, Options{Now: c.Now, Before: func(c Call) error {
+	s := openTest(t, dir, Options{Now: c.Now, Before: func(c vfs.Call) error {
 		if c.Op == "removeAll" && (stuck == "" || c.Name == stuck) {
 			stuck = c.Name
 			tries++

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 
+	"r-seed-1f3a754f.example/ifmatch/fs/room"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
@@ -67,15 +69,15 @@ type Upload struct {
 	volume *volume
 	id     string
 	dir    string
-	lock   *File
+	lock   *vfs.File
 	staged *Staged
 	inode  uint64
 }
 
 // NewUpload makes an upload, and keeps room for it. The caller must write its state.
-func (s *FS) NewUpload(ctx context.Context, id string, need Need) (u *Upload, err error) {
+func (s *FS) NewUpload(ctx context.Context, id string, need room.Need) (u *Upload, err error) {
 	if !s.uploads.enter(id) {
-		return nil, ErrBusy
+		return nil, vfs.ErrBusy
 	}
 	st, err := s.StageFor(ctx, need)
 	if err != nil {
@@ -116,17 +118,17 @@ func (s *FS) NewUpload(ctx context.Context, id string, need Need) (u *Upload, er
 	return u, err
 }
 
-// OpenUpload opens an upload. The error is io/fs.ErrNotExist if there is none, and [ErrBusy] if it is open.
+// OpenUpload opens an upload. The error is io/fs.ErrNotExist if there is none, and [vfs.ErrBusy] if it is open.
 func (s *FS) OpenUpload(id string) (u *Upload, err error) {
 	if s.opts.ReadOnly || id == "" || strings.ContainsAny(id, "/.\\") || len(id) > 64 {
 		return nil, iofs.ErrNotExist
 	}
 	if !s.uploads.enter(id) {
-		return nil, ErrBusy
+		return nil, vfs.ErrBusy
 	}
 	for _, v := range s.volumes() {
 		dir := path.Join(v.StatePath(uploadsPart), id)
-		if info, failed := s.calls.Lstat(dir); failed != nil || info.Kind != Directory {
+		if info, failed := s.calls.Lstat(dir); failed != nil || info.Kind != vfs.Directory {
 			continue
 		}
 		u = &Upload{volume: v, id: id, dir: dir}
@@ -212,7 +214,7 @@ func (u *Upload) DropData() error {
 }
 
 // Made returns a look at the directory of the upload.
-func (u *Upload) Made() (Info, error) { return u.volume.calls.Lstat(u.dir) }
+func (u *Upload) Made() (vfs.Info, error) { return u.volume.calls.Lstat(u.dir) }
 
 // ReadState returns the last state that was written. The error is [ErrDamaged] if there is none.
 func (u *Upload) ReadState() ([]byte, error) {
@@ -278,7 +280,7 @@ func (u *Upload) HasData(ctx context.Context) (bool, error) {
 
 // Begin opens the upload for Write. The bytes from an offset on are dropped, which never were part of the state. need
 // is about the rest.
-func (u *Upload) Begin(ctx context.Context, offset int64, need Need) (err error) {
+func (u *Upload) Begin(ctx context.Context, offset int64, need room.Need) (err error) {
 	v, st := u.volume, u.Staged()
 	st.room = v.rooms.Kept(u.id)
 	kept := st.room != nil // and it has counted what is dropped
@@ -352,7 +354,7 @@ func (u *Upload) Staged() *Staged {
 }
 
 // Ready prepares the upload for a commit. The history gives way to a commit on a full disk as need says.
-func (u *Upload) Ready(ctx context.Context, need Need) {
+func (u *Upload) Ready(ctx context.Context, need room.Need) {
 	st := u.Staged()
 	if st.room == nil {
 		st.room = u.volume.rooms.Unpromised(ctx, u.volume.Volume, need)

@@ -6,6 +6,7 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/fs/history"
 	"r-seed-1f3a754f.example/ifmatch/fs/properties"
 	"r-seed-1f3a754f.example/ifmatch/fs/trash"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
@@ -64,7 +65,7 @@ func (s *FS) answering() []*volume { return ofAll(s.Tree.Answering()) }
 func (s *FS) volumeFor(dir string) (*volume, error) { return ofFound(s.Tree.VolumeFor(dir)) }
 
 // volumeHolding returns the volume of the file or collection that the caller has just seen at a name.
-func (s *FS) volumeHolding(name string, seen Info) (*volume, error) {
+func (s *FS) volumeHolding(name string, seen vfs.Info) (*volume, error) {
 	return ofFound(s.Tree.VolumeHolding(name, seen))
 }
 

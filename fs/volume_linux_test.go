@@ -13,6 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"r-seed-1f3a754f.example/ifmatch/fs/history"
+	"r-seed-1f3a754f.example/ifmatch/fs/room"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
@@ -37,13 +39,13 @@ func mountTest(t *testing.T, dir, source string) {
 // createTest makes a file.
 func createTest(t *testing.T, s *FS, name, content string) {
 	t.Helper()
-	st, err := s.StageFor(t.Context(), Need{Name: name, Length: int64(len(content))})
+	st, err := s.StageFor(t.Context(), room.Need{Name: name, Length: int64(len(content))})
 	if err == nil {
 		defer st.Discard()
 		_, err = st.Write([]byte(content))
 	}
 	if err == nil {
-		err = s.Commit(st, name, Info{}, How{})
+		err = s.Commit(st, name, vfs.Info{}, How{})
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -79,7 +81,7 @@ func TestPlaces(t *testing.T) {
 				}
 			}
 			createTest(t, s, "d/m/f", "2")
-			if err := s.Move("d/m/f", see(t, s, "d/m/f"), "f", Info{}, How{}); !errors.Is(err, syscall.EXDEV) {
+			if err := s.Move("d/m/f", see(t, s, "d/m/f"), "f", vfs.Info{}, How{}); !errors.Is(err, syscall.EXDEV) {
 				t.Errorf("a move to another: %v", err)
 			}
 			var mounted *MountedError
@@ -87,7 +89,7 @@ func TestPlaces(t *testing.T) {
 				t.Errorf("what has a mount in it is removed: %v", err)
 			}
 			for _, name := range []string{"d/m/.ifmatch", "d/m/.IFMATCH/format"} {
-				if _, err := s.Stat(name); !errors.Is(err, ErrReserved) {
+				if _, err := s.Stat(name); !errors.Is(err, volumes.ErrReserved) {
 					t.Errorf("%s: %v", name, err)
 				}
 			}
@@ -187,7 +189,7 @@ func TestFullPlace(t *testing.T) {
 	s := openTest(t, dir, Options{History: true})
 	createTest(t, s, "m/first", "so that it is known")
 	// Each version is in a directory of its own.
-	if err := s.Expire(t.Context(), Retention{Keep: time.Hour, Most: 1 << 20}); err != nil {
+	if err := s.Expire(t.Context(), history.Retention{Keep: time.Hour, Most: 1 << 20}); err != nil {
 		t.Fatal(err)
 	}
 	large := strings.Repeat("0123456789abcdef", 24<<10) // three eighths of it
@@ -199,7 +201,7 @@ func TestFullPlace(t *testing.T) {
 	}
 	keeps(t, s, "f", "1")
 	createTest(t, s, "m/f", large)
-	if _, err := s.StageFor(t.Context(), Need{Name: "m/g", Length: int64(len(large))}); !volumes.IsFull(err) {
+	if _, err := s.StageFor(t.Context(), room.Need{Name: "m/g", Length: int64(len(large))}); !volumes.IsFull(err) {
 		t.Errorf("there is room only if the newest version of another one goes: %v", err)
 	}
 	st, err := s.Stage("m/h")
@@ -249,7 +251,7 @@ func TestShortName(t *testing.T) {
 	}
 	mountTest(t, filepath.Join(dir, "d/IFMATC~2"), filepath.Join(dir, "d/.ifmatch")) // one directory with two names
 	for _, name := range []string{"d/IFMATC~2", "d/ifmatc~2/secret", "d/IFMATC~2/secret"} {
-		if _, err := s.Stat(name); !errors.Is(err, ErrReserved) && !errors.Is(err, os.ErrNotExist) {
+		if _, err := s.Stat(name); !errors.Is(err, volumes.ErrReserved) && !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -260,7 +262,7 @@ func TestFullPlaceWithoutState(t *testing.T) {
 	dir := t.TempDir()
 	mountTest(t, filepath.Join(dir, "m"), "")
 	lay(t, dir, "m/f=1")
-	s := openTest(t, dir, Options{History: true, Before: func(c Call) error {
+	s := openTest(t, dir, Options{History: true, Before: func(c vfs.Call) error {
 		if c.Op == "mkdir" && strings.HasPrefix(c.Name, "m/") {
 			return &os.PathError{Op: c.Op, Path: c.Name, Err: syscall.ENOSPC}
 		}
@@ -281,7 +283,7 @@ func TestPlaceWithoutOpenat2(t *testing.T) {
 	mountTest(t, filepath.Join(dir, "m"), "")
 	lay(t, dir, "m/theirs=1")
 	s := openWithoutOpenat2(t, dir, Options{History: true})
-	if able := s.AbilitiesOf(see(t, s, "m/theirs")); able != (Abilities{}) {
+	if able := s.AbilitiesOf(see(t, s, "m/theirs")); able != (volumes.Abilities{}) {
 		t.Errorf("it was not tried, and is relied upon: %s", able)
 	}
 	createTest(t, s, "f", "1")
@@ -342,7 +344,7 @@ func TestPlaceWithTheNumbersOfAnother(t *testing.T) {
 	lay(t, dir, "m/.ifmatch/stage/", "m/.ifmatch/format=1\n", "m/f=2")
 	s.volumes()[1].Device = volumes.DeviceOf(see(t, s, "m"))
 	s.Discover()
-	if able := s.AbilitiesOf(see(t, s, "m/f")); able != (Abilities{}) {
+	if able := s.AbilitiesOf(see(t, s, "m/f")); able != (volumes.Abilities{}) {
 		t.Errorf("it was not tried, and is relied upon: %s", able)
 	}
 }

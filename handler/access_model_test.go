@@ -16,6 +16,7 @@ import (
 
 	"r-seed-1f3a754f.example/ifmatch/auth"
 	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
@@ -154,7 +155,7 @@ func (w *world) succeeds(op modelOp) bool {
 // spellsUser reports whether a segment of a name is another spelling of the name of a user.
 func spellsUser(name string) bool {
 	return slices.ContainsFunc(strings.Split(name, "/"), func(segment string) bool {
-		return slices.ContainsFunc(modelUsers[:3], func(u string) bool { return u != segment && fs.Alike(u, segment) })
+		return slices.ContainsFunc(modelUsers[:3], func(u string) bool { return u != segment && volumes.Alike(u, segment) })
 	})
 }
 

@@ -12,7 +12,7 @@ import (
 	"testing"
 
 	"r-seed-1f3a754f.example/ifmatch/auth"
-	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
@@ -45,7 +45,9 @@ func openAuthority(t testing.TB, config string) (*auth.Authority, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	authority, err := auth.Open(auth.Options{Users: users, Config: file, Proxy: proxy, InsecureBasic: true, Alike: fs.Alike})
+	authority, err := auth.Open(auth.Options{
+		Users: users, Config: file, Proxy: proxy, InsecureBasic: true, Alike: volumes.Alike,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +94,7 @@ func (w *world) spellings(user, name string) []string {
 		for _, front := range all {
 			longer = append(longer, tree.Join(front, segment))
 			for other := range known {
-				if other != segment && fs.Alike(other, segment) && i < w.deepest() {
+				if other != segment && volumes.Alike(other, segment) && i < w.deepest() {
 					longer = append(longer, tree.Join(front, other))
 				}
 			}

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 )
 
 const (
@@ -242,7 +243,7 @@ func TestFormIsMadeDuringAPut(t *testing.T) {
 func TestMissingNameIsCheap(t *testing.T) {
 	var mu sync.Mutex
 	var calls []string
-	h := inMemoryWith(t, fs.Options{Before: func(c fs.Call) error {
+	h := inMemoryWith(t, fs.Options{Before: func(c vfs.Call) error {
 		mu.Lock()
 		defer mu.Unlock()
 		if !strings.HasPrefix(c.Name, ".ifmatch") { // a change beside the requests

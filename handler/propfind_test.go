@@ -20,6 +20,7 @@ import (
 	"golang.org/x/net/webdav"
 
 	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
@@ -47,7 +48,7 @@ func told(t testing.TB, body []byte) (hrefs []string, statuses map[string]string
 // A member that cannot be read has its own status, however the listing comes to it, and all other members are listed.
 func TestUnreadableMemberDoesNotBreakTheListing(t *testing.T) {
 	var closed atomic.Bool
-	before := func(c fs.Call) error {
+	before := func(c vfs.Call) error {
 		if c.Op == "open" && c.Name == "d/closed" && closed.Load() {
 			return iofs.ErrPermission
 		}

@@ -10,6 +10,7 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/etagfs"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/reopening"
 	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 	"r-seed-1f3a754f.example/ifmatch/quota"
 	"r-seed-1f3a754f.example/ifmatch/quota/limits"
 	"r-seed-1f3a754f.example/ifmatch/tree"
@@ -68,7 +69,7 @@ func openWrapped(t *testing.T, dir string, now func() time.Time) *quota.Store {
 	}
 	measured := &measuredStore{reopening, func(string, time.Duration) {}}
 	far := []limits.Limit{{Path: "/", Max: 1 << 40}, {Path: "/*", Max: 1 << 40, History: true}}
-	s := quota.New(measured, limits.NewSet(far, fs.Alike), quota.Options{Patience: time.Minute, Now: now})
+	s := quota.New(measured, limits.NewSet(far, volumes.Alike), quota.Options{Patience: time.Minute, Now: now})
 	s.Start()
 	return s
 }

@@ -9,13 +9,14 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/etagfs/hashing"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/index"
 	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // A Server sends the contents of a directory. All exported fields are needed.
 type Server struct {
 	FS     *fs.FS
-	Root   fs.Info // a look at the root
+	Root   vfs.Info // a look at the root
 	Index  *index.Index
 	Hasher *hashing.Hasher
 	// InFlight and Relayed are the bounds of the same names in the options of package etagfs, in bytes. InFlight is
@@ -29,7 +30,7 @@ type Server struct {
 
 // Of returns the content of an open file, which a look has found. The content closes the file. tag is the tag that the
 // client gets, or "" if it gets none. stamped says that the index has the tag, so that looks show changes.
-func (s *Server) Of(f *fs.File, info fs.Info, tag tree.ETag, stamped bool) *File {
+func (s *Server) Of(f *vfs.File, info vfs.Info, tag tree.ETag, stamped bool) *File {
 	return &File{s: s, file: f, info: info, tag: tag, stamped: stamped}
 }
 
@@ -49,7 +50,7 @@ func (c *File) Begin() { c.counted = c.s.downloads.begin(c.info) }
 
 // IsSending reports whether the file that a look has found is being sent. A commit that lets such a file give way keeps
 // its tag, if the content is known to be the same. Otherwise each download would have to read the whole file.
-func (s *Server) IsSending(info fs.Info) bool { return s.downloads.of(info) }
+func (s *Server) IsSending(info vfs.Info) bool { return s.downloads.of(info) }
 
 // downloads counts the running downloads of each file, see [Server.IsSending].
 type downloads struct {
@@ -58,7 +59,7 @@ type downloads struct {
 }
 
 // begin counts a download. end must be called once with the returned key when the download ends.
-func (d *downloads) begin(info fs.Info) (key hashing.FileKey) {
+func (d *downloads) begin(info vfs.Info) (key hashing.FileKey) {
 	if info.Inode == 0 {
 		return hashing.FileKey{}
 	}
@@ -83,7 +84,7 @@ func (d *downloads) end(key hashing.FileKey) {
 	}
 }
 
-func (d *downloads) of(info fs.Info) bool {
+func (d *downloads) of(info vfs.Info) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.files[hashing.KeyOf(info)] > 0

@@ -13,15 +13,15 @@ import (
 
 	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/hashing"
-	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // A File is an opened version of a file. It implements [tree.Content].
 type File struct {
 	s    *Server
-	file *fs.File
-	info fs.Info // the look to which the tag belongs
+	file *vfs.File
+	info vfs.Info // the look to which the tag belongs
 	tag  tree.ETag
 	// stamped says that no program was writing to the file when it was hashed. So every later change of the content has
 	// changed the time stamps first, and a look shows it. Otherwise only a hash shows it.
@@ -318,7 +318,7 @@ func (j *judge) look(ctx context.Context, offset int64) (anew bool, err error) {
 
 // hashAnew hashes the file, once for all clients to which it is being sent. It reports whether the file is the version,
 // and looks show changes of it.
-func (j *judge) hashAnew(ctx context.Context, look fs.Info) (bool, error) {
+func (j *judge) hashAnew(ctx context.Context, look vfs.Info) (bool, error) {
 	info, tag, err := j.s.Hasher.HashFile(ctx, j.file, look, hashing.ForAnswer)
 	switch {
 	case errors.Is(err, tree.ErrBusy):

@@ -7,6 +7,8 @@ import (
 	"io"
 
 	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
@@ -42,20 +44,20 @@ func (c Small) WriteRange(_ context.Context, w io.Writer, offset, n int64) (int6
 
 // mayKeep reports whether a look always shows that the content of a file has changed since it was read under a lease.
 // It does not where a program can write through a memory map unseen (tmpfs, overlayfs), and where there are no leases.
-func (s *Server) mayKeep(info fs.Info) bool {
-	if info.Size > maxBody || info.Kind != fs.Regular || info.Device != s.Root.Device || info.Mount != s.Root.Mount {
+func (s *Server) mayKeep(info vfs.Info) bool {
+	if info.Size > maxBody || info.Kind != vfs.Regular || info.Device != s.Root.Device || info.Mount != s.Root.Mount {
 		return false
 	}
 	return showAll(s.FS.AbilitiesOf(info))
 }
 
 // showAll reports whether a file system shows each change of a content in the look at the file.
-func showAll(able fs.Abilities) bool {
+func showAll(able volumes.Abilities) bool {
 	return able.Leases && able.FineTimes && able.Mappings && !able.Exclusive
 }
 
 // InMemory returns the content in memory of the version that a look has found, if the content has that tag.
-func (s *Server) InMemory(look fs.Info, tag tree.ETag) (Small, bool) {
+func (s *Server) InMemory(look vfs.Info, tag tree.ETag) (Small, bool) {
 	if look.Size > maxBody {
 		return Small{}, false
 	}
@@ -65,7 +67,7 @@ func (s *Server) InMemory(look fs.Info, tag tree.ETag) (Small, bool) {
 
 // keep reads a small file that was opened, and keeps the content in memory. It reads under a lease, which is
 // unbroken from before the look at the open file until after the read. ok is false if no content is kept.
-func (s *Server) keep(f *fs.File, info fs.Info, tag tree.ETag) (content Small, ok bool) {
+func (s *Server) keep(f *vfs.File, info vfs.Info, tag tree.ETag) (content Small, ok bool) {
 	if !s.mayKeep(info) || !s.Index.Plain(info.Fingerprint) || !s.Index.WantsBody(info.Fingerprint) {
 		return Small{}, false
 	}
@@ -103,7 +105,7 @@ func (s *Server) KeepWhileReading(
 
 // KeepOwn keeps in memory the content of a file that this process has written. The caller has had a lease on the
 // file since before the file had a name, has looked at it under that name, and has found the lease unbroken after that.
-func (s *Server) KeepOwn(info fs.Info, tag tree.ETag, body []byte) {
+func (s *Server) KeepOwn(info vfs.Info, tag tree.ETag, body []byte) {
 	if body != nil && int64(len(body)) == info.Size && s.mayKeep(info) {
 		s.Index.KeepBody(info.Fingerprint, tag, body)
 	}

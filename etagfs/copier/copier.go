@@ -14,6 +14,9 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/etagfs/index"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/snapshots"
 	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/room"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
@@ -37,7 +40,7 @@ type Copy struct {
 	Whole bool
 
 	Staged *fs.Staged // the copy
-	Source fs.Info    // the look at the source of the copy
+	Source vfs.Info   // the look at the source of the copy
 	Tag    tree.ETag  // of a file
 	// Wanted is the modification time that the copy got because a client wants it. It is zero if the disk keeps no such
 	// time.
@@ -47,8 +50,8 @@ type Copy struct {
 	files int    // in the tree so far
 	// some members are not synced one by one, but with the rest of the disk at the end
 	behind   bool
-	searches int                       // how many, for collections that were renamed
-	copied   map[string]fs.Fingerprint // of a whole copy: the versions of its members, by their names in the tree
+	searches int                        // how many, for collections that were renamed
+	copied   map[string]vfs.Fingerprint // of a whole copy: the versions of its members, by their names in the tree
 }
 
 // ErrStale says that the source has changed while it was copied.
@@ -66,7 +69,7 @@ func (c *Copy) Discard() {
 func (c *Copy) Stage(ctx context.Context, from, to string, opts tree.CopyOptions) (err error) {
 	stage := c.stage
 	if c.Whole {
-		c.copied = map[string]fs.Fingerprint{}
+		c.copied = map[string]vfs.Fingerprint{}
 		stage = c.stageWhole
 	}
 	c.Staged, c.Source, c.Tag, err = stage(ctx, from, to, opts)
@@ -88,16 +91,16 @@ const (
 // file.
 func (c *Copy) stage(
 	ctx context.Context, from, to string, opts tree.CopyOptions,
-) (*fs.Staged, fs.Info, tree.ETag, error) {
+) (*fs.Staged, vfs.Info, tree.ETag, error) {
 	c.to = to
 	info, err := c.Reader.Look(ctx, from, nil)
 	if err != nil {
-		return nil, fs.Info{}, "", err
+		return nil, vfs.Info{}, "", err
 	}
-	if info.Kind == fs.Regular {
+	if info.Kind == vfs.Regular {
 		staged, err := c.FS.StageFor(ctx, c.need(ctx, to, func() (int64, error) { return takes(info), nil }))
 		if err != nil {
-			return nil, fs.Info{}, "", failure.OfStaging(err)
+			return nil, vfs.Info{}, "", failure.OfStaging(err)
 		}
 		info, tag, err := c.file(ctx, from, staged)
 		if err == nil && tag == "" {
@@ -113,14 +116,14 @@ func (c *Copy) stage(
 		}
 		if err != nil {
 			c.Drop(staged)
-			return nil, fs.Info{}, "", err
+			return nil, vfs.Info{}, "", err
 		}
 		return staged, info, tag, nil
 	}
 	staged, err := c.FS.StageDir(ctx,
 		c.need(ctx, to, func() (int64, error) { return c.total(ctx, from, opts.Shallow) }))
 	if err != nil {
-		return nil, fs.Info{}, "", failure.OfStaging(err)
+		return nil, vfs.Info{}, "", failure.OfStaging(err)
 	}
 	if !opts.Shallow {
 		err = c.members(ctx, from, ".", staged)
@@ -138,19 +141,19 @@ func (c *Copy) stage(
 	}
 	if err != nil {
 		c.Drop(staged)
-		return nil, fs.Info{}, "", err
+		return nil, vfs.Info{}, "", err
 	}
 	return staged, info, "", nil
 }
 
 // need describes a copy before it is made. Content that the copy can share with the source takes no room.
-func (c *Copy) need(ctx context.Context, to string, measure func() (int64, error)) fs.Need {
-	return fs.Need{Name: to, Client: tree.ClientOf(ctx), Measure: measure, Ask: c.Ask}
+func (c *Copy) need(ctx context.Context, to string, measure func() (int64, error)) room.Need {
+	return room.Need{Name: to, Client: tree.ClientOf(ctx), Measure: measure, Ask: c.Ask}
 }
 
 // takes returns how many bytes of a file must be copied. Holes are not copied.
-func takes(info fs.Info) int64 {
-	if info.Kind != fs.Regular {
+func takes(info vfs.Info) int64 {
+	if info.Kind != vfs.Regular {
 		return 0
 	}
 	return min(info.Size, info.Allocated)
@@ -178,7 +181,7 @@ func (c *Copy) total(ctx context.Context, from string, shallow bool) (sum int64,
 
 // totalButCollections is total without the collections among the members. It returns the names of these collections.
 func (c *Copy) totalButCollections(ctx context.Context, from string) (sum int64, below []string, err error) {
-	for members, err := range c.Reader.Members(from, fs.DirOptions{}).Batches(ctx) {
+	for members, err := range c.Reader.Members(from, volumes.DirOptions{}).Batches(ctx) {
 		if err == nil {
 			err = ctx.Err()
 		}
@@ -187,7 +190,7 @@ func (c *Copy) totalButCollections(ctx context.Context, from string) (sum int64,
 		}
 		for _, m := range members {
 			sum += takes(m.Info)
-			if m.Err == nil && m.Kind == fs.Directory {
+			if m.Err == nil && m.Kind == vfs.Directory {
 				below = append(below, m.Name)
 			}
 		}
@@ -197,33 +200,33 @@ func (c *Copy) totalButCollections(ctx context.Context, from string) (sum int64,
 
 // file copies the content of a file, and its traits. It returns the look at the source to which the copy belongs, and
 // the tag if it is known.
-func (c *Copy) file(ctx context.Context, from string, staged *fs.Staged) (fs.Info, tree.ETag, error) {
+func (c *Copy) file(ctx context.Context, from string, staged *fs.Staged) (vfs.Info, tree.ETag, error) {
 	f, info, err := c.Reader.Open(ctx, from)
 	if err != nil {
-		return fs.Info{}, "", err
+		return vfs.Info{}, "", err
 	}
 	if f == nil {
-		return fs.Info{}, "", ErrStale // it is a collection now
+		return vfs.Info{}, "", ErrStale // it is a collection now
 	}
 	defer f.Close()
 	tag, err := c.content(ctx, f, info, staged)
 	traits, again, failed := c.FS.TraitsOf(f)
 	switch {
-	case errors.Is(failed, fs.ErrMoved):
-		return fs.Info{}, "", ErrStale
+	case errors.Is(failed, volumes.ErrMoved):
+		return vfs.Info{}, "", ErrStale
 	case failed != nil:
-		return fs.Info{}, "", failed
+		return vfs.Info{}, "", failed
 	case again.Fingerprint != info.Fingerprint:
-		return fs.Info{}, "", ErrStale
+		return vfs.Info{}, "", ErrStale
 	case err != nil:
-		return fs.Info{}, "", err
+		return vfs.Info{}, "", err
 	}
 	return info, tag, staged.Annotate(fs.Meta{Modified: c.modified(info), Traits: traits})
 }
 
 // content copies the content of an open file. It returns the tag of the version that the look has found, if the tag is
 // known. So a second look must find this version unchanged.
-func (c *Copy) content(ctx context.Context, f *fs.File, info fs.Info, staged *fs.Staged) (tree.ETag, error) {
+func (c *Copy) content(ctx context.Context, f *vfs.File, info vfs.Info, staged *fs.Staged) (tree.ETag, error) {
 	if info.Size >= minCloned {
 		// If the index knows the tag only after the clone, a program may have written to the file in between.
 		tag, _ := c.Index.Tag(info.Fingerprint)
@@ -242,7 +245,7 @@ func (c *Copy) content(ctx context.Context, f *fs.File, info fs.Info, staged *fs
 }
 
 // read copies the content of an open file by reading it. Holes stay holes, and are not read.
-func (c *Copy) read(ctx context.Context, f *fs.File, size int64, staged *fs.Staged) (tree.ETag, error) {
+func (c *Copy) read(ctx context.Context, f *vfs.File, size int64, staged *fs.Staged) (tree.ETag, error) {
 	hash := sha256.New()
 	to := io.MultiWriter(staged, hash)
 	for at := int64(0); at < size; {
@@ -283,7 +286,7 @@ func hashStaged(ctx context.Context, staged *fs.Staged, size int64) (tree.ETag, 
 }
 
 // inherit gives a staged collection the traits of its source, and the modification time if the copy keeps times.
-func (c *Copy) inherit(from string, staged *fs.Staged, info fs.Info) error {
+func (c *Copy) inherit(from string, staged *fs.Staged, info vfs.Info) error {
 	traits, err := c.FS.Traits(from)
 	if err != nil {
 		return err
@@ -292,7 +295,7 @@ func (c *Copy) inherit(from string, staged *fs.Staged, info fs.Info) error {
 }
 
 // modified returns the modification time that a copy is to have. If it is zero, the time is left as it is.
-func (c *Copy) modified(info fs.Info) time.Time {
+func (c *Copy) modified(info vfs.Info) time.Time {
 	if !c.Whole {
 		return time.Time{}
 	}

@@ -7,20 +7,23 @@ import (
 
 	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
 	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/history"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // StageKept stages a copy of a version that the history keeps, for its path.
-func (c *Copy) StageKept(ctx context.Context, version fs.Kept) (err error) {
+func (c *Copy) StageKept(ctx context.Context, version history.Kept) (err error) {
 	c.Source = version.Info
 	c.Staged, c.Tag, err = c.kept(ctx, version)
 	return err
 }
 
 // kept stages a copy of a version that the history keeps. For a file, it returns the tag too.
-func (c *Copy) kept(ctx context.Context, version fs.Kept) (staged *fs.Staged, tag tree.ETag, err error) {
+func (c *Copy) kept(ctx context.Context, version history.Kept) (staged *fs.Staged, tag tree.ETag, err error) {
 	switch version.Kind {
-	case fs.Regular:
+	case vfs.Regular:
 		need := c.need(ctx, version.Path, func() (int64, error) { return takes(version.Info), nil })
 		need.Keep = version
 		if staged, err = c.FS.StageFor(ctx, need); err != nil {
@@ -32,7 +35,7 @@ func (c *Copy) kept(ctx context.Context, version fs.Kept) (staged *fs.Staged, ta
 		if err == nil {
 			err = staged.Sync()
 		}
-	case fs.Directory:
+	case vfs.Directory:
 		members := func() (int64, error) { return c.keptTotal(version) }
 		if c.Shallow {
 			members = func() (int64, error) { return 0, nil }
@@ -53,7 +56,7 @@ func (c *Copy) kept(ctx context.Context, version fs.Kept) (staged *fs.Staged, ta
 		} else if err == nil {
 			err = staged.Sync()
 		}
-	case fs.Link:
+	case vfs.Link:
 		var target string
 		if target, err = c.FS.ReadlinkKept(version); err != nil {
 			return nil, "", err
@@ -62,7 +65,7 @@ func (c *Copy) kept(ctx context.Context, version fs.Kept) (staged *fs.Staged, ta
 			return nil, "", failure.OfStaging(err)
 		}
 	default:
-		return nil, "", fs.ErrSpecial
+		return nil, "", volumes.ErrSpecial
 	}
 	if err != nil {
 		c.Drop(staged)
@@ -73,7 +76,7 @@ func (c *Copy) kept(ctx context.Context, version fs.Kept) (staged *fs.Staged, ta
 
 // keptFile copies the file of a history entry. A program that had the file open when the file was replaced may still be
 // writing to it. If the file has changed, keptFile fails with ErrBusy.
-func (c *Copy) keptFile(ctx context.Context, version fs.Kept, staged *fs.Staged) error {
+func (c *Copy) keptFile(ctx context.Context, version history.Kept, staged *fs.Staged) error {
 	f, info, err := c.FS.OpenKept(version)
 	if err != nil {
 		return err
@@ -92,7 +95,7 @@ func (c *Copy) keptFile(ctx context.Context, version fs.Kept, staged *fs.Staged)
 	return staged.Annotate(fs.Meta{Traits: traits})
 }
 
-func (c *Copy) keptTraits(version fs.Kept, staged *fs.Staged) error {
+func (c *Copy) keptTraits(version history.Kept, staged *fs.Staged) error {
 	traits, err := c.FS.TraitsKept(version)
 	if err != nil {
 		return err
@@ -101,14 +104,14 @@ func (c *Copy) keptTraits(version fs.Kept, staged *fs.Staged) error {
 }
 
 // keptTotal returns how many bytes of a collection in the history must be copied.
-func (c *Copy) keptTotal(version fs.Kept) (sum int64, err error) {
+func (c *Copy) keptTotal(version history.Kept) (sum int64, err error) {
 	members, err := c.FS.Inside(version)
 	if err != nil {
 		return 0, err
 	}
 	for _, m := range members {
 		sum += takes(m.Info)
-		if m.Kind == fs.Directory {
+		if m.Kind == vfs.Directory {
 			below, err := c.keptTotal(m)
 			if err != nil {
 				return 0, err
@@ -119,7 +122,7 @@ func (c *Copy) keptTotal(version fs.Kept) (sum int64, err error) {
 	return sum, nil
 }
 
-func (c *Copy) keptMembers(ctx context.Context, version fs.Kept, place string, top *fs.Staged) error {
+func (c *Copy) keptMembers(ctx context.Context, version history.Kept, place string, top *fs.Staged) error {
 	members, err := c.FS.Inside(version)
 	if err != nil {
 		return err
@@ -135,15 +138,15 @@ func (c *Copy) keptMembers(ctx context.Context, version fs.Kept, place string, t
 	return nil
 }
 
-func (c *Copy) keptMember(ctx context.Context, m fs.Kept, place string, top *fs.Staged) error {
+func (c *Copy) keptMember(ctx context.Context, m history.Kept, place string, top *fs.Staged) error {
 	switch m.Kind {
-	case fs.Link:
+	case vfs.Link:
 		target, err := c.FS.ReadlinkKept(m)
 		if err != nil {
 			return err
 		}
 		return top.Symlink(target, place)
-	case fs.Directory:
+	case vfs.Directory:
 		dir, err := top.Mkdir(place)
 		if err == nil {
 			err = c.keptMembers(ctx, m, place, top)
@@ -155,7 +158,7 @@ func (c *Copy) keptMember(ctx context.Context, m fs.Kept, place string, top *fs.
 			err = c.sync(dir)
 		}
 		return err
-	case fs.Regular:
+	case vfs.Regular:
 		staged, err := top.Member(place)
 		if err != nil {
 			return err

@@ -12,11 +12,14 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/etagfs/index"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/snapshots"
 	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/history"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // note records the fingerprint of a copied member.
-func (c *Copy) note(place string, info fs.Info) {
+func (c *Copy) note(place string, info vfs.Info) {
 	if c.copied != nil {
 		c.copied[place] = info.Fingerprint
 	}
@@ -63,7 +66,7 @@ func isGone(err error) bool { return errors.Is(failure.Of(err), tree.ErrNotExist
 func (c *Copy) collection(ctx context.Context, from, place, base string, top *fs.Staged) error {
 	name, at := tree.Join(from, base), path.Join(place, base)
 	info, err := c.FS.Lstat(name)
-	if err == nil && info.Kind == fs.Special {
+	if err == nil && info.Kind == vfs.Special {
 		return nil
 	}
 	if err == nil {
@@ -80,13 +83,13 @@ func (c *Copy) collection(ctx context.Context, from, place, base string, top *fs
 func (c *Copy) membersButCollections(
 	ctx context.Context, from, place string, top *fs.Staged,
 ) (below []collection, err error) {
-	r := c.Reader.Members(from, fs.DirOptions{})
+	r := c.Reader.Members(from, volumes.DirOptions{})
 	for members, err := range r.Batches(ctx) {
 		if err != nil {
 			return nil, err
 		}
 		for _, m := range members {
-			if m.Err == nil && m.Kind == fs.Directory {
+			if m.Err == nil && m.Kind == vfs.Directory {
 				below = append(below, collection{m.Name, snapshots.IDOf(m.Info)})
 				continue
 			}
@@ -98,7 +101,7 @@ func (c *Copy) membersButCollections(
 			if isGone(err) {
 				r.MarkGone(m.Name)
 			} else if err != nil {
-				return nil, c.failedAt(name, at, m.Kind == fs.Directory, err)
+				return nil, c.failedAt(name, at, m.Kind == vfs.Directory, err)
 			}
 		}
 	}
@@ -116,7 +119,7 @@ func (c *Copy) membersButCollections(
 func (c *Copy) failedAt(from, place string, collection bool, err error) error {
 	member := new(tree.MemberError)
 	switch {
-	case errors.As(err, &member), fs.IsFull(err), errors.Is(err, context.Canceled),
+	case errors.As(err, &member), volumes.IsFull(err), errors.Is(err, context.Canceled),
 		errors.Is(err, context.DeadlineExceeded):
 		return err
 	}
@@ -125,25 +128,25 @@ func (c *Copy) failedAt(from, place string, collection bool, err error) error {
 			return err
 		}
 	}
-	if fs.IsAtStaged(err) {
+	if volumes.IsAtStaged(err) {
 		from = tree.Join(c.to, place)
 	}
 	return &tree.MemberError{Name: from, Collection: collection, Err: err}
 }
 
-func (c *Copy) member(ctx context.Context, from, place string, info fs.Info, top *fs.Staged) error {
+func (c *Copy) member(ctx context.Context, from, place string, info vfs.Info, top *fs.Staged) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	switch info.Kind {
-	case fs.Link:
+	case vfs.Link:
 		target, err := c.FS.Readlink(from)
 		if err != nil {
 			return err
 		}
 		c.note(place, info)
 		return top.Symlink(target, place)
-	case fs.Directory:
+	case vfs.Directory:
 		dir, err := top.Mkdir(place)
 		if err != nil {
 			return err
@@ -213,24 +216,24 @@ func (c *Copy) memberFile(ctx context.Context, from, place string, top *fs.Stage
 // stageWhole stages a copy of any resource that can be moved, also of a link.
 func (c *Copy) stageWhole(
 	ctx context.Context, from, to string, opts tree.CopyOptions,
-) (*fs.Staged, fs.Info, tree.ETag, error) {
+) (*fs.Staged, vfs.Info, tree.ETag, error) {
 	info, err := c.FS.Lstat(from)
-	if err != nil || info.Kind != fs.Link {
+	if err != nil || info.Kind != vfs.Link {
 		return c.stage(ctx, from, to, opts)
 	}
 	target, err := c.FS.Readlink(from)
 	if err != nil {
-		return nil, fs.Info{}, "", err
+		return nil, vfs.Info{}, "", err
 	}
 	staged, err := c.FS.StageLink(target, to)
 	if err != nil {
-		return nil, fs.Info{}, "", failure.OfStaging(err)
+		return nil, vfs.Info{}, "", failure.OfStaging(err)
 	}
 	return staged, info, "", nil
 }
 
 // IsAll fails with [ErrStale] unless the members of a collection are those that were copied, in the same versions.
-func (c *Copy) IsAll(source fs.Kept) error {
+func (c *Copy) IsAll(source history.Kept) error {
 	found, err := c.compare(source, ".")
 	if err == nil && found != len(c.copied) {
 		err = ErrStale // a member was removed since
@@ -239,8 +242,8 @@ func (c *Copy) IsAll(source fs.Kept) error {
 }
 
 // compare compares the members of a collection with those that were copied, and returns how many members it has found.
-func (c *Copy) compare(dir fs.Kept, place string) (found int, err error) {
-	if dir.Kind != fs.Directory {
+func (c *Copy) compare(dir history.Kept, place string) (found int, err error) {
+	if dir.Kind != vfs.Directory {
 		return 0, nil
 	}
 	members, err := c.FS.Inside(dir)
@@ -249,7 +252,7 @@ func (c *Copy) compare(dir fs.Kept, place string) (found int, err error) {
 	}
 	for _, m := range members {
 		at := path.Join(place, m.Name)
-		if m.Kind == fs.Special {
+		if m.Kind == vfs.Special {
 			continue // it is not served, and stays in the history
 		}
 		if c.copied[at] != m.Fingerprint {

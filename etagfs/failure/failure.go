@@ -12,6 +12,9 @@ import (
 	lru "github.com/hashicorp/golang-lru/v2"
 
 	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/room"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
@@ -79,18 +82,18 @@ var meanings = []struct{ below, above error }{
 	{fs.ErrAway, tree.ErrUnsure},
 	{fs.ErrShelved, tree.ErrUnsure},
 	{fs.ErrStands, tree.ErrUnsure},
-	{fs.ErrReserved, tree.ErrReserved},
-	{fs.ErrLink, tree.ErrLink},
-	{fs.ErrEscapes, errEscapes},
-	{fs.ErrSpecial, errSpecial},
-	{fs.ErrWriter, ErrWriter},
-	{fs.ErrBusy, tree.ErrBusy},
-	{fs.ErrMoved, tree.ErrBusy},
+	{volumes.ErrReserved, tree.ErrReserved},
+	{vfs.ErrLink, tree.ErrLink},
+	{volumes.ErrEscapes, errEscapes},
+	{volumes.ErrSpecial, errSpecial},
+	{vfs.ErrWriter, ErrWriter},
+	{vfs.ErrBusy, tree.ErrBusy},
+	{volumes.ErrMoved, tree.ErrBusy},
 	{syscall.EAGAIN, tree.ErrBusy},
 	{syscall.ELOOP, tree.ErrNotExist},
 	{syscall.ENOTDIR, tree.ErrNotExist},
 	{syscall.ENAMETOOLONG, errLongName},
-	{fs.ErrRoomKept, errRoomKept},
+	{room.ErrKept, errRoomKept},
 	{syscall.ENOSPC, errNoSpace},
 	{syscall.EDQUOT, errNoSpace},
 	{syscall.EXDEV, errNoGive},
@@ -108,12 +111,12 @@ var meanings = []struct{ below, above error }{
 	{syscall.ENODEV, errDisk},
 	{syscall.ENOTCONN, errDisk}, // a FUSE file system whose server has ended
 	{syscall.ESTALE, errDisk},   // the NFS server does not know the file any more
-	{fs.ErrLost, ErrLost},
-	{fs.ErrTime, errTime},
+	{volumes.ErrLost, ErrLost},
+	{volumes.ErrTime, errTime},
 	{errors.ErrUnsupported, errUnsupported},
 }
 
-// OfFollow returns a [tree.Follow] as one of [fs.Snapshot].
+// OfFollow returns a [tree.Follow] as one of [..Snapshot].
 func OfFollow(follow tree.Follow) func(at string, err error) error {
 	if follow == nil {
 		return nil
@@ -177,9 +180,9 @@ func ofPlain(err error) error {
 // Lock explains why the locks of a commit cannot be had.
 func Lock(err error) error {
 	switch {
-	case errors.Is(err, fs.ErrHeldUp):
+	case errors.Is(err, volumes.ErrHeldUp):
 		return fmt.Errorf("%w: %w", ErrHeldUp, err)
-	case errors.Is(err, fs.ErrBusy):
+	case errors.Is(err, vfs.ErrBusy):
 		return fmt.Errorf("%w: %w", ErrDirHeld, err)
 	}
 	return err

@@ -5,7 +5,7 @@ import (
 	"fmt"
 
 	"r-seed-1f3a754f.example/ifmatch/etagfs/journal"
-	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
@@ -32,15 +32,15 @@ func (f *Feed) Commit(shared func(do func(through bool) error) error) *Commit {
 
 // Tell says that the commit is about to make a change over what a look has found at its name. It is shown by Settle, or
 // taken back if the commit fails. Tell fills in what followers know of the name, and the time.
-func (c *Commit) Tell(change tree.Change, over fs.Info) error {
+func (c *Commit) Tell(change tree.Change, over vfs.Info) error {
 	if c == nil {
 		return nil
 	}
 	f := c.f
 	c.over, c.knew = foundBy(over), f.knows(change.Name, over, f.FS.AbilitiesOf(over).FineTimes)
 	change.Created, change.Time = !over.Exists(), f.Clock()
-	change.OldFile = c.knew && over.Kind != fs.Directory
-	change.OldCollection = over.Kind == fs.Directory
+	change.OldFile = c.knew && over.Kind != vfs.Directory
+	change.OldCollection = over.Kind == vfs.Directory
 	return c.shared(func(through bool) error {
 		if !through {
 			defer f.journal.Rest()
@@ -59,7 +59,7 @@ func (c *Commit) Tell(change tree.Change, over fs.Info) error {
 
 // Made notes what a look has found at a name after a change, so that an event for it is no news. deep says that
 // everything below the name has come with it.
-func (c *Commit) Made(name string, now fs.Info, deep bool) {
+func (c *Commit) Made(name string, now vfs.Info, deep bool) {
 	if c != nil {
 		c.f.told.add(name, foundBy(now), c.over, deep, c.knew)
 	}

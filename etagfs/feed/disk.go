@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
-	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
@@ -184,7 +184,7 @@ func (f *Feed) followDisk(ctx context.Context) {
 			for _, h := range hints {
 				c := f.seen(h)
 				// The removal of a collection would be told too.
-				c.OldFile = !h.removed && c.now.Exists() && c.now.Kind != fs.Directory
+				c.OldFile = !h.removed && c.now.Exists() && c.now.Kind != vfs.Directory
 				if !f.isTold(c) {
 					changes = append(changes, c)
 				}
@@ -200,7 +200,7 @@ func (f *Feed) followDisk(ctx context.Context) {
 type sighting struct {
 	tree.Change
 	removed bool // see hint
-	now     fs.Info
+	now     vfs.Info
 	before  []toldChange // of the name and of those above, before the look
 }
 
@@ -208,17 +208,17 @@ type sighting struct {
 func (f *Feed) seen(h hint) sighting {
 	before := f.told.on(h.name)
 	now, err := f.FS.Lstat(h.name)
-	if err != nil && !errors.Is(failure.Of(err), tree.ErrNotExist) && !errors.Is(err, fs.ErrLink) {
-		now = fs.Info{} // it is not served, or cannot be looked at, so that a follower finds nothing
+	if err != nil && !errors.Is(failure.Of(err), tree.ErrNotExist) && !errors.Is(err, vfs.ErrLink) {
+		now = vfs.Info{} // it is not served, or cannot be looked at, so that a follower finds nothing
 	}
 	c := tree.Change{Name: h.name, Cause: tree.CauseDisk, Time: f.Clock(), State: tree.State{
-		Name: h.name, Exists: now.Exists() && now.Kind != fs.Special, Collection: now.Kind == fs.Directory,
+		Name: h.name, Exists: now.Exists() && now.Kind != vfs.Special, Collection: now.Kind == vfs.Directory,
 	}}
-	if tag, known := f.Index.Tag(now.Fingerprint); known && now.Kind == fs.Regular {
+	if tag, known := f.Index.Tag(now.Fingerprint); known && now.Kind == vfs.Regular {
 		c.State.Tag = tag
 	}
 	// A collection that takes the place of another one may lack members that the other one had.
-	c.Again = h.removed && now.Kind == fs.Directory
+	c.Again = h.removed && now.Kind == vfs.Directory
 	return sighting{c, h.removed, now, before}
 }
 

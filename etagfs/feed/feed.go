@@ -15,6 +15,8 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/etagfs/journal"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/snapshots"
 	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
 // journalDir is the directory of the journal, in the state directory.
@@ -45,7 +47,7 @@ type Feed struct {
 	// disk says how far the changes of other programs are known.
 	disk  diskState
 	scans *lru.Cache[ScanKey, scan]
-	dir   *fs.StateDir
+	dir   *volumes.StateDir
 	alone sync.Mutex // in place of the lock of the tree, where nothing is written
 	owing struct {
 		mu      sync.Mutex
@@ -144,7 +146,7 @@ func (f *Feed) Close() {
 // journalFiles is the directory of the journal on the disk.
 type journalFiles struct {
 	fs  *fs.FS
-	dir *fs.StateDir
+	dir *volumes.StateDir
 }
 
 func (f journalFiles) List() ([]string, error) { return f.fs.StateFiles(journalDir) }
@@ -167,7 +169,7 @@ func (f journalFiles) Append(name string, begin bool) (journal.File, error) {
 
 func (f journalFiles) Remove(name string) error { return f.fs.RemoveStateFile(journalDir + "/" + name) }
 
-type journalFile struct{ *fs.File }
+type journalFile struct{ *vfs.File }
 
 // A journalTurn is the turn to write the journal, of which the lock of the tree tells.
 type journalTurn struct{ fs *fs.FS }

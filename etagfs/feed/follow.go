@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
-	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
@@ -143,7 +143,7 @@ const maxScans = 1 << 10
 
 // concerns is [tree.Concern], where names that some file system takes for one count as the same.
 func concerns(changes []tree.Change, name string, hidden func(string) bool) bool {
-	return tree.Concern(changes, name, hidden, fs.Alike)
+	return tree.Concern(changes, name, hidden, volumes.Alike)
 }
 
 // Scan reads the changes of a name since a cursor, and reports whether it has changed, or may have. Names for which

@@ -6,7 +6,8 @@ import (
 	"time"
 
 	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
-	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
@@ -62,7 +63,7 @@ func (f *Feed) lookSince(ctx context.Context, since int64) bool {
 	for len(left) > 0 && len(found) <= maxAgain {
 		dir := left[len(left)-1]
 		left = left[:len(left)-1]
-		for members, err := range f.Reader.Members(dir, fs.DirOptions{}).Batches(ctx) {
+		for members, err := range f.Reader.Members(dir, volumes.DirOptions{}).Batches(ctx) {
 			if ctx.Err() != nil {
 				return false
 			}
@@ -77,9 +78,9 @@ func (f *Feed) lookSince(ctx context.Context, since int64) bool {
 				name := tree.Join(dir, m.Name)
 				news := m.Err != nil || m.Changed >= since
 				switch {
-				case m.Kind == fs.Directory && (news || m.Device != root.Device):
+				case m.Kind == vfs.Directory && (news || m.Device != root.Device):
 					found = append(found, f.again(name)) // another file system may have another clock
-				case m.Kind == fs.Directory:
+				case m.Kind == vfs.Directory:
 					left = append(left, name)
 				case news:
 					found = append(found, f.seen(hint{name: name}))

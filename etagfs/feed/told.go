@@ -5,7 +5,7 @@ import (
 
 	lru "github.com/hashicorp/golang-lru/v2"
 
-	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
@@ -30,11 +30,11 @@ type foundThing struct {
 	born, changed int64
 }
 
-func foundBy(now fs.Info) foundThing { return foundThing{now.Inode, now.Born, now.Changed} }
+func foundBy(now vfs.Info) foundThing { return foundThing{now.Inode, now.Born, now.Changed} }
 
 // knows reports whether followers know that a resource is at a name, which a look has found: it was there when all
 // changes were known, or its last change was told. One that has come to its name later has a later time of change.
-func (f *Feed) knows(name string, now fs.Info, fine bool) bool {
+func (f *Feed) knows(name string, now vfs.Info, fine bool) bool {
 	if !now.Exists() || !fine {
 		return false
 	}
@@ -138,9 +138,9 @@ func (t *toldNames) put(name string, c toldChange) {
 
 // has reports whether a look has found what a change has left that is in the journal. removed says that the look was
 // for a removal. fine says that each change of a file leaves another time.
-func (t *toldNames) has(name string, now fs.Info, removed, fine bool) bool {
+func (t *toldNames) has(name string, now vfs.Info, removed, fine bool) bool {
 	c, known := t.names.Get(name)
-	isDir := now.Kind == fs.Directory
+	isDir := now.Kind == vfs.Directory
 	above := name
 	nearest := true // no name between is known
 	for above != "" {

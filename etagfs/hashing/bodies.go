@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
@@ -19,12 +20,12 @@ func OurFault(err error) error {
 }
 
 // ReaderOf returns a reader of an open file.
-func ReaderOf(below *fs.FS, f *fs.File) io.ReaderAt { return readerAt{below, f} }
+func ReaderOf(below *fs.FS, f *vfs.File) io.ReaderAt { return readerAt{below, f} }
 
 // readerAt reads a file through the table of system calls.
 type readerAt struct {
 	fs   *fs.FS
-	file *fs.File
+	file *vfs.File
 }
 
 func (r readerAt) ReadAt(p []byte, offset int64) (int, error) { return r.fs.ReadAt(r.file, p, offset) }

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
-	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/limit"
 )
 
@@ -30,7 +30,7 @@ type FileKey struct {
 	Born                 int64
 }
 
-func KeyOf(i fs.Info) FileKey { return FileKey{i.Mount, i.Device, i.Inode, i.Born} }
+func KeyOf(i vfs.Info) FileKey { return FileKey{i.Mount, i.Device, i.Inode, i.Born} }
 
 type flight struct {
 	wanted  atomic.Bool   // a caller that is not in the background waits for it
@@ -40,8 +40,8 @@ type flight struct {
 	capture []*Capture    // the parts of the content that the callers want, too
 	done    chan struct{} // closed when the fields below are set
 
-	first      fs.Fingerprint // of the look from which on a lease was held, if the sum is remembered
-	info       fs.Info        // the look to which the sum belongs, or a later look with ErrChanged
+	first      vfs.Fingerprint // of the look from which on a lease was held, if the sum is remembered
+	info       vfs.Info        // the look to which the sum belongs, or a later look with ErrChanged
 	sum        [sha256.Size]byte
 	err        error
 	remembered bool
@@ -50,7 +50,7 @@ type flight struct {
 
 // together returns a hash of an open file. Either this caller or another one begins the hash now, or the hash was begun
 // before and is as good.
-func (h *Hasher) together(ctx context.Context, f *fs.File, info fs.Info, how How) *flight {
+func (h *Hasher) together(ctx context.Context, f *vfs.File, info vfs.Info, how How) *flight {
 	if info.Inode == 0 { // no inode number tells files apart
 		return h.flyApart(ctx, f, info, how)
 	}
@@ -105,7 +105,7 @@ func (h *Hasher) together(ctx context.Context, f *fs.File, info fs.Info, how How
 
 // await waits until the hash before the next one has ended, since the next one does not begin until then. It returns
 // the hash that makes the next one needless for this caller, or nil.
-func (h *Hasher) await(ctx context.Context, before *flight, info fs.Info, how How) *flight {
+func (h *Hasher) await(ctx context.Context, before *flight, info vfs.Info, how How) *flight {
 	select {
 	case <-before.done:
 		if before.isOf(info) && how.Capture == nil {
@@ -118,7 +118,7 @@ func (h *Hasher) await(ctx context.Context, before *flight, info fs.Info, how Ho
 }
 
 // flyApart returns a hash of an open file that no other caller waits for.
-func (h *Hasher) flyApart(ctx context.Context, f *fs.File, info fs.Info, how How) *flight {
+func (h *Hasher) flyApart(ctx context.Context, f *vfs.File, info vfs.Info, how How) *flight {
 	one := &flight{done: make(chan struct{}), capture: how.Capture}
 	one.wanted.Store(!how.background)
 	h.fly(ctx, f, info, how, one)
@@ -127,7 +127,7 @@ func (h *Hasher) flyApart(ctx context.Context, f *fs.File, info fs.Info, how How
 
 // knownBy returns the hash of the version that a look has found as a flight, if the index has it by now and the caller
 // may do with that. Otherwise it returns nil.
-func (h *Hasher) knownBy(look fs.Info, how How) *flight {
+func (h *Hasher) knownBy(look vfs.Info, how How) *flight {
 	if !how.orKnown || how.Capture != nil {
 		return nil
 	}
@@ -139,7 +139,7 @@ func (h *Hasher) knownBy(look fs.Info, how How) *flight {
 }
 
 // isOf reports whether a flight that has ended has hashed the version that a look has found.
-func (one *flight) isOf(look fs.Info) bool {
+func (one *flight) isOf(look vfs.Info) bool {
 	return one.remembered && (look.Fingerprint == one.first || look.Fingerprint == one.info.Fingerprint)
 }
 

@@ -14,6 +14,8 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/index"
 	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
@@ -30,7 +32,7 @@ const (
 
 // UntilSettled returns how long a version must still be left unchanged before its tag may be remembered, if no lease
 // shows that no program is writing to the file.
-func (h *Hasher) UntilSettled(info fs.Info) time.Duration {
+func (h *Hasher) UntilSettled(info vfs.Info) time.Duration {
 	if h.FS.AbilitiesOf(info).Exclusive {
 		return 0
 	}
@@ -46,7 +48,7 @@ func (h *Hasher) UntilSettled(info fs.Info) time.Duration {
 }
 
 // Meet tells the index on which volume a file is.
-func (h *Hasher) Meet(f *fs.File, name string, info fs.Info) {
+func (h *Hasher) Meet(f *vfs.File, name string, info vfs.Info) {
 	if info.Device != h.Root.Device {
 		dir, _ := tree.Split(name)
 		h.Index.Mounted(info.Device, h.FS.Volume(f), info.Mount != h.Root.Mount, dir)
@@ -54,8 +56,8 @@ func (h *Hasher) Meet(f *fs.File, name string, info fs.Info) {
 }
 
 // MeetUnknown is Meet for a file on a device that the index does not know, for example after the start.
-func (h *Hasher) MeetUnknown(name string, info fs.Info) {
-	if info.Kind != fs.Regular || info.Device == h.Root.Device || h.Index.Knows(info.Device) {
+func (h *Hasher) MeetUnknown(name string, info vfs.Info) {
+	if info.Kind != vfs.Regular || info.Device == h.Root.Device || h.Index.Knows(info.Device) {
 		return
 	}
 	if f, now, err := h.FS.Open(name); err == nil && f != nil {
@@ -65,9 +67,9 @@ func (h *Hasher) MeetUnknown(name string, info fs.Info) {
 }
 
 // Hash returns the tag of the file with this name, and the look at the version that has this tag.
-func (h *Hasher) Hash(ctx context.Context, name string, how How) (info fs.Info, tag tree.ETag, err error) {
+func (h *Hasher) Hash(ctx context.Context, name string, how How) (info vfs.Info, tag tree.ETag, err error) {
 	for range how.Rounds {
-		if info, tag, err = h.hashOpened(ctx, name, how); !errors.Is(err, fs.ErrMoved) {
+		if info, tag, err = h.hashOpened(ctx, name, how); !errors.Is(err, volumes.ErrMoved) {
 			break
 		}
 	}
@@ -76,10 +78,10 @@ func (h *Hasher) Hash(ctx context.Context, name string, how How) (info fs.Info, 
 
 // hashOpened is hash for the file that has the name now. ErrMoved says that it is unknown whether the hashed file still
 // had the name at that time.
-func (h *Hasher) hashOpened(ctx context.Context, name string, how How) (fs.Info, tree.ETag, error) {
+func (h *Hasher) hashOpened(ctx context.Context, name string, how How) (vfs.Info, tree.ETag, error) {
 	f, info, err := h.Open(ctx, name)
 	if err != nil {
-		return fs.Info{}, "", failure.Of(err)
+		return vfs.Info{}, "", failure.Of(err)
 	}
 	if f == nil {
 		return info, "", nil
@@ -123,7 +125,7 @@ const (
 
 // HashFile returns the tag of an open file, and the look at the file to which the tag belongs: info, or a later look.
 // ErrBusy, with the last look, says that the file changed during each hash.
-func (h *Hasher) HashFile(ctx context.Context, f *fs.File, info fs.Info, how How) (fs.Info, tree.ETag, error) {
+func (h *Hasher) HashFile(ctx context.Context, f *vfs.File, info vfs.Info, how How) (vfs.Info, tree.ETag, error) {
 	how.orKnown = true
 	rounds := how.Rounds
 	if info.Size <= smallSize && !how.background {
@@ -162,7 +164,9 @@ var (
 // remembered. A commit may rename the file meanwhile, which changes only the time of change: the hash is of the last
 // look then. If a program has the file open for writing, two looks that agree say that the bytes were there, and no
 // more. Without leases, two looks that agree are believed if the file was left unchanged for a while.
-func (h *Hasher) HashOnce(ctx context.Context, f *fs.File, info fs.Info, how How) (fs.Info, [sha256.Size]byte, error) {
+func (h *Hasher) HashOnce(
+	ctx context.Context, f *vfs.File, info vfs.Info, how How,
+) (vfs.Info, [sha256.Size]byte, error) {
 	ctx, cancel := tree.HashContext(ctx)
 	defer cancel()
 	found := h.together(ctx, f, info, how)
@@ -176,7 +180,7 @@ func (h *Hasher) HashOnce(ctx context.Context, f *fs.File, info fs.Info, how How
 }
 
 // fly hashes an open file for all callers that wait for the flight.
-func (h *Hasher) fly(ctx context.Context, f *fs.File, info fs.Info, how How, one *flight) {
+func (h *Hasher) fly(ctx context.Context, f *vfs.File, info vfs.Info, how How, one *flight) {
 	if !how.background {
 		end, err := h.Turn(ctx, info.Size, leadPatience)
 		if err != nil {
@@ -243,7 +247,7 @@ func (how How) release(lease *fs.Lease, one *flight) {
 }
 
 // mayFly returns nil if a flight may begin to read, and brings its look up to date if the file may have changed.
-func (h *Hasher) mayFly(ctx context.Context, f *fs.File, how How, one *flight, changed, remember bool) error {
+func (h *Hasher) mayFly(ctx context.Context, f *vfs.File, how How, one *flight, changed, remember bool) error {
 	switch {
 	case one.writer && how.Alone:
 		return failure.ErrWriter
@@ -287,14 +291,14 @@ func (h *Hasher) Turn(ctx context.Context, size int64, patience time.Duration) (
 // provesContent reports whether a lease on a file proves that its content is the same, and the next look at the file
 // shows each later change. If the clock is coarse, a change can have the time stamp of the change before it. On an
 // overlay, the lease can be on the file in the lower layer, to which no program writes.
-func (h *Hasher) provesContent(info fs.Info) bool {
+func (h *Hasher) provesContent(info vfs.Info) bool {
 	able := h.FS.AbilitiesOf(info)
 	return able.Leases && able.FineTimes
 }
 
 // lease takes a lease on a file, if one can be had. It reports whether a writer prevents the lease, and whether a hash
 // that is made now may be remembered.
-func (h *Hasher) lease(f *fs.File, info fs.Info) (lease *fs.Lease, writer, remember bool) {
+func (h *Hasher) lease(f *vfs.File, info vfs.Info) (lease *fs.Lease, writer, remember bool) {
 	able := h.FS.AbilitiesOf(info)
 	// A volume that is read-only, or that is mounted below the root and was not written to, was not tried for leases.
 	if !able.Exclusive && (able.Leases || h.FS.Volume(f).Leases) {
@@ -310,7 +314,7 @@ func (h *Hasher) lease(f *fs.File, info fs.Info) (lease *fs.Lease, writer, remem
 }
 
 // isWritten reports whether a program has a file open for writing.
-func (h *Hasher) isWritten(f *fs.File, info fs.Info) bool {
+func (h *Hasher) isWritten(f *vfs.File, info vfs.Info) bool {
 	lease, writer, _ := h.lease(f, info)
 	if lease != nil {
 		lease.Release()
@@ -319,7 +323,7 @@ func (h *Hasher) isWritten(f *fs.File, info fs.Info) bool {
 }
 
 // Refresh looks at an open file again.
-func (h *Hasher) Refresh(f *fs.File, info fs.Info) (fs.Info, error) {
+func (h *Hasher) Refresh(f *vfs.File, info vfs.Info) (vfs.Info, error) {
 	again, err := h.FS.Refresh(f)
 	again.Name = info.Name
 	again = again.FoundAs(info)
@@ -329,7 +333,7 @@ func (h *Hasher) Refresh(f *fs.File, info fs.Info) (fs.Info, error) {
 // sum hashes the first size bytes of an open file. It calls hold before each chunk, and fails with ErrChanged if hold
 // returns false.
 func (h *Hasher) sum(
-	ctx context.Context, f *fs.File, size int64, hold func() bool, wanted []*Capture,
+	ctx context.Context, f *vfs.File, size int64, hold func() bool, wanted []*Capture,
 ) (sum [sha256.Size]byte, err error) {
 	sum256 := sha256.New()
 	to := io.Writer(sum256)

@@ -12,19 +12,20 @@ import (
 
 	"r-seed-1f3a754f.example/ifmatch/etagfs/index"
 	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/limit"
 )
 
 // A Hasher hashes the files of a directory, and has the index remember the hashes. All exported fields are needed.
 type Hasher struct {
 	FS    *fs.FS
-	Root  fs.Info // a look at the root
+	Root  vfs.Info // a look at the root
 	Index *index.Index
 	Now   func() time.Time
 	// Turns bounds how many files are hashed at once for requests that wait for the hash.
 	Turns *limit.Pool
 	// Open opens the file that has a name. The file is nil if the name stands for a directory.
-	Open func(ctx context.Context, name string) (*fs.File, fs.Info, error)
+	Open func(ctx context.Context, name string) (*vfs.File, vfs.Info, error)
 	// Work is that which goes on after its caller has given up.
 	Work *sync.WaitGroup
 

@@ -9,12 +9,12 @@ import (
 	"io"
 
 	"r-seed-1f3a754f.example/ifmatch/etagfs/index"
-	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // KeepSums adds to the record of a version the other hashes that were computed together with its tag.
-func (h *Hasher) KeepSums(info fs.Info, sums tree.Sums) {
+func (h *Hasher) KeepSums(info vfs.Info, sums tree.Sums) {
 	if sums[crypto.SHA1] == nil && sums[crypto.MD5] == nil {
 		return
 	}
@@ -35,7 +35,7 @@ func (h *Hasher) KeepSums(info fs.Info, sums tree.Sums) {
 
 // knownSums returns the hashes that the index has of the version with this tag, and reports whether they are all that
 // can be found out.
-func (h *Hasher) knownSums(info fs.Info, tag tree.ETag) (sums tree.Sums, enough bool) {
+func (h *Hasher) knownSums(info vfs.Info, tag tree.ETag) (sums tree.Sums, enough bool) {
 	sum, ok := tree.SumOf(tag)
 	if !ok {
 		return nil, true
@@ -54,7 +54,7 @@ func (h *Hasher) knownSums(info fs.Info, tag tree.ETag) (sums tree.Sums, enough 
 
 // SumsOf returns all hashes of a version that was looked at and whose tag is known. If hashes are missing, SumsOf reads
 // the file once for all callers that wait for them, and the index remembers them.
-func (h *Hasher) SumsOf(ctx context.Context, name string, info fs.Info, tag tree.ETag) (tree.Sums, error) {
+func (h *Hasher) SumsOf(ctx context.Context, name string, info vfs.Info, tag tree.ETag) (tree.Sums, error) {
 	ctx, cancel := tree.HashContext(ctx)
 	defer cancel()
 	for {
@@ -81,7 +81,7 @@ func (h *Hasher) SumsOf(ctx context.Context, name string, info fs.Info, tag tree
 // computeSums reads a file and computes its hashes. The file may have changed meanwhile. The SHA-256, which is computed
 // together with the others, shows whether the hashes belong to the version that was looked at. If they do not,
 // computeSums returns only the hashes that were known before.
-func (h *Hasher) computeSums(ctx context.Context, name string, info fs.Info, tag tree.ETag) (tree.Sums, error) {
+func (h *Hasher) computeSums(ctx context.Context, name string, info vfs.Info, tag tree.ETag) (tree.Sums, error) {
 	sums, enough := h.knownSums(info, tag)
 	if enough {
 		return sums, nil // another call has just computed them

@@ -6,7 +6,7 @@ import (
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 
-	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
@@ -27,7 +27,7 @@ type bodyShard struct {
 }
 
 type body struct {
-	of   fs.Fingerprint
+	of   vfs.Fingerprint
 	tag  tree.ETag
 	data []byte
 }
@@ -63,7 +63,7 @@ func (b *bodies) shard(key inodeKey) *bodyShard {
 }
 
 // get returns the body of exactly this version. b may be nil.
-func (b *bodies) get(f fs.Fingerprint) (body, bool) {
+func (b *bodies) get(f vfs.Fingerprint) (body, bool) {
 	if b == nil || f.Inode == 0 {
 		return body{}, false
 	}
@@ -123,14 +123,14 @@ func (b *bodies) clear() {
 
 // Body returns the content of exactly this version, and its tag, if [Index.KeepBody] has kept them. The content must
 // not be changed.
-func (x *Index) Body(f fs.Fingerprint) (data []byte, tag tree.ETag, ok bool) {
+func (x *Index) Body(f vfs.Fingerprint) (data []byte, tag tree.ETag, ok bool) {
 	one, ok := x.bodies.get(f)
 	return one.data, one.tag, ok
 }
 
 // WantsBody reports whether the content of a version is worth keeping: the version has a record, and WantsBody was
 // called for it before. So a file that is read once takes no room.
-func (x *Index) WantsBody(f fs.Fingerprint) bool {
+func (x *Index) WantsBody(f vfs.Fingerprint) bool {
 	if x.bodies == nil || f.Inode == 0 {
 		return false
 	}
@@ -152,7 +152,7 @@ func (x *Index) KeepsBodies() bool { return x.bodies != nil }
 // KeepBody keeps the content of a version in memory. The caller has read or written the content, which has that tag,
 // under an unbroken lease, and has found the fingerprint under the same lease. So every change of the content changes
 // the fingerprint, provided that the file system stamps each change, also one through a memory map.
-func (x *Index) KeepBody(f fs.Fingerprint, tag tree.ETag, data []byte) {
+func (x *Index) KeepBody(f vfs.Fingerprint, tag tree.ETag, data []byte) {
 	if x.bodies != nil && f.Inode != 0 {
 		x.bodies.put(body{f, tag, data})
 	}

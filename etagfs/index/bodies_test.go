@@ -4,13 +4,13 @@ import (
 	"bytes"
 	"testing"
 
-	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // versionAt is a version of a file: each number is another one of the same inode.
-func versionAt(inode uint64, number int64) fs.Fingerprint {
-	return fs.Fingerprint{Device: 1, Inode: inode, Changed: number}
+func versionAt(inode uint64, number int64) vfs.Fingerprint {
+	return vfs.Fingerprint{Device: 1, Inode: inode, Changed: number}
 }
 
 // TestBodyIsOfOneVersion: a body is found by exactly the version that it was kept for, until a record of that file is
@@ -47,7 +47,7 @@ func TestBodyIsOfOneVersion(t *testing.T) {
 func TestOtherProcessFindsAWrongRecord(t *testing.T) {
 	dir := t.TempDir()
 	open := func() *Index {
-		x := Open(Options{Dir: dir, Device: 1, Boot: "boot", Volume: fs.Volume{Numbered: true},
+		x := Open(Options{Dir: dir, Device: 1, Boot: "boot", Volume: vfs.Volume{Numbered: true},
 			Sync: func(string, uint64) error { return nil }, Report: func(err error) { t.Error(err) }})
 		t.Cleanup(func() { x.Close(0) })
 		return x

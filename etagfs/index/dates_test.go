@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
@@ -22,7 +22,7 @@ func isSure() bool { return true }
 type file struct {
 	m        *machine
 	name     string
-	of       fs.Fingerprint
+	of       vfs.Fingerprint
 	tag      tree.ETag
 	modified int64
 }
@@ -35,7 +35,7 @@ func (m *machine) fileAt(name, tag string) *file {
 
 // write has a local program put another version there.
 func (f *file) write(tag string) {
-	f.of = fs.Fingerprint{Device: 1, Inode: f.of.Inode + 1, Born: 1, Changed: f.m.clock.Now().UnixNano()}
+	f.of = vfs.Fingerprint{Device: 1, Inode: f.of.Inode + 1, Born: 1, Changed: f.m.clock.Now().UnixNano()}
 	f.tag, f.modified = tree.ETag(tag), f.m.clock.Now().Unix()
 }
 
@@ -469,7 +469,7 @@ func TestForgottenNotesAreAnsweredFor(t *testing.T) {
 	kept := 0
 	for i := range 20_000 {
 		name := random.IntN(500)
-		v := Version{Of: fs.Fingerprint{Device: 1, Inode: uint64(i + 1)}, Tag: tree.ETag(fmt.Sprint(i)),
+		v := Version{Of: vfs.Fingerprint{Device: 1, Inode: uint64(i + 1)}, Tag: tree.ETag(fmt.Sprint(i)),
 			Modified: now - 1000 + random.Int64N(1000), Changed: now - 1000}
 		last, ok := shown[name]
 		if ok && d.Range(fmt.Sprint(name), v, nowhere).Proves(time.Unix(last, 0)) == tree.True {

@@ -7,7 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
 // A home is the open directory of an index. If it is deleted, the index goes on in another home.
@@ -38,7 +38,7 @@ func (x *Index) open() error {
 	if err != nil {
 		return err
 	}
-	private, err := fs.CheckDir(x.opts.Dir, x.opts.Heir)
+	private, err := volumes.CheckDir(x.opts.Dir, x.opts.Heir)
 	if err == nil && !private {
 		err = errors.New("its file system has no modes, and others can write to it")
 	}

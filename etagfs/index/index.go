@@ -23,17 +23,17 @@ import (
 	"sync/atomic"
 	"time"
 
-	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // Options configure an index.
 type Options struct {
-	Dir    string    // a path of the operating system. "": in memory only
-	Device uint64    // of the served root
-	Volume fs.Volume // of the served root
-	Heir   fs.ID     // the owner of the served root, on whose behalf root works
-	Boot   string    // see [BootID]. "": in memory only
+	Dir    string     // a path of the operating system. "": in memory only
+	Device uint64     // of the served root
+	Volume vfs.Volume // of the served root
+	Heir   vfs.ID     // the owner of the served root, on whose behalf root works
+	Boot   string     // see [BootID]. "": in memory only
 	// Sync returns when all data that any program has written before to the file system of a directory is on the disk.
 	// It fails if the directory is not on that device. It may take long, or not return.
 	Sync func(dir string, device uint64) error
@@ -93,7 +93,7 @@ type inodeKey struct{ device, inode uint64 }
 
 // A hot record is a record in memory, with the fingerprint of its version.
 type hot struct {
-	of fs.Fingerprint
+	of vfs.Fingerprint
 	Record
 	plain bool // see [Index.Plain]
 	read  bool // see [Index.WantsBody]
@@ -134,7 +134,7 @@ var errNotNumbered = errors.New("the ETags of files are kept in memory only, and
 func (x *Index) isLazy(at string) bool { return x.opts.LazyTimes != nil && x.opts.LazyTimes(at) }
 
 // Lookup returns the record of exactly this version.
-func (x *Index) Lookup(f fs.Fingerprint) (Record, bool) {
+func (x *Index) Lookup(f vfs.Fingerprint) (Record, bool) {
 	if f.Inode == 0 {
 		return Record{}, false
 	}
@@ -166,7 +166,7 @@ func (x *Index) Lookup(f fs.Fingerprint) (Record, bool) {
 }
 
 // Tag returns the tag of exactly this version, if it is known.
-func (x *Index) Tag(f fs.Fingerprint) (tree.ETag, bool) {
+func (x *Index) Tag(f vfs.Fingerprint) (tree.ETag, bool) {
 	r, ok := x.Lookup(f)
 	if !ok {
 		return "", false
@@ -175,14 +175,14 @@ func (x *Index) Tag(f fs.Fingerprint) (tree.ETag, bool) {
 }
 
 // Plain reports whether [Index.SetPlain] was called for exactly this version.
-func (x *Index) Plain(f fs.Fingerprint) bool {
+func (x *Index) Plain(f vfs.Fingerprint) bool {
 	r, ok := x.hot.Get(inodeKey{f.Device, f.Inode})
 	return ok && r.of == f && r.plain && f.Inode != 0
 }
 
 // SetPlain notes, in memory only, that a version has no WebDAV properties. It does nothing for a version without a
 // record in memory.
-func (x *Index) SetPlain(f fs.Fingerprint) {
+func (x *Index) SetPlain(f vfs.Fingerprint) {
 	x.hot.Update(inodeKey{f.Device, f.Inode}, func(r hot, ok bool) (hot, bool) {
 		ok = ok && r.of == f
 		r.plain = r.plain || ok
@@ -192,7 +192,7 @@ func (x *Index) SetPlain(f fs.Fingerprint) {
 
 // Put keeps the record of a version, in place of the earlier record of the inode. When Put returns, other processes
 // find the record on the disk.
-func (x *Index) Put(f fs.Fingerprint, r Record) {
+func (x *Index) Put(f vfs.Fingerprint, r Record) {
 	if f.Inode == 0 {
 		return // the system tells too little to recognise the version later
 	}
@@ -202,13 +202,13 @@ func (x *Index) Put(f fs.Fingerprint, r Record) {
 
 // A Mark is the state of the record of an inode at one instant. See [Index.Learn].
 type Mark struct {
-	of    fs.Fingerprint // of the record in memory, or zero if there is none
+	of    vfs.Fingerprint // of the record in memory, or zero if there is none
 	asked bool
 }
 
 // Mark returns a mark for the inode of a file. A caller takes it before it looks at the version that it hashes. asked
 // says that the caller has just looked the version up, and that it has no record: Learn does not look again then.
-func (x *Index) Mark(f fs.Fingerprint, asked bool) Mark {
+func (x *Index) Mark(f vfs.Fingerprint, asked bool) Mark {
 	r, _ := x.hot.Get(inodeKey{f.Device, f.Inode})
 	return Mark{r.of, asked}
 }
@@ -216,7 +216,7 @@ func (x *Index) Mark(f fs.Fingerprint, asked bool) Mark {
 // Learn is [Index.Put] for a record that was found out by reading a file. Learn does nothing if the inode has got
 // another record since the mark: a commit has renamed the file meanwhile, its record is of a later look, and has
 // evidence about dates too.
-func (x *Index) Learn(f fs.Fingerprint, r Record, since Mark) {
+func (x *Index) Learn(f vfs.Fingerprint, r Record, since Mark) {
 	if f.Inode == 0 {
 		return
 	}
@@ -234,7 +234,7 @@ func (x *Index) Learn(f fs.Fingerprint, r Record, since Mark) {
 }
 
 // Extend changes the record of exactly this version, if there is one. change reports whether it has changed the record.
-func (x *Index) Extend(f fs.Fingerprint, change func(r *Record) bool) {
+func (x *Index) Extend(f vfs.Fingerprint, change func(r *Record) bool) {
 	if f.Inode == 0 {
 		return
 	}
@@ -245,14 +245,14 @@ func (x *Index) Extend(f fs.Fingerprint, change func(r *Record) bool) {
 }
 
 // lock keeps the record of an inode from being changed by another goroutine, in memory and on the disk.
-func (x *Index) lock(f fs.Fingerprint) (unlock func()) {
+func (x *Index) lock(f vfs.Fingerprint) (unlock func()) {
 	mu := &x.writing[(f.Inode^f.Device)%writingLocks]
 	mu.Lock()
 	return mu.Unlock
 }
 
 // put is Put. The lock of the inode must be held.
-func (x *Index) put(f fs.Fingerprint, r Record) {
+func (x *Index) put(f vfs.Fingerprint, r Record) {
 	x.hot.Put(inodeKey{f.Device, f.Inode}, hot{of: f, Record: r})
 	h, v := x.kept(f.Device)
 	if h == nil {
@@ -267,7 +267,7 @@ func (x *Index) put(f fs.Fingerprint, r Record) {
 }
 
 // Forget deletes the record of a version, in all processes, because the record was wrong.
-func (x *Index) Forget(f fs.Fingerprint) {
+func (x *Index) Forget(f vfs.Fingerprint) {
 	unlock := x.lock(f)
 	x.hot.Delete(inodeKey{f.Device, f.Inode})
 	x.bodies.drop(inodeKey{f.Device, f.Inode})

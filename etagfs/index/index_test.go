@@ -5,7 +5,7 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 )
 
 func TestIndexKnowsExactVersions(t *testing.T) {
@@ -19,16 +19,16 @@ func TestIndexKnowsExactVersions(t *testing.T) {
 			wantKnown(t, x, f, "")
 			x.Put(f, RecordOf(oneTag))
 			wantKnown(t, x, f, oneTag)
-			for _, change := range []func(*fs.Fingerprint){
+			for _, change := range []func(*vfs.Fingerprint){
 				// the kernel gives the device of what was unmounted to what is mounted next
-				func(f *fs.Fingerprint) { f.Mount++ },
-				func(f *fs.Fingerprint) { f.Device++ },
-				func(f *fs.Fingerprint) { f.Inode++ },
-				func(f *fs.Fingerprint) { f.Inode += inodesPerPage },
-				func(f *fs.Fingerprint) { f.Size++ },
-				func(f *fs.Fingerprint) { f.Born++ },
-				func(f *fs.Fingerprint) { f.Modified++ },
-				func(f *fs.Fingerprint) { f.Changed++ },
+				func(f *vfs.Fingerprint) { f.Mount++ },
+				func(f *vfs.Fingerprint) { f.Device++ },
+				func(f *vfs.Fingerprint) { f.Inode++ },
+				func(f *vfs.Fingerprint) { f.Inode += inodesPerPage },
+				func(f *vfs.Fingerprint) { f.Size++ },
+				func(f *vfs.Fingerprint) { f.Born++ },
+				func(f *vfs.Fingerprint) { f.Modified++ },
+				func(f *vfs.Fingerprint) { f.Changed++ },
 			} {
 				other := f
 				change(&other)
@@ -44,7 +44,7 @@ func TestIndexKnowsExactVersions(t *testing.T) {
 			x.Put(elsewhere, RecordOf(oneTag))
 			wantKnown(t, x, elsewhere, oneTag)
 			wantKnown(t, x, f, otherTag)
-			unknowable := fs.Fingerprint{Device: 1, Size: 2, Modified: 4}
+			unknowable := vfs.Fingerprint{Device: 1, Size: 2, Modified: 4}
 			x.Put(unknowable, RecordOf(oneTag))
 			wantKnown(t, x, unknowable, "")
 		})
@@ -128,7 +128,7 @@ func TestCorrectedRecordIsForgottenByAllProcesses(t *testing.T) {
 func TestIndexOfWhatIsMountedBelow(t *testing.T) {
 	m := newMachine(t)
 	const device, later = 2, 3
-	on := func(device uint64, f fs.Fingerprint) fs.Fingerprint {
+	on := func(device uint64, f vfs.Fingerprint) vfs.Fingerprint {
 		f.Device = device
 		return f
 	}
@@ -143,7 +143,7 @@ func TestIndexOfWhatIsMountedBelow(t *testing.T) {
 		return nil
 	}
 	x := m.open()
-	lasting := fs.Volume{Name: "a", Numbered: true}
+	lasting := vfs.Volume{Name: "a", Numbered: true}
 	if x.Knows(device) || x.Persists(device) {
 		t.Error("it knows of a volume that nothing was said of")
 	}
@@ -159,7 +159,7 @@ func TestIndexOfWhatIsMountedBelow(t *testing.T) {
 	x.Put(on(device, fresh), RecordOf(oneTag))
 	x.Put(on(device, safe), synced(oneTag))
 	x.Put(other, RecordOf(otherTag))
-	for _, f := range []fs.Fingerprint{old, fresh, safe} {
+	for _, f := range []vfs.Fingerprint{old, fresh, safe} {
 		wantKnown(t, x, on(device, f), oneTag)
 	}
 	m.kill(x)
@@ -181,11 +181,11 @@ func TestIndexOfWhatIsMountedBelow(t *testing.T) {
 	x.Forget(on(later, old))
 	wantKnown(t, x, on(later, old), "")
 	x.hot.Clear()
-	for _, v := range []fs.Volume{{Name: "b", Numbered: true}, {Numbered: true}, {Name: "a"}, {}} {
+	for _, v := range []vfs.Volume{{Name: "b", Numbered: true}, {Numbered: true}, {Name: "a"}, {}} {
 		x.Mounted(later, v, true, "mnt")
 		wantKnown(t, x, on(later, safe), "")
 	}
-	x.Mounted(device, fs.Volume{Name: "a"}, true, "mnt") // it does not number its inodes
+	x.Mounted(device, vfs.Volume{Name: "a"}, true, "mnt") // it does not number its inodes
 	x.Put(on(device, old), RecordOf(oneTag))
 	wantKnown(t, x, on(device, old), oneTag)
 	m.stop(x)
@@ -201,18 +201,18 @@ func TestVolumeBelowIsSyncedAgain(t *testing.T) {
 	fails := true
 	m.sync = func(dir string, device uint64) error {
 		if fails && device == 2 {
-			return fs.ErrBusy
+			return vfs.ErrBusy
 		}
 		return nil
 	}
 	f := fingerprint(1)
 	f.Device = 2
 	x := m.open()
-	x.Mounted(2, fs.Volume{Name: "a", Numbered: true}, true, "mnt")
+	x.Mounted(2, vfs.Volume{Name: "a", Numbered: true}, true, "mnt")
 	x.Put(f, RecordOf(oneTag))
 	m.complete(x)
 	second := m.open()
-	second.Mounted(2, fs.Volume{Name: "a", Numbered: true}, true, "mnt")
+	second.Mounted(2, vfs.Volume{Name: "a", Numbered: true}, true, "mnt")
 	wantKnown(t, second, f, "")
 	fails = false
 	m.complete(x)
@@ -222,7 +222,7 @@ func TestVolumeBelowIsSyncedAgain(t *testing.T) {
 // TestIndexOfWhatIsOnTheSameMount: it stays and goes with the root, and is trusted as that is.
 func TestIndexOfWhatIsOnTheSameMount(t *testing.T) {
 	m := newMachine(t)
-	part := fs.Volume{Name: "a", Numbered: true}
+	part := vfs.Volume{Name: "a", Numbered: true}
 	old, fresh := fingerprint(1), fingerprint(2)
 	old.Device, fresh.Device = 2, 2
 	x := m.open()
@@ -249,7 +249,7 @@ func TestIndexOfWhatIsOnTheSameMount(t *testing.T) {
 // known then.
 func TestIndexOfWhatIsNotNumbered(t *testing.T) {
 	m := newMachine(t)
-	m.root = fs.Volume{}
+	m.root = vfs.Volume{}
 	f := fingerprint(1)
 	for range 2 {
 		x := m.open()
@@ -291,7 +291,7 @@ func TestManyPages(t *testing.T) {
 // TestPlain: that a version has no properties is known of that version alone, and until its record is another one.
 func TestPlain(t *testing.T) {
 	x := Open(Options{Report: func(err error) { t.Error(err) }})
-	f := fs.Fingerprint{Device: 1, Inode: 2, Changed: 3}
+	f := vfs.Fingerprint{Device: 1, Inode: 2, Changed: 3}
 	later := f
 	later.Changed++
 	x.SetPlain(f)
@@ -319,18 +319,18 @@ func TestPlain(t *testing.T) {
 func TestHashThatEndsLate(t *testing.T) {
 	for _, tt := range []struct {
 		about  string
-		before func(x *Index, old, next fs.Fingerprint) // the mark
-		during func(x *Index, old, next fs.Fingerprint) // the hash
-		late   bool                                     // the old version stays unknown
+		before func(x *Index, old, next vfs.Fingerprint) // the mark
+		during func(x *Index, old, next vfs.Fingerprint) // the hash
+		late   bool                                      // the old version stays unknown
 	}{
 		{about: "no record", late: false},
 		{about: "a commit", late: true,
-			during: func(x *Index, _, next fs.Fingerprint) { x.Put(next, RecordOf(otherTag)) }},
+			during: func(x *Index, _, next vfs.Fingerprint) { x.Put(next, RecordOf(otherTag)) }},
 		{about: "a commit before the hash",
-			before: func(x *Index, _, next fs.Fingerprint) { x.Put(next, RecordOf(otherTag)) }},
+			before: func(x *Index, _, next vfs.Fingerprint) { x.Put(next, RecordOf(otherTag)) }},
 		{about: "a commit of a known version", late: true,
-			before: func(x *Index, old, _ fs.Fingerprint) { x.Put(old, RecordOf(oneTag)) },
-			during: func(x *Index, _, next fs.Fingerprint) { x.Put(next, RecordOf(otherTag)) }},
+			before: func(x *Index, old, _ vfs.Fingerprint) { x.Put(old, RecordOf(oneTag)) },
+			during: func(x *Index, _, next vfs.Fingerprint) { x.Put(next, RecordOf(otherTag)) }},
 	} {
 		t.Run(tt.about, func(t *testing.T) {
 			x := Open(Options{Device: 1})

@@ -12,7 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 )
 
 // hold locks a file of an index, as another process does that was stopped then.
@@ -124,7 +124,7 @@ func TestCorrectionIsToldWhenTheLockIsFree(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMachine(t)
 		one, other := m.open(), m.open()
-		of := fs.Fingerprint{Device: 1, Inode: 1}
+		of := vfs.Fingerprint{Device: 1, Inode: 1}
 		one.Put(of, RecordOf(oneTag))
 		wantKnown(t, other, of, oneTag)
 		letGo := m.hold(lockName)

@@ -9,7 +9,8 @@ import (
 	"sync"
 	"testing"
 
-	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 	"r-seed-1f3a754f.example/ifmatch/tree/treetest"
 )
@@ -19,7 +20,7 @@ type machine struct {
 	t     *testing.T
 	dir   string
 	boot  string
-	root  fs.Volume
+	root  vfs.Volume
 	clock *treetest.Clock
 	sync  func(dir string, device uint64) error // nil: it succeeds
 	lazy  bool                                  // the file system is mounted with lazytime
@@ -36,16 +37,16 @@ func newMachine(t *testing.T) *machine {
 		}
 		t.Skip("NOT RUN: ", why)
 	}
-	return &machine{t: t, dir: filepath.Join(t.TempDir(), "index"), boot: "boot-1", root: fs.Volume{Numbered: true},
+	return &machine{t: t, dir: filepath.Join(t.TempDir(), "index"), boot: "boot-1", root: vfs.Volume{Numbered: true},
 		clock: treetest.NewClock()}
 }
 
 // open opens the index as a process does. What it opens is closed in the end as one that is killed.
 func (m *machine) open() *Index {
 	m.t.Helper()
-	var heir fs.ID
+	var heir vfs.ID
 	if above, err := os.Stat(filepath.Dir(m.dir)); err == nil {
-		heir, _ = fs.OwnerOf(above)
+		heir, _ = volumes.OwnerOf(above)
 	}
 	x := Open(Options{
 		Dir: m.dir, Device: 1, Volume: m.root, Heir: heir, Boot: m.boot,
@@ -133,8 +134,8 @@ func (m *machine) forgetSaid() {
 	m.said = nil
 }
 
-func fingerprint(inode uint64) fs.Fingerprint {
-	return fs.Fingerprint{Device: 1, Inode: inode, Size: 2, Born: 3, Modified: 4, Changed: 5}
+func fingerprint(inode uint64) vfs.Fingerprint {
+	return vfs.Fingerprint{Device: 1, Inode: inode, Size: 2, Born: 3, Modified: 4, Changed: 5}
 }
 
 var (
@@ -149,7 +150,7 @@ func synced(tag tree.ETag) Record {
 	return r
 }
 
-func wantKnown(t *testing.T, x *Index, f fs.Fingerprint, want tree.ETag) {
+func wantKnown(t *testing.T, x *Index, f vfs.Fingerprint, want tree.ETag) {
 	t.Helper()
 	if tag, ok := x.Tag(f); tag != want || ok != (want != "") {
 		t.Errorf("inode %d is known as %q, want %q", f.Inode, tag, want)

@@ -1,13 +1,13 @@
 package index
 
 import (
-	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // A Version is one version of a file, with the properties that [Dates] need. Seconds are since 1970.
 type Version struct {
-	Of       fs.Fingerprint
+	Of       vfs.Fingerprint
 	Tag      tree.ETag // "": not known
 	Modified int64     // the second of its modification time
 	Changed  int64     // the second of its time of change, plus the coarseness of that time. 0: not known

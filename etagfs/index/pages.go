@@ -11,7 +11,7 @@ import (
 
 	lru "github.com/hashicorp/golang-lru/v2"
 
-	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 )
 
 // Pages are the files with the records. A page is a sparse file for 4,096 inodes, in which the record of each inode has
@@ -51,7 +51,7 @@ func newPages(dir *os.Root, id uint64, report func(string, error)) *pages {
 var errDamaged = errors.New("the index is damaged in places: those files are hashed anew")
 
 // read returns the record of the inode of a file.
-func (p *pages) read(prefix string, seen fs.Fingerprint) (entry, bool) {
+func (p *pages) read(prefix string, seen vfs.Fingerprint) (entry, bool) {
 	var b [recordSize]byte
 	for range 2 { // another process may be writing the record
 		n, err := p.at(prefix, seen.Inode, 0,

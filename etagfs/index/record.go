@@ -7,7 +7,7 @@ import (
 	"math"
 	"sync/atomic"
 
-	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
@@ -61,7 +61,7 @@ func nameID(name string) uint64 {
 // An entry is a record as it is in its page.
 type entry struct {
 	Record
-	of          fs.Fingerprint
+	of          vfs.Fingerprint
 	run, number uint32 // the epoch in which it was recorded
 }
 
@@ -110,13 +110,13 @@ func checksum(id, inode uint64, b []byte) uint32 {
 
 // decode returns the record of an inode in b. Another version of the file was seen, and its mount counts as that of the
 // record. ok is false if there is no record, or if it is damaged.
-func decode(b []byte, id uint64, seen fs.Fingerprint) (e entry, ok bool) {
+func decode(b []byte, id uint64, seen vfs.Fingerprint) (e entry, ok bool) {
 	if len(b) != recordSize || binary.LittleEndian.Uint32(b) != checksum(id, seen.Inode, b) {
 		return entry{}, false
 	}
 	signed := func(at int) int64 { return int64(binary.LittleEndian.Uint64(b[at:])) }
 	e.run, e.number = binary.LittleEndian.Uint32(b[4:]), binary.LittleEndian.Uint32(b[8:])
-	e.of = fs.Fingerprint{
+	e.of = vfs.Fingerprint{
 		Mount: seen.Mount, Device: seen.Device, Inode: seen.Inode,
 		Size: signed(12), Born: signed(20), Modified: signed(28), Changed: signed(36),
 	}

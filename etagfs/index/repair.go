@@ -8,7 +8,8 @@ import (
 	"path/filepath"
 	"syscall"
 
-	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
 // The files in the directory of an index are a cache. A file that is damaged in any way is deleted and made anew.
@@ -33,22 +34,22 @@ func checkFile(dir *os.Root, name string) error {
 	if !info.Mode().IsRegular() {
 		return fmt.Errorf("%s: %w", name, errNoFile)
 	}
-	return fs.CheckOurs(filepath.Join(dir.Name(), name), info, ownerOf(dir))
+	return volumes.CheckOurs(filepath.Join(dir.Name(), name), info, ownerOf(dir))
 }
 
-func ownerOf(dir *os.Root) fs.ID {
+func ownerOf(dir *os.Root) vfs.ID {
 	info, err := dir.Stat(".")
 	if err != nil {
-		return fs.ID{}
+		return vfs.ID{}
 	}
-	owner, _ := fs.OwnerOf(info)
+	owner, _ := volumes.OwnerOf(info)
 	return owner
 }
 
 // give makes the owner of a directory the owner of a file that root has made in it, so that a server of that owner can
 // go on with the file. If that fails, the file stays root's.
 func give(above iofs.FileInfo, made *os.File) {
-	if owner, group := fs.OwnerOf(above); os.Geteuid() == 0 && owner.Known && owner.N != 0 {
+	if owner, group := volumes.OwnerOf(above); os.Geteuid() == 0 && owner.Known && owner.N != 0 {
 		_ = made.Chown(int(owner.N), int(group.N))
 	}
 }

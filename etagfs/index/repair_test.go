@@ -7,7 +7,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
@@ -90,7 +90,7 @@ func TestIndexMayBeDamaged(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			m := newMachine(t)
 			x := m.open()
-			for _, f := range []fs.Fingerprint{f, g} {
+			for _, f := range []vfs.Fingerprint{f, g} {
 				x.Put(f, RecordOf(oneTag))
 			}
 			m.stop(x)
@@ -124,7 +124,7 @@ func FuzzRecord(f *testing.F) {
 		f.Add((&entry{Record: r, of: fingerprint(1), run: 7, number: 8}).encode(9))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		seen := fs.Fingerprint{Mount: 2, Device: 1, Inode: 1}
+		seen := vfs.Fingerprint{Mount: 2, Device: 1, Inode: 1}
 		if len(data) == recordSize { // a checksum that is right, so that there is something behind it to look at
 			binary.LittleEndian.PutUint32(data, checksum(9, seen.Inode, data))
 		}
@@ -135,7 +135,7 @@ func FuzzRecord(f *testing.F) {
 		if again, ok := decode(e.encode(9), 9, seen); !ok || again != e {
 			t.Errorf("got %+v, then %+v", e, again)
 		}
-		if _, ok := decode(data, 9, fs.Fingerprint{Inode: 2}); ok {
+		if _, ok := decode(data, 9, vfs.Fingerprint{Inode: 2}); ok {
 			t.Error("it is taken for the record of another inode")
 		}
 		if _, ok := decode(data, 10, seen); ok {

@@ -5,7 +5,7 @@ import (
 	"sync"
 	"time"
 
-	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 )
 
 // A volume is a file system with a device number.
@@ -19,7 +19,7 @@ type volume struct {
 }
 
 // wait notes that the content of a record has to reach the disk before the record is trusted.
-func (x *Index) wait(f fs.Fingerprint) {
+func (x *Index) wait(f vfs.Fingerprint) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if v := x.volumes[f.Device]; v != nil && len(v.unsynced) < maxUnsynced {
@@ -45,7 +45,7 @@ func (x *Index) kept(device uint64) (*home, volume) {
 
 // Mounted says on which volume a directory is that is not on the root's device, and whether the volume is mounted by
 // itself. The kernel can give the device number of a volume that was unmounted to the next one.
-func (x *Index) Mounted(device uint64, is fs.Volume, alone bool, dir string) {
+func (x *Index) Mounted(device uint64, is vfs.Volume, alone bool, dir string) {
 	x.mu.Lock()
 	known := x.volumes[device]
 	x.mu.Unlock()
@@ -114,7 +114,7 @@ func (x *Index) waiting() map[uint64]volume {
 func (x *Index) promote(h *home, device uint64, v volume, number uint32) {
 	slices.Sort(v.unsynced)
 	for _, inode := range slices.Compact(v.unsynced) {
-		e, ok := h.pages.read(v.prefix, fs.Fingerprint{Device: device, Inode: inode})
+		e, ok := h.pages.read(v.prefix, vfs.Fingerprint{Device: device, Inode: inode})
 		if ok && e.run == h.epochs.run && e.number <= number {
 			e.Has |= Synced
 			h.pages.write(v.prefix, &e)

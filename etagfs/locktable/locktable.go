@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
@@ -55,7 +56,7 @@ func (k keptLock) lock() tree.Lock {
 }
 
 // A Table holds the WebDAV locks of the tree. The file is authoritative, since other processes change it too. The
-// memory holds the content of the file as of its fingerprint. The table is changed under [fs.FS.Lock], and after a look
+// memory holds the content of the file as of its fingerprint. The table is changed under [..FS.Lock], and after a look
 // under that lock.
 type Table struct {
 	fs     *fs.FS
@@ -63,8 +64,8 @@ type Table struct {
 	report func(error)
 
 	mu   sync.Mutex
-	as   fs.Info // the look at the file when it was read
-	read int64   // how much of it was read, up to the end of a line, or -1 if it has another format or is too large
+	as   vfs.Info // the look at the file when it was read
+	read int64    // how much of it was read, up to the end of a line, or -1 if it has another format or is too large
 	set  Set
 
 	rewrite int64  // the size at which the file is written anew
@@ -94,7 +95,7 @@ func (t *Table) fresh() error {
 		from = t.read
 	}
 	if err := t.readFrom(info, from); err != nil {
-		t.as = fs.Info{}
+		t.as = vfs.Info{}
 		return err
 	}
 	t.as = info
@@ -102,13 +103,13 @@ func (t *Table) fresh() error {
 }
 
 // isAsOf reports whether the memory holds the file that a look has found. mu must be held.
-func (t *Table) isAsOf(info fs.Info) bool {
+func (t *Table) isAsOf(info vfs.Info) bool {
 	return info.Fingerprint == t.as.Fingerprint && info.Exists() == t.as.Exists()
 }
 
 // readFrom reads the file from an offset, which is the end of a line. A damaged file counts as a file without locks:
 // locks are advisory, preconditions are not.
-func (t *Table) readFrom(info fs.Info, from int64) error {
+func (t *Table) readFrom(info vfs.Info, from int64) error {
 	if from == 0 {
 		t.set, t.read, t.rewrite = Set{}, 0, RewriteAt
 	}
@@ -218,7 +219,7 @@ func (t *Table) append(lines ...[]byte) error {
 		t.named = false
 	}
 	before := t.as
-	t.as = fs.Info{}          // In case the append fails in the middle
+	t.as = vfs.Info{}         // In case the append fails in the middle
 	defer t.fs.Changing("")() // all readers pass the root, so all of them notice the change
 	if err := t.fs.AppendState(fileName, data); err != nil {
 		return err
@@ -246,7 +247,7 @@ func (t *Table) writeAnew() error {
 	if err := t.fs.WriteState(fileName, data); err != nil {
 		return err
 	}
-	t.as, t.named = fs.Info{}, false
+	t.as, t.named = vfs.Info{}, false
 	return t.fresh()
 }
 

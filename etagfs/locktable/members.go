@@ -7,7 +7,8 @@ import (
 	"strings"
 	"time"
 
-	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
+	"r-seed-1f3a754f.example/ifmatch/spelling"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
@@ -22,8 +23,8 @@ type ShortRoots struct {
 type fileNumber struct{ device, inode uint64 }
 
 // OfMembers returns, for each of some members of a collection, the locks that cover it, or nil if there are none.
-func (v *View) OfMembers(dir string, members []fs.Member, short *ShortRoots) ([][]tree.Lock, error) {
-	shortened := slices.ContainsFunc(members, func(m fs.Member) bool { return fs.IsShortened(m.Name) })
+func (v *View) OfMembers(dir string, members []volumes.Member, short *ShortRoots) ([][]tree.Lock, error) {
+	shortened := slices.ContainsFunc(members, func(m volumes.Member) bool { return volumes.IsShortened(m.Name) })
 	var above []Candidate
 	ask := false
 	at := make([][]Candidate, len(members))
@@ -55,7 +56,7 @@ func (v *View) OfMembers(dir string, members []fs.Member, short *ShortRoots) ([]
 // appendShortNamed appends, to the candidates of each member of a collection, the locks in that collection whose root
 // is the same file by another name. One of the two names may be short.
 func (v *View) appendShortNamed(
-	at [][]Candidate, dir string, members []fs.Member, short *ShortRoots, all bool,
+	at [][]Candidate, dir string, members []volumes.Member, short *ShortRoots, all bool,
 ) error {
 	if !short.looked || all && !short.all {
 		if err := v.lookAtRoots(dir, short, all); err != nil {
@@ -81,7 +82,7 @@ func (v *View) appendShortNamed(
 					continue
 				}
 				base := path.Base(one.Root)
-				if fs.Fold(base) != fs.Fold(m.Name) && (fs.IsShortened(base) || fs.IsShortened(m.Name)) {
+				if spelling.Fold(base) != spelling.Fold(m.Name) && (volumes.IsShortened(base) || volumes.IsShortened(m.Name)) {
 					at[i] = append(at[i], Candidate{Lock: one.Lock, Ours: tree.Join(dir, m.Name), Theirs: one.Root})
 				}
 			}
@@ -118,7 +119,7 @@ func ShortSegments(name string) iter.Seq[int] {
 		}
 		at := 0
 		for segment := range strings.SplitSeq(name, "/") {
-			if fs.IsShortened(segment) && !yield(at) {
+			if volumes.IsShortened(segment) && !yield(at) {
 				return
 			}
 			at++

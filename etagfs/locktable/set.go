@@ -8,7 +8,8 @@ import (
 	"time"
 
 	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
-	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
+	"r-seed-1f3a754f.example/ifmatch/spelling"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
@@ -47,7 +48,7 @@ type Entry struct {
 type holding struct{ locks, bytes int }
 
 // Key returns a key that is the same for all spellings that some disk takes for one name, except for short names.
-// The key consists of [fs.Fold] of each segment, followed by a byte that no name contains. The key of a name below a
+// The key consists of [..Fold] of each segment, followed by a byte that no name contains. The key of a name below a
 // collection begins with the key of that collection.
 func Key(name string) string {
 	if name == "" {
@@ -55,13 +56,13 @@ func Key(name string) string {
 	}
 	key := make([]byte, 0, len(name)+1)
 	for segment := range strings.SplitSeq(name, "/") {
-		key = append(append(key, fs.Fold(segment)...), 0)
+		key = append(append(key, spelling.Fold(segment)...), 0)
 	}
 	return string(key)
 }
 
 // KeyBelow returns the key of a member of a collection, given the key of the collection.
-func KeyBelow(key, base string) string { return key + fs.Fold(base) + "\x00" }
+func KeyBelow(key, base string) string { return key + spelling.Fold(base) + "\x00" }
 
 // keyAbove returns the key of the collection that a name is in, given the key of the name.
 func keyAbove(key string) string { return key[:strings.LastIndexByte(key[:len(key)-1], 0)+1] }
@@ -367,7 +368,7 @@ func isAlike(p Place, one *Entry, n int) bool {
 		if keyA == keyB {
 			continue
 		}
-		if !fs.IsShortened(a) && !fs.IsShortened(b) {
+		if !volumes.IsShortened(a) && !volumes.IsShortened(b) {
 			return false
 		}
 		differ = true

@@ -7,12 +7,14 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/snapshots"
 	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // A Looker looks at names for a [View]: inside a commit, or as of one instant.
 type Looker interface {
-	Lstat(name string) (fs.Info, error)
+	Lstat(name string) (vfs.Info, error)
 	// SameName reports whether the disk takes two names for one.
 	SameName(a, b string) bool
 	// IsHeld and IsHeldBelow fail in a commit that does not hold the volume of a name, or one below it.
@@ -169,7 +171,7 @@ func (v *View) isOne(ours, theirs string) (one, known bool) {
 		v.alike, v.cased = map[[2]string]bool{}, map[[2]string]bool{}
 	}
 	there, err := v.look.Lstat(theirs)
-	if err == nil && fs.MayBeOne(here, there) {
+	if err == nil && volumes.MayBeOne(here, there) {
 		if v.compared >= MaxAlike {
 			return false, false
 		}
@@ -224,7 +226,7 @@ func (v *View) mayShorten(dir string) bool {
 		v.shortens = map[string]bool{}
 	}
 	info, err := v.look.Lstat(dir)
-	may = err == nil && info.Kind == fs.Directory && v.fs.MayShorten(dir)
+	may = err == nil && info.Kind == vfs.Directory && v.fs.MayShorten(dir)
 	v.shortens[dir] = may
 	return may
 }

@@ -12,6 +12,9 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/etagfs/index"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/snapshots"
 	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/history"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 	"r-seed-1f3a754f.example/ifmatch/tree/undo"
 )
@@ -34,25 +37,25 @@ type Disk struct {
 	Hasher *hashing.Hasher
 	Clock  func() time.Time
 	// Restore restores a version at its path, if shallow without its members.
-	Restore func(ctx context.Context, k fs.Kept, shallow bool, opts tree.RestoreOptions, cond tree.Condition) error
+	Restore func(ctx context.Context, k history.Kept, shallow bool, opts tree.RestoreOptions, cond tree.Condition) error
 	// TagOf returns the tag of a version that is a file, and hashes it if necessary.
-	TagOf func(ctx context.Context, k fs.Kept) (tree.ETag, error)
+	TagOf func(ctx context.Context, k history.Kept) (tree.ETag, error)
 }
 
 var _ undo.Store = Disk{}
 
-var kinds = map[fs.Kind]undo.Kind{
-	fs.Nothing: undo.Nothing, fs.Regular: undo.File, fs.Directory: undo.Collection, fs.Link: undo.Link,
-	fs.Special: undo.Other,
+var kinds = map[vfs.Kind]undo.Kind{
+	vfs.Nothing: undo.Nothing, vfs.Regular: undo.File, vfs.Directory: undo.Collection, vfs.Link: undo.Link,
+	vfs.Special: undo.Other,
 }
 
-func infoOf(i fs.Info) undo.Info {
+func infoOf(i vfs.Info) undo.Info {
 	return undo.Info{
 		Name: i.Name, Kind: kinds[i.Kind], Size: i.Size, Born: i.Born, Modified: i.Modified, Changed: i.Changed, Of: i,
 	}
 }
 
-func keptOf(k fs.Kept) undo.Kept {
+func keptOf(k history.Kept) undo.Kept {
 	kept := undo.Kept{Info: infoOf(k.Info), ID: k.ID(), Path: k.Path, Gone: k.Gone, Cause: k.Cause, Late: k.Late}
 	kept.Of = k
 	return kept
@@ -61,7 +64,7 @@ func keptOf(k fs.Kept) undo.Kept {
 // Lstat implements [undo.Disk].
 func (d Disk) Lstat(_ context.Context, name string) (undo.Info, error) {
 	info, err := d.FS.Lstat(name)
-	if errors.Is(failure.Of(err), tree.ErrNotExist) || errors.Is(err, fs.ErrLink) {
+	if errors.Is(failure.Of(err), tree.ErrNotExist) || errors.Is(err, vfs.ErrLink) {
 		return undo.Info{}, nil
 	}
 	return infoOf(info), failure.Of(err)
@@ -69,7 +72,7 @@ func (d Disk) Lstat(_ context.Context, name string) (undo.Info, error) {
 
 // Members implements [undo.Disk].
 func (d Disk) Members(ctx context.Context, dir string) (all []undo.Info, err error) {
-	for members, err := range d.Reader.Members(dir, fs.DirOptions{}).Batches(ctx) {
+	for members, err := range d.Reader.Members(dir, volumes.DirOptions{}).Batches(ctx) {
 		if errors.Is(failure.Of(err), tree.ErrNotExist) || errors.Is(err, failure.ErrNotCollection) {
 			return all, nil
 		}
@@ -85,7 +88,7 @@ func (d Disk) Members(ctx context.Context, dir string) (all []undo.Info, err err
 
 // Tag implements [undo.Disk].
 func (d Disk) Tag(ctx context.Context, name string, info undo.Info) (tree.ETag, error) {
-	if tag, known := d.Index.Tag(info.Of.(fs.Info).Fingerprint); known {
+	if tag, known := d.Index.Tag(info.Of.(vfs.Info).Fingerprint); known {
 		return tag, nil
 	}
 	_, tag, err := d.Hasher.Hash(ctx, name, hashing.How{Rounds: 1})
@@ -98,7 +101,7 @@ func (d Disk) Tag(ctx context.Context, name string, info undo.Info) (tree.ETag, 
 
 // Inside implements [undo.Disk].
 func (d Disk) Inside(_ context.Context, dir undo.Kept) (all []undo.Kept, err error) {
-	members, err := d.FS.Inside(dir.Of.(fs.Kept))
+	members, err := d.FS.Inside(dir.Of.(history.Kept))
 	for _, m := range members {
 		all = append(all, keptOf(m))
 	}
@@ -107,7 +110,7 @@ func (d Disk) Inside(_ context.Context, dir undo.Kept) (all []undo.Kept, err err
 
 // TagKept implements [undo.Disk].
 func (d Disk) TagKept(ctx context.Context, k undo.Kept) (tree.ETag, error) {
-	tag, err := d.TagOf(ctx, k.Of.(fs.Kept))
+	tag, err := d.TagOf(ctx, k.Of.(history.Kept))
 	return tag, failure.Of(err)
 }
 
@@ -162,9 +165,9 @@ func (d Disk) Known(_ context.Context, at time.Time) (known undo.Known, err erro
 }
 
 // lookAt looks at a name inside a commit.
-func lookAt(v tree.View, name string) (fs.Info, error) {
+func lookAt(v tree.View, name string) (vfs.Info, error) {
 	info, err := v.(interface {
-		Lstat(name string) (fs.Info, error)
+		Lstat(name string) (vfs.Info, error)
 	}).Lstat(name)
 	if errors.Is(failure.Of(err), tree.ErrNotExist) {
 		err = nil
@@ -178,8 +181,8 @@ func (d Disk) IsSeen(v tree.View, name string, seen undo.Info) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	want, _ := seen.Of.(fs.Info)
-	if !now.Exists() || !want.Exists() || now.Kind == fs.Directory {
+	want, _ := seen.Of.(vfs.Info)
+	if !now.Exists() || !want.Exists() || now.Kind == vfs.Directory {
 		return now.Kind == want.Kind && (!now.Exists() || now.SameFile(want)), nil
 	}
 	return now.Kind == want.Kind && now.Fingerprint == want.Fingerprint, nil
@@ -190,7 +193,7 @@ func (d Disk) Remove(ctx context.Context, name string, cond tree.Condition) erro
 	asked := cond
 	cond.Check = func(v tree.View) error {
 		info, err := lookAt(v, name)
-		if err == nil && info.Kind == fs.Directory {
+		if err == nil && info.Kind == vfs.Directory {
 			var empty bool
 			if empty, err = d.FS.IsEmpty(name); err == nil && !empty {
 				err = undo.ErrNotEmpty
@@ -208,7 +211,7 @@ func (d Disk) Remove(ctx context.Context, name string, cond tree.Condition) erro
 func (d Disk) Bring(
 	ctx context.Context, k undo.Kept, shallow bool, opts tree.RestoreOptions, cond tree.Condition,
 ) error {
-	version := k.Of.(fs.Kept)
+	version := k.Of.(history.Kept)
 	version.Path = k.Path
 	return d.Restore(ctx, version, shallow, opts, cond)
 }
@@ -219,7 +222,7 @@ func (d Disk) Archived(_ context.Context, name string, over undo.Info) (found un
 	if err != nil {
 		return found, false, failure.Of(err)
 	}
-	seen := over.Of.(fs.Info)
+	seen := over.Of.(vfs.Info)
 	for _, k := range all {
 		if k.Path == name && k.Inode == seen.Inode && k.Born == seen.Born {
 			found, ok = keptOf(k), true

@@ -10,6 +10,7 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/hashing"
 	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/room"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
@@ -18,7 +19,7 @@ func (u *upload) Append(ctx context.Context, body io.Reader, opts tree.AppendOpt
 	if u.rec.Tag != "" {
 		return fmt.Errorf("the upload is complete: %w", tree.ErrUnsupported)
 	}
-	err := u.file.Begin(ctx, u.rec.Offset, fs.Need{Name: u.rec.Name, Client: tree.ClientOf(ctx),
+	err := u.file.Begin(ctx, u.rec.Offset, room.Need{Name: u.rec.Name, Client: tree.ClientOf(ctx),
 		Length: u.rec.Length - u.rec.Offset, Ask: func() error { return u.all.Store.Try(ctx, opts.Cond) }})
 	if errors.Is(err, fs.ErrDamaged) {
 		return fmt.Errorf("%w: %w", tree.ErrNotExist, err)

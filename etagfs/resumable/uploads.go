@@ -1,6 +1,6 @@
 // Package resumable has the uploads that arrive in parts, for [tree.Uploads].
 //
-// An upload is an [fs.Upload] with a record beside its bytes. A part is acknowledged when its bytes are on the disk,
+// An upload is an [..Upload] with a record beside its bytes. A part is acknowledged when its bytes are on the disk,
 // and after them the record with the offset and the state of the hash. So nothing is read twice: the next part goes on
 // with that hash, also after a restart, and bytes behind the offset of the record are dropped.
 package resumable
@@ -21,6 +21,8 @@ import (
 
 	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
 	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/room"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
@@ -127,7 +129,7 @@ func (all *Uploads) New(
 		Name: name, Length: opts.Length, Expires: opts.Expires, Note: opts.Note,
 	}}
 	var err error
-	u.file, err = all.FS.NewUpload(ctx, id, fs.Need{Name: name, Client: tree.ClientOf(ctx), Length: opts.Length,
+	u.file, err = all.FS.NewUpload(ctx, id, room.Need{Name: name, Client: tree.ClientOf(ctx), Length: opts.Length,
 		Ask: func() error { return all.Store.Try(ctx, cond) }})
 	if err != nil {
 		all.remove(id)
@@ -155,7 +157,7 @@ func (all *Uploads) open(ctx context.Context, id string) (*upload, error) {
 	if errors.Is(err, iofs.ErrNotExist) {
 		return nil, tree.ErrNotExist
 	}
-	if errors.Is(err, fs.ErrBusy) {
+	if errors.Is(err, vfs.ErrBusy) {
 		return nil, fmt.Errorf("another request goes on with the upload: %w", tree.ErrBusy)
 	}
 	if err != nil {
@@ -248,7 +250,7 @@ func (u *upload) Put(
 		return tree.State{}, false, fmt.Errorf("%q is not in the collection of %q: %w", name, u.rec.Name, tree.ErrBusy)
 	}
 	body := Body{u.file.Staged(), u.rec.Length, tree.Sums{crypto.SHA256: u.sum.Sum(nil)}}
-	u.file.Ready(ctx, fs.Need{Name: name, Client: tree.ClientOf(ctx), Length: u.rec.Length, Arrived: true,
+	u.file.Ready(ctx, room.Need{Name: name, Client: tree.ClientOf(ctx), Length: u.rec.Length, Arrived: true,
 		Ask: func() error { return u.all.Store.Try(ctx, cond) }})
 	var err error
 	if opts.Verify != nil {

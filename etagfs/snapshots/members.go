@@ -9,7 +9,8 @@ import (
 
 	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/hashing"
-	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
@@ -30,15 +31,15 @@ const (
 // reads the new members, and leaves out the members that have gone.
 type Members struct {
 	// Also, if not nil, is called with each batch, in the snapshot in which the batch was looked at.
-	Also func(at *fs.Snapshot, batch []fs.Member) error
+	Also func(at *volumes.Snapshot, batch []volumes.Member) error
 	// Follow is asked about each link on the way to the collection (nil: all are followed).
 	Follow tree.Follow
 
 	reader *Reader
 	name   string
-	opts   fs.DirOptions
+	opts   volumes.DirOptions
 
-	d       *fs.Dir
+	d       *volumes.Dir
 	pending []string // the names that are still to be looked at
 	end     error    // why the directory has no more names to read, or nil if it has more
 	rereads int
@@ -69,7 +70,7 @@ type MemberID struct {
 	size, modified int64 // used if the file system has no inode numbers
 }
 
-func IDOf(i fs.Info) MemberID {
+func IDOf(i vfs.Info) MemberID {
 	if i.Inode == 0 {
 		return MemberID{size: i.Size, modified: i.Modified}
 	}
@@ -78,13 +79,13 @@ func IDOf(i fs.Info) MemberID {
 
 // Members returns a reader of the members of a collection. The caller may set Also and Follow before it asks for the
 // batches.
-func (r *Reader) Members(name string, opts fs.DirOptions) *Members {
+func (r *Reader) Members(name string, opts volumes.DirOptions) *Members {
 	return &Members{reader: r, name: name, opts: opts}
 }
 
 // Batches yields the members in batches, in no order. It yields at least one batch, and an error at the end.
-func (r *Members) Batches(ctx context.Context) iter.Seq2[[]fs.Member, error] {
-	return func(yield func([]fs.Member, error) bool) {
+func (r *Members) Batches(ctx context.Context) iter.Seq2[[]volumes.Member, error] {
+	return func(yield func([]volumes.Member, error) bool) {
 		defer r.close()
 		for first := true; first || r.isMore(); first = false {
 			members, err := r.next(ctx, first)
@@ -115,12 +116,12 @@ func (r *Members) close() {
 
 // next returns the next members. The first ones are looked at as of the instant at which the names were read. Otherwise
 // a collection that is replaced or removed before its members are read would seem to be empty.
-func (r *Members) next(ctx context.Context, first bool) (members []fs.Member, err error) {
+func (r *Members) next(ctx context.Context, first bool) (members []volumes.Member, err error) {
 	if len(r.pending) == 0 && r.end == nil && !first {
 		r.pending, r.end = r.names(r.reader.FS.Snapshot(), r.d, NamesAtOnce)
 	}
 	var after Members
-	err = r.reader.Read(ctx, func(at *fs.Snapshot) (err error) {
+	err = r.reader.Read(ctx, func(at *volumes.Snapshot) (err error) {
 		if first {
 			after.close() // the directory of an earlier try
 		}
@@ -140,7 +141,7 @@ func (r *Members) next(ctx context.Context, first bool) (members []fs.Member, er
 	return members, err
 }
 
-func (r *Members) open(at *fs.Snapshot) (err error) {
+func (r *Members) open(at *volumes.Snapshot) (err error) {
 	if r.d, err = OpenDir(at, r.name, r.opts); err != nil {
 		return err
 	}
@@ -153,7 +154,7 @@ func (r *Members) open(at *fs.Snapshot) (err error) {
 }
 
 // names reads the next names, at most as many as most says. It returns io.EOF with the last names.
-func (r *Members) names(at *fs.Snapshot, d *fs.Dir, most int) ([]string, error) {
+func (r *Members) names(at *volumes.Snapshot, d *volumes.Dir, most int) ([]string, error) {
 	names, err := at.Names(d, most)
 	if err == nil && len(names) < most {
 		err = io.EOF
@@ -163,10 +164,10 @@ func (r *Members) names(at *fs.Snapshot, d *fs.Dir, most int) ([]string, error) 
 
 // batch looks at the next members. Its receiver is a copy of the reader, which replaces the reader if the snapshot is
 // valid.
-func (r *Members) batch(at *fs.Snapshot) (members []fs.Member, err error) {
+func (r *Members) batch(at *volumes.Snapshot) (members []volumes.Member, err error) {
 	names := r.pending[:min(AtOnce, len(r.pending))]
 	r.pending = r.pending[len(names):]
-	members = make([]fs.Member, 0, len(names))
+	members = make([]volumes.Member, 0, len(names))
 	again := r.lost
 	r.lost = false
 	for _, name := range names {
@@ -193,7 +194,7 @@ func (r *Members) batch(at *fs.Snapshot) (members []fs.Member, err error) {
 }
 
 // add adds a member, unless the member was already read by a name that it no longer has.
-func (r *Members) add(to []fs.Member, m fs.Member) []fs.Member {
+func (r *Members) add(to []volumes.Member, m volumes.Member) []volumes.Member {
 	id := IDOf(m.Info)
 	if r.came[m.Name] && r.renamed[id] {
 		return to
@@ -205,7 +206,7 @@ func (r *Members) add(to []fs.Member, m fs.Member) []fs.Member {
 }
 
 // readAgain reads the names again. It looks at some of the new members at once, because they could be gone later.
-func (r *Members) readAgain(at *fs.Snapshot, members []fs.Member) []fs.Member {
+func (r *Members) readAgain(at *volumes.Snapshot, members []volumes.Member) []volumes.Member {
 	d, err := OpenDir(at, r.name, r.opts)
 	if err != nil {
 		r.away = true
@@ -281,7 +282,7 @@ func (r *Members) IsAway() bool { return r.away }
 func (r *Members) IsIncomplete() bool { return r.missed || r.lost }
 
 // Volume returns the volume of a collection that is being read.
-func (r *Members) Volume() fs.Volume { return r.d.Volume() }
+func (r *Members) Volume() vfs.Volume { return r.d.Volume() }
 
 // Renamed looks for a member that was renamed in its collection since the collection was read. It returns "" if the
 // member is not there any more. An error says that the collection cannot be read.
@@ -289,7 +290,7 @@ func (r *Reader) Renamed(ctx context.Context, dir string, id MemberID) (name str
 	if id.Inode == 0 {
 		return "", nil
 	}
-	read := r.Members(dir, fs.DirOptions{})
+	read := r.Members(dir, volumes.DirOptions{})
 	for members, err := range read.Batches(ctx) {
 		if err != nil || !read.small {
 			return "", err
@@ -305,10 +306,10 @@ func (r *Reader) Renamed(ctx context.Context, dir string, id MemberID) (name str
 
 // Glance yields the names and kinds of the members of a collection, some at a time, and an error at the end. Commits
 // may come between.
-func (r *Reader) Glance(ctx context.Context, dir string, follow tree.Follow) iter.Seq2[[]fs.Member, error] {
-	return func(yield func([]fs.Member, error) bool) {
-		var d *fs.Dir
-		var members []fs.Member
+func (r *Reader) Glance(ctx context.Context, dir string, follow tree.Follow) iter.Seq2[[]volumes.Member, error] {
+	return func(yield func([]volumes.Member, error) bool) {
+		var d *volumes.Dir
+		var members []volumes.Member
 		var end error
 		closed := func() {
 			if d != nil {
@@ -317,10 +318,10 @@ func (r *Reader) Glance(ctx context.Context, dir string, follow tree.Follow) ite
 			}
 		}
 		defer closed()
-		err := r.Read(ctx, func(at *fs.Snapshot) (err error) {
+		err := r.Read(ctx, func(at *volumes.Snapshot) (err error) {
 			closed() // from the try before
 			at.Follow = failure.OfFollow(follow)
-			if d, err = OpenDir(at, dir, fs.DirOptions{KindsOnly: true}); err == nil {
+			if d, err = OpenDir(at, dir, volumes.DirOptions{KindsOnly: true}); err == nil {
 				members, end = d.Next(AtOnce)
 			}
 			return err

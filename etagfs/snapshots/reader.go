@@ -1,7 +1,7 @@
 // Package snapshots reads a directory while commits change names in it.
 //
 // Readers take no lock, and hold nothing while they look. So a reader that waits for a disk keeps no other request
-// waiting. The sequence numbers of [fs.Snapshot] say whether a commit has changed names meanwhile. So a reader sees all
+// waiting. The sequence numbers of [..Snapshot] say whether a commit has changed names meanwhile. So a reader sees all
 // names as of one instant at which no commit was half done, and it sees no version that is taken back.
 package snapshots
 
@@ -13,6 +13,8 @@ import (
 
 	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
 	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
@@ -28,14 +30,14 @@ type Reader struct {
 	// Held is called when a read holds the locks of volumes, and the function that it returns before they are released.
 	Held func() (end func())
 	// Met is called with each file that was opened, and the name by which it was.
-	Met func(f *fs.File, name string, info fs.Info)
+	Met func(f *vfs.File, name string, info vfs.Info)
 }
 
 // Read calls look until all looks at names that look takes through the snapshot are as of one instant. The result of a
 // call that was in vain is dropped, and so is its error. The last tries are under the locks of the volumes that look
 // has passed. All waits together are bounded, and then fail with ErrBusy. If a lock cannot be had, there is one more
 // try without it.
-func (r *Reader) Read(ctx context.Context, look func(at *fs.Snapshot) error) error {
+func (r *Reader) Read(ctx context.Context, look func(at *volumes.Snapshot) error) error {
 	at := r.FS.Snapshot()
 	for range readTries {
 		if err := at.Begin(ctx); err != nil {
@@ -51,7 +53,7 @@ func (r *Reader) Read(ctx context.Context, look func(at *fs.Snapshot) error) err
 	}
 	for range lockedTries {
 		unlock, err := at.Lock(ctx)
-		if errors.Is(err, fs.ErrBusy) {
+		if errors.Is(err, vfs.ErrBusy) {
 			if at.Begin(ctx) == nil {
 				if err := look(at); at.Valid() {
 					return err
@@ -78,15 +80,15 @@ const lockedTries = 3
 
 // heldUp explains that names on the path have been in the middle of a commit for a long time.
 func heldUp(err error) error {
-	if errors.Is(err, fs.ErrBusy) {
+	if errors.Is(err, vfs.ErrBusy) {
 		return fmt.Errorf("%w: %w", failure.ErrHeldUp, err)
 	}
 	return err
 }
 
 // Look looks at the resource that a name stands for. It asks follow about each link on the way (nil: all are followed).
-func (r *Reader) Look(ctx context.Context, name string, follow tree.Follow) (info fs.Info, err error) {
-	err = r.Read(ctx, func(at *fs.Snapshot) (err error) {
+func (r *Reader) Look(ctx context.Context, name string, follow tree.Follow) (info vfs.Info, err error) {
+	err = r.Read(ctx, func(at *volumes.Snapshot) (err error) {
 		at.Follow = failure.OfFollow(follow)
 		info, err = at.Stat(name)
 		return err
@@ -95,36 +97,36 @@ func (r *Reader) Look(ctx context.Context, name string, follow tree.Follow) (inf
 }
 
 // Open opens the file that a name stands for. The file is nil if the name stands for a collection.
-func (r *Reader) Open(ctx context.Context, name string) (*fs.File, fs.Info, error) {
+func (r *Reader) Open(ctx context.Context, name string) (*vfs.File, vfs.Info, error) {
 	return r.OpenIf(ctx, name, nil, nil)
 }
 
-// OpenIf is [fs.Snapshot.OpenIf], and asks follow about each link on the way. It calls decide with the snapshot in
+// OpenIf is [..Snapshot.OpenIf], and asks follow about each link on the way. It calls decide with the snapshot in
 // which the look at the name was taken. It calls decide again if that snapshot is no longer valid when the file has
 // been opened.
 func (r *Reader) OpenIf(
 	ctx context.Context, name string, follow tree.Follow,
-	decide func(at *fs.Snapshot, look fs.Info) (enough bool, err error),
-) (f *fs.File, info fs.Info, err error) {
+	decide func(at *volumes.Snapshot, look vfs.Info) (enough bool, err error),
+) (f *vfs.File, info vfs.Info, err error) {
 	closed := func() {
 		if f != nil {
 			f.Close()
 			f = nil
 		}
 	}
-	err = r.Read(ctx, func(at *fs.Snapshot) (err error) {
+	err = r.Read(ctx, func(at *volumes.Snapshot) (err error) {
 		closed() // the file of an earlier try
 		at.Follow = failure.OfFollow(follow)
-		var decided func(fs.Info) (bool, error)
+		var decided func(vfs.Info) (bool, error)
 		if decide != nil {
-			decided = func(look fs.Info) (bool, error) { return decide(at, look) }
+			decided = func(look vfs.Info) (bool, error) { return decide(at, look) }
 		}
 		f, info, err = at.OpenIf(name, decided)
 		return err
 	})
 	if err != nil {
 		closed()
-		return nil, fs.Info{}, err
+		return nil, vfs.Info{}, err
 	}
 	if f != nil {
 		r.Met(f, name, info)
@@ -133,7 +135,7 @@ func (r *Reader) OpenIf(
 }
 
 // OpenDir opens a collection.
-func OpenDir(at *fs.Snapshot, name string, opts fs.DirOptions) (*fs.Dir, error) {
+func OpenDir(at *volumes.Snapshot, name string, opts volumes.DirOptions) (*volumes.Dir, error) {
 	d, err := at.OpenDir(name, opts)
 	if errors.Is(err, syscall.ENOTDIR) {
 		err = fmt.Errorf("listing %q: %w", name, failure.ErrNotCollection)

@@ -10,7 +10,8 @@ import (
 	"time"
 
 	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
-	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
@@ -155,7 +156,7 @@ func (w *Warmer) searchOnce(ctx context.Context, found *warmUp) time.Duration {
 		}
 	}
 	told := start
-	err := w.walk(ctx, func(name string, info fs.Info, err error) error {
+	err := w.walk(ctx, func(name string, info vfs.Info, err error) error {
 		if err != nil {
 			found.failed(err)
 			return nil
@@ -195,7 +196,7 @@ func (w *Warmer) searchOnce(ctx context.Context, found *warmUp) time.Duration {
 // walk calls visit for each file of the root's file system, and of those file systems below it whose tags the index can
 // keep on disk. The order of the files is undefined. If a file or directory cannot be read, walk calls visit with the
 // error. walk follows no links. It holds only the directories that it has still to visit.
-func (w *Warmer) walk(ctx context.Context, visit func(name string, info fs.Info, err error) error) error {
+func (w *Warmer) walk(ctx context.Context, visit func(name string, info vfs.Info, err error) error) error {
 	left := []directory{w.root}
 	for len(left) > 0 {
 		if err := ctx.Err(); err != nil {
@@ -219,19 +220,19 @@ type directory struct {
 
 // walkOne visits the files of one directory and returns the directories in it.
 func (w *Warmer) walkOne(
-	ctx context.Context, of directory, visit func(name string, info fs.Info, err error) error,
+	ctx context.Context, of directory, visit func(name string, info vfs.Info, err error) error,
 ) (below []directory, err error) {
 	dir := of.name
-	r, begun := w.Reader.Members(dir, fs.DirOptions{}), false
+	r, begun := w.Reader.Members(dir, volumes.DirOptions{}), false
 	for members, end := range r.Batches(ctx) {
 		switch {
 		case end == nil:
 		case begun:
-			return below, visit(dir, fs.Info{}, fmt.Errorf("listing %q: %w", dir, end))
+			return below, visit(dir, vfs.Info{}, fmt.Errorf("listing %q: %w", dir, end))
 		case errors.Is(failure.Of(end), tree.ErrNotExist), errors.Is(end, failure.ErrNotCollection):
 			return nil, nil
 		default:
-			return nil, visit(dir, fs.Info{}, failure.Of(end))
+			return nil, visit(dir, vfs.Info{}, failure.Of(end))
 		}
 		begun = true
 		for _, m := range members {
@@ -239,11 +240,11 @@ func (w *Warmer) walkOne(
 			switch {
 			case m.Err != nil:
 				err = visit(name, m.Info, m.Err)
-			case m.Kind == fs.Directory:
+			case m.Kind == vfs.Directory:
 				if next := (directory{name, m.Device, m.Mount}); m.Device == of.device || w.isKept(next) {
 					below = append(below, next)
 				}
-			case m.Kind == fs.Regular:
+			case m.Kind == vfs.Regular:
 				if m.Device != of.device && m.Mount == of.mount && !w.Index.Persists(m.Device) {
 					w.Index.Mounted(m.Device, r.Volume(), of.mount != w.root.mount, dir) // dir is on an overlay
 				}
@@ -266,7 +267,7 @@ func (w *Warmer) isKept(dir directory) bool {
 	if dir.device == w.root.device {
 		return true
 	}
-	d, err := w.FS.OpenDir(dir.name, fs.DirOptions{})
+	d, err := w.FS.OpenDir(dir.name, volumes.DirOptions{})
 	if err != nil {
 		return true // the later listing of the directory reports the error
 	}

@@ -10,7 +10,7 @@ import (
 
 	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/hashing"
-	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
@@ -29,7 +29,7 @@ func (w *Warmer) Survey(ctx context.Context) (Survey, error) {
 	if found.Kept {
 		found.Processes = w.Index.Processes()
 	}
-	err := w.walk(ctx, func(name string, info fs.Info, err error) error {
+	err := w.walk(ctx, func(name string, info vfs.Info, err error) error {
 		if err != nil {
 			found.Unreadable++
 			return nil
@@ -58,7 +58,7 @@ type Reading struct {
 // Warm hashes the files whose tags are not known, up to atOnce at a time, and calls each with every result. If ctx ends
 // first, Warm returns the error of ctx.
 func (w *Warmer) Warm(ctx context.Context, atOnce int, each func(Reading)) error {
-	return w.readAll(ctx, atOnce, each, func(info fs.Info) bool {
+	return w.readAll(ctx, atOnce, each, func(info vfs.Info) bool {
 		_, known := w.Index.Tag(info.Fingerprint)
 		return !known
 	}, func(name string) Reading {
@@ -71,14 +71,14 @@ func (w *Warmer) Warm(ctx context.Context, atOnce int, each func(Reading)) error
 // remembers the tag of the present bytes, as after any other hash, and forgets a tag that does not match them. A tag
 // must be that of the bytes, however the bytes have changed.
 func (w *Warmer) Verify(ctx context.Context, atOnce int, each func(Reading)) error {
-	all := func(fs.Info) bool { return true }
+	all := func(vfs.Info) bool { return true }
 	return w.readAll(ctx, atOnce, each, all, func(name string) Reading { return w.verify(ctx, name) })
 }
 
 // readAll reads the files that chosen selects. As soon as a file is read, readAll calls each with the result, one
 // result at a time.
 func (w *Warmer) readAll(
-	ctx context.Context, atOnce int, each func(Reading), chosen func(fs.Info) bool, read func(name string) Reading,
+	ctx context.Context, atOnce int, each func(Reading), chosen func(vfs.Info) bool, read func(name string) Reading,
 ) error {
 	var telling sync.Mutex
 	tell := func(r Reading) {
@@ -91,7 +91,7 @@ func (w *Warmer) readAll(
 	}
 	var reading errgroup.Group
 	reading.SetLimit(max(1, atOnce))
-	err := w.walk(ctx, func(name string, info fs.Info, err error) error {
+	err := w.walk(ctx, func(name string, info vfs.Info, err error) error {
 		if err != nil {
 			tell(Reading{Name: name, Err: err})
 			return nil

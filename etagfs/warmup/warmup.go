@@ -13,13 +13,14 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/etagfs/index"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/snapshots"
 	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // Options say what is hashed. All fields but Progress are needed.
 type Options struct {
 	FS     *fs.FS
-	Root   fs.Info // a look at the root
+	Root   vfs.Info // a look at the root
 	Reader *snapshots.Reader
 	Index  *index.Index
 	Hasher *hashing.Hasher
@@ -119,7 +120,7 @@ const (
 // hashAhead is hashFound for a name at which there may be any resource, or none.
 func (w *Warmer) hashAhead(ctx context.Context, next task) {
 	info, err := w.Reader.Look(ctx, next.name, nil)
-	if err != nil || info.Kind != fs.Regular || !next.asked && !w.lasts(info) {
+	if err != nil || info.Kind != vfs.Regular || !next.asked && !w.lasts(info) {
 		return
 	}
 	if _, ok := w.Index.Tag(info.Fingerprint); !ok {
@@ -134,7 +135,7 @@ func (w *Warmer) hashAhead(ctx context.Context, next task) {
 
 // lasts reports whether the tag of a file is worth computing before a request asks for it. This is so on the mount of
 // the root, and if the index keeps the tag on disk. Another mount can be far away, or in memory, or no storage at all.
-func (w *Warmer) lasts(info fs.Info) bool {
+func (w *Warmer) lasts(info vfs.Info) bool {
 	return info.Device == w.root.device || info.Mount != 0 && info.Mount == w.root.mount ||
 		w.Index.Persists(info.Device)
 }
@@ -170,7 +171,7 @@ func (w *Warmer) hashFound(ctx context.Context, next task) (size int64, err erro
 
 // putOff schedules another try for a file. The wait grows with each try that fails. A file that was read in vain is not
 // tried before the end of the wait, even if a watcher reports the file again.
-func (w *Warmer) putOff(next task, info fs.Info, wasRead bool) {
+func (w *Warmer) putOff(next task, info vfs.Info, wasRead bool) {
 	wait := w.Hasher.UntilSettled(info)
 	if wait <= 0 || next.tries > 0 {
 		wait = max(wait, min(busyWait<<min(next.tries, 10), longestWait))

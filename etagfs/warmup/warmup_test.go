@@ -18,6 +18,8 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/etagfs/index"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/snapshots"
 	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 	"r-seed-1f3a754f.example/ifmatch/limit"
 	"r-seed-1f3a754f.example/ifmatch/tree/treetest"
 )
@@ -42,7 +44,7 @@ func rested() *treetest.Clock {
 }
 
 // open starts a warmer of dir, with an index in a directory ("": in memory).
-func open(t *testing.T, dir, indexDir string, o Options, before func(fs.Call) error) *Warmer {
+func open(t *testing.T, dir, indexDir string, o Options, before func(vfs.Call) error) *Warmer {
 	t.Helper()
 	below, err := fs.Open(dir, fs.Options{Durability: fs.None, Before: before})
 	if err != nil {
@@ -52,7 +54,7 @@ func open(t *testing.T, dir, indexDir string, o Options, before func(fs.Call) er
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := below.OpenDir("", fs.DirOptions{})
+	d, err := below.OpenDir("", volumes.DirOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +64,7 @@ func open(t *testing.T, dir, indexDir string, o Options, before func(fs.Call) er
 	}
 	o.FS, o.Root, o.Once, o.Running = below, root, failure.NewOnce(o.Report), new(sync.WaitGroup)
 	o.Index = index.Open(index.Options{
-		Dir: indexDir, Device: root.Device, Heir: fs.Heir(root), Volume: d.Volume(), Boot: index.BootID(),
+		Dir: indexDir, Device: root.Device, Heir: volumes.Heir(root), Volume: d.Volume(), Boot: index.BootID(),
 		Sync: func(string, uint64) error { return nil }, LazyTimes: below.LazyTimes, Report: o.Report,
 	})
 	o.Reader = &snapshots.Reader{FS: below, Held: func() func() { return func() {} }}
@@ -97,7 +99,7 @@ func TestNothingIsReadAheadWhereTagsDoNotLast(t *testing.T) {
 	lay(t, dir, "told=1", "asked=2")
 	var mu sync.Mutex
 	var opened []string
-	w := open(t, dir, "", Options{Now: rested().Now}, func(c fs.Call) error {
+	w := open(t, dir, "", Options{Now: rested().Now}, func(c vfs.Call) error {
 		mu.Lock()
 		defer mu.Unlock()
 		if c.Op == "open" {
@@ -127,7 +129,7 @@ func TestTriedLessAndLessOften(t *testing.T) {
 	lay(t, dir, "f=1")
 	clock := rested()
 	change := func() error { return nil }
-	w := open(t, dir, "", Options{Now: clock.Now}, func(c fs.Call) error {
+	w := open(t, dir, "", Options{Now: clock.Now}, func(c vfs.Call) error {
 		switch {
 		case c.Op == "lease":
 			return errors.ErrUnsupported
@@ -176,7 +178,7 @@ func TestTroubleIsToldOnce(t *testing.T) {
 	w := open(t, dir, t.TempDir(), Options{
 		AtOnce: 2, Now: rested().Now, Progress: func(p Progress) { through <- p },
 		Report: func(err error) { mu.Lock(); told = append(told, err.Error()); mu.Unlock() },
-	}, func(c fs.Call) error {
+	}, func(c vfs.Call) error {
 		mu.Lock()
 		defer mu.Unlock()
 		if c.Op == "open" {
@@ -228,7 +230,7 @@ func TestChangedHashesAhead(t *testing.T) {
 	dir := t.TempDir()
 	clock := treetest.NewClock()
 	var hashed atomic.Int32
-	w := open(t, dir, "", Options{Now: clock.Now, Report: func(err error) { t.Error(err) }}, func(c fs.Call) error {
+	w := open(t, dir, "", Options{Now: clock.Now, Report: func(err error) { t.Error(err) }}, func(c vfs.Call) error {
 		switch {
 		case c.Op == "lease":
 			return errors.ErrUnsupported
