@@ -46,6 +46,7 @@ func openDatabase(cfg Config, log *slog.Logger) (served, error) {
 		BlobGrace: cfg.BlobGrace,
 		History:   cfg.History.Keep,
 		NoHistory: cfg.History.Keep <= 0,
+		Uploads:   func() pgstore.UploadLimits { return pgstore.UploadLimits(cfg.unfinished()) },
 		Report: func(err error) {
 			if err != nil {
 				log.Warn("the store reports: " + err.Error())

@@ -34,10 +34,17 @@ type fleet struct {
 
 func startFleet(t *testing.T, dsn string, count int, program ...string) *fleet {
 	t.Helper()
+	return startFleetWith(t, dsn, count, nil, program...)
+}
+
+// startFleetWith is startFleet with flags for each replica.
+func startFleetWith(t *testing.T, dsn string, count int, flags []string, program ...string) *fleet {
+	t.Helper()
 	transport := &http.Transport{MaxIdleConnsPerHost: servertest.Idle}
 	t.Cleanup(transport.CloseIdleConnections)
 	f := &fleet{t: t, client: &http.Client{Transport: transport, Timeout: servertest.Patience}}
 	f.args = []string{"--store", dsn, "--blobs", "dir://" + t.TempDir(), "--access-log", "off"}
+	f.args = append(f.args, flags...)
 	for range count {
 		port, err := servertest.FreePort()
 		if err != nil {

@@ -72,6 +72,8 @@ type Options struct {
 	MaxConns int32
 	// Patience is how long an answer of the database is waited for (0: 30 seconds).
 	Patience time.Duration
+	// Uploads returns the limits of the uploads that are not complete (nil: there are none).
+	Uploads func() UploadLimits
 	// Now is the clock (nil: that of the database).
 	Now func() time.Time
 	// Report gets errors that no caller gets (nil: they are dropped).
@@ -96,8 +98,9 @@ type Store struct {
 }
 
 var (
-	_ tree.Store = (*Store)(nil)
-	_ tree.Feed  = (*Store)(nil)
+	_ tree.Store   = (*Store)(nil)
+	_ tree.Feed    = (*Store)(nil)
+	_ tree.Uploads = (*Store)(nil)
 )
 
 // Open connects to a database, and makes or changes its tables first where that is needed.
@@ -111,6 +114,9 @@ func Open(ctx context.Context, dsn string, opts Options) (*Store, error) {
 	}
 	if opts.Patience == 0 {
 		opts.Patience = answerPatience
+	}
+	if opts.Uploads == nil {
+		opts.Uploads = func() (none UploadLimits) { return none }
 	}
 	if opts.Report == nil {
 		opts.Report = func(error) {}

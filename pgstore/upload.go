@@ -20,12 +20,9 @@ import (
 )
 
 const (
-	maxUploads = 1024             // unfinished ones
-	lease      = time.Minute      // for which an upload stays open without a sign of life
-	keepEvery  = 10 * time.Second // how often arrived bytes are made durable
+	lease     = time.Minute      // for which an upload stays open without a sign of life
+	keepEvery = 10 * time.Second // how often arrived bytes are made durable
 )
-
-var _ tree.Uploads = (*Store)(nil)
 
 // An upload is a body that arrives in several requests, at any replica. Its bytes are an object on its way, which is
 // committed with the last of them. One handle at a time holds it, by a lease.
@@ -43,6 +40,37 @@ type upload struct {
 	// ahead is by how much the clock of the database is ahead of that of this replica. Uploads end by the former.
 	ahead time.Duration
 	state tree.UploadState
+}
+
+// UploadLimits bound the uploads that are not complete, those of all replicas together. Zero: no limit.
+type UploadLimits struct {
+	Number int
+	Bytes  int64 // announced by all of them
+}
+
+// newUploadSQL begins an upload, unless there are too many. One client gets no more of the limits than it leaves to others.
+// Replicas that begin uploads at the same instant may pass the limits by a few.
+const newUploadSQL = `with u as (
+ select count(*) as n, count(*) filter (where client = $10 and $10 <> '') as own, coalesce(sum(length), 0) as bytes,
+  coalesce(sum(length) filter (where client = $10 and $10 <> ''), 0) as own_bytes
+ from ifmatch.upload where sha256 is null and expires > coalesce($13, now()))
+insert into ifmatch.upload (id, path, length, hash, blob, note, holder, held_until, expires, client)
+ select $1, $2, $3, $4, $5, $6, $7, now() + $8, $9, $10 from u
+ where ($11::bigint = 0 or u.own < $11 - u.n) and ($12::bigint = 0 or $3::bigint <= $12 - u.bytes - u.own_bytes)`
+
+// full is the error of an upload that would be one too many.
+func (s *Store) full(ctx context.Context, limits UploadLimits) error {
+	ctx, cancel := s.patient(ctx)
+	defer cancel()
+	var number, bytes int64
+	err := s.pool.QueryRow(ctx, `select count(*), coalesce(sum(length), 0)::bigint from ifmatch.upload
+ where sha256 is null and expires > coalesce($1, now())`, s.clock()).Scan(&number, &bytes)
+	if err != nil {
+		return translate(err)
+	}
+	return &tree.StorageError{Kind: tree.ErrNoSpace, Hint: fmt.Sprintf("there are %d unfinished uploads of %d bytes in all "+
+		"(--unfinished-uploads %d, --unfinished-size %d, 0 for any number), and one client gets half of the rest; try again "+
+		"later", number, bytes, limits.Number, limits.Bytes)}
 }
 
 // NewUpload implements [tree.Uploads].
@@ -78,11 +106,11 @@ func (s *Store) NewUpload(
 	if note == nil {
 		note = []byte{}
 	}
-	answer, err := s.exec(ctx, `insert into ifmatch.upload (id, path, length, hash, blob, note, holder, held_until, expires)
- select $1, $2, $3, $4, $5, $6, $7, now() + $8, $9 where (select count(*) from ifmatch.upload where sha256 is null) < $10`,
-		u.state.ID, []byte(name), opts.Length, state, u.kept.ID, note, u.holder, lease, u.state.Expires, maxUploads)
+	limits := s.opts.Uploads()
+	answer, err := s.exec(ctx, newUploadSQL, u.state.ID, []byte(name), opts.Length, state, u.kept.ID, note, u.holder, lease,
+		u.state.Expires, tree.ClientOf(ctx), limits.Number, limits.Bytes, s.clock())
 	if err == nil && answer.RowsAffected() == 0 {
-		return nil, &tree.StorageError{Kind: tree.ErrNoSpace, Hint: "there are too many unfinished uploads; try again later"}
+		return nil, s.full(ctx, limits)
 	}
 	if code(err) == codeUnique {
 		err = nil // it has happened, and the answer was lost

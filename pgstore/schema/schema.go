@@ -28,7 +28,7 @@ const (
 )
 
 // Version is that of the tables that this program makes.
-const Version = 2
+const Version = 3
 
 // Check says whether this program works with tables of a version: its own, or the next one.
 func Check(version int64) error {
