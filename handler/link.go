@@ -190,7 +190,7 @@ func (s *server) dropPart(r *request, base string, part io.Reader) error {
 	if err := s.means(r, http.MethodPut, name, "If-None-Match", "*"); err != nil {
 		return err
 	}
-	opts, check, err := s.beforePut(r, func() http.Header { return nil })
+	opts, check, err := s.beforePut(r, func() http.Header { return nil }, nil)
 	if err != nil {
 		return err
 	}

@@ -26,7 +26,7 @@ import (
 
 // put answers PUT. It checks the conditions before it reads the body, and again inside the commit.
 func (s *server) put(w http.ResponseWriter, r *request) error {
-	opts, check, err := s.beforePut(r, func() http.Header { return r.arrived.Trailer })
+	opts, check, err := s.beforePut(r, func() http.Header { return r.arrived.Trailer }, r.hasCome)
 	var state tree.State
 	var created bool
 	if err == nil {
@@ -47,9 +47,15 @@ func (s *server) put(w http.ResponseWriter, r *request) error {
 	return nil
 }
 
+// hasCome reports whether the whole body has come already, so that a refusal before it is read would spare the client
+// nothing.
+func (r *request) hasCome() bool { return r.sending.HasCome(tree.MaxLate) }
+
 // beforePut checks a PUT before its body is read, and returns the options and the condition for the store. trailer
-// returns the trailer section that has come.
-func (s *server) beforePut(r *request, trailer func() http.Header) (tree.PutOptions, tree.Condition, error) {
+// returns the trailer section that has come. late is that of the condition.
+func (s *server) beforePut(
+	r *request, trailer func() http.Header, late func() bool,
+) (tree.PutOptions, tree.Condition, error) {
 	var check tree.Condition
 	opts, err := putOptions(r)
 	if err != nil {
@@ -68,6 +74,7 @@ func (s *server) beforePut(r *request, trailer func() http.Header) (tree.PutOpti
 	}
 	opts.Respelled = func(name string) (tree.Condition, error) { return s.putRespelled(r, name) }
 	check = s.mayPut(r)
+	check.Late = late
 	err = s.courtesy(r, r.beforeBody(check))
 	if respelled := new(tree.RespelledError); errors.As(err, &respelled) {
 		if check, err = s.putRespelled(r, respelled.Name); err == nil {
@@ -342,7 +349,7 @@ func (u *uploader) Write(name string, fields http.Header, length int64) (*upload
 	if err := s.parseConditions(r); err != nil {
 		return nil, err
 	}
-	opts, check, err := s.beforePut(r, func() http.Header { return nil })
+	opts, check, err := s.beforePut(r, func() http.Header { return nil }, nil)
 	if err == nil && len(opts.Hashes) > 0 {
 		err = &statusError{status: http.StatusBadRequest, detail: "the only Repr-Digest of an upload in parts is sha-256"}
 	}

@@ -2,9 +2,12 @@ package pgstore
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"io"
+	"slices"
+	"sync"
 
 	"golang.org/x/net/webdav"
 
@@ -18,15 +21,56 @@ func (s *Store) Put(
 	if err := checkNames([]string{name}); err != nil {
 		return tree.State{}, false, err
 	}
+	defer s.puts.begin(name)()
 	content, err := s.stage(ctx, body, opts)
 	if err != nil {
-		return tree.State{}, false, err
+		return tree.State{}, false, s.refusalOr(ctx, cond, err)
 	}
 	state, created, used, err := s.publish(ctx, name, content, opts, cond)
 	if !used && !errors.Is(err, errUnknown) {
 		s.abandon(ctx, content)
 	}
 	return state, created, err
+}
+
+// leaves reports whether a Try may be left to the Put that follows. Where other clients write the same name, many
+// conditions are false. They are better refused by a look, which waits for no lock.
+func (s *Store) leaves(cond tree.Condition) bool {
+	return cond.Late != nil && s.opts.Inline >= tree.MaxLate && !s.puts.any(cond.Names) && cond.Late()
+}
+
+// refusalOr returns the error of a condition that no Try has asked, or else that of the body.
+func (s *Store) refusalOr(ctx context.Context, cond tree.Condition, err error) error {
+	if cond.Late == nil {
+		return err
+	}
+	cond.Late = nil
+	return cmp.Or(s.Try(ctx, cond), err)
+}
+
+// A running counts what is under way by name.
+type running struct {
+	mu    sync.Mutex
+	names map[string]int
+}
+
+// begin counts one more until its result is called.
+func (r *running) begin(name string) (end func()) {
+	add := func(n int) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if r.names[name] += n; r.names[name] == 0 {
+			delete(r.names, name)
+		}
+	}
+	add(1)
+	return func() { add(-1) }
+}
+
+func (r *running) any(names []string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.ContainsFunc(names, func(name string) bool { return r.names[name] > 0 })
 }
 
 // publish gives a content a name, or another spelling of that name. used says that it is that of a version now.
@@ -55,13 +99,15 @@ func (s *Store) putStaged(
 	}
 	step := func(t *transaction) error {
 		over, err := t.target(name)
-		switch {
-		case err != nil:
-			return err
-		case over.isDir():
-			return about(name, tree.ErrIsCollection)
+		if err == nil && over.isDir() {
+			err = about(name, tree.ErrIsCollection)
 		}
-		if err := t.ask(); err != nil {
+		if err == nil || cond.Late != nil { // the Check knows what of that the client may learn
+			if refused := t.ask(); refused != nil {
+				return refused
+			}
+		}
+		if err != nil {
 			return err
 		}
 		props, err := content.described(over.props, opts.Describe)

@@ -71,6 +71,10 @@ func TestRoundTrips(t *testing.T) {
 			name := fmt.Sprint("f", i)
 			return put(ctx, s, name, "new", treetest.IfTag(name, treetest.TagOf("old")))
 		}},
+		{"Try and PUT of a short body", 2, func(i int) error {
+			cond := late(treetest.IfTag("f0", treetest.TagOf([]string{"new", "short"}[i])))
+			return errors.Join(s.Try(ctx, cond), put(ctx, s, "f0", []string{"short", "new"}[i], cond))
+		}},
 		{"PUT of a large content", 3, func(i int) error { // one tells the janitor, before the first bytes
 			return put(ctx, s, fmt.Sprint("large", i), large, tree.Condition{})
 		}},

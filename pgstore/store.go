@@ -91,6 +91,7 @@ type Store struct {
 	// writing has a value for each write that uses a connection. Writes leave some for readers, since all of them hang
 	// where the standby is gone.
 	writing chan struct{}
+	puts    running // that are under way here
 	// seen is the latest time of the database that this replica has seen, in nanoseconds since 1970.
 	seen atomic.Int64
 
@@ -136,6 +137,7 @@ func Open(ctx context.Context, dsn string, opts Options) (*Store, error) {
 		}
 	}
 	s := &Store{opts: opts, writing: make(chan struct{}, max(1, config.MaxConns-config.MaxConns/4))}
+	s.puts.names = map[string]int{}
 	config.AfterConnect = s.connected
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {

@@ -104,7 +104,7 @@ func unwrapped(err error) error {
 
 // Try implements [tree.Store].
 func (s *Store) Try(ctx context.Context, cond tree.Condition) error {
-	if cond.Check == nil {
+	if cond.Check == nil || s.leaves(cond) {
 		return nil
 	}
 	sn, err := s.look(ctx, wish{names: cond.Names, locks: true, below: true})

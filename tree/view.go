@@ -28,6 +28,9 @@ func Committing(v View) bool {
 	return true
 }
 
+// MaxLate is the most bytes of a body that may be read before its condition is asked, see [Condition].
+const MaxLate = 16 << 10
+
 // A Condition says when an operation may happen. The zero value is always true.
 type Condition struct {
 	// Exact says that a write may replace or remove only the version that Check has seen, and only if no local
@@ -42,6 +45,10 @@ type Condition struct {
 	Follow Follow
 	// Check decides. Nil: the condition is true.
 	Check Check
+	// Late, if not nil, reports whether the whole body of the Put that follows a Try has come, and has at most [MaxLate]
+	// bytes. Then a refusal before the body is read comes no earlier than one after. So a store whose looks are trips to
+	// another machine may leave that Try to the Put, which asks Check before it fails for another reason.
+	Late func() bool
 	// Made, if not nil, is called when a write has made its change, inside the commit: no other commit decides between the
 	// last Check and it. It must be quick, and must not call the store. If the write fails after that, the error is
 	// [ErrUnsure], or that of a Move which had to copy. Such a Move may call it once for each of its changes.

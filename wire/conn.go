@@ -55,8 +55,9 @@ type Conn struct {
 	lingered atomic.Bool
 
 	until   readDeadline
-	asks    bool // the kernel is asked whether the client is there, so net/http need not see it
-	skipped bool // see skips. Only the reader knows it
+	asks    bool        // the kernel is asked whether the client is there, so net/http need not see it
+	skipped bool        // see skips. Only the reader knows it
+	hurries atomic.Bool // see Peer.WithoutWaiting
 
 	mu   sync.Mutex
 	ends bool // writing has a deadline
@@ -108,6 +109,9 @@ const largestHeaderRead = 4 << 10
 func (c *Conn) Read(p []byte) (int, error) {
 	if c.skips(p) {
 		return 0, nil
+	}
+	if c.hurries.Load() && len(p) > 1 && !c.hasUnread() {
+		return 0, ErrWouldWait
 	}
 	if err := c.until.begin(c.Conn); err != nil {
 		return 0, err

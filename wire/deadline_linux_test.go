@@ -2,6 +2,7 @@ package wire
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -163,5 +164,42 @@ func TestNothingIsReadBesideAHandler(t *testing.T) {
 		if err != nil || !strings.Contains(string(answers), "\r\n\r\n"+path) {
 			t.Errorf("no answer for %s: %q, %v", path, answers, err)
 		}
+	}
+}
+
+// A read that must not wait has what has come, and fails where there is nothing. Later reads wait, and miss nothing.
+func TestReadWithoutWaiting(t *testing.T) {
+	c, client := pair(t, DefaultLimit)
+	peer := Context(t.Context(), c).Value(peerKey{}).(*Peer)
+	buffer := make([]byte, 10)
+	nothing := func() {
+		t.Helper()
+		peer.WithoutWaiting(func() {
+			if n, err := c.Read(buffer); n != 0 || err != ErrWouldWait {
+				t.Errorf("%d bytes, %v, though nothing has come", n, err)
+			}
+		})
+	}
+	nothing()
+	client.Write([]byte("abc"))
+	for began := time.Now(); c.queued() < 3; time.Sleep(time.Millisecond) {
+		if time.Since(began) > patience {
+			t.Fatal("nothing comes")
+		}
+	}
+	peer.WithoutWaiting(func() {
+		if n, err := c.Read(buffer); string(buffer[:n]) != "abc" || err != nil {
+			t.Errorf("%q, %v", buffer[:n], err)
+		}
+	})
+	nothing()
+	read := make(chan string)
+	go func() {
+		n, err := c.Read(buffer)
+		read <- fmt.Sprint(string(buffer[:n]), err)
+	}()
+	client.Write([]byte("d"))
+	if got := <-read; got != "d<nil>" {
+		t.Errorf("later: %s", got)
 	}
 }

@@ -114,6 +114,21 @@ func (p *Peer) Coded() bool { return p.clear && p.conn.framing.coded.Load() }
 // Received returns how many bytes have come over the connection.
 func (p *Peer) Received() (int64, bool) { return p.conn.came.Load(), true }
 
+// ErrWouldWait is the error of a read for which nothing has come.
+var ErrWouldWait = errors.New("no more bytes have come yet")
+
+// WithoutWaiting calls read, which may read the bytes that have come of the body of the request that runs. Where no
+// more have come, a read fails with [ErrWouldWait], and may be repeated later. Bytes in the buffer of net/http have
+// come, and on Linux those in that of the kernel, too. Where bytes are encrypted, read is not called.
+func (p *Peer) WithoutWaiting(read func()) {
+	if !p.clear {
+		return
+	}
+	p.conn.hurries.Store(true)
+	defer p.conn.hurries.Store(false)
+	read()
+}
+
 // lookEvery is how often a [Life] looks whether its client is still there. unseen is how long a request goes on after
 // net/http has given up its connection, if the kernel does not tell whether the client is there.
 const (

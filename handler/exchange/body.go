@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -31,6 +32,7 @@ type Body struct {
 	blamed atomic.Bool  // the body broke off while the handler read it
 
 	reader chan struct{} // a lock, held while reading: it guards the following
+	came   []byte        // was read by HasCome, and is to be read by Read
 	err    error         // with which reading has ended
 	timer  *time.Timer   // for latest
 }
@@ -113,6 +115,11 @@ func (b *Body) Read(p []byte) (int, error) {
 	if !b.begun.Swap(true) && b.latest > 0 {
 		b.timer = time.AfterFunc(b.latest, b.strike)
 	}
+	if len(b.came) > 0 {
+		n := copy(p, b.came)
+		b.came = b.came[n:]
+		return n, nil
+	}
 	n, err := b.more(p, b.pace)
 	if err != nil && b.timer != nil {
 		b.timer.Stop()
@@ -126,6 +133,35 @@ func (b *Body) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// HasCome reports whether the whole body has come, if it has at most so many bytes and its length was announced. It
+// does not wait for the client, and does not ask for the body either (Expect). A nil Body has come.
+func (b *Body) HasCome(most int64) bool {
+	if b == nil {
+		return true
+	}
+	if b.announced < 0 || b.announced > most || !b.x.http1 || b.x.peer == nil || b.x.r.Header.Get("Expect") != "" {
+		return false
+	}
+	b.reader <- struct{}{}
+	defer func() { <-b.reader }()
+	if b.begun.Load() || b.came != nil {
+		return b.rest() == 0
+	}
+	b.x.peer.WithoutWaiting(func() {
+		b.came = make([]byte, 0, b.announced)
+		for b.err == nil && b.rest() > 0 {
+			n, err := b.ReadCloser.Read(b.came[len(b.came):b.announced])
+			b.came = b.came[:len(b.came)+n]
+			if errors.Is(err, wire.ErrWouldWait) {
+				b.read.Add(int64(n))
+				return
+			}
+			b.ended(n, err)
+		}
+	})
+	return b.rest() == 0
+}
+
 // more reads at a pace.
 func (b *Body) more(p []byte, pace *wire.Pace) (int, error) {
 	if b.err != nil {
@@ -134,6 +170,11 @@ func (b *Body) more(p []byte, pace *wire.Pace) (int, error) {
 	pace.Begin()
 	n, err := b.ReadCloser.Read(p)
 	pace.End(int64(n))
+	return n, b.ended(n, err)
+}
+
+// ended notes how a read has ended.
+func (b *Body) ended(n int, err error) error {
 	b.read.Add(int64(n))
 	switch {
 	case err == io.EOF:
@@ -145,7 +186,7 @@ func (b *Body) more(p []byte, pace *wire.Pace) (int, error) {
 		b.state.Store(bodyBroken)
 	}
 	b.err = err
-	return n, err
+	return err
 }
 
 // rest returns how many bytes are still to come (negative: not known).
