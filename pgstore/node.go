@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 	"golang.org/x/net/webdav"
 
 	"r-seed-1f3a754f.example/ifmatch/tree"
@@ -201,4 +202,18 @@ func encodeProperties(all []webdav.Property) ([]byte, error) {
 		kept = append(kept, property{p.XMLName.Space, p.XMLName.Local, p.Lang, p.InnerXML})
 	}
 	return json.Marshal(kept)
+}
+
+// argument returns an argument in the form that pgx sends as it is. It would send an identifier by way of its text.
+func argument(arg any) any {
+	switch id := arg.(type) {
+	case uuid.UUID:
+		return pgtype.UUID{Bytes: id, Valid: true}
+	case *uuid.UUID:
+		if id == nil {
+			return pgtype.UUID{}
+		}
+		return pgtype.UUID{Bytes: *id, Valid: true}
+	}
+	return arg
 }

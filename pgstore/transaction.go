@@ -363,6 +363,9 @@ func (s *Store) happened(
 // do queues a statement that changes something.
 func (t *transaction) do(sql string, args ...any) {
 	t.writes = true
+	for i, arg := range args {
+		args[i] = argument(arg)
+	}
 	t.batch.Queue(sql, args...)
 }
 
