@@ -47,9 +47,9 @@ var allowedImports = map[string][]string{
 	"internal/logwriter":   {},
 	"internal/progress":    {},
 	"internal/runas":       {},
-	"internal/scripttest":  {"internal/servertest", "internal/folding"}, // for tests
-	"internal/folding":     {},                                          // for tests
-	"internal/servertest":  {},                                          // for tests
+	"internal/scripttest":  {"internal/servertest"}, // for tests
+	"internal/folding":     {},                      // for tests
+	"internal/servertest":  {},                      // for tests
 	"tree":                 {},
 	"admin":                {},
 	"doctor":               {"limit"},
@@ -176,8 +176,8 @@ var allowedImports = map[string][]string{
 
 // testImports lists the packages that tests may import besides: a suite to run, and a real store in place of a fake.
 var testImports = map[string][]string{
-	".": {"fs", "fs/history", "fs/vfs", "fs/volumes", "etagfs", "internal/clustertest", "internal/pgtest",
-		"internal/servertest", "internal/scripttest", "tree/treetest"},
+	".": {"fs", "fs/history", "fs/vfs", "fs/volumes", "etagfs", "internal/folding", "internal/clustertest",
+		"internal/pgtest", "internal/servertest", "internal/scripttest", "tree/treetest"},
 	"internal/certificate":    {"internal/servertest"},
 	"auth/session/replicated": {"pgstore", "internal/pgtest"},
 	"transfer":                {"tree/memtree"},

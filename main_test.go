@@ -9,6 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"r-seed-1f3a754f.example/ifmatch/internal/clustertest"
+	"r-seed-1f3a754f.example/ifmatch/internal/folding"
 	"r-seed-1f3a754f.example/ifmatch/internal/scripttest"
 )
 
@@ -21,7 +22,7 @@ func TestMain(m *testing.M) {
 			return
 		}
 		main()
-	}})
+	}, "foldingd": folding.Main})
 }
 
 // TestScript runs the conversations in testdata/script. Package scripttest documents their commands.

@@ -3,6 +3,7 @@
 package folding
 
 import (
+	"fmt"
 	"os"
 	"syscall"
 	"testing"
@@ -31,7 +32,22 @@ func Mount(t testing.TB, dir string, rules Rules) {
 	})
 }
 
-// Serve mounts an empty file system on a directory, and returns what unmounts it.
+// Main mounts a file system with the rules of a name, says so with a line, and serves it until the process is killed: it is
+// the daemon of a script, which can be stopped. The arguments are the directory and the name.
+func Main() {
+	rules, err := Named(os.Args[2])
+	if err == nil {
+		_, err = Serve(os.Args[1], rules)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	fmt.Println("mounted")
+	select {}
+}
+
+// Serve mounts an empty file system on a directory. It returns the function that unmounts it.
 func Serve(dir string, rules Rules) (unmount func() error, err error) {
 	server, err := fuse.NewServer(newFileSystem(rules), dir, &fuse.MountOptions{
 		FsName: "folding", Name: "folding", DirectMount: true, AllowOther: true, DisableReadDirPlus: true,

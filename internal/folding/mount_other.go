@@ -10,6 +10,9 @@ import (
 // Serve fails: go-fuse takes words of 64 bits for granted.
 func Serve(string, Rules) (unmount func() error, err error) { return nil, errors.ErrUnsupported }
 
+// Main is never called.
+func Main() {}
+
 // Mount skips the test.
 func Mount(t testing.TB, _ string, _ Rules) {
 	t.Helper()

@@ -1,14 +1,13 @@
 package scripttest
 
 import (
+	"bufio"
 	"fmt"
 	"os"
 	"os/exec"
 	"runtime"
 
 	"github.com/rogpeppe/go-internal/testscript"
-
-	"r-seed-1f3a754f.example/ifmatch/internal/folding"
 )
 
 // condition knows [mounts], true if file systems can be mounted, and [fuse], true if FUSE works too.
@@ -32,16 +31,61 @@ func cmdTmpfs(ts *testscript.TestScript, neg bool, args []string) {
 	cmdMount(ts, neg, []string{"-t", "tmpfs", "-o", "size=" + args[1], "tmpfs", args[0]})
 }
 
-// cmdFolding mounts a file system with the naming rules of another operating system, until the script ends.
+// daemons are the processes that serve the file systems of a script, by where these are mounted.
+type daemons map[string]*exec.Cmd
+
+type daemonsKey struct{}
+
+// end ends all daemons. Servers must have stopped.
+func (d daemons) end() {
+	for dir, daemon := range d {
+		_ = daemon.Process.Kill()
+		_ = daemon.Wait()
+		_ = exec.Command("umount", "--lazy", dir).Run()
+	}
+}
+
+// thaw has those go on that are stopped.
+func (d daemons) thaw() {
+	for _, daemon := range d {
+		_ = continueProcess(daemon.Process)
+	}
+}
+
+// cmdFolding mounts a file system with the naming rules of another operating system, until the script ends. It has a
+// daemon of its own.
 func cmdFolding(ts *testscript.TestScript, neg bool, args []string) {
 	usage(ts, !neg && len(args) == 2, "folding DIR RULES")
-	rules, err := folding.Named(args[1])
-	ts.Check(err)
 	dir := ts.MkAbs(args[0])
 	ts.Check(os.MkdirAll(dir, 0o777))
-	_, err = folding.Serve(dir, rules)
+	daemon := exec.Command("foldingd", dir, args[1])
+	daemon.Stderr = os.Stderr
+	said, err := daemon.StdoutPipe()
 	ts.Check(err)
-	ts.Defer(func() { _ = exec.Command("umount", "--lazy", dir).Run() })
+	ts.Check(daemon.Start())
+	ts.Value(daemonsKey{}).(daemons)[dir] = daemon
+	if line, err := bufio.NewReader(said).ReadString('\n'); err != nil {
+		ts.Fatalf("folding %q: %q, %v", args, line, err)
+	}
+}
+
+// cmdFreeze stops the daemon of a file system: no call to it is answered until thaw.
+func cmdFreeze(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) == 1, "freeze DIR")
+	ts.Check(stopProcess(daemonOf(ts, args[0])))
+}
+
+func cmdThaw(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) == 1, "thaw DIR")
+	ts.Check(continueProcess(daemonOf(ts, args[0])))
+}
+
+func daemonOf(ts *testscript.TestScript, dir string) *os.Process {
+	daemon := ts.Value(daemonsKey{}).(daemons)[ts.MkAbs(dir)]
+	if daemon == nil {
+		ts.Fatalf("folding has mounted nothing on %s", dir)
+	}
+	return daemon.Process
 }
 
 // cmdMount mounts on the last argument, until the script ends or unmounts it itself.

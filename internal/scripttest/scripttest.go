@@ -27,6 +27,7 @@
 //	conn NAME close         close the connection
 //	tmpfs DIR SIZE          mount a tmpfs of SIZE, such as 64m, on DIR; under [mounts]
 //	folding DIR RULES       mount a file system on DIR that folds names by RULES; under [fuse]
+//	freeze DIR, thaw DIR    stop the daemon of that file system, and have it go on
 //	rot FILE                change a byte of FILE without a new time stamp; on tmpfs
 //	fill PATH SIZE          PUT files of SIZE bytes, named PATH and a number, until one is refused
 //	raw FILE                open, answer and close in one, for requests that net/http would not send
@@ -59,7 +60,9 @@ func Params(dir string, variables []string) testscript.Params {
 			env.Setenv("GORACE", "atexit_sleep_ms=10")
 			env.Values[serversKey{}] = s
 			env.Values[clientKey{}] = c
-			env.Defer(func() { c.closeAll(); s.stopAll() })
+			d := daemons{}
+			env.Values[daemonsKey{}] = d
+			env.Defer(func() { d.thaw(); c.closeAll(); s.stopAll(); d.end() })
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
@@ -78,6 +81,8 @@ func Params(dir string, variables []string) testscript.Params {
 			"tmpfs":       cmdTmpfs,
 			"mount":       cmdMount,
 			"folding":     cmdFolding,
+			"freeze":      cmdFreeze,
+			"thaw":        cmdThaw,
 			"fill":        cmdFill,
 			"rot":         cmdRot,
 		},
