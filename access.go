@@ -71,7 +71,7 @@ func parseAuth(c *cli.Context) (auth.Options, error) {
 	return opts, nil
 }
 
-// openAuth reads users and rules. Their files must not be served: whoever may read there could take them away.
+// openAuth reads users and rules. Their files must not be served: clients that may read there could take them away.
 func openAuth(cfg Config) (*auth.Authority, error) {
 	files := map[string]string{
 		"--users": cfg.Auth.Users, "--config": cfg.ConfigFile, "--audit-log": cfg.AuditLog, "--tls-key": cfg.TLSKey,
@@ -100,8 +100,8 @@ func openAuth(cfg Config) (*auth.Authority, error) {
 	return authority, err
 }
 
-// sessions returns those of the users who have logged in at the page: on the disk that is served, of the first share where
-// there are several, or in --state-dir. They end with the process where neither can be written.
+// sessions returns those of the users who have logged in at the page: on the disk that is served, of the first share
+// where there are several, or in --state-dir. They end with the process where neither can be written.
 func (cfg Config) sessions(log *slog.Logger) *session.Table {
 	if cfg.shared.sessions != nil {
 		return session.New(cfg.shared.sessions, nil)
@@ -118,7 +118,7 @@ func refuseServed(cfg Config, flag, file string) error {
 		file = resolved
 	}
 	for _, one := range cfg.directories() {
-		// what is wrong with either is told where it is opened
+		// a fault of either is told where it is opened
 		if inside, err := isInside(filepath.Dir(file), one.Dir); err == nil && inside {
 			return usagef("%s %s is in the directory that is served: keep it elsewhere", flag, file)
 		}
@@ -126,8 +126,8 @@ func refuseServed(cfg Config, flag, file string) error {
 	return nil
 }
 
-// refuseAnonymous refuses an address that other machines can reach where everybody could write, unless a flag or a rule
-// says so.
+// refuseAnonymous refuses an address that other machines can reach where each client could write, unless a flag or a
+// rule says so.
 func refuseAnonymous(cfg Config, loopback bool) error {
 	open := cfg.Authority.Now()
 	if loopback || cfg.ReadOnly || cfg.Auth.Anonymous == auth.ReadWrite || open.HasUsers() {
@@ -144,7 +144,7 @@ func refuseAnonymous(cfg Config, loopback bool) error {
 // mostOpen bounds the lines of the banner about rules.
 const mostOpen = 20
 
-// openTo says what is open to whom, for the banner: a label and a text each.
+// openTo says which clients may do which things, for the banner: a label and a text each.
 func openTo(authority *auth.Authority) (lines [][2]string) {
 	now := authority.Now()
 	if !now.HasUsers() && now.AnonymousMay() == auth.All && len(now.Rules()) == 1 {

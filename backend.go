@@ -215,7 +215,7 @@ func openServed(dir string, readOnly bool) (*backend, error) {
 // openLocks opens a directory to look at its locks, or to end them.
 func openLocks(dir string, readOnly bool) (locks.Store, error) { return openServed(dir, readOnly) }
 
-// openSource opens a directory to copy what is in it, and changes nothing in it.
+// openSource opens a directory to copy its content, and changes nothing in it.
 func openSource(dir string) (cluster.Source, error) { return openHistory(dir) }
 
 // openHistory opens a directory to read its history, and changes nothing in it.
@@ -243,7 +243,7 @@ func servedRoot(dir string) string { return volumes.PartOf(dir) }
 // A served is the store of a server: over a directory that may go away and come back, or in memory.
 type served = monitor.Store
 
-// openServing opens the store of a server. It also returns what the directory can do.
+// openServing opens the store of a server. It also returns the abilities of the directory.
 func openServing(cfg Config, log *slog.Logger) (served, capabilities, error) {
 	if len(cfg.Shares) > 0 {
 		return openShares(cfg, log)
@@ -286,7 +286,7 @@ func openServing(cfg Config, log *slog.Logger) (served, capabilities, error) {
 	return store, store.Current().Abilities(), nil
 }
 
-// openShares opens the stores of all shares. What the directories can do is that of one without file locks, if there is
+// openShares opens the stores of all shares. The abilities are those of a directory without file locks, if there is
 // one.
 func openShares(cfg Config, log *slog.Logger) (served, capabilities, error) {
 	var all []shares.Share

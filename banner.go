@@ -75,7 +75,7 @@ func printBanner(
 	}
 }
 
-// servedName says in a few words what is served.
+// servedName names the served directory in a few words.
 func servedName(cfg Config) string {
 	switch {
 	case len(cfg.Shares) > 0:

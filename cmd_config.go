@@ -36,7 +36,7 @@ func configCommand(misused cli.OnUsageErrorFunc) *cli.Command {
 	return all
 }
 
-// checkConfig does with a file what a server does before it listens, without the environment of this process.
+// checkConfig takes with a file the steps of a server before it listens, without the environment of this process.
 func checkConfig(c *cli.Context) error {
 	if c.NArg() != 1 && c.NArg() != 2 {
 		return usagef("write ifmatch config check FILE, or ifmatch config check FILE DIR")
@@ -237,14 +237,15 @@ func (o origins) dir(c *cli.Context, file *settings.File) string {
 
 func (o origins) file(file *settings.File) string { return "file: " + file.Name }
 
-// fileRules is what a file has beside [serve]: the keys above all tables, and the tables as they stand below [serve].
+// fileRules are the parts of a file beside [serve]: the keys above all tables, and the tables as they stand below
+// [serve].
 type fileRules struct {
 	values map[string]any
 	text   string
 }
 
-// rulesOf returns the rest of the file about users, groups and rules, and the users file that it names, unless a flag or a
-// variable names another one.
+// rulesOf returns the rest of the file about users, groups and rules, and the users file that it names, unless a flag
+// or a variable names another one.
 func rulesOf(s *settings.File, cfg Config) (users string, r fileRules, err error) {
 	if s.Name == "" || s.Alone {
 		return "", r, nil

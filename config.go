@@ -47,7 +47,7 @@ type Config struct {
 	StateDir    string // the directory of the index ("": in Dir)
 	Durability  durability
 	History     retention // of replaced and removed versions
-	// PublishGrace is how long what a publication has displaced is answered, on sites that do not say.
+	// PublishGrace is how long files that a publication has displaced are answered, on sites that do not say.
 	PublishGrace time.Duration
 	// Modes of new files and collections (0: by the umask).
 	FileMode, DirMode iofs.FileMode
@@ -88,7 +88,7 @@ type Config struct {
 	fixedLimits map[string]string
 
 	Auth      auth.Options    // users and rules
-	Authority *auth.Authority // made of them (nil: everybody may do everything)
+	Authority *auth.Authority // made of them (nil: each client may do everything)
 
 	Pprof string // host:port or unix:path of the listener for profiles ("": none)
 
@@ -199,7 +199,7 @@ func parseDurability(s string) (durability, error) {
 	return 0, usagef("--durability %q is not known: use full (no acknowledged write is lost), data, or none", s)
 }
 
-// parsePage reads what a GET of a collection gives.
+// parsePage reads which page a GET of a collection gives.
 func parsePage(text string) (web.Mode, error) {
 	mode := web.Mode(text)
 	if mode != web.Full && mode != web.List && mode != web.Off {

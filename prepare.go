@@ -79,9 +79,9 @@ func prepare(ctx context.Context, cfg *Config) (p prepared, err error) {
 	return p, nil
 }
 
-// tryStart goes on with what a server does after [prepare], and leaves no trace: it opens each address for an instant,
-// and makes and removes an empty directory in each that is served. It returns notes about differences that another
-// user, or a server that is running now, may explain.
+// tryStart goes on with the steps of a server after [prepare], and leaves no trace: it opens each address for an
+// instant, and makes and removes an empty directory in each that is served. It returns notes about differences that
+// another user, or a server that is running now, may explain.
 func tryStart(ctx context.Context, cfg Config, p prepared) (notes []string, err error) {
 	listeners := []struct{ flag, addr string }{
 		{"--addr", p.addr}, {"--admin", p.admin}, {"--redirect", p.redirect}, {"--pprof", p.profiles},

@@ -34,7 +34,7 @@ type Options struct {
 	// Ready returns nil while requests can be served, or the reason why they cannot. It is called once at a time, and may
 	// take its time: see readyPatience.
 	Ready func(ctx context.Context) error
-	// Note returns what the operator of a server that is ready should know all the same, or "" (nil: nothing).
+	// Note returns advice for the operator of a server that is ready, or "" (nil: nothing).
 	Note func() string
 	// Metrics are the figures of /metrics.
 	Metrics *Metrics

@@ -40,7 +40,7 @@ type Request struct {
 // seconds are the bounds of histograms, from a small GET to a long upload.
 var seconds = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 60, 600}
 
-// instants are the bounds of a histogram of what takes some system calls.
+// instants are the bounds of a histogram of work that takes some system calls.
 var instants = []float64{.00001, .000025, .00005, .0001, .00025, .0005, .001, .0025, .005, .01, .1, 1}
 
 // NewMetrics returns metrics of a program of this version, and of its process and its runtime.
@@ -134,7 +134,8 @@ func (m *Metrics) Gauge(name, help string, labels map[string]string, read func()
 	}
 }
 
-// Counter adds a counter that is read each time it is asked for. It may begin anew at 0. Its name and labels must be new.
+// Counter adds a counter that is read each time it is asked for. It may begin anew at 0. Its name and labels must be
+// new.
 func (m *Metrics) Counter(name, help string, labels map[string]string, read func() float64) {
 	if m != nil {
 		m.registry.MustRegister(prometheus.NewCounterFunc(

@@ -2,8 +2,9 @@
 // program that is called as ifmatch is, with a directory, and behaves as if it served that: the front.
 //
 // The front puts the directory into a database of its own, starts three servers over it, and sends what arrives to each
-// of them in turn. Before a client gets an answer, the front brings the directory up to the change that was answered. So
-// a test may look at the directory as it looks at one that is served. What a test writes there later reaches no server.
+// of them in turn. Before a client gets an answer, the front brings the directory up to the change that was answered.
+// So a test may look at the directory as it looks at one that is served. A test that writes there later reaches no
+// server.
 package clustertest
 
 import (
@@ -14,7 +15,7 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/internal/pgtest"
 )
 
-// Turn is what a front sends to the next server.
+// Turn says which part of the traffic a front sends to the next server.
 type Turn string
 
 // The turns. Connections arrive at the servers byte for byte. Requests are sent one by one, also those that share a

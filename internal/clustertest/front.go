@@ -119,8 +119,8 @@ func addressOf(name string) string {
 	return strings.Replace(os.Getenv(databaseVar), "DATABASE", name, 1)
 }
 
-// Arguments returns what ifmatch gets in place of the arguments of a command. Its sessions are in the database of the
-// directory that they name.
+// Arguments returns the arguments that ifmatch gets in place of those of a command. Its sessions are in the database
+// of the directory that they name.
 func Arguments(args []string) []string {
 	if !IsOn() || len(args) == 0 || args[0] != "sessions" {
 		return args
@@ -256,7 +256,7 @@ func (f *front) start() error {
 
 var banner = regexp.MustCompile(`^ifmatch: serving (.*) at (https?)://([^/]*)(.*)/$`)
 
-// relay reads what a server says, and passes it on but for its banner.
+// relay passes on the output of a server, without its banner.
 func (f *front) relay(r *replica, said io.Reader) {
 	serves := false
 	for lines := bufio.NewReader(said); ; {

@@ -60,7 +60,7 @@ func (m *mirror) load(ctx context.Context) error {
 	})
 }
 
-// catchUp brings the directory to what the store is now.
+// catchUp brings the directory to the present state of the store.
 func (m *mirror) catchUp(ctx context.Context) error {
 	if m.dir == "" {
 		return nil
@@ -71,7 +71,7 @@ func (m *mirror) catchUp(ctx context.Context) error {
 	if err != nil || now == m.at {
 		return err
 	}
-	changed := map[string]bool{} // with what is below or not
+	changed := map[string]bool{} // true: with all members
 	for c, err := range m.store.Changes(ctx, m.at, now) {
 		if err != nil {
 			return err
@@ -87,7 +87,7 @@ func (m *mirror) catchUp(ctx context.Context) error {
 	return err
 }
 
-// follow makes what is at a name in the directory what is there in the store, with all members if the change was deep.
+// follow copies the resource at a name from the store to the directory, with all members if the change was deep.
 func (m *mirror) follow(ctx context.Context, name string, deep bool) error {
 	there, opts := map[string]bool{}, tree.ListOptions{}
 	if deep {
@@ -159,7 +159,7 @@ func (m *mirror) write(ctx context.Context, state tree.State) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
 		return err
 	}
-	// A new file in place of the old one, as a server makes it: who reads the old one reads it to its end.
+	// A new file in place of the old one, as a server makes it: a reader of the old one reads it to its end.
 	file, err := os.CreateTemp(m.beside(), "new")
 	if err != nil {
 		return err

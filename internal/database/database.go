@@ -60,7 +60,8 @@ func Needed(c *cli.Context) (Place, error) {
 	return p, err
 }
 
-// Check refuses what is no address of a database, and a password, which each user of the machine could read.
+// Check refuses a text that is no address of a database, and one with a password, which each user of the machine could
+// read.
 func (p Place) Check() error {
 	at, err := url.Parse(p.Store)
 	switch {
@@ -100,7 +101,7 @@ func (p Place) Tree(ctx context.Context) (*pgstore.Store, error) {
 }
 
 // ActAsOwner has a command of root act as the owner of the directory with the large contents, so that the servers can
-// read what it writes there.
+// read the files that it writes there.
 func (p Place) ActAsOwner() error {
 	at, err := url.Parse(p.Blobs)
 	if err != nil || at.Scheme != "dir" {

@@ -68,7 +68,7 @@ func printTags(w io.Writer, files []string, tagOf func(string) (tree.ETag, error
 	return errors.Join(errs...)
 }
 
-// tagOfName returns the tag of a file in a store. The path is below what is served.
+// tagOfName returns the tag of a file in a store. The path is below the served directory.
 func tagOfName(ctx context.Context, store tree.Store, path string) (tree.ETag, error) {
 	s, err := store.Stat(ctx, strings.Trim(path, "/"), tree.ReadOptions{Want: tree.WantTag})
 	switch {

@@ -1,5 +1,6 @@
 // Package folding is a file system for tests that takes several names for one, as those of other systems do: it keeps
-// names as they are made, and finds them by what a [Rules] makes of them. It lives in memory, and is mounted by FUSE.
+// names as they are made, and finds them by the key that a [Rules] makes of them. It lives in memory, and is mounted
+// by FUSE.
 package folding
 
 import (
@@ -13,21 +14,21 @@ import (
 // Rules say which names are one.
 type Rules struct {
 	Name string
-	// Fold returns what all spellings of a name have in common.
+	// Fold returns the key that all spellings of a name have in common.
 	Fold func(name string) string
 	// Stored returns the name that is kept of one that is made (nil: it itself).
 	Stored func(name string) string
 	// Short: names also go by a short one, as "A long name" does by "ALONGN~1".
 	Short bool
-	// Numbered: each spelling is seen as an inode of its own. It is what programs do that have their file system in
+	// Numbered: each spelling is seen as an inode of its own. So do programs that have their file system in
 	// paths. Else a file is one inode, and Linux takes a rename from one spelling to another for one to itself, and
 	// does nothing.
 	Numbered bool
 	// Inodes: whatever the kernel calls them, all spellings are seen with the inode of the file.
 	Inodes bool
-	// Cached: what was looked up is taken to be there for a second, and so may a spelling that was renamed.
+	// Cached: a name that was found is taken to be there for a second, and so may a spelling that was renamed.
 	Cached bool
-	// Absent: and what was looked up and is not there is taken not to be there for a second.
+	// Absent: and a name that was not found is taken to be missing for a second.
 	Absent bool
 	// Plain: there are neither links nor attributes, and no two names can be exchanged.
 	Plain bool

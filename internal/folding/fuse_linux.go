@@ -19,7 +19,7 @@ type node struct {
 	links    uint32
 	data     []byte // of a link, where it leads
 	attrs    map[string][]byte
-	members  map[string]*entry // by what Fold makes of their names
+	members  map[string]*entry // by the key that Fold makes of their names
 	modified time.Time
 	changed  time.Time
 }
@@ -30,7 +30,7 @@ type entry struct {
 	node *node
 }
 
-// A place is what a number stands for where each spelling has one.
+// A place is the name that a number stands for where each spelling has a number.
 type place struct {
 	dir  uint64
 	name string
@@ -43,7 +43,7 @@ type fileSystem struct {
 	mu      sync.Mutex
 	root    *node
 	last    uint64           // number or handle
-	nodes   map[uint64]*node // by number; where each spelling has one, those that have lost their name
+	nodes   map[uint64]*node // by number. Where each spelling has one, those that have lost their name
 	places  map[uint64]place
 	numbers map[place]uint64
 	open    map[uint64]*node    // by handle
@@ -76,7 +76,7 @@ func (fs *fileSystem) number() uint64 {
 	return fs.last
 }
 
-// node returns what a number stands for, or a handle; nil if nothing.
+// node returns the file that a number or a handle stands for, or nil.
 func (fs *fileSystem) node(number, handle uint64) *node {
 	if n, ok := fs.open[handle]; ok {
 		return n

@@ -30,7 +30,7 @@ type Store interface {
 	Prune(ctx context.Context, name string, dryRun bool, told func(tree.Version, int64)) (left int, err error)
 }
 
-// Needs is what the command takes from the program.
+// Needs are the parts of the program that the command uses.
 type Needs struct {
 	Misused cli.OnUsageErrorFunc
 	State   string                                              // the name of the state in a served directory
@@ -125,7 +125,7 @@ func versionsOf(versions iter.Seq2[tree.Version, error]) (all []tree.Version, er
 	return all, nil
 }
 
-// current returns what is at the name now; the zero value where that is nothing, or cannot be told.
+// current returns the state of the name now. It is the zero value if nothing is there, or that cannot be told.
 func (p *arguments) current(ctx context.Context, store tree.Store) (now tree.State) {
 	_ = store.Try(ctx, tree.Condition{Names: []string{p.name}, Check: func(v tree.View) (err error) {
 		now, err = v.State(p.name)

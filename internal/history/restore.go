@@ -61,7 +61,7 @@ func restoreVersion(c *cli.Context, p *arguments) (err error) {
 	return p.printContents(c, store, v)
 }
 
-// restoreAt makes a name, and everything below it, what it was at a time.
+// restoreAt brings a name, and everything below it, back to its state at a time.
 func restoreAt(c *cli.Context, p *arguments) (err error) {
 	if p.at.After(time.Now()) {
 		return usage.Errorf("--at %s is in the future", p.at.Format(time.RFC3339))

@@ -9,7 +9,7 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
-// A Report is what is written about a restore.
+// A Report tells of a restore.
 type Report struct {
 	Path   string // of the restored name, for people
 	At     time.Time
@@ -22,7 +22,7 @@ type Report struct {
 // maxNamed is how many names that were left as they are are written.
 const maxNamed = 200
 
-// Write writes the report, and reports whether everything is what it was.
+// Write writes the report, and reports whether everything is as it was.
 func (r Report) Write(w io.Writer) (whole bool) {
 	at := r.At.Format(time.RFC3339)
 	whole = len(r.Left)+r.More == 0 && r.isKnown()

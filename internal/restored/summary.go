@@ -15,7 +15,7 @@ import (
 
 // A Summary sums up versions.
 type Summary struct {
-	Where       string // what the bytes are of ("": "in files"), such as "on the disk"
+	Where       string // the place of the bytes ("": "in files"), such as "on the disk"
 	count       int
 	bytes       int64
 	first, last time.Time

@@ -34,10 +34,10 @@ const (
 	Refused       // with 503, and nothing has happened
 	Denied        // with 403
 	Hung          // it is not answered
-	Cut           // nothing has happened, and the connection breaks; in the middle of the answer to a GET
+	Cut           // nothing has happened, and the connection breaks. A GET breaks off in its answer
 	Unheard       // it has happened, and the connection breaks before the answer
-	Lied          // the answer is that of a success, and nothing has happened; the bytes of a GET are others
-	Halved        // only half of the bytes are stored; a GET tells of an object of half the size
+	Lied          // the answer is that of a success, and nothing has happened. A GET has other bytes
+	Halved        // only half of the bytes are stored. A GET tells of an object of half the size
 )
 
 // Faults are all fates that are faults.
@@ -60,7 +60,7 @@ type Server struct {
 	objects map[string][]byte
 	uploads map[string]*parts
 	begun   int
-	asked   []string // methods and what they were about
+	asked   []string // methods and their targets
 	fate    func(n int, r *http.Request) Fate
 }
 
@@ -118,7 +118,7 @@ func (s *Server) Change(key string, change func([]byte) []byte) {
 	}
 }
 
-// An answer is what a request gets.
+// An answer is the answer to a request.
 type answer struct {
 	status int
 	header map[string]string
@@ -191,7 +191,7 @@ func (s *Server) send(w http.ResponseWriter, r *http.Request, fate Fate, a answe
 	_, _ = w.Write(a.body)
 }
 
-// describe says what a request is about, without identifiers.
+// describe names the target of a request, without identifiers.
 func describe(r *http.Request) string {
 	query, what := r.URL.Query(), "object"
 	switch {
@@ -222,7 +222,7 @@ func (s *Server) lie(r *http.Request, body []byte) answer {
 	return answer{200, map[string]string{"ETag": etag(body)}, nil}
 }
 
-// answer does what a request asks for. The bytes that are stored may be others than those that came.
+// answer carries out a request. The bytes that are stored may be others than those that came.
 func (s *Server) answer(r *http.Request, body, stored []byte) answer {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -63,7 +63,7 @@ func Command(misused cli.OnUsageErrorFunc) *cli.Command {
 	}
 }
 
-// An opener opens the sessions of a command line, and returns what closes them.
+// An opener opens the sessions of a command line, and returns the function that closes them.
 type opener func() (*session.Table, func() error, error)
 
 // tableOf returns the sessions that a command line names, and its other arguments. The opener is nil if it names none.

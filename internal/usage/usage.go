@@ -3,7 +3,7 @@ package usage
 
 import "fmt"
 
-// An Error says what cannot be meant, and how to correct it.
+// An Error says which argument cannot be meant, and how to correct it.
 type Error struct{ Text string }
 
 // Error implements error.

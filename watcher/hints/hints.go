@@ -18,7 +18,7 @@ import (
 // watchAgain is the time between two attempts to watch a directory.
 const watchAgain = time.Minute
 
-// Options say what is watched, and who is told about that.
+// Options name the watched directory, and the receiver of the hints.
 type Options struct {
 	Skip    string         // the name of directories that are not watched
 	Counts  *admin.Metrics // count overflows (nil: nothing does)
