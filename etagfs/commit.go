@@ -229,7 +229,7 @@ func (t *transaction) quietly(name string, seen vfs.Info) (quiet func() bool, en
 // errOther says that there is another resource than was expected.
 var errOther = errors.New("there is something else now")
 
-// touch sets the modification time of a file, as [..Place.SetModified] does. The record of the file stays known if a
+// touch sets the modification time of a file, as [fs.Place.SetModified] does. The record of the file stays known if a
 // lease shows that no local program has written meanwhile. The new time would hide such a write.
 func (t *transaction) touch(
 	name string, before vfs.Info, modified time.Time, k index.Record, change dateChange,

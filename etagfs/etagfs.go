@@ -4,17 +4,17 @@
 // # The commit
 //
 // The store stages and hashes a body with no lock held. Then, under the locks of the volumes that the commit is about
-// (see [..Hold]), it resolves the collection, looks at the name in it, and asks the caller's Check about that look.
+// (see [volumes.Hold]), it resolves the collection, looks at the name in it, and asks the caller's Check about that look.
 // One rename or exchange gives the new version its name, if the version that it replaces is still the one that the look
-// has found (see [..Place.Commit]). If it is not, the store does all of that again. See [Store.update]. A condition
+// has found (see [fs.Place.Commit]). If it is not, the store does all of that again. See [Store.update]. A condition
 // that is not Exact takes any version. Under that lock the store never waits for a body, a hash or a local program. It
 // waits for the disk only to write small and rare data: the note of a move over another resource, or to another file
 // system, and the file of WebDAV locks now and then. A move to another file system also looks at all members that it
 // has copied. Readers take no lock. Each file system has sequence numbers, which tell readers that names have changed
-// while they looked. Then they look again (see [..Snapshot]). So they never see the middle of a commit, nor a version
+// while they looked. Then they look again (see [volumes.Snapshot]). So they never see the middle of a commit, nor a version
 // that is taken back.
 //
-// The result of a write is durable as [..Durability] says. If a step after the rename fails, such as the sync of the
+// The result of a write is durable as [fs.Durability] says. If a step after the rename fails, such as the sync of the
 // directory or the end of the WebDAV locks of a replaced or removed resource, the write is not acknowledged, and the
 // new version is visible and whole.
 //
@@ -141,13 +141,17 @@ type Store struct {
 	copier   *copier.Copier
 	warmer   *warmup.Warmer
 	chores   chores
-	once     *failure.Once
-	odd      *oddNames
-	feed     *feed.Feed // nil: changes are not kept
-	expiry   expiry
-	uploads  *resumable.Uploads
-	stop     context.CancelFunc
-	running  sync.WaitGroup
+	// retention says how long the history keeps versions. Nil: other processes expire them. expireNow has room for one,
+	// and is full while there are many new history entries.
+	retention *history.Retention
+	expireNow chan struct{}
+
+	once    *failure.Once
+	odd     *oddNames
+	feed    *feed.Feed // nil: changes are not kept
+	uploads *resumable.Uploads
+	stop    context.CancelFunc
+	running sync.WaitGroup
 }
 
 var _ interface {
@@ -179,16 +183,17 @@ func New(below *fs.FS, opts Options) (*Store, error) {
 	opts = opts.withDefaults()
 	ctx, stop := context.WithCancel(context.Background())
 	s := &Store{
-		user:   os.Geteuid(), // Go makes a system call each time
-		fs:     below,
-		report: opts.Report,
-		now:    opts.Now,
-		held:   opts.Held,
-		locks:  locktable.New(below, opts.Now, opts.Report),
-		chores: chores{wake: make(chan struct{}, 1)},
-		once:   failure.NewOnce(opts.Report),
-		expiry: newExpiry(opts.History),
-		stop:   stop,
+		user:      os.Geteuid(), // Go makes a system call each time
+		fs:        below,
+		report:    opts.Report,
+		now:       opts.Now,
+		held:      opts.Held,
+		locks:     locktable.New(below, opts.Now, opts.Report),
+		chores:    chores{wake: make(chan struct{}, 1), pause: firstPutBack},
+		once:      failure.NewOnce(opts.Report),
+		retention: opts.History,
+		expireNow: make(chan struct{}, 1),
+		stop:      stop,
 	}
 	s.reader = &snapshots.Reader{FS: below, Held: s.noteHeld, Met: func(f *vfs.File, name string, info vfs.Info) {
 		s.hasher.Meet(f, name, info)
@@ -216,7 +221,7 @@ func New(below *fs.FS, opts Options) (*Store, error) {
 	s.warmer.Start(ctx)
 	s.running.Go(func() { s.keepHouse(ctx) })
 	if opts.History != nil && !below.ReadOnly() {
-		s.running.Go(func() { s.expire(ctx) })
+		s.running.Go(func() { repeat(ctx, expiryPause, s.expireNow, func() { s.expire(ctx) }) })
 		s.running.Go(func() { s.sweep(ctx) })
 		s.running.Go(func() { s.uploads.Sweep(ctx) })
 	}
@@ -291,7 +296,10 @@ func (s *Store) Close() error {
 		s.report(errors.New("a file system does not answer, and work on it is left behind"))
 		return errors.Join(s.dates.Close(), s.index.Close(lastSync), s.fs.Leave())
 	}
-	s.clearTrashLast()
+	// An expiry that was under way when Close began has put its directories into the trash by now.
+	last, cancel := context.WithTimeout(context.Background(), lastTrash)
+	defer cancel()
+	s.clearTrash(last)
 	s.feed.Close()
 	return errors.Join(s.dates.Close(), s.index.Close(lastSync), s.fs.Close())
 }

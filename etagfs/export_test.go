@@ -10,9 +10,7 @@ func (s *Store) Distrust() { s.index.Clear() }
 
 // LeaveAway has PutBack be the only one who does that.
 func (s *Store) LeaveAway() {
-	s.chores.mu.Lock()
-	defer s.chores.mu.Unlock()
-	s.chores.away, s.chores.again = time.Hour, time.Now().Add(time.Hour)
+	s.chores.pause = time.Hour
 }
 
 // PutBack tries again to put back what failed commits have taken away, and reports whether some of it still waits.

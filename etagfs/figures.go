@@ -17,7 +17,7 @@ type Figures struct {
 	Queued  int // files to be hashed ahead of requests, as far as they are known
 	Locks   int // WebDAV locks, as of the last look at them, or -1 during such a look
 
-	History int64         // bytes of the history, see [..FS.HistorySize], or -1 where that is not known now
+	History int64         // bytes of the history, see [fs.FS.HistorySize], or -1 where that is not known now
 	Index   index.Lookups // how often a tag was looked for
 }
 

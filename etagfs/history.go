@@ -3,9 +3,7 @@ package etagfs
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"errors"
-	"io"
 	iofs "io/fs"
 	"iter"
 	"time"
@@ -87,11 +85,7 @@ func (s *Store) tagOfVersion(ctx context.Context, k history.Kept) (tree.ETag, er
 		return "", err
 	}
 	defer end()
-	sum := sha256.New()
-	if _, err := hashing.CopyBody(ctx, sum, io.NewSectionReader(hashing.ReaderOf(s.fs, f), 0, info.Size)); err != nil {
-		return "", err
-	}
-	return tree.TagOf([sha256.Size]byte(sum.Sum(nil))), nil
+	return hashing.TagOf(ctx, hashing.ReaderOf(s.fs, f), info.Size)
 }
 
 // OpenVersion implements [tree.Store].
@@ -233,7 +227,7 @@ func (s *Store) restore(
 
 // Prune drops the versions that the history keeps of a name and of all names below it, before their time is over, and
 // calls dropped with each, and with the space that it takes in bytes. The space is free at the return. With dryRun it
-// only says which these would be. left is how many versions stay, see [..FS.Prune].
+// only says which these would be. left is how many versions stay, see [fs.FS.Prune].
 func (s *Store) Prune(
 	ctx context.Context, name string, dryRun bool, dropped func(v tree.Version, bytes int64),
 ) (left int, err error) {

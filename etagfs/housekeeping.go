@@ -3,57 +3,39 @@ package etagfs
 import (
 	"context"
 	"fmt"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"r-seed-1f3a754f.example/ifmatch/etagfs/index"
 	"r-seed-1f3a754f.example/ifmatch/fs"
-	"r-seed-1f3a754f.example/ifmatch/fs/history"
 )
 
 // chores are the work in the background that no request waits for: removed files to be deleted, and files to be put
 // back.
 type chores struct {
-	wake chan struct{} // has room for one, and is full while keepHouse has work to look at
-
-	mu    sync.Mutex
-	trash bool
-	// away is the pause before the next try to put back files that a failed commit has taken away. It is 0 if there are
-	// none.
-	away  time.Duration
-	again time.Time // the time when that pause is over
+	wake  chan struct{} // has room for one, and is full while keepHouse has work to look at
+	trash atomic.Bool   // removed files are to be deleted
+	away  atomic.Bool   // a failed commit has taken files away, which are to be put back
+	pause time.Duration // before the first try to put them back. It is doubled each time, up to lastPutBack
 }
 
-// lastTrash bounds how long Close goes on deleting removed files. The next start deletes the rest.
-const lastTrash = 5 * time.Second
+const (
+	firstPutBack = 100 * time.Millisecond
+	lastPutBack  = time.Minute
+	// lastTrash bounds how long Close goes on deleting removed files. The next start deletes the rest.
+	lastTrash = 5 * time.Second
+)
 
 func (c *chores) emptyTrash() {
-	c.mu.Lock()
-	c.trash = true
-	c.mu.Unlock()
+	c.trash.Store(true)
 	poke(c.wake)
 }
 
 // putBack schedules another try to put back the files that a failed commit has taken away.
 func (c *chores) putBack() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.away == 0 {
-		c.putBackAfter(firstPutBack)
-	}
+	c.away.Store(true)
+	poke(c.wake)
 }
-
-// putBackAfter schedules another try after a pause. The caller must hold mu.
-func (c *chores) putBackAfter(pause time.Duration) {
-	c.away, c.again = pause, time.Now().Add(pause)
-	time.AfterFunc(pause, func() { poke(c.wake) })
-}
-
-// firstPutBack is the pause before the first such try. It is doubled each time, up to lastPutBack.
-const (
-	firstPutBack = 100 * time.Millisecond
-	lastPutBack  = time.Minute
-)
 
 func poke(c chan struct{}) {
 	select {
@@ -62,59 +44,42 @@ func poke(c chan struct{}) {
 	}
 }
 
-// keepHouse deletes removed files, puts files back after failed commits, and maintains
-// the index.
+// keepHouse deletes removed files, puts files back after failed commits, and maintains the index.
 func (s *Store) keepHouse(ctx context.Context) {
+	c := &s.chores
 	tick := time.NewTicker(index.Interval)
 	defer tick.Stop()
+	again, pause := time.NewTimer(0), time.Duration(0) // the next try to put back, unless pause is 0
+	again.Stop()
+	defer again.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return // Close empties the trash
 		case <-tick.C:
 			s.tick()
-			continue
-		case <-s.chores.wake:
+		case <-c.wake:
+			s.clearTrash(ctx)
+			if pause == 0 && c.away.Load() {
+				pause = c.pause
+				again.Reset(pause)
+			}
+		case <-again.C:
+			c.away.Store(false)
+			waits := s.fs.PutBack(ctx)
+			s.feed.Missed() // names have come back
+			if pause = min(2*pause, lastPutBack); waits || c.away.Load() {
+				again.Reset(pause)
+			} else {
+				pause = 0
+			}
 		}
-		s.clearTrash(ctx)
-		s.putBack(ctx)
 	}
-}
-
-// putBack tries again to put back the files that a failed commit has taken away, if there are any and the pause is
-// over.
-func (s *Store) putBack(ctx context.Context) {
-	c := &s.chores
-	c.mu.Lock()
-	pause, due := c.away, c.away > 0 && !time.Now().Before(c.again)
-	c.mu.Unlock()
-	if !due {
-		return
-	}
-	waits := s.fs.PutBack(ctx)
-	s.feed.Missed() // names have come back
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.away = 0; waits {
-		c.putBackAfter(min(2*pause, lastPutBack))
-	}
-}
-
-// clearTrashLast is the last clearTrash. An expiry that was under way when Close began has put its directories into the
-// trash by now.
-func (s *Store) clearTrashLast() {
-	last, cancel := context.WithTimeout(context.Background(), lastTrash)
-	defer cancel()
-	s.clearTrash(last)
 }
 
 // clearTrash deletes the files that were removed since the last time, if there are any.
 func (s *Store) clearTrash(ctx context.Context) {
-	s.chores.mu.Lock()
-	trash := s.chores.trash
-	s.chores.trash = false
-	s.chores.mu.Unlock()
-	if !trash {
+	if !s.chores.trash.Swap(false) {
 		return
 	}
 	if err := s.fs.EmptyTrash(ctx); ctx.Err() != nil {
@@ -124,37 +89,34 @@ func (s *Store) clearTrash(ctx context.Context) {
 	}
 }
 
-// expiry is for the goroutine that deletes the history entries that were kept for long enough. No request waits for it.
-type expiry struct {
-	retention *history.Retention // nil: other processes expire history entries
-	wake      chan struct{}      // has room for one, and is full while there are many new history entries
+// repeat calls do until ctx is done: at once, after each pause, and when wake has an element (nil: it never has).
+func repeat(ctx context.Context, pause time.Duration, wake <-chan struct{}, do func()) {
+	tick := time.NewTicker(pause)
+	defer tick.Stop()
+	for {
+		do()
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		case <-wake:
+		}
+	}
 }
 
 // expiryPause is how often the history is searched for entries to delete. Many new entries cause a search before that.
 const expiryPause = time.Minute
 
-func newExpiry(r *history.Retention) expiry { return expiry{r, make(chan struct{}, 1)} }
-
-// expire deletes the history entries that were kept for long enough, until ctx is done. The next start deletes the
-// entries that this run does not reach.
+// expire deletes the history entries that were kept for long enough. The next call deletes the entries that this one
+// does not reach.
 func (s *Store) expire(ctx context.Context) {
-	tick := time.NewTicker(expiryPause)
-	defer tick.Stop()
-	for {
-		s.fs.Discover()
-		s.recover(ctx) // another server may have died since
-		s.tellLate(ctx)
-		if err := s.fs.Expire(ctx, *s.expiry.retention); err != nil && ctx.Err() == nil {
-			s.report(err)
-		}
-		s.chores.emptyTrash()
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		case <-s.expiry.wake:
-		}
+	s.fs.Discover()
+	s.recover(ctx) // another server may have died since
+	s.tellLate(ctx)
+	if err := s.fs.Expire(ctx, *s.retention); err != nil && ctx.Err() == nil {
+		s.report(err)
 	}
+	s.chores.emptyTrash()
 }
 
 // sweepPause is how often the store asks whether there are large properties to which no resource and no history entry
@@ -166,31 +128,26 @@ const (
 
 // sweep removes large properties to which no resource and no history entry refers any more, until ctx is done.
 func (s *Store) sweep(ctx context.Context) {
-	tick := time.NewTicker(sweepPause)
-	defer tick.Stop()
 	var next time.Time
-	for {
-		if now := s.now(); !now.Before(next) || s.fs.SweepDue() {
-			next = now.Add(sweepEvery)
-			if err := s.fs.SweepBeside(ctx); err != nil && ctx.Err() == nil {
-				s.report(err)
-			}
-		}
-		select {
-		case <-ctx.Done():
+	repeat(ctx, sweepPause, nil, func() {
+		now := s.now()
+		if now.Before(next) && !s.fs.SweepDue() {
 			return
-		case <-tick.C:
 		}
-	}
+		next = now.Add(sweepEvery)
+		if err := s.fs.SweepBeside(ctx); err != nil && ctx.Err() == nil {
+			s.report(err)
+		}
+	})
 }
 
 // tellLate logs the versions to which a program has written after they had given way. It does so before they expire, so
 // that the administrator knows of them.
 func (s *Store) tellLate(ctx context.Context) {
-	if s.expiry.retention.Keep == 0 {
+	if s.retention.Keep == 0 {
 		return
 	}
-	late, err := s.fs.LateVersions(ctx, *s.expiry.retention)
+	late, err := s.fs.LateVersions(ctx, *s.retention)
 	if err != nil && ctx.Err() == nil {
 		s.report(err)
 	}
@@ -204,10 +161,10 @@ func (s *Store) tellLate(ctx context.Context) {
 // displaced says that a commit has made a version give way. If no history is kept, keepHouse empties the trash.
 // Otherwise expire runs early if enough has come to the history.
 func (s *Store) displaced() {
-	if s.expiry.retention == nil || s.expiry.retention.Keep == 0 {
+	if s.retention == nil || s.retention.Keep == 0 {
 		s.chores.emptyTrash()
 	} else if s.fs.ExpiryDue() {
-		poke(s.expiry.wake)
+		poke(s.expireNow)
 	}
 }
 

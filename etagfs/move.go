@@ -211,7 +211,7 @@ func (v *view) ends(from, to string) (source, over vfs.Info, err error) {
 	return source, over, err
 }
 
-// noteMove writes the note of a move that replaces a file or collection, see [..FS.NoteMove].
+// noteMove writes the note of a move that replaces a file or collection, see [fs.FS.NoteMove].
 func (s *Store) noteMove(ctx context.Context, from, to string, cond tree.Condition) (*fs.MoveNote, error) {
 	need := room.Need{Name: to, Client: tree.ClientOf(ctx), Ask: func() error { return s.Try(ctx, cond) }}
 	note, err := s.fs.NoteMove(ctx, from, to, need, fs.How{Cause: "MOVE", By: string(tree.PrincipalOf(ctx))})

@@ -26,7 +26,7 @@ import (
 //
 // A case-insensitive disk has one file where a client sees two names. There the disk decides which file a name stands
 // for. The server follows the disk in everything that it keeps by name, such as the locks, and in the question which
-// resource is part of another: see [..FS.SameName] and package locktable.
+// resource is part of another: see [fs.FS.SameName] and package locktable.
 
 // Spelled implements [tree.Speller].
 func (s *Store) Spelled(ctx context.Context, name string) (string, error) {

@@ -379,5 +379,5 @@ func (j *judge) add(ctx context.Context, sum hash.Hash, from, to int64) error {
 	if err == nil && n < to-from {
 		err = tree.ErrChanged
 	}
-	return failure.Of(hashing.OurFault(err))
+	return failure.Of(err)
 }

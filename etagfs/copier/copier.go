@@ -106,7 +106,7 @@ func (c *Copy) stage(
 		if err == nil && tag == "" {
 			// The answer has the tag. The staged file is as good to hash as its source, and no program writes to the
 			// staged file.
-			tag, err = hashStaged(ctx, staged, info.Size)
+			tag, err = hashing.TagOf(ctx, staged, info.Size)
 		}
 		if err == nil {
 			c.Wanted, err = staged.TrySetModified(opts.Modified)
@@ -255,12 +255,12 @@ func (c *Copy) read(ctx context.Context, f *vfs.File, size int64, staged *fs.Sta
 				return "", err
 			}
 			if _, err := hashing.CopyBody(ctx, hash, io.LimitReader(zeros{}, from-at)); err != nil {
-				return "", hashing.OurFault(err)
+				return "", err
 			}
 		}
 		n, err := hashing.CopyBody(ctx, to, io.NewSectionReader(hashing.ReaderOf(c.FS, f), from, end-from))
 		if err != nil {
-			return "", hashing.OurFault(err)
+			return "", err
 		}
 		if n < end-from {
 			return "", ErrStale // it has become shorter
@@ -276,13 +276,6 @@ type zeros struct{}
 func (zeros) Read(p []byte) (int, error) {
 	clear(p)
 	return len(p), nil
-}
-
-// hashStaged returns the tag of a staged file.
-func hashStaged(ctx context.Context, staged *fs.Staged, size int64) (tree.ETag, error) {
-	hash := sha256.New()
-	_, err := hashing.CopyBody(ctx, hash, io.NewSectionReader(staged, 0, size))
-	return tree.TagOf([sha256.Size]byte(hash.Sum(nil))), hashing.OurFault(err)
 }
 
 // inherit gives a staged collection the traits of its source, and the modification time if the copy keeps times.

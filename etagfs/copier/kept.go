@@ -6,6 +6,7 @@ import (
 	"path"
 
 	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/hashing"
 	"r-seed-1f3a754f.example/ifmatch/fs"
 	"r-seed-1f3a754f.example/ifmatch/fs/history"
 	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
@@ -30,7 +31,7 @@ func (c *Copy) kept(ctx context.Context, version history.Kept) (staged *fs.Stage
 			return nil, "", failure.OfStaging(err)
 		}
 		if err = c.keptFile(ctx, version, staged); err == nil {
-			tag, err = hashStaged(ctx, staged, version.Size)
+			tag, err = hashing.TagOf(ctx, staged, version.Size)
 		}
 		if err == nil {
 			err = staged.Sync()

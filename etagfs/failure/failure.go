@@ -116,7 +116,7 @@ var meanings = []struct{ below, above error }{
 	{errors.ErrUnsupported, errUnsupported},
 }
 
-// OfFollow returns a [tree.Follow] as one of [..Snapshot].
+// OfFollow returns a [tree.Follow] as one of [volumes.Snapshot].
 func OfFollow(follow tree.Follow) func(at string, err error) error {
 	if follow == nil {
 		return nil

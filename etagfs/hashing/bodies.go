@@ -1,8 +1,9 @@
 package hashing
 
 import (
+	"cmp"
 	"context"
-	"errors"
+	"crypto/sha256"
 	"io"
 	"sync"
 
@@ -11,12 +12,11 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
-// OurFault removes the blame that CopyBody puts on a client, if the read that failed was of our own disk.
-func OurFault(err error) error {
-	if body := new(tree.BodyError); errors.As(err, &body) {
-		return body.Err
-	}
-	return err
+// TagOf returns the tag of the first size bytes of a content.
+func TagOf(ctx context.Context, content io.ReaderAt, size int64) (tree.ETag, error) {
+	sum := sha256.New()
+	_, err := CopyBody(ctx, sum, io.NewSectionReader(content, 0, size))
+	return tree.TagOf([sha256.Size]byte(sum.Sum(nil))), err
 }
 
 // ReaderOf returns a reader of an open file.
@@ -43,18 +43,20 @@ func (r heldReader) ReadAt(p []byte, offset int64) (int, error) {
 	return r.readerAt.ReadAt(p, offset)
 }
 
-// CopyBody copies until the end of src, or until ctx is done. An error from src comes back as a [tree.BodyError].
+// CopyBody copies until the end of src, or until ctx is done.
 func CopyBody(ctx context.Context, dst io.Writer, src io.Reader) (int64, error) {
 	buffer := buffers.Get().(*[]byte)
 	defer buffers.Put(buffer)
-	return copyWith(ctx, dst, src, *buffer, func(int) []byte { return *buffer })
+	n, broken, err := copyWith(ctx, dst, src, *buffer, func(int) []byte { return *buffer })
+	return n, cmp.Or(broken, err)
 }
 
 // smallBuffers are for reads that wait for a client.
 var smallBuffers = sync.Pool{New: func() any { b := make([]byte, 16<<10); return &b }}
 
 // ReceiveBody is CopyBody for the body that a client sends. It has a large buffer as long as the client sends enough to
-// fill the buffer. For a client that sends little at a time, or nothing, it holds a small one.
+// fill the buffer. For a client that sends little at a time, or nothing, it holds a small one. An error from src comes
+// back as a [tree.BodyError].
 func ReceiveBody(ctx context.Context, dst io.Writer, src io.Reader) (int64, error) {
 	small := smallBuffers.Get().(*[]byte)
 	defer smallBuffers.Put(small)
@@ -66,7 +68,7 @@ func ReceiveBody(ctx context.Context, dst io.Writer, src io.Reader) (int64, erro
 		}
 	}
 	defer letGo()
-	return copyWith(ctx, dst, src, *small, func(n int) []byte {
+	n, broken, err := copyWith(ctx, dst, src, *small, func(n int) []byte {
 		switch {
 		case large == nil && n == len(*small):
 			large = buffers.Get().(*[]byte)
@@ -78,29 +80,34 @@ func ReceiveBody(ctx context.Context, dst io.Writer, src io.Reader) (int64, erro
 		}
 		return *small
 	})
+	if broken != nil {
+		err = &tree.BodyError{Err: broken}
+	}
+	return n, err
 }
 
-// copyWith copies with a buffer, and calls next after each read for the buffer of the next one.
+// copyWith copies with a buffer, and calls next after each read for the buffer of the next one. broken is an error of
+// src, and err is any other.
 func copyWith(
 	ctx context.Context, dst io.Writer, src io.Reader, buffer []byte, next func(n int) []byte,
-) (written int64, err error) {
+) (written int64, broken, err error) {
 	for {
 		if err := ctx.Err(); err != nil {
-			return written, err
+			return written, nil, err
 		}
 		n, err := src.Read(buffer)
 		if n > 0 {
 			m, err := dst.Write(buffer[:n])
 			written += int64(m)
 			if err != nil {
-				return written, err
+				return written, nil, err
 			}
 		}
 		if err == io.EOF {
-			return written, nil
+			return written, nil, nil
 		}
 		if err != nil {
-			return written, &tree.BodyError{Err: err}
+			return written, err, nil
 		}
 		buffer = next(n)
 	}

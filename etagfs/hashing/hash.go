@@ -164,9 +164,7 @@ var (
 // remembered. A commit may rename the file meanwhile, which changes only the time of change: the hash is of the last
 // look then. If a program has the file open for writing, two looks that agree say that the bytes were there, and no
 // more. Without leases, two looks that agree are believed if the file was left unchanged for a while.
-func (h *Hasher) HashOnce(
-	ctx context.Context, f *vfs.File, info vfs.Info, how How,
-) (vfs.Info, [sha256.Size]byte, error) {
+func (h *Hasher) HashOnce(ctx context.Context, f *vfs.File, info vfs.Info, how How) (vfs.Info, [sha256.Size]byte, error) {
 	ctx, cancel := tree.HashContext(ctx)
 	defer cancel()
 	found := h.together(ctx, f, info, how)
@@ -343,7 +341,7 @@ func (h *Hasher) sum(
 	}
 	_, err = CopyBody(ctx, to, io.NewSectionReader(heldReader{readerAt{h.FS, f}, hold}, 0, size))
 	sum256.Sum(sum[:0])
-	return sum, OurFault(err)
+	return sum, err
 }
 
 // A capturer writes to a hash, and keeps the wanted parts of the content.

@@ -99,7 +99,7 @@ func (h *Hasher) computeSums(ctx context.Context, name string, info vfs.Info, ta
 	hashes := tree.NewHasher(crypto.SHA1, crypto.MD5)
 	_, err = CopyBody(ctx, hashes, io.NewSectionReader(ReaderOf(h.FS, f), 0, now.Size))
 	if err != nil {
-		return sums, OurFault(err)
+		return sums, err
 	}
 	found := hashes.Sums()
 	if found.Tag() != tag {

@@ -56,7 +56,7 @@ func (k keptLock) lock() tree.Lock {
 }
 
 // A Table holds the WebDAV locks of the tree. The file is authoritative, since other processes change it too. The
-// memory holds the content of the file as of its fingerprint. The table is changed under [..FS.Lock], and after a look
+// memory holds the content of the file as of its fingerprint. The table is changed under [fs.FS.Lock], and after a look
 // under that lock.
 type Table struct {
 	fs     *fs.FS

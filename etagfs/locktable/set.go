@@ -48,7 +48,7 @@ type Entry struct {
 type holding struct{ locks, bytes int }
 
 // Key returns a key that is the same for all spellings that some disk takes for one name, except for short names.
-// The key consists of [..Fold] of each segment, followed by a byte that no name contains. The key of a name below a
+// The key consists of [spelling.Fold] of each segment, followed by a byte that no name contains. The key of a name below a
 // collection begins with the key of that collection.
 func Key(name string) string {
 	if name == "" {

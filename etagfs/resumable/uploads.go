@@ -1,6 +1,6 @@
 // Package resumable has the uploads that arrive in parts, for [tree.Uploads].
 //
-// An upload is an [..Upload] with a record beside its bytes. A part is acknowledged when its bytes are on the disk,
+// An upload is an [fs.Upload] with a record beside its bytes. A part is acknowledged when its bytes are on the disk,
 // and after them the record with the offset and the state of the hash. So nothing is read twice: the next part goes on
 // with that hash, also after a restart, and bytes behind the offset of the record are dropped.
 package resumable

@@ -1,7 +1,7 @@
 // Package snapshots reads a directory while commits change names in it.
 //
 // Readers take no lock, and hold nothing while they look. So a reader that waits for a disk keeps no other request
-// waiting. The sequence numbers of [..Snapshot] say whether a commit has changed names meanwhile. So a reader sees all
+// waiting. The sequence numbers of [volumes.Snapshot] say whether a commit has changed names meanwhile. So a reader sees all
 // names as of one instant at which no commit was half done, and it sees no version that is taken back.
 package snapshots
 
@@ -101,7 +101,7 @@ func (r *Reader) Open(ctx context.Context, name string) (*vfs.File, vfs.Info, er
 	return r.OpenIf(ctx, name, nil, nil)
 }
 
-// OpenIf is [..Snapshot.OpenIf], and asks follow about each link on the way. It calls decide with the snapshot in
+// OpenIf is [volumes.Snapshot.OpenIf], and asks follow about each link on the way. It calls decide with the snapshot in
 // which the look at the name was taken. It calls decide again if that snapshot is no longer valid when the file has
 // been opened.
 func (r *Reader) OpenIf(
