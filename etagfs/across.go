@@ -102,23 +102,14 @@ func (r *crossing) commit(t *transaction) error {
 	if r.locks, err = t.Locks(r.from); err != nil {
 		return err
 	}
-	locks, err := t.FateOf(r.to, "")
-	if err != nil {
-		return err
-	}
 	quiet, end := t.quietly(r.from, source)
 	t.after = append(t.after, end) // the disk of the source may hang
 	if !quiet() {
 		return failure.ErrWriter
 	}
-	defer r.s.asOneStep(r.to, locks)()
-	info, err := t.commit(r.to, over, copied(r.c, "MOVE"))
-	if err != nil {
-		return err
-	}
 	r.created = !over.Exists()
-	r.state = r.s.stateOf(r.to, info, r.c.Tag, shownFor(r.c.Wanted))
-	return t.endLocks(locks, source.Kind == vfs.Directory) // as for a copy
+	r.state, err = t.replace(r.to, over, copied(r.c, "MOVE"))
+	return err
 }
 
 // isCopied reports whether a look has found the version that was copied. Of a collection it reports only whether it is

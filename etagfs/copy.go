@@ -44,21 +44,26 @@ func (s *Store) Copy(
 			return err
 		}
 		created = !over.Exists()
-		locks, err := t.FateOf(to, "")
-		if err != nil {
-			return err
-		}
-		defer s.asOneStep(to, locks)()
-		info, err := t.commit(to, over, copied(c, "COPY"))
-		if err != nil {
-			return err
-		}
-		state = s.stateOf(to, info, c.Tag, shownFor(c.Wanted))
-		// RFC 4918 §9.8.4: the destination stays the same resource and keeps its lock. Former members do not stay, nor
-		// do their locks.
-		return t.endLocks(locks, source.Kind == vfs.Directory)
+		state, err = t.replace(to, over, copied(c, "COPY"))
+		return err
 	})
 	return state, created, err
+}
+
+// replace commits a copy. RFC 4918 §9.8.4: the destination stays the same resource and keeps its lock. Former members
+// do not stay, nor do their locks.
+func (t *transaction) replace(name string, over vfs.Info, n newVersion) (state tree.State, err error) {
+	locks, err := t.FateOf(name, "")
+	if err != nil {
+		return state, err
+	}
+	defer t.s.asOneStep(name, locks)()
+	info, err := t.commit(name, over, n)
+	if err != nil {
+		return state, err
+	}
+	state = t.s.stateOf(name, info, n.tag, shownFor(n.modified))
+	return state, t.endLocks(locks, n.kind == vfs.Directory)
 }
 
 func (s *Store) newCopy() *copier.Copy { return &copier.Copy{Copier: s.copier} }

@@ -11,7 +11,6 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/etagfs/copier"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/hashing"
-	"r-seed-1f3a754f.example/ifmatch/etagfs/index"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/past"
 	"r-seed-1f3a754f.example/ifmatch/fs/history"
 	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
@@ -50,17 +49,9 @@ func (s *Store) Versions(ctx context.Context, name string, opts tree.VersionOpti
 
 // version returns the version that a client sees of a history entry.
 func (s *Store) version(ctx context.Context, k history.Kept, want tree.Want) (v tree.Version, err error) {
-	v = tree.Version{
-		State: tree.State{
-			Name: k.Path, Exists: true, Collection: k.Kind == vfs.Directory, Link: k.Kind == vfs.Link,
-			Tag:     tree.ETag(k.Tag),
-			Created: k.BirthTime(), Modified: time.Unix(k.ModTime().Unix(), 0),
-		},
-		ID: k.ID(), Gone: k.Gone, Cause: k.Cause, Principal: tree.Principal(k.By), Late: k.Late,
-	}
+	v = bareVersion(k)
 	switch k.Kind {
 	case vfs.Regular:
-		v.Size = k.Size
 		if v.Tag == "" && want&tree.WantTag != 0 {
 			v.Tag, err = s.tagOfVersion(ctx, k)
 		}
@@ -68,6 +59,22 @@ func (s *Store) version(ctx context.Context, k history.Kept, want tree.Want) (v 
 		v.Target, err = s.fs.ReadlinkKept(k)
 	}
 	return v, err
+}
+
+// bareVersion is version without what must be read.
+func bareVersion(k history.Kept) tree.Version {
+	v := tree.Version{
+		State: tree.State{
+			Name: k.Path, Exists: true, Collection: k.Kind == vfs.Directory, Link: k.Kind == vfs.Link,
+			Tag:     tree.ETag(k.Tag),
+			Created: k.BirthTime(), Modified: time.Unix(k.ModTime().Unix(), 0),
+		},
+		ID: k.ID(), Gone: k.Gone, Cause: k.Cause, Principal: tree.Principal(k.By), Late: k.Late,
+	}
+	if k.Kind == vfs.Regular {
+		v.Size = k.Size
+	}
+	return v
 }
 
 // tagOfVersion returns the tag of the file of a history entry. If the entry has no tag, tagOfVersion reads the file.
@@ -210,17 +217,8 @@ func (s *Store) restore(
 		if created = !over.Exists(); !created && opts.NoOverwrite {
 			return tree.ErrExist
 		}
-		locks, err := t.FateOf(name, "")
-		if err != nil {
-			return err
-		}
-		defer s.asOneStep(name, locks)()
-		info, err := t.commit(name, over, copied(c, "restore"))
-		if err != nil {
-			return err
-		}
-		state = s.stateOf(name, info, c.Tag, index.AsValidator)
-		return t.endLocks(locks, version.Kind == vfs.Directory)
+		state, err = t.replace(name, over, copied(c, "restore"))
+		return err
 	})
 	return state, created, err
 }
@@ -235,12 +233,7 @@ func (s *Store) Prune(
 		return 0, tree.ErrReadOnly
 	}
 	left, err = s.fs.Prune(ctx, name, history.PruneOptions{DryRun: dryRun, Dropped: func(k history.Kept, bytes int64) {
-		dropped(tree.Version{
-			State: tree.State{
-				Name: k.Path, Exists: true, Collection: k.Kind == vfs.Directory, Link: k.Kind == vfs.Link, Size: k.Size,
-			},
-			ID: k.ID(), Gone: k.Gone, Cause: k.Cause, Principal: tree.Principal(k.By), Late: k.Late,
-		}, bytes)
+		dropped(bareVersion(k), bytes)
 	}})
 	if !dryRun {
 		err = errors.Join(err, s.fs.EmptyTrash(ctx))

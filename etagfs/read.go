@@ -49,7 +49,8 @@ func (s *Store) lookIf(
 
 // describe makes the state that a client sees from a look.
 func (s *Store) describe(ctx context.Context, name string, info vfs.Info, opts tree.ReadOptions) (tree.State, error) {
-	state, err := s.describeContent(ctx, name, info, opts)
+	tag, _ := s.knownContent(info, opts.Want)
+	state, err := s.describeTagged(ctx, name, info, tag, opts)
 	if err != nil {
 		return tree.State{}, err
 	}
@@ -83,14 +84,7 @@ func (s *Store) attributesOf(f *vfs.File, look vfs.Info) ([]byte, error) {
 	return data, err
 }
 
-func (s *Store) describeContent(
-	ctx context.Context, name string, info vfs.Info, opts tree.ReadOptions,
-) (tree.State, error) {
-	tag, _ := s.knownContent(info, opts.Want)
-	return s.describeTagged(ctx, name, info, tag, opts)
-}
-
-// describeTagged is describeContent after the tag of the version was looked up.
+// describeTagged makes the state of a content, after the tag of the version was looked up.
 func (s *Store) describeTagged(
 	ctx context.Context, name string, info vfs.Info, tag tree.ETag, opts tree.ReadOptions,
 ) (tree.State, error) {

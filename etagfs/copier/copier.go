@@ -65,17 +65,6 @@ func (c *Copy) Discard() {
 	}
 }
 
-// Stage stages a copy of the resource at a name, as it is there now. Its look and its tag are those of the copy.
-func (c *Copy) Stage(ctx context.Context, from, to string, opts tree.CopyOptions) (err error) {
-	stage := c.stage
-	if c.Whole {
-		c.copied = map[string]vfs.Fingerprint{}
-		stage = c.stageWhole
-	}
-	c.Staged, c.Source, c.Tag, err = stage(ctx, from, to, opts)
-	return err
-}
-
 const (
 	// maxSyncedAlone is how many files of a tree are synced one by one. Each sync takes the disk a moment. If there are
 	// more files, one sync writes all data that waits to be written to the disk.
@@ -87,63 +76,81 @@ const (
 	memberTries = 5
 )
 
-// stage stages the copy. It returns the look at the source of which the copy was made, and the tag if the source is a
-// file.
+// Stage stages a copy of the resource at a name, as it is there now. Its look and its tag are those of the copy.
+func (c *Copy) Stage(ctx context.Context, from, to string, opts tree.CopyOptions) (err error) {
+	c.to, c.Source = to, vfs.Info{}
+	if c.Whole {
+		c.copied = map[string]vfs.Fingerprint{}
+		c.Source, _ = c.FS.Lstat(from)
+	}
+	if c.Source.Kind != vfs.Link { // a link that is copied as a whole stays one
+		if c.Source, err = c.Reader.Look(ctx, from, nil); err != nil {
+			return err
+		}
+	}
+	need := c.need(ctx, to, func() (int64, error) {
+		if c.Source.Kind == vfs.Directory {
+			return c.total(ctx, from, opts.Shallow)
+		}
+		return takes(c.Source), nil
+	})
+	readlink := func() (string, error) { return c.FS.Readlink(from) }
+	return c.stage(ctx, need, opts.Modified, readlink, func() (err error) {
+		if c.Source.Kind == vfs.Regular {
+			c.Source, c.Tag, err = c.file(ctx, from, c.Staged)
+			return err
+		}
+		if !opts.Shallow {
+			err = c.members(ctx, from, ".", c.Staged)
+		}
+		if err == nil {
+			err = c.inherit(from, c.Staged, c.Source) // after its members, because its permissions may not let members in
+		}
+		return err
+	})
+}
+
+// stage stages a copy of the kind of its source. fill gives it content and traits.
 func (c *Copy) stage(
-	ctx context.Context, from, to string, opts tree.CopyOptions,
-) (*fs.Staged, vfs.Info, tree.ETag, error) {
-	c.to = to
-	info, err := c.Reader.Look(ctx, from, nil)
-	if err != nil {
-		return nil, vfs.Info{}, "", err
-	}
-	if info.Kind == vfs.Regular {
-		staged, err := c.FS.StageFor(ctx, c.need(ctx, to, func() (int64, error) { return takes(info), nil }))
+	ctx context.Context, need room.Need, modified time.Time, readlink func() (string, error), fill func() error,
+) (err error) {
+	c.Tag = ""
+	switch c.Source.Kind {
+	case vfs.Regular:
+		c.Staged, err = c.FS.StageFor(ctx, need)
+	case vfs.Directory:
+		c.Staged, err = c.FS.StageDir(ctx, need)
+	case vfs.Link:
+		target, err := readlink()
 		if err != nil {
-			return nil, vfs.Info{}, "", failure.OfStaging(err)
+			return err
 		}
-		info, tag, err := c.file(ctx, from, staged)
-		if err == nil && tag == "" {
-			// The answer has the tag. The staged file is as good to hash as its source, and no program writes to the
-			// staged file.
-			tag, err = hashing.TagOf(ctx, staged, info.Size)
-		}
-		if err == nil {
-			c.Wanted, err = staged.TrySetModified(opts.Modified)
-		}
-		if err == nil {
-			err = staged.Sync()
-		}
-		if err != nil {
-			c.Drop(staged)
-			return nil, vfs.Info{}, "", err
-		}
-		return staged, info, tag, nil
+		c.Staged, err = c.FS.StageLink(target, need.Name)
+		return failure.OfStaging(err)
+	default:
+		return volumes.ErrSpecial
 	}
-	staged, err := c.FS.StageDir(ctx,
-		c.need(ctx, to, func() (int64, error) { return c.total(ctx, from, opts.Shallow) }))
 	if err != nil {
-		return nil, vfs.Info{}, "", failure.OfStaging(err)
+		return failure.OfStaging(err)
 	}
-	if !opts.Shallow {
-		err = c.members(ctx, from, ".", staged)
+	err = fill()
+	if err == nil && c.Source.Kind == vfs.Regular && c.Tag == "" {
+		// The answer has the tag. The staged file is as good to hash as its source, and no program writes to the staged
+		// file.
+		c.Tag, err = hashing.TagOf(ctx, c.Staged, c.Source.Size)
 	}
 	if err == nil {
-		err = c.inherit(from, staged, info) // after its members, because its permissions may not let members in
-	}
-	if err == nil {
-		c.Wanted, err = staged.TrySetModified(opts.Modified)
+		c.Wanted, err = c.Staged.TrySetModified(modified)
 	}
 	if err == nil && c.behind {
-		err = staged.SyncAll()
+		err = c.Staged.SyncAll()
 	} else if err == nil {
-		err = staged.Sync()
+		err = c.Staged.Sync()
 	}
 	if err != nil {
-		c.Drop(staged)
-		return nil, vfs.Info{}, "", err
+		c.Discard()
 	}
-	return staged, info, "", nil
+	return err
 }
 
 // need describes a copy before it is made. Content that the copy can share with the source takes no room.

@@ -4,75 +4,40 @@ import (
 	"context"
 	"errors"
 	"path"
+	"time"
 
-	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
-	"r-seed-1f3a754f.example/ifmatch/etagfs/hashing"
 	"r-seed-1f3a754f.example/ifmatch/fs"
 	"r-seed-1f3a754f.example/ifmatch/fs/history"
 	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
-	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // StageKept stages a copy of a version that the history keeps, for its path.
 func (c *Copy) StageKept(ctx context.Context, version history.Kept) (err error) {
 	c.Source = version.Info
-	c.Staged, c.Tag, err = c.kept(ctx, version)
-	return err
-}
-
-// kept stages a copy of a version that the history keeps. For a file, it returns the tag too.
-func (c *Copy) kept(ctx context.Context, version history.Kept) (staged *fs.Staged, tag tree.ETag, err error) {
-	switch version.Kind {
-	case vfs.Regular:
-		need := c.need(ctx, version.Path, func() (int64, error) { return takes(version.Info), nil })
-		need.Keep = version
-		if staged, err = c.FS.StageFor(ctx, need); err != nil {
-			return nil, "", failure.OfStaging(err)
+	need := c.need(ctx, version.Path, func() (int64, error) {
+		switch {
+		case version.Kind != vfs.Directory:
+			return takes(version.Info), nil
+		case c.Shallow:
+			return 0, nil
 		}
-		if err = c.keptFile(ctx, version, staged); err == nil {
-			tag, err = hashing.TagOf(ctx, staged, version.Size)
-		}
-		if err == nil {
-			err = staged.Sync()
-		}
-	case vfs.Directory:
-		members := func() (int64, error) { return c.keptTotal(version) }
-		if c.Shallow {
-			members = func() (int64, error) { return 0, nil }
-		}
-		need := c.need(ctx, version.Path, members)
-		need.Keep = version
-		if staged, err = c.FS.StageDir(ctx, need); err != nil {
-			return nil, "", failure.OfStaging(err)
+		return c.keptTotal(version)
+	})
+	need.Keep = version
+	readlink := func() (string, error) { return c.FS.ReadlinkKept(version) }
+	return c.stage(ctx, need, time.Time{}, readlink, func() (err error) {
+		if version.Kind == vfs.Regular {
+			return c.keptFile(ctx, version, c.Staged)
 		}
 		if !c.Shallow {
-			err = c.keptMembers(ctx, version, ".", staged)
+			err = c.keptMembers(ctx, version, ".", c.Staged)
 		}
 		if err == nil {
-			err = c.keptTraits(version, staged)
+			err = c.keptTraits(version, c.Staged)
 		}
-		if err == nil && c.behind {
-			err = staged.SyncAll()
-		} else if err == nil {
-			err = staged.Sync()
-		}
-	case vfs.Link:
-		var target string
-		if target, err = c.FS.ReadlinkKept(version); err != nil {
-			return nil, "", err
-		}
-		if staged, err = c.FS.StageLink(target, version.Path); err != nil {
-			return nil, "", failure.OfStaging(err)
-		}
-	default:
-		return nil, "", volumes.ErrSpecial
-	}
-	if err != nil {
-		c.Drop(staged)
-		return nil, "", err
-	}
-	return staged, tag, nil
+		return err
+	})
 }
 
 // keptFile copies the file of a history entry. A program that had the file open when the file was replaced may still be

@@ -213,25 +213,6 @@ func (c *Copy) memberFile(ctx context.Context, from, place string, top *fs.Stage
 	return staged.Close()
 }
 
-// stageWhole stages a copy of any resource that can be moved, also of a link.
-func (c *Copy) stageWhole(
-	ctx context.Context, from, to string, opts tree.CopyOptions,
-) (*fs.Staged, vfs.Info, tree.ETag, error) {
-	info, err := c.FS.Lstat(from)
-	if err != nil || info.Kind != vfs.Link {
-		return c.stage(ctx, from, to, opts)
-	}
-	target, err := c.FS.Readlink(from)
-	if err != nil {
-		return nil, vfs.Info{}, "", err
-	}
-	staged, err := c.FS.StageLink(target, to)
-	if err != nil {
-		return nil, vfs.Info{}, "", failure.OfStaging(err)
-	}
-	return staged, info, "", nil
-}
-
 // IsAll fails with [ErrStale] unless the members of a collection are those that were copied, in the same versions.
 func (c *Copy) IsAll(source history.Kept) error {
 	found, err := c.compare(source, ".")

@@ -15,7 +15,7 @@ type Commit struct {
 	f      *Feed
 	shared func(do func(through bool) error) error
 
-	over   foundThing        // what the change that was told of last has found at its name
+	over   foundThing        // the resource that the change told of last has found at its name
 	knew   bool              // followers know of that
 	told   bool              // a change was told of
 	untold []journal.Pending // changes that were told of when the lock of the journal was given up since
@@ -30,8 +30,9 @@ func (f *Feed) Commit(shared func(do func(through bool) error) error) *Commit {
 	return &Commit{f: f, shared: shared}
 }
 
-// Tell says that the commit is about to make a change over what a look has found at its name. It is shown by Settle, or
-// taken back if the commit fails. Tell fills in what followers know of the name, and the time.
+// Tell says that the commit is about to make a change over the resource that a look has found at its name. Settle shows
+// the change, or takes it back if the commit has failed. Tell fills in the time, and the old resource as followers know
+// it.
 func (c *Commit) Tell(change tree.Change, over vfs.Info) error {
 	if c == nil {
 		return nil
@@ -57,7 +58,7 @@ func (c *Commit) Tell(change tree.Change, over vfs.Info) error {
 	})
 }
 
-// Made notes what a look has found at a name after a change, so that an event for it is no news. deep says that
+// Made notes a look at a name after a change, so that an event for that resource is no news. deep says that
 // everything below the name has come with it.
 func (c *Commit) Made(name string, now vfs.Info, deep bool) {
 	if c != nil {

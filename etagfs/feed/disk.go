@@ -17,7 +17,7 @@ type hints struct {
 	wake chan struct{} // has room for one, and is full while there are names
 
 	mu    sync.Mutex
-	names map[string]bool // and whether what was there was removed
+	names map[string]bool // and whether the resource there was removed
 	order []string        // the same names, the oldest first
 	busy  bool            // some are looked at
 	idle  chan struct{}   // closed when there are none
@@ -37,7 +37,7 @@ func newHints() *hints {
 // A hint is a name of which the watcher has told.
 type hint struct {
 	name    string
-	removed bool // what was there was removed
+	removed bool // the resource there was removed
 }
 
 // add adds names. It reports whether there was room for all.
@@ -112,9 +112,9 @@ func (f *Feed) AskDir() string {
 	return dir
 }
 
-// Watched says that a watcher tells of all changes on the disk from now on ([Feed.Hint]). What
-// has changed before, since the last time at which all was known, is looked for. ask returns when the watcher has
-// told of all changes that were made before the call. Nil: nothing is watched any more.
+// Watched says that a watcher tells of all changes on the disk from now on ([Feed.Hint]). Changes before that, since
+// the last time at which all were known, are looked for. ask returns when the watcher has told of all changes that were
+// made before the call. Nil: nothing is watched any more.
 func (f *Feed) Watched(ask func(context.Context) error) {
 	if f == nil {
 		return
@@ -148,7 +148,7 @@ func (f *Feed) Hint(names []string, removed bool) {
 }
 
 const (
-	// askPatience is how long a request waits for the watcher. What it has not told by then counts as not seen.
+	// askPatience is how long a request waits for the watcher. A change that it has not told by then counts as not seen.
 	askPatience = time.Second
 	// markPatience is the same for the note of how far changes are known.
 	markPatience = 10 * time.Second
@@ -196,7 +196,7 @@ func (f *Feed) followDisk(ctx context.Context) {
 	}
 }
 
-// A sighting is a change on the disk, and what a look has found.
+// A sighting is a change on the disk, and the look that has found it.
 type sighting struct {
 	tree.Change
 	removed bool // see hint
@@ -222,7 +222,7 @@ func (f *Feed) seen(h hint) sighting {
 	return sighting{c, h.removed, now, before}
 }
 
-// isTold reports whether a look has found what a change has left that is in the journal.
+// isTold reports whether a look has found the resource that a change in the journal has left.
 func (f *Feed) isTold(c sighting) bool {
 	return f.told.has(c.Name, c.now, c.removed, f.FS.AbilitiesOf(c.now).FineTimes)
 }
@@ -242,7 +242,7 @@ func (f *Feed) appendSeen(ctx context.Context, changes []sighting) bool {
 	for _, c := range changes {
 		switch {
 		case c.before != nil && !slices.Equal(c.before, f.told.on(c.Name)):
-			// A commit has come after the look. In the journal, what was seen before it must not come after it.
+			// A commit has come after the look. In the journal, this look must not come after that commit.
 			f.Hint([]string{c.Name}, c.removed)
 		default:
 			news, appended = append(news, c.Change), append(appended, c)

@@ -22,7 +22,7 @@ import (
 // journalDir is the directory of the journal, in the state directory.
 const journalDir = "journal"
 
-// Options say what a feed tells of. All fields are needed.
+// Options say of which directory a feed tells. All fields are needed.
 type Options struct {
 	FS     *fs.FS
 	Reader *snapshots.Reader
@@ -34,8 +34,8 @@ type Options struct {
 	Running *sync.WaitGroup
 }
 
-// A Feed is the journal of the changes of a store, and what it needs to tell changes of the store from those of other
-// programs. It implements [tree.Feed]. A nil Feed keeps no changes.
+// A Feed is the journal of the changes of a store. It tells changes of the store from those of other programs. It
+// implements [tree.Feed]. A nil Feed keeps no changes.
 type Feed struct {
 	Options
 	journal *journal.Journal
@@ -106,8 +106,8 @@ func (f *Feed) lock(ctx context.Context) (unlock func(), err error) {
 	}, err
 }
 
-// noteEvery is how often it is noted how far changes on the disk are known. After a crash, what has changed since is
-// to be listed again.
+// noteEvery is how often it is noted how far changes on the disk are known. After a crash, all collections
+// that have changed since are to be listed again.
 const noteEvery = 15 * time.Second
 
 // keep notes now and then how far changes are known, and forgets old ones.

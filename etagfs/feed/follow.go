@@ -128,7 +128,7 @@ type ScanKey struct {
 	Since tree.Cursor
 }
 
-// A scan is what is known of the changes of a name since a cursor. It is remembered, so that a transaction has only
+// A scan says how far the changes of a name since a cursor were read. It is remembered, so that a transaction has only
 // the newest changes to look at.
 type scan struct {
 	upTo    tree.Cursor // up to there, nothing has changed

@@ -9,9 +9,9 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
-// The memory of what is in the journal, by name: an event of the watcher for a change of the store itself is no news,
-// and neither is a second event for a change that was seen. What is forgotten may be told twice. Nothing may be taken
-// for told of which followers have not learnt.
+// The memory of the changes in the journal, by name: an event of the watcher for a change of the store itself is no
+// news, and neither is a second event for a change that was seen. A change that is forgotten may be told twice. No
+// change may be taken for told of which followers have not learnt.
 
 // A toldNames remembers changes that are in the journal, as looks have found them. Changes are added under the lock of
 // the journal.
@@ -24,7 +24,7 @@ type toldNames struct {
 // maxToldChanges is how many changes are remembered.
 const maxToldChanges = 1 << 14
 
-// A foundThing is what a look has found at a name. The zero value: nothing.
+// A foundThing is the resource that a look has found at a name. The zero value: there was none.
 type foundThing struct {
 	inode         uint64
 	born, changed int64
@@ -43,12 +43,12 @@ func (f *Feed) knows(name string, now vfs.Info, fine bool) bool {
 
 func (f foundThing) is(other foundThing) bool { return f.inode == other.inode && f.born == other.born }
 
-// A toldChange is what was at a name after a change.
+// A toldChange is the resource that was at a name after a change.
 type toldChange struct {
 	foundThing
 	deep bool // everything below it has come with it
-	// fresh: the change has found what was told before, or followers were told to list again. So they do not miss that
-	// something else was removed between.
+	// fresh: the change has found the resource that was told before, or followers were told to list again. So they do
+	// not miss that another resource was removed between.
 	fresh bool
 	// order is larger than that of all changes before. A later change of another resource at a name above says that
 	// followers may have something else here.
@@ -58,7 +58,7 @@ type toldChange struct {
 	expected *atomic.Bool
 }
 
-// unknownThing is what is at a name that is to be listed again. No look finds it.
+// unknownThing stands for the resource at a name that is to be listed again. No look finds it.
 var unknownThing = foundThing{inode: ^uint64(0)}
 
 func newTold() *toldNames {
@@ -67,15 +67,15 @@ func newTold() *toldNames {
 	return t
 }
 
-// of forgets what is in another journal than this one. Followers have listed since, and may have seen what is told of
-// nowhere.
+// of forgets the changes of other journals than this one. Followers have listed since, and may have seen a change that
+// is told of nowhere.
 func (t *toldNames) of(id string) {
 	if before := t.id.Swap(&id); before != nil && *before != id {
 		t.names.Purge()
 	}
 }
 
-// on returns what is told of a name, and of each name above it.
+// on returns the last change that was told of a name, and that of each name above it.
 func (t *toldNames) on(name string) (all []toldChange) {
 	for {
 		c, _ := t.names.Peek(name)
@@ -99,7 +99,8 @@ func (t *toldNames) add(name string, found, over foundThing, deep, knew bool) {
 	t.put(name, c)
 }
 
-// isFresh reports whether the latest change of a name has left exactly this, and followers know what it has found.
+// isFresh reports whether the latest change of a name has left exactly this resource, and followers know the resource
+// that it has found.
 func (t *toldNames) isFresh(name string, found foundThing) bool {
 	c, known := t.names.Peek(name)
 	return known && c.fresh && c.foundThing == found
@@ -136,8 +137,8 @@ func (t *toldNames) put(name string, c toldChange) {
 	t.names.Add(name, c)
 }
 
-// has reports whether a look has found what a change has left that is in the journal. removed says that the look was
-// for a removal. fine says that each change of a file leaves another time.
+// has reports whether a look has found the resource that a change in the journal has left. removed says that the look
+// was for a removal. fine says that each change of a file leaves another time.
 func (t *toldNames) has(name string, now vfs.Info, removed, fine bool) bool {
 	c, known := t.names.Get(name)
 	isDir := now.Kind == vfs.Directory

@@ -19,7 +19,7 @@ func (j *Journal) Append(changes ...tree.Change) error {
 		return err
 	}
 	if j.left {
-		j.Show() // these changes are not settled yet, and nobody waits for them
+		j.Show() // these changes are not settled yet, and no commit waits for them
 	}
 	if !j.there {
 		if err := j.Load(); err != nil {
@@ -125,7 +125,7 @@ func (j *Journal) Settle(p Pending, happened bool) error {
 }
 
 // Mark notes that all changes on the disk before a time were seen, by the clock of the file system in nanoseconds
-// since 1970. After the end of this process, what has changed later must be looked for.
+// since 1970. After the end of this process, later changes must be looked for.
 func (j *Journal) Mark(at int64) error {
 	if !j.there || j.pending > 0 {
 		return nil
@@ -211,7 +211,7 @@ func (j *Journal) prepare() error {
 	return j.Adopt()
 }
 
-// takeTurn has other processes look at what this one is about to write.
+// takeTurn has other processes look at the lines that this one is about to write.
 func (j *Journal) takeTurn() error {
 	if j.opts.Turn == nil {
 		return nil

@@ -68,7 +68,7 @@ type Journal struct {
 	name    string // of the last segment
 	size    int64  // of that file, in bytes
 	pending int64  // how many bytes at its end are not shown yet
-	left    bool   // whoever has appended these has given up the lock since
+	left    bool   // the caller that has appended these has given up the lock since
 	appends uint64 // how often changes were appended
 	last    string // the checksum of the last line, shown or not
 
@@ -79,7 +79,7 @@ type Journal struct {
 	mark int64      // see Mark
 	busy bool       // a change was shown since that mark
 	tail tail
-	more chan struct{} // closed when more is shown. nil: nobody waits
+	more chan struct{} // closed when more is shown. nil: no reader waits
 }
 
 const (

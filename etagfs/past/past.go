@@ -94,7 +94,7 @@ func (d Disk) Tag(ctx context.Context, name string, info undo.Info) (tree.ETag, 
 	_, tag, err := d.Hasher.Hash(ctx, name, hashing.How{Rounds: 1})
 	err = failure.Of(err)
 	if errors.Is(err, tree.ErrNotExist) || errors.Is(err, tree.ErrBusy) {
-		return "", nil // no change has made what is there
+		return "", nil // no change has made the file that is there
 	}
 	return tag, err
 }

@@ -75,8 +75,8 @@ func (p *part) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// save makes what was written durable, and then says so in the record. Where it fails, the upload is as far as the last
-// checkpoint again: a second sync of the same bytes would succeed, although they may be lost.
+// save makes the bytes that were written durable, and then says so in the record. Where it fails, the upload is as far
+// as the last checkpoint again: a second sync of the same bytes would succeed, although they may be lost.
 func (p *part) save() error {
 	u := p.u
 	err := failure.OfStaging(u.file.Sync())

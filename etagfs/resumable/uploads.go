@@ -60,7 +60,7 @@ type record struct {
 
 func (r *record) isWhole() bool { return r.Offset == r.Length }
 
-// A Store is what uploads need of the store that they are for.
+// A Store has the methods that uploads need of their store.
 type Store interface {
 	Try(ctx context.Context, cond tree.Condition) error
 	Stat(ctx context.Context, name string, opts tree.ReadOptions) (tree.State, error)
@@ -266,7 +266,7 @@ func (u *upload) Put(
 	state, created, err := u.all.Store.PutStaged(ctx, name, body, opts, cond)
 	switch {
 	case err == nil:
-		// The commit is durable. Without the record, the next who asks finds no upload.
+		// The commit is durable. Without the record, the next request finds no upload.
 		u.all.tell(u.id, u.finish(u.tag()))
 	case u.file.Committed():
 		// It has happened and may not last, or a local program has taken the bytes. There is nothing to try again with.
@@ -289,7 +289,7 @@ func (u *upload) finish(tag tree.ETag) error {
 	return err
 }
 
-// dropUpload removes an upload that nobody has open.
+// drop removes an upload that is not open.
 func (all *Uploads) drop(id string) {
 	if file, err := all.FS.OpenUpload(id); err == nil {
 		all.tell(id, errors.Join(file.Remove(), file.Close()))
