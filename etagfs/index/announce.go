@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -96,22 +97,56 @@ func (d *Dates) Tick() {
 
 // publish writes the highest time that the clock has shown to the shared state.
 func (d *Dates) publish(h *home, published int64) {
-	high := d.highest()
-	if d.announced.Load() != h || high <= published {
+	if d.announced.Load() != h || d.highest() <= published {
 		return
 	}
-	err := h.shared.change(func(n *sharedState) bool {
-		changed := high > n.high
-		n.high = max(high, n.high)
-		return changed
-	})
-	if err != nil {
+	if err := d.share(h); err != nil {
 		d.x.trouble("shared", fmt.Errorf("noting in the index what time it is: %w", err))
 	}
 }
 
+// share writes the facts of this process into the shared state.
+func (d *Dates) share(h *home) error {
+	facts := d.facts.Load() // first, so that later ones are written by another call
+	d.mu.Lock()
+	ahead := d.ahead
+	d.mu.Unlock()
+	mounted, high, lead, back := d.mounted.Load(), d.highest(), d.lead.Load(), d.back.Load()
+	err := h.shared.change(func(n *sharedState) bool {
+		before := *n
+		n.mounted = n.mounted || mounted
+		n.high, n.lead, n.back = max(high, n.high), max(lead, n.lead), max(back, n.back)
+		for _, s := range ahead {
+			n.ahead = addTo(n.ahead, s)
+		}
+		return n.mounted != before.mounted || n.high != before.high || n.lead != before.lead ||
+			n.back != before.back || !slices.Equal(n.ahead, before.ahead)
+	})
+	d.announcing.Lock()
+	defer d.announcing.Unlock()
+	if err == nil && d.announced.Load() == h {
+		raise(&d.said, facts)
+	}
+	return err
+}
+
 // announce tells other processes that this process shows dates, and by which clock, before it shows one.
 func (d *Dates) announce(mounted bool, now int64) {
+	if mounted && !d.mounted.Load() {
+		d.mounted.Store(true)
+		d.facts.Add(1)
+	}
+	high := d.highest()
+	if behind := now < high-1; behind != d.behind.Load() {
+		if d.behind.Store(behind); behind && raise(&d.back, high) {
+			d.facts.Add(1)
+		}
+	}
+	d.say()
+}
+
+// say tells other processes the facts that they do not have yet.
+func (d *Dates) say() {
 	h := d.x.home.Load()
 	if h == nil {
 		return
@@ -120,33 +155,8 @@ func (d *Dates) announce(mounted bool, now int64) {
 	if d.announced.Load() != h {
 		err = d.announceAt(h)
 	}
-	high := d.highest()
-	behind := now < high-1
-	if !behind && d.behind.Load() {
-		d.behind.Store(false)
-	}
-	lead := d.lead.Load()
-	if news := lead > d.told.Load() || mounted && !d.mounts.Load() || behind && !d.behind.Load(); err == nil && news {
-		err = h.shared.change(func(n *sharedState) bool {
-			before := *n
-			n.lead, n.mounted = max(lead, n.lead), n.mounted || mounted
-			if behind {
-				n.back = max(n.back, high)
-			}
-			return n.lead != before.lead || n.mounted != before.mounted || n.back != before.back
-		})
-		if err == nil {
-			raise(&d.told, lead)
-			d.mounts.CompareAndSwap(false, mounted)
-			d.behind.Store(behind)
-		} else {
-			if mounted {
-				d.unsaid.Or(unsaidMounted)
-			}
-			if behind {
-				d.unsaid.Or(unsaidBehind)
-			}
-		}
+	if err == nil && d.said.Load() < d.facts.Load() {
+		err = d.share(h)
 	}
 	if err != nil {
 		d.breakDown(h, err)
@@ -177,9 +187,8 @@ func (d *Dates) announceAt(h *home) error {
 	if d.at == h { // otherwise the next Tick finds out
 		d.showing = showing
 	}
-	d.told.Store(never)
-	d.mounts.Store(false)
-	d.behind.Store(false)
+	d.said.Store(0)
+	d.facts.Add(1)
 	d.announced.Store(h)
 	return nil
 }
@@ -199,29 +208,10 @@ func (d *Dates) breakDown(h *home, err error) {
 // mend writes the facts into the shared file that could not be written before, and removes the mark of
 // [Dates.breakDown].
 func (d *Dates) mend(h *home) {
-	if !d.broken.Load() {
+	if !d.broken.Load() || d.announced.Load() != h && d.announceAt(h) != nil {
 		return
 	}
-	if d.announced.Load() != h && d.announceAt(h) != nil {
-		return
-	}
-	lead := d.lead.Load()
-	d.mu.Lock()
-	ahead := d.ahead
-	d.mu.Unlock()
-	high, unsaid := d.highest(), d.unsaid.Load()
-	err := h.shared.change(func(n *sharedState) bool {
-		n.lead = max(lead, n.lead)
-		n.mounted = n.mounted || unsaid&unsaidMounted != 0
-		if unsaid&unsaidBehind != 0 {
-			n.back = max(n.back, high)
-		}
-		for _, s := range ahead {
-			n.ahead = addTo(n.ahead, s)
-		}
-		return true
-	})
-	if err == nil && h.shared.setBroken(h.epochs.run, false) == nil {
+	if d.share(h) == nil && h.shared.setBroken(h.epochs.run, false) == nil {
 		d.broken.Store(false)
 		d.forget()
 	}
@@ -233,27 +223,13 @@ func (d *Dates) tell(date, now int64) {
 	if date <= now+1 {
 		return
 	}
-	h := d.x.home.Load()
 	d.mu.Lock()
-	known := isIn(d.ahead, date) && h == d.at
+	if !isIn(d.ahead, date) {
+		d.ahead = addTo(d.ahead, tree.Span{First: date, Last: date})
+		d.facts.Add(1)
+	}
 	d.mu.Unlock()
-	if known {
-		return
-	}
-	one := tree.Span{First: date, Last: date}
-	if h != nil {
-		err := h.shared.change(func(n *sharedState) bool {
-			known := isIn(n.ahead, date)
-			n.ahead = addTo(n.ahead, one)
-			return !known
-		})
-		if err != nil {
-			d.breakDown(h, err)
-		}
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.ahead = addTo(d.ahead, one)
+	d.say()
 }
 
 // Close writes the present time to the shared state, for later processes.
@@ -273,7 +249,9 @@ func (d *Dates) Close() error {
 // clock returns the present second.
 func (d *Dates) clock() int64 {
 	now := d.now().Unix()
-	raise(&d.lead, now-d.monotonic())
+	if raise(&d.lead, now-d.monotonic()) {
+		d.facts.Add(1)
+	}
 	return now
 }
 
@@ -285,11 +263,12 @@ func (d *Dates) monotonic() int64 {
 // highest returns the highest second that the clock can have shown in any process.
 func (d *Dates) highest() int64 { return max(d.high.Load(), d.lead.Load()+d.monotonic()) }
 
-func raise(v *atomic.Int64, to int64) {
-	for {
-		is := v.Load()
-		if to <= is || v.CompareAndSwap(is, to) {
-			return
+// raise reports whether it has raised a value.
+func raise(v *atomic.Int64, to int64) bool {
+	for is := v.Load(); to > is; is = v.Load() {
+		if v.CompareAndSwap(is, to) {
+			return true
 		}
 	}
+	return false
 }

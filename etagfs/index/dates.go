@@ -37,11 +37,13 @@ type Dates struct {
 	broken atomic.Bool  // this process cannot tell other processes which dates it shows: no date proves anything
 	start  time.Time    // when the process was started, about
 	ticked int64        // the monotonic clock at start, in nanoseconds
-	lead   atomic.Int64 // as in a sharedState
-	told   atomic.Int64 // the shared file at announced has at least this lead
-	mounts atomic.Bool  // the shared file at announced says that files on other mounts are shown
-	behind atomic.Bool  // the shared state says that the clock was set back, and the clock is still behind
-	unsaid atomic.Int32 // the facts that could not be written to the shared state: see below
+	// The facts of this process that others must know before it shows a date by them. lead, mounted and back are as in a
+	// sharedState, and ahead is below.
+	lead, back atomic.Int64
+	mounted    atomic.Bool
+	behind     atomic.Bool  // the clock was set back, back says so, and the clock is still behind
+	facts      atomic.Int64 // how often a fact has changed
+	said       atomic.Int64 // the shared file at announced has the facts until this number
 	// announced is the directory in whose shared file this process has noted that it shows dates.
 	announced  atomic.Pointer[home]
 	announcing sync.Mutex
@@ -54,11 +56,6 @@ type Dates struct {
 	ahead   []tree.Span // dates that lay in the future when this process showed them
 }
 
-const (
-	unsaidMounted int32 = 1 << iota
-	unsaidBehind
-)
-
 const maxNotes = 1 << 16 // of about 100 bytes each
 
 // NewDates begins to keep dates beside an index. fresh says that no process has shown any dates of the tree before.
@@ -68,6 +65,7 @@ func NewDates(x *Index, fresh bool, now func() time.Time, report func(error)) *D
 	d.notes = newCache[uint64](maxNotes, d.drop)
 	d.high.Store(never)
 	d.lead.Store(never)
+	d.back.Store(never)
 	d.clock()
 	h := x.home.Load()
 	d.join(h)
