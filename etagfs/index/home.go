@@ -135,7 +135,8 @@ func (x *Index) reopen(old *home) (*home, error) {
 		return nil, err
 	}
 	if made == nil {
-		giveRoot(x.above, dir)
+		above, err := x.above.Stat(".")
+		give(above, err, dir, ".")
 	}
 	if next, err = x.openHome(dir, silently); err != nil {
 		return nil, errors.Join(err, dir.Close())

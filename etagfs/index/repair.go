@@ -46,11 +46,14 @@ func ownerOf(dir *os.Root) vfs.ID {
 	return owner
 }
 
-// give makes the owner of a directory the owner of a file that root has made in it, so that a server of that owner can
-// go on with the file. If that fails, the file stays root's.
-func give(above iofs.FileInfo, made *os.File) {
-	if owner, group := volumes.OwnerOf(above); os.Geteuid() == 0 && owner.Known && owner.N != 0 {
-		_ = made.Chown(int(owner.N), int(group.N))
+// give makes the owner of a directory the owner of a file or directory that root has made in it, so that a server of
+// that owner can go on with it. If that fails, it stays root's.
+func give(above iofs.FileInfo, err error, in *os.Root, made string) {
+	if err != nil || os.Geteuid() != 0 {
+		return
+	}
+	if owner, group := volumes.OwnerOf(above); owner.Known && owner.N != 0 {
+		_ = in.Lchown(made, int(owner.N), int(group.N))
 	}
 }
 
@@ -60,22 +63,9 @@ func create(dir *os.Root, name string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if above, err := dir.Stat("."); err == nil {
-		give(above, f)
-	}
+	above, err := dir.Stat(".")
+	give(above, err, dir, name)
 	return f, nil
-}
-
-// giveRoot does the same as give for a directory that is open.
-func giveRoot(above, made *os.Root) {
-	f, err := made.Open(".")
-	if err != nil {
-		return
-	}
-	defer f.Close()
-	if info, err := above.Stat("."); err == nil {
-		give(info, f)
-	}
 }
 
 // mkdirAll makes the directory of an index, and the directories above it, unless it is there.
@@ -85,15 +75,13 @@ func mkdirAll(name string) error {
 	if err != nil || missing == nil {
 		return err
 	}
-	made, err := os.Open(name)
+	made, err := os.OpenRoot(name)
 	if err != nil {
 		return err
 	}
-	defer made.Close()
-	if above, err := os.Stat(filepath.Dir(name)); err == nil {
-		give(above, made)
-	}
-	return nil
+	above, err := os.Stat(filepath.Dir(name))
+	give(above, err, made, ".")
+	return made.Close()
 }
 
 // openRepaired opens a file of the index for reading and writing. It makes the file if there is none, or if the file

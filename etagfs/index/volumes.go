@@ -75,9 +75,15 @@ func (x *Index) Persists(device uint64) bool {
 // complete has the epochs until now completed, on each volume, in goroutines of its own.
 func (x *Index) complete(h *home) {
 	h.epochs.complete(func() error { return x.opts.Sync("", x.opts.Device) })
+	x.syncOthers(h, &h.epochs.finished)
+}
+
+// syncOthers writes the content of the records on volumes that are mounted by themselves to the disk, each volume in a
+// goroutine of its own, and then marks the records as synced.
+func (x *Index) syncOthers(h *home, in *sync.WaitGroup) {
 	for device, v := range x.waiting() {
 		number := h.epochs.raise()
-		h.epochs.finished.Go(func() {
+		in.Go(func() {
 			err := x.opts.Sync(v.at, device)
 			if err == nil {
 				x.promote(h, device, v, number)
@@ -125,21 +131,13 @@ func (x *Index) promote(h *home, device uint64, v volume, number uint32) {
 // syncAll writes the content of all records to the disk, on each volume by itself. It reports whether the root's volume
 // was written in time.
 func (x *Index) syncAll(h *home, patience time.Duration) bool {
-	waiting := x.waiting()
-	number := h.epochs.raise()
+	var each sync.WaitGroup
+	x.syncOthers(h, &each)
 	root, others := make(chan error, 1), make(chan struct{})
 	go func() { root <- x.opts.Sync("", x.opts.Device) }()
 	go func() {
-		defer close(others)
-		var each sync.WaitGroup
-		for device, v := range waiting {
-			each.Go(func() {
-				if x.opts.Sync(v.at, device) == nil {
-					x.promote(h, device, v, number)
-				}
-			})
-		}
 		each.Wait()
+		close(others)
 	}()
 	end := time.After(patience)
 	synced := false
