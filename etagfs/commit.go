@@ -15,17 +15,6 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
-// A dateChange is a change of the resource at a name. It says how the date of the new version is shown.
-type dateChange struct {
-	*index.Change
-	shown index.Showing
-}
-
-func (c dateChange) done(v index.Version) index.Evidence { return c.Done(v, c.shown) }
-
-// same is done for a change that has left the content as it was.
-func (c dateChange) same(v index.Version) index.Evidence { return c.Same(v, c.shown) }
-
 // A newVersion is a staged version that is to get a name.
 type newVersion struct {
 	staged   *fs.Staged
@@ -64,9 +53,9 @@ func (t *transaction) commit(name string, over vfs.Info, n newVersion) (vfs.Info
 	// has the name must break the lease.
 	defer n.staged.Release()
 	opened, lease := n.lease()
-	var change dateChange
+	var change *index.Change
 	if n.kind == vfs.Regular {
-		change = dateChange{t.s.change(name, over, n.staged), shownFor(n.modified)}
+		change = t.s.change(name, over, shownFor(n.modified), n.staged)
 		if err := t.date(n, change); err != nil {
 			return vfs.Info{}, err
 		}
@@ -100,7 +89,7 @@ func (t *transaction) commit(name string, over vfs.Info, n newVersion) (vfs.Info
 		settled = true
 		var same bool
 		info, same = t.carry(before, name, k, n.tag != "", func() bool { return lease == nil || lease.Held() },
-			change.done)
+			change.Done)
 		if same && lease != nil {
 			t.s.contents.KeepOwn(info, n.tag, n.body)
 		}
@@ -119,7 +108,7 @@ func (t *transaction) commit(name string, over vfs.Info, n newVersion) (vfs.Info
 
 // date sets the modification time of a staged file, unless a client wants one. The time at which the file was written
 // is kept, if no other version of the name can have been shown with the same second.
-func (t *transaction) date(n newVersion, change dateChange) error {
+func (t *transaction) date(n newVersion, change *index.Change) error {
 	if n.dated || !n.modified.IsZero() {
 		return nil
 	}
@@ -232,7 +221,7 @@ var errOther = errors.New("there is something else now")
 // touch sets the modification time of a file, as [fs.Place.SetModified] does. The record of the file stays known if a
 // lease shows that no local program has written meanwhile. The new time would hide such a write.
 func (t *transaction) touch(
-	name string, before vfs.Info, modified time.Time, k index.Record, change dateChange,
+	name string, before vfs.Info, modified time.Time, k index.Record, change *index.Change,
 ) (vfs.Info, error) {
 	f, _, err := t.at(name).Open()
 	if err != nil {
@@ -254,7 +243,7 @@ func (t *transaction) touch(
 		return before, err
 	}
 	if lease != nil && lease.Held() && t.s.fs.AbilitiesOf(after).FineTimes {
-		k.Dates = change.same(t.s.versionOf(after, k.Tag()))
+		k.Dates = change.Same(t.s.versionOf(after, k.Tag()))
 		t.s.index.Put(after.Fingerprint, k)
 	}
 	return after, nil

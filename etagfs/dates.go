@@ -174,8 +174,8 @@ func (s *Store) around(name string) func() index.Around {
 }
 
 // change begins a change of the resource at a name, inside a commit. staged is the version that is about to come there,
-// or nil if it was not staged.
-func (s *Store) change(name string, over vfs.Info, staged *fs.Staged) *index.Change {
+// or nil if it was not staged. how says how the date of that version is shown.
+func (s *Store) change(name string, over vfs.Info, how index.Showing, staged *fs.Staged) *index.Change {
 	var there *index.Version
 	if over.Kind == vfs.Regular {
 		s.hasher.MeetUnknown(name, over)
@@ -185,7 +185,7 @@ func (s *Store) change(name string, over vfs.Info, staged *fs.Staged) *index.Cha
 		}
 		there = &v
 	}
-	return s.dates.Begin(name, there, s.around(name), func() int64 {
+	return s.dates.Begin(name, there, how, s.around(name), func() int64 {
 		if staged == nil {
 			return 0
 		}

@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
+	"r-seed-1f3a754f.example/ifmatch/etagfs/index"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/locktable"
 	"r-seed-1f3a754f.example/ifmatch/fs"
 	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
@@ -157,7 +158,7 @@ func (t *transaction) createEmpty(name string, empty *emptyFile) error {
 	}
 	// The date is a second ago, so that the PUT that follows at once has the current second for itself. The empty file
 	// is not meant to be seen.
-	date := t.s.change(name, vfs.Info{}, empty.staged).Next(t.s.now().Add(-time.Second))
+	date := t.s.change(name, vfs.Info{}, index.AsIs, empty.staged).Next(t.s.now().Add(-time.Second))
 	if err := empty.staged.SetModified(date); err != nil {
 		return err
 	}

@@ -110,7 +110,7 @@ func (r *renaming) step(t *transaction) error {
 	}
 	r.s.hasher.MeetUnknown(r.from, source)
 	k, known := r.s.index.Lookup(source.Fingerprint)
-	change := dateChange{r.s.change(r.to, over, nil), shownFor(r.opts.Modified)}
+	change := r.s.change(r.to, over, shownFor(r.opts.Modified), nil)
 	if err := t.names(r.from, r.to); err != nil {
 		return err
 	}
@@ -153,12 +153,12 @@ func (r *renaming) step(t *transaction) error {
 
 // carryMoved is carry for a file that has just been moved. It returns the tag of the file, if it is still known.
 func (t *transaction) carryMoved(note *fs.MoveNote, source vfs.Info, to string, k index.Record, known bool,
-	quiet func() bool, change dateChange) (info vfs.Info, tag tree.ETag) {
+	quiet func() bool, change *index.Change) (info vfs.Info, tag tree.ETag) {
 	var carried bool
 	if now, isQuiet, ok := note.Arrived(); ok {
-		info, carried = t.carryLooked(source, now, k, known, func() bool { return isQuiet }, change.done)
+		info, carried = t.carryLooked(source, now, k, known, func() bool { return isQuiet }, change.Done)
 	} else {
-		info, carried = t.carry(source, to, k, known, quiet, change.done)
+		info, carried = t.carry(source, to, k, known, quiet, change.Done)
 	}
 	if known && carried {
 		tag = k.Tag()

@@ -147,7 +147,7 @@ func (s *Store) PatchProperties(ctx context.Context, name string, patch tree.Pat
 
 // patch applies the whole patch, or nothing of it.
 func (t *transaction) patch(name string, before vfs.Info, patch tree.Patch, properties patched) (err error) {
-	change := dateChange{t.s.change(name, before, nil), index.AsIs}
+	change := t.s.change(name, before, index.AsIs, nil)
 	k, known := t.s.index.Lookup(before.Fingerprint)
 	quiet, end := t.quietly(name, before)
 	defer end()
@@ -174,7 +174,7 @@ func (t *transaction) patch(name string, before vfs.Info, patch tree.Patch, prop
 		}
 		undo = append(undo, func() error { return p.SetMode(before.Mode) })
 	}
-	now, carried := t.carry(before, name, k, known, quiet, change.same)
+	now, carried := t.carry(before, name, k, known, quiet, change.Same)
 	t.feed.Made(name, now, false)
 	if patch.Modified.IsZero() {
 		return nil

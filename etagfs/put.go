@@ -319,7 +319,7 @@ func (u *upload) leave(t *transaction, over vfs.Info) (tree.State, error) {
 	}
 	tag, modified := u.tag, u.opts.Modified
 	if !modified.IsZero() {
-		change := dateChange{u.s.change(u.name, over, nil), index.AsIs}
+		change := u.s.change(u.name, over, index.AsIs, nil)
 		err := t.tell(telling{cause: "PUT", name: u.name, over: over, kind: vfs.Regular, old: tag, tag: tag})
 		if err != nil {
 			return tree.State{}, err

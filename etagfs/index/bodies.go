@@ -1,7 +1,6 @@
 package index
 
 import (
-	"hash/maphash"
 	"sync"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
@@ -11,19 +10,14 @@ import (
 )
 
 // bodies are contents of small files in memory, by inode. The least recently used ones make room. Each is of one
-// version, of which it has the fingerprint and the tag.
+// version, of which it has the fingerprint and the tag. Nil has none, and get, drop and clear can be called all the
+// same.
 type bodies struct {
-	seed   maphash.Seed
-	shards [bodyShards]bodyShard
-}
-
-// A bodyShard has the bodies of some inodes.
-type bodyShard struct {
 	mu      sync.Mutex
 	lru     *simplelru.LRU[inodeKey, body]
 	size    int64  // of the entries, in bytes
 	max     int64  // of size
-	refused uint64 // how many bodies found the shard full
+	refused uint64 // how many bodies found no room
 }
 
 type body struct {
@@ -33,7 +27,6 @@ type body struct {
 }
 
 const (
-	bodyShards = 16
 	// bodyOverhead is about how many bytes an entry takes beside its data.
 	bodyOverhead = 400
 	// admitted: of the bodies that would take the place of others, one of this number does. If more files are read in
@@ -46,78 +39,61 @@ func newBodies(size int64) *bodies {
 	if size <= 0 {
 		return nil
 	}
-	b := &bodies{seed: maphash.MakeSeed()}
-	for i := range b.shards {
-		s := &b.shards[i]
-		s.max = size / bodyShards
-		most := max(1, int(s.max/bodyOverhead)) // the size decides before that
-		s.lru, _ = simplelru.NewLRU(most, func(_ inodeKey, old body) { s.size -= old.takes() })
-	}
+	b := &bodies{max: size}
+	most := max(1, int(size/bodyOverhead)) // the size decides before that
+	b.lru, _ = simplelru.NewLRU(most, func(_ inodeKey, old body) { b.size -= old.takes() })
 	return b
 }
 
 func (b body) takes() int64 { return int64(len(b.data)) + bodyOverhead }
 
-func (b *bodies) shard(key inodeKey) *bodyShard {
-	return &b.shards[maphash.Comparable(b.seed, key)%bodyShards]
-}
-
-// get returns the body of exactly this version. b may be nil.
+// get returns the body of exactly this version.
 func (b *bodies) get(f vfs.Fingerprint) (body, bool) {
 	if b == nil || f.Inode == 0 {
 		return body{}, false
 	}
-	key := inodeKey{f.Device, f.Inode}
-	s := b.shard(key)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	one, ok := s.lru.Get(key)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	one, ok := b.lru.Get(inodeKey{f.Device, f.Inode})
 	return one, ok && one.of == f
 }
 
 // put keeps a body in place of the one of an earlier version.
 func (b *bodies) put(one body) {
 	key := inodeKey{one.of.Device, one.of.Inode}
-	s := b.shard(key)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.lru.Remove(key)
-	if one.takes() > s.max {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.lru.Remove(key)
+	if one.takes() > b.max {
 		return
 	}
-	if s.size+one.takes() > s.max {
-		if s.refused++; s.refused%admitted != 0 {
+	if b.size+one.takes() > b.max {
+		if b.refused++; b.refused%admitted != 0 {
 			return
 		}
-		for s.size+one.takes() > s.max {
-			s.lru.RemoveOldest()
+		for b.size+one.takes() > b.max {
+			b.lru.RemoveOldest()
 		}
 	}
-	s.size += one.takes()
-	s.lru.Add(key, one)
+	b.size += one.takes()
+	b.lru.Add(key, one)
 }
 
-// drop removes the body of an inode. b may be nil.
+// drop removes the body of an inode.
 func (b *bodies) drop(key inodeKey) {
-	if b == nil {
-		return
+	if b != nil {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.lru.Remove(key)
 	}
-	s := b.shard(key)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.lru.Remove(key)
 }
 
-// clear removes all bodies. b may be nil.
+// clear removes all bodies.
 func (b *bodies) clear() {
-	if b == nil {
-		return
-	}
-	for i := range b.shards {
-		s := &b.shards[i]
-		s.mu.Lock()
-		s.lru.Purge()
-		s.mu.Unlock()
+	if b != nil {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.lru.Purge()
 	}
 }
 

@@ -92,13 +92,9 @@ func TestBodiesAreBounded(t *testing.T) {
 	for i := range uint64(1000) {
 		b.put(body{versionAt(i+1, 1), "", data})
 	}
-	total, entries := int64(0), 0
-	for i := range b.shards {
-		s := &b.shards[i]
-		total, entries = total+s.size, entries+s.lru.Len()
-		if s.size != int64(s.lru.Len())*(size+bodyOverhead) {
-			t.Errorf("shard %d: %d bytes for %d entries", i, s.size, s.lru.Len())
-		}
+	total, entries := b.size, b.lru.Len()
+	if total != int64(entries)*(size+bodyOverhead) {
+		t.Errorf("%d bytes for %d entries", total, entries)
 	}
 	if total > room || entries < room/2/(size+bodyOverhead) {
 		t.Errorf("%d entries take %d bytes, want at most %d", entries, total, room)

@@ -75,12 +75,15 @@ type Change struct {
 	m     moment
 	n     note
 	begun note // the note in memory when the change began, see Change.end
+	how   Showing
 }
 
-// Begin begins a change of a name, inside a commit. over is the version that is there now. nil: there is none. staged
-// may be called. It returns when the staged file that is about to come there was changed, in nanoseconds since 1970. It
-// returns 0 if no file was staged.
-func (d *Dates) Begin(name string, over *Version, around func() Around, staged func() int64) *Change {
+// Begin begins a change of a name, inside a commit. over is the version that is there now. nil: there is none. how says
+// how the date of the new version is shown. staged may be called. It returns when the staged file that is about to come
+// there was changed, in nanoseconds since 1970. It returns 0 if no file was staged.
+func (d *Dates) Begin(
+	name string, over *Version, how Showing, around func() Around, staged func() int64,
+) *Change {
 	m := d.moment()
 	begun, _ := d.notes.Get(d.key(name))
 	n, ok := d.base(name, over, m, around)
@@ -99,7 +102,7 @@ func (d *Dates) Begin(name string, over *Version, around func() Around, staged f
 		n.see(c, m.high, m.ahead)
 		n.show(c, Showing(!m.alone), m.now) // another process can have shown it, even if this one did not
 	}
-	return &Change{d, name, m, n, begun}
+	return &Change{d, name, m, n, begun, how}
 }
 
 // isQuiet reports whether nothing has happened at a name for a while, before a file was staged. The clock of the file
@@ -120,24 +123,24 @@ func (c *Change) Next(from time.Time) time.Time {
 }
 
 // Done ends a change that has put a version at the name, and returns the evidence for the record of the version.
-func (c *Change) Done(v Version, how Showing) Evidence {
+func (c *Change) Done(v Version) Evidence {
 	content := c.d.content(v)
 	c.n.see(content, c.m.high, c.m.ahead)
 	// If an exchange leaves the time of change as it is, as on XFS, that time does not say when the version came to the
 	// name.
 	c.n.since = max(c.n.since, c.m.high)
-	return c.end(v, content, how)
+	return c.end(content)
 }
 
 // Same ends a change that has left the content unchanged, and returns the evidence for the record of the version.
-func (c *Change) Same(v Version, how Showing) Evidence {
+func (c *Change) Same(v Version) Evidence {
 	content := c.d.content(v)
 	c.n.same(content, c.m.ahead)
-	return c.end(v, content, how)
+	return c.end(content)
 }
 
-func (c *Change) end(v Version, content content, how Showing) Evidence {
-	c.n.show(content, how, c.m.now)
+func (c *Change) end(content content) Evidence {
+	c.n.show(content, c.how, c.m.now)
 	if c.m.broken {
 		c.d.notes.Delete(c.d.key(c.name))
 		return Evidence{nameID(c.name), forever}

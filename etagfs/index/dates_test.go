@@ -46,11 +46,11 @@ func (f *file) version() Version {
 // commit has a client put another version there, through one process.
 func (f *file) commit(x *Index, d *Dates) {
 	over := f.version()
-	change := d.Begin(f.name, &over, nowhere, func() int64 { return f.m.clock.Now().UnixNano() })
+	change := d.Begin(f.name, &over, AsValidator, nowhere, func() int64 { return f.m.clock.Now().UnixNano() })
 	f.write(string(f.tag) + "+")
 	f.modified = change.Next(f.m.clock.Now()).Unix()
 	r := synced(oneTag)
-	r.Dates = change.Done(f.version(), AsValidator)
+	r.Dates = change.Done(f.version())
 	x.Put(f.of, r)
 }
 
@@ -122,7 +122,7 @@ func TestReadersAreShownAVersionDuringACommit(t *testing.T) {
 			f.commit(x, d)
 			f.modified = m.clock.Now().Unix() + 1
 			over := f.version()
-			change := d.Begin(f.name, &over, nowhere, func() int64 { return m.clock.Now().UnixNano() })
+			change := d.Begin(f.name, &over, AsValidator, nowhere, func() int64 { return m.clock.Now().UnixNano() })
 			if tt.comes {
 				m.clock.Advance(time.Second)
 			}
@@ -134,7 +134,7 @@ func TestReadersAreShownAVersionDuringACommit(t *testing.T) {
 				d.Show(f.name, f.version(), tt.how, isSure, nowhere)
 			}
 			r := synced(oneTag)
-			r.Dates = change.Done(f.version(), AsValidator)
+			r.Dates = change.Done(f.version())
 			x.Put(f.of, r)
 			m.clock.Advance(2 * time.Second)
 			if f.proves(d, f.version()) {
@@ -221,12 +221,12 @@ func TestTwoProcessesDeleteAndRecreate(t *testing.T) {
 			date := f.show(first)
 			deleted := m.clock.Now().UnixNano()
 			m.clock.Advance(pause)
-			change := second.Begin("f", nil, func() Around { return Around{Sure: true, Parent: deleted} },
+			change := second.Begin("f", nil, AsIs, func() Around { return Around{Sure: true, Parent: deleted} },
 				func() int64 { return m.clock.Now().UnixNano() })
 			f.write("again")
 			f.modified = date // as a client asks for
 			r := synced(oneTag)
-			r.Dates = change.Done(f.version(), AsIs)
+			r.Dates = change.Done(f.version())
 			other.Put(f.of, r)
 			for _, d := range []*Dates{first, second} {
 				if f.proves(d, f.version()) {
@@ -344,11 +344,11 @@ func TestClockIsSetBackWhileTwoProcessesRun(t *testing.T) {
 	m.clock.Advance(-time.Hour)
 	f.write("three")
 	over := f.version()
-	change := second.Begin(f.name, &over, nowhere, func() int64 { return m.clock.Now().UnixNano() })
+	change := second.Begin(f.name, &over, AsIs, nowhere, func() int64 { return m.clock.Now().UnixNano() })
 	f.write("four")
 	f.modified = date // as a client asks for
 	r := synced(oneTag)
-	r.Dates = change.Done(f.version(), AsIs)
+	r.Dates = change.Done(f.version())
 	other.Put(f.of, r)
 	f.show(second)
 	m.clock.Advance(time.Hour + time.Minute)
