@@ -18,30 +18,16 @@
 // directory or the end of the WebDAV locks of a replaced or removed resource, the write is not acknowledged, and the
 // new version is visible and whole.
 //
-// # Tags
+// # Tags and dates
 //
 // A tag is the SHA-256 of the content. The store computes it while the content comes in, and remembers it with the full
-// fingerprint of the file. The store uses the tag again only after one more look at the file has found the same
-// fingerprint. Events of a watcher ([Store.Changed]) only make the next hash come earlier. A lost event costs time, and
-// never makes a tag wrong.
-//
-// # Dates
-//
-// A modification date is no tag: it has whole seconds, and any client or program can set it. The index knows with which
-// dates other versions of a name can have been shown (see [index.Dates]), so a [tree.State] can say which dates prove
-// the version. A version that the store writes gets a date with which no other version of the name can have been shown,
-// if need be the date of the next second. A date in the future is not shown as a validator, but it may be shown as a
-// property.
-//
-// # Limits
+// fingerprint of the file. It uses the tag again only after one more look has found the same fingerprint. Events of a
+// watcher ([Store.Changed]) only make the next hash come earlier. A modification date is no tag: see [index.Dates].
 //
 // A local program may write to a file while the store hashes it. The store then hashes the file again until two looks
-// agree. It remembers the tag only if a read lease says that no program had the file open for writing. If there are no
-// leases, it remembers the tag once the file has been left unchanged for two seconds. If a lease was refused, the tag
-// may refuse a write, but no write commits on it: when the program has closed the file, the store hashes the file again
-// first. Without leases the store cannot tell whether a program is writing. Then the tag decides if a look finds the
-// same inode, size and times. A copy of a collection has each of its members whole, but not all of them as of one
-// instant.
+// agree. It remembers the tag only if a read lease says that no program had the file open for writing, or, where there
+// are no leases, once the file has been left unchanged for two seconds. If a lease was refused, the tag may refuse a
+// write, but no write commits on it: when the program has closed the file, the store hashes the file again first.
 package etagfs
 
 import (

@@ -64,8 +64,12 @@ func (s *Store) rename(
 	if err != nil {
 		return tree.State{}, false, err
 	}
-	info, tag := s.tagMoved(ctx, to, r.info, r.tag)
-	return s.stateOfEarlier(ctx, to, info, tag, shownFor(opts.Modified)), r.created, nil
+	if r.tag == "" && r.info.Kind == vfs.Regular { // if another file has the name by now, the answer leaves the tag out
+		if now, tag, err := s.hasher.Hash(ctx, to, hashing.ForAnswer); err == nil && now.SameFile(r.info) {
+			r.info, r.tag = now, tag
+		}
+	}
+	return s.stateOfEarlier(ctx, to, r.info, r.tag, shownFor(opts.Modified)), r.created, nil
 }
 
 // end ends the note.
@@ -120,8 +124,12 @@ func (r *renaming) step(t *transaction) error {
 	if err := t.tell(news); err != nil {
 		return err
 	}
-	quiet, stop := t.quietlyNoted(r.note, r.from, source)
-	defer stop()
+	quiet := r.note.IsQuiet // the note may have a lease on the file already
+	if !r.note.Watches(source) {
+		var stop func()
+		quiet, stop = t.quietly(r.from, source)
+		defer stop()
+	}
 	defer t.givingWay(r.to, over)()
 	// No reader finds the version before its tag is remembered, or beside ended locks.
 	endStep := r.s.fs.OneStep(r.to)
@@ -216,24 +224,4 @@ func (s *Store) noteMove(ctx context.Context, from, to string, cond tree.Conditi
 	need := room.Need{Name: to, Client: tree.ClientOf(ctx), Ask: func() error { return s.Try(ctx, cond) }}
 	note, err := s.fs.NoteMove(ctx, from, to, need, fs.How{Cause: "MOVE", By: string(tree.PrincipalOf(ctx))})
 	return note, failure.Of(err)
-}
-
-// quietlyNoted is quietly for a file that is about to be moved. If there is a note of the move, the note has a lease on
-// the file already.
-func (t *transaction) quietlyNoted(note *fs.MoveNote, from string, source vfs.Info) (quiet func() bool, end func()) {
-	if note.Watches(source) {
-		return note.IsQuiet, func() {}
-	}
-	return t.quietly(from, source)
-}
-
-// tagMoved hashes a moved file whose tag is not known, for the answer. If another file has the name by now, the answer
-// leaves the tag out.
-func (s *Store) tagMoved(ctx context.Context, to string, info vfs.Info, tag tree.ETag) (vfs.Info, tree.ETag) {
-	if tag == "" && info.Kind == vfs.Regular {
-		if now, known, err := s.hasher.Hash(ctx, to, hashing.ForAnswer); err == nil && now.SameFile(info) {
-			return now, known
-		}
-	}
-	return info, tag
 }

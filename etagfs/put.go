@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"path"
 	"slices"
 
 	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
@@ -90,10 +91,11 @@ func (u *upload) putRespelled(ctx context.Context, cond tree.Condition) (tree.St
 	for again := maxRespelled; ; again-- {
 		state, created, err := u.put(ctx, cond)
 		respelled := new(tree.RespelledError)
-		if again == 0 || u.opts.Respelled == nil || !errors.As(err, &respelled) || !u.isBeside(respelled.Name) {
+		if again == 0 || u.opts.Respelled == nil || !errors.As(err, &respelled) ||
+			path.Dir(u.name) != path.Dir(respelled.Name) {
 			return state, created, err
 		}
-		// The body has arrived, and is for the other spelling of the name.
+		// The body has arrived, and is for the other spelling of the name, in the collection for which it was staged.
 		if cond, err = u.opts.Respelled(respelled.Name); err != nil {
 			return tree.State{}, false, err
 		}
@@ -104,13 +106,6 @@ func (u *upload) putRespelled(ctx context.Context, cond tree.Condition) (tree.St
 
 // maxRespelled bounds how often a name may get another spelling during one Put.
 const maxRespelled = 3
-
-// isBeside reports whether a name is in the collection for which the body was staged.
-func (u *upload) isBeside(name string) bool {
-	dir, _ := tree.Split(u.name)
-	other, _ := tree.Split(name)
-	return dir == other
-}
 
 // put gives the body the name.
 func (u *upload) put(ctx context.Context, cond tree.Condition) (state tree.State, created bool, err error) {

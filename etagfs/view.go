@@ -279,14 +279,10 @@ func (v *view) at(name string) fs.Place {
 	return fs.Place{}
 }
 
-func (v *view) isResolved(name string) bool {
-	return slices.ContainsFunc(v.resolved, func(r resolved) bool { return r.name == name })
-}
-
 // resolve resolves the directory of a name that is about to be changed. The directory must exist, and no symbolic link
 // may be on the path to it.
 func (v *view) resolve(name string) error {
-	if v.isResolved(name) {
+	if slices.ContainsFunc(v.resolved, func(r resolved) bool { return r.name == name }) {
 		return nil
 	}
 	if !v.commits {

@@ -3,6 +3,7 @@
 package copier
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -89,8 +90,8 @@ func (c *Copy) Stage(ctx context.Context, from, to string, opts tree.CopyOptions
 		}
 	}
 	need := c.need(ctx, to, func() (int64, error) {
-		if c.Source.Kind == vfs.Directory {
-			return c.total(ctx, from, opts.Shallow)
+		if c.Source.Kind == vfs.Directory && !opts.Shallow {
+			return c.total(ctx, from)
 		}
 		return takes(c.Source), nil
 	})
@@ -168,41 +169,26 @@ func takes(info vfs.Info) int64 {
 
 // total returns how many bytes of a collection must be copied. It has one collection open at a time, however deep the
 // tree is.
-func (c *Copy) total(ctx context.Context, from string, shallow bool) (sum int64, err error) {
-	if shallow {
-		return 0, nil
-	}
-	sum, below, err := c.totalButCollections(ctx, from)
-	if err != nil {
-		return 0, err
-	}
-	for _, base := range below {
-		more, err := c.total(ctx, tree.Join(from, base), false)
-		if err != nil && !errors.Is(failure.Of(err), tree.ErrNotExist) {
-			return 0, err
-		}
-		sum += more
-	}
-	return sum, nil
-}
-
-// totalButCollections is total without the collections among the members. It returns the names of these collections.
-func (c *Copy) totalButCollections(ctx context.Context, from string) (sum int64, below []string, err error) {
-	for members, err := range c.Reader.Members(from, volumes.DirOptions{}).Batches(ctx) {
-		if err == nil {
-			err = ctx.Err()
-		}
-		if err != nil {
-			return 0, nil, err
-		}
-		for _, m := range members {
-			sum += takes(m.Info)
-			if m.Err == nil && m.Kind == vfs.Directory {
-				below = append(below, m.Name)
+func (c *Copy) total(ctx context.Context, from string) (sum int64, err error) {
+	for left := []string{from}; len(left) > 0; {
+		dir := left[len(left)-1]
+		left = left[:len(left)-1]
+		for members, err := range c.Reader.Members(dir, volumes.DirOptions{}).Batches(ctx) {
+			if dir != from && isGone(err) {
+				break
+			}
+			if err = cmp.Or(err, ctx.Err()); err != nil {
+				return 0, err
+			}
+			for _, m := range members {
+				sum += takes(m.Info)
+				if m.Err == nil && m.Kind == vfs.Directory {
+					left = append(left, tree.Join(dir, m.Name))
+				}
 			}
 		}
 	}
-	return sum, below, nil
+	return sum, nil
 }
 
 // file copies the content of a file, and its traits. It returns the look at the source to which the copy belongs, and

@@ -16,13 +16,10 @@ import (
 func (c *Copy) StageKept(ctx context.Context, version history.Kept) (err error) {
 	c.Source = version.Info
 	need := c.need(ctx, version.Path, func() (int64, error) {
-		switch {
-		case version.Kind != vfs.Directory:
-			return takes(version.Info), nil
-		case c.Shallow:
-			return 0, nil
+		if version.Kind == vfs.Directory && !c.Shallow {
+			return c.keptTotal(version)
 		}
-		return c.keptTotal(version)
+		return takes(version.Info), nil
 	})
 	need.Keep = version
 	readlink := func() (string, error) { return c.FS.ReadlinkKept(version) }

@@ -28,7 +28,7 @@ func (all *Uploads) Sweep(ctx context.Context) {
 // load finds the uploads that an earlier process has left, once.
 func (all *Uploads) load(ctx context.Context) {
 	all.mu.Lock()
-	loaded := all.loaded
+	loaded := all.unfinished != nil
 	all.mu.Unlock()
 	if !loaded {
 		all.read(ctx, false)
@@ -45,7 +45,9 @@ func (all *Uploads) read(ctx context.Context, sweep bool) {
 		all.Once.Forget(sweepingUploads)
 	}
 	all.mu.Lock()
-	all.loaded = true
+	if all.unfinished == nil {
+		all.unfinished = map[string]unfinishedUpload{}
+	}
 	known := make([]string, 0, len(all.unfinished)+len(all.finished))
 	for id := range all.unfinished {
 		known = append(known, id)
@@ -107,16 +109,17 @@ func (all *Uploads) judge(id string, file *fs.Upload, sweep bool) {
 
 // add counts a new upload, or fails if there are too many. One client gets no more of the limits than it leaves to
 // others.
-func (all *Uploads) add(id string, u unfinishedUpload) error {
+func (all *Uploads) add(id, client string, length int64) error {
 	var limits Limits
 	if all.Limits != nil {
 		limits = all.Limits()
 	}
 	all.mu.Lock()
 	defer all.mu.Unlock()
-	number, bytes := 0, int64(0)
+	number, bytes, total := 0, int64(0), int64(0) // of this client, and the bytes of all
 	for _, other := range all.unfinished {
-		if u.client != "" && other.client == u.client {
+		total += other.length
+		if client != "" && other.client == client {
 			number++
 			bytes += other.length
 		}
@@ -125,11 +128,11 @@ func (all *Uploads) add(id string, u unfinishedUpload) error {
 		return failure.Full("there are %d unfinished uploads already, of at most %d (--unfinished-uploads), and one "+
 			"client gets half of the rest", len(all.unfinished), most)
 	}
-	if most := limits.Bytes; most > 0 && u.length > most-all.bytes-bytes {
+	if most := limits.Bytes; most > 0 && length > most-total-bytes {
 		return failure.Full("the unfinished uploads may have %d bytes (--unfinished-size), and %d are announced "+
-			"already; one client gets half of the rest", most, all.bytes)
+			"already; one client gets half of the rest", most, total)
 	}
-	all.set(id, u)
+	all.unfinished[id] = unfinishedUpload{length, client}
 	return nil
 }
 
@@ -137,17 +140,8 @@ func (all *Uploads) add(id string, u unfinishedUpload) error {
 func (all *Uploads) note(id string, length int64) {
 	all.mu.Lock()
 	defer all.mu.Unlock()
-	all.set(id, unfinishedUpload{length: length})
-}
-
-// set counts an upload. The caller holds mu.
-func (all *Uploads) set(id string, u unfinishedUpload) {
-	if all.unfinished == nil {
-		all.unfinished = map[string]unfinishedUpload{}
-	}
 	if _, known := all.unfinished[id]; !known {
-		all.unfinished[id] = u
-		all.bytes += u.length
+		all.unfinished[id] = unfinishedUpload{length: length}
 	}
 }
 
@@ -168,7 +162,6 @@ func (all *Uploads) finish(id string) (old []string) {
 func (all *Uploads) remove(id string) {
 	all.mu.Lock()
 	defer all.mu.Unlock()
-	all.bytes -= all.unfinished[id].length
 	delete(all.unfinished, id)
 	if i := slices.Index(all.finished, id); i >= 0 {
 		all.finished = slices.Delete(all.finished, i, i+1)

@@ -86,9 +86,7 @@ type Uploads struct {
 	Once   *failure.Once
 
 	mu         sync.Mutex
-	loaded     bool
-	unfinished map[string]unfinishedUpload // those that are not complete, by ID
-	bytes      int64                       // that these have announced
+	unfinished map[string]unfinishedUpload // those that are not complete, by ID. Nil: they were not searched for yet
 	finished   []string                    // the IDs of those that are complete, the oldest first
 }
 
@@ -122,7 +120,7 @@ func (all *Uploads) New(
 	}
 	id := rand.Text()
 	all.load(ctx)
-	if err := all.add(id, unfinishedUpload{opts.Length, tree.ClientOf(ctx)}); err != nil {
+	if err := all.add(id, tree.ClientOf(ctx), opts.Length); err != nil {
 		return nil, err
 	}
 	u := &upload{all: all, id: id, sum: sha256.New(), rec: record{
@@ -145,14 +143,6 @@ func (all *Uploads) New(
 
 // Open is OpenUpload of [tree.Uploads].
 func (all *Uploads) Open(ctx context.Context, id string) (tree.Upload, error) {
-	u, err := all.open(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	return u, nil
-}
-
-func (all *Uploads) open(ctx context.Context, id string) (*upload, error) {
 	file, err := all.FS.OpenUpload(id)
 	if errors.Is(err, iofs.ErrNotExist) {
 		return nil, tree.ErrNotExist

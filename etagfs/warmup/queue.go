@@ -8,15 +8,15 @@ import (
 
 // A queue holds the files to be hashed for which no request waits, the most urgent first.
 type queue struct {
-	wake chan struct{} // has room for one, and is full while there are new tasks
-	scan chan struct{} // has room for one, and is full while the tree is to be searched
+	wake  chan struct{} // has room for one, and is full while a worker is to look for tasks
+	scan  chan struct{} // has room for one, and is full while the tree is to be searched
+	found chan task     // files that the search has found, the least urgent ones
 
-	asked   chan task // files of which a request wanted a hash, and did not wait for it
-	changed chan task // files that have changed
-	found   chan task // files that the search has found
-
-	mu  sync.Mutex
-	due map[string]later // files that have changed
+	mu      sync.Mutex
+	asked   []task           // files of which a request wanted a hash, and did not wait for it
+	ready   []task           // files that have changed, and are due
+	due     map[string]later // files that have changed
+	soonest time.Time        // none of due is due before
 }
 
 // A task is a file to be hashed.
@@ -36,30 +36,28 @@ type later struct {
 }
 
 const (
-	// maxAsked and maxDue bound the files that wait. If a file is dropped, the search finds it, or a request asks for
-	// it again.
+	// maxAsked, maxReady and maxDue bound the files that wait. If a file is dropped, the search finds it, or a request
+	// asks for it again.
 	maxAsked = 1 << 10
+	maxReady = 64
 	maxDue   = 1 << 16
 )
 
 func newQueue() *queue {
 	return &queue{
-		wake:    make(chan struct{}, 1),
-		scan:    make(chan struct{}, 1),
-		asked:   make(chan task, maxAsked),
-		changed: make(chan task, 64),
-		found:   make(chan task),
-		due:     map[string]later{},
+		wake: make(chan struct{}, 1), scan: make(chan struct{}, 1), found: make(chan task), due: map[string]later{},
 	}
 }
 
 // ask puts a file before all others.
 func (q *queue) ask(wanted task) {
 	wanted.asked = true
-	select {
-	case q.asked <- wanted:
-	default:
+	q.mu.Lock()
+	if len(q.asked) < maxAsked {
+		q.asked = append(q.asked, wanted)
 	}
+	q.mu.Unlock()
+	poke(q.wake)
 }
 
 // hash queues a file to be hashed when it is due. It reports whether there was room for it.
@@ -74,6 +72,9 @@ func (q *queue) hash(next later) bool {
 	}
 	room := waits || len(q.due) < maxDue
 	if room {
+		if len(q.due) == 0 || next.at.Before(q.soonest) {
+			q.soonest = next.at
+		}
 		q.due[next.name] = next
 	}
 	q.mu.Unlock()
@@ -95,58 +96,69 @@ func poke(c chan struct{}) {
 	}
 }
 
-// ripe hands the tasks that are due to the workers, as many as the workers take. It returns how long it is until more
-// tasks are due (0: unknown).
-func (q *queue) ripe(now time.Time) (wait time.Duration) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	for name, next := range q.due {
-		left := next.at.Sub(now)
-		if left <= 0 {
-			select {
-			case q.changed <- next.task:
-				delete(q.due, name)
-				continue
-			default:
-				left = busyPause
-			}
+// next waits for the most urgent task. ok is false if ctx is done.
+func (q *queue) next(ctx context.Context, now func() time.Time) (next task, ok bool) {
+	for {
+		next, wait := q.take(now())
+		if wait == 0 {
+			return next, true
 		}
-		if wait == 0 || left < wait {
-			wait = left
+		due := time.NewTimer(wait)
+		select {
+		case <-q.wake:
+		case <-due.C:
+		case next = <-q.found:
+			return next, true
+		case <-ctx.Done():
+			return task{}, false
 		}
+		due.Stop()
 	}
-	return wait
 }
 
-// busyPause is how long a task that is due waits before it is offered again, if all workers are busy.
-const busyPause = 10 * time.Millisecond
+// take removes the most urgent task, and returns no wait. If there is none, it returns how long it is until one is due.
+func (q *queue) take(now time.Time) (next task, wait time.Duration) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.ready) == 0 && len(q.due) > 0 && !now.Before(q.soonest) {
+		q.ripen(now)
+	}
+	switch {
+	case len(q.asked) > 0:
+		next, q.asked = q.asked[0], q.asked[1:]
+	case len(q.ready) > 0:
+		next, q.ready = q.ready[0], q.ready[1:]
+	case len(q.due) > 0:
+		return task{}, max(q.soonest.Sub(now), 1)
+	default:
+		return task{}, time.Hour
+	}
+	if len(q.asked)+len(q.ready) > 0 {
+		poke(q.wake) // for another worker
+	}
+	return next, 0
+}
 
-// next returns the most urgent task. ok is false if ctx is done.
-func (q *queue) next(ctx context.Context) (next task, ok bool) {
-	// If several channels are ready, a select takes any of them. So ask the more urgent ones first.
-	select {
-	case next = <-q.asked:
-		return next, true
-	default:
+// ripen makes some tasks ready that are due. The others stay where each file is once. mu must be held.
+func (q *queue) ripen(now time.Time) {
+	q.soonest = now.Add(time.Hour)
+	for name, next := range q.due {
+		if len(q.ready) == maxReady {
+			q.soonest = now
+			return
+		}
+		if !next.at.After(now) {
+			q.ready = append(q.ready, next.task)
+			delete(q.due, name)
+		} else if next.at.Before(q.soonest) {
+			q.soonest = next.at
+		}
 	}
-	select {
-	case next = <-q.changed:
-		return next, true
-	default:
-	}
-	select {
-	case next = <-q.asked:
-	case next = <-q.changed:
-	case next = <-q.found:
-	case <-ctx.Done():
-		return task{}, false
-	}
-	return next, true
 }
 
 // count returns how many files wait to be hashed.
 func (q *queue) count() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return len(q.due) + len(q.asked) + len(q.changed)
+	return len(q.due) + len(q.asked) + len(q.ready)
 }

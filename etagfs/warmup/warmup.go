@@ -50,12 +50,11 @@ func New(o Options) *Warmer {
 
 // Start starts the work in the background. It ends with the context.
 func (w *Warmer) Start(ctx context.Context) {
-	w.Running.Go(func() { w.dispatch(ctx) })
 	warm := &warmUp{progress: w.Progress}
 	for range max(1, w.AtOnce) {
 		w.Running.Go(func() {
 			for {
-				next, ok := w.queue.next(ctx)
+				next, ok := w.queue.next(ctx, w.Now)
 				switch {
 				case !ok:
 					return
@@ -71,23 +70,6 @@ func (w *Warmer) Start(ctx context.Context) {
 	}
 	if w.AtOnce > 0 && w.Index.OnDisk() {
 		w.Running.Go(func() { w.search(ctx, warm, w.Every) })
-	}
-}
-
-// dispatch hands due tasks to the workers.
-func (w *Warmer) dispatch(ctx context.Context) {
-	again := time.NewTimer(0)
-	defer again.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-again.C:
-		case <-w.queue.wake:
-		}
-		if wait := w.queue.ripe(w.Now()); wait > 0 {
-			again.Reset(wait)
-		}
 	}
 }
 
