@@ -4,15 +4,15 @@
 // # The commit
 //
 // The store stages and hashes a body with no lock held. Then, under the locks of the volumes that the commit is about
-// (see [volumes.Hold]), it resolves the collection, looks at the name in it, and asks the caller's Check about that look.
-// One rename or exchange gives the new version its name, if the version that it replaces is still the one that the look
-// has found (see [fs.Place.Commit]). If it is not, the store does all of that again. See [Store.update]. A condition
-// that is not Exact takes any version. Under that lock the store never waits for a body, a hash or a local program. It
-// waits for the disk only to write small and rare data: the note of a move over another resource, or to another file
-// system, and the file of WebDAV locks now and then. A move to another file system also looks at all members that it
-// has copied. Readers take no lock. Each file system has sequence numbers, which tell readers that names have changed
-// while they looked. Then they look again (see [volumes.Snapshot]). So they never see the middle of a commit, nor a version
-// that is taken back.
+// (see [volumes.Hold]), it resolves the collection, looks at the name in it, and asks the caller's Check about that
+// look. One rename or exchange gives the new version its name, if the version that it replaces is still the one that
+// the look has found (see [fs.Place.Commit]). If it is not, the store does all of that again. See [Store.update]. A
+// condition that is not Exact takes any version. Under that lock the store never waits for a body, a hash or a local
+// program. It waits for the disk only to write small and rare data: the note of a move over another resource, or to
+// another file system, and the file of WebDAV locks now and then. A move to another file system also looks at all
+// members that it has copied. Readers take no lock. Each file system has sequence numbers, which tell readers that
+// names have changed while they looked. Then they look again (see [volumes.Snapshot]). So they never see the middle of
+// a commit, nor a version that is taken back.
 //
 // The result of a write is durable as [fs.Durability] says. If a step after the rename fails, such as the sync of the
 // directory or the end of the WebDAV locks of a replaced or removed resource, the write is not acknowledged, and the

@@ -262,7 +262,9 @@ type finding struct {
 // describeMembers yields the states of members, as a client sees them, in the order of the members. Members whose tags
 // are not known are hashed in parallel. Each member is yielded as soon as its own state and the states before it are
 // known.
-func (l *listing) describeMembers(dir string, members []volumes.Member, locks [][]tree.Lock) iter.Seq2[tree.State, error] {
+func (l *listing) describeMembers(
+	dir string, members []volumes.Member, locks [][]tree.Lock,
+) iter.Seq2[tree.State, error] {
 	return func(yield func(tree.State, error) bool) {
 		s, opts := l.s, l.opts.Reading()
 		found := slices.Grow(l.found[:0], len(members))[:len(members)]

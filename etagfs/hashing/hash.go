@@ -164,7 +164,9 @@ var (
 // remembered. A commit may rename the file meanwhile, which changes only the time of change: the hash is of the last
 // look then. If a program has the file open for writing, two looks that agree say that the bytes were there, and no
 // more. Without leases, two looks that agree are believed if the file was left unchanged for a while.
-func (h *Hasher) HashOnce(ctx context.Context, f *vfs.File, info vfs.Info, how How) (vfs.Info, [sha256.Size]byte, error) {
+func (h *Hasher) HashOnce(
+	ctx context.Context, f *vfs.File, info vfs.Info, how How,
+) (vfs.Info, [sha256.Size]byte, error) {
 	ctx, cancel := tree.HashContext(ctx)
 	defer cancel()
 	found := h.together(ctx, f, info, how)

@@ -47,8 +47,8 @@ type Entry struct {
 // A holding says how many locks one client has, and how many bytes their lines take.
 type holding struct{ locks, bytes int }
 
-// Key returns a key that is the same for all spellings that some disk takes for one name, except for short names.
-// The key consists of [spelling.Fold] of each segment, followed by a byte that no name contains. The key of a name below a
+// Key returns a key that is the same for all spellings that some disk takes for one name, except for short names. The
+// key consists of [spelling.Fold] of each segment, followed by a byte that no name contains. The key of a name below a
 // collection begins with the key of that collection.
 func Key(name string) string {
 	if name == "" {

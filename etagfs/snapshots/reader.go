@@ -1,8 +1,8 @@
 // Package snapshots reads a directory while commits change names in it.
 //
 // Readers take no lock, and hold nothing while they look. So a reader that waits for a disk keeps no other request
-// waiting. The sequence numbers of [volumes.Snapshot] say whether a commit has changed names meanwhile. So a reader sees all
-// names as of one instant at which no commit was half done, and it sees no version that is taken back.
+// waiting. The sequence numbers of [volumes.Snapshot] say whether a commit has changed names meanwhile. So a reader
+// sees all names as of one instant at which no commit was half done, and it sees no version that is taken back.
 package snapshots
 
 import (
