@@ -153,7 +153,7 @@ func (a *Access) Effects(name string) Effects {
 }
 
 func (a *Access) effects(name string) Effects {
-	e, _ := a.deciding(name).grants(&a.who, a.groups)
+	e, _ := a.granted(a.deciding(name))
 	return e
 }
 
@@ -183,13 +183,21 @@ func (a *Access) Subtree(name string) Effects {
 func (a *Access) subtree(name string) Effects {
 	var m match
 	a.match(&m, name)
-	e, _ := m.deciding.grants(&a.who, a.groups)
-	m.below(a.who.Name != "", func(s *ruleSet) bool {
-		granted, _ := s.grants(&a.who, a.groups)
+	e, _ := a.granted(m.deciding)
+	a.below(&m, func(granted Effects, _ bool) bool {
 		e &= granted
 		return e != None
 	})
 	return e
+}
+
+// granted returns the effects that some rules grant, and whether they require conditions.
+func (a *Access) granted(s *ruleSet) (Effects, bool) { return s.grants(&a.who, a.groups) }
+
+// below calls fn with what each set of rules grants that can match below a name, until fn returns false. It reports
+// whether fn never did.
+func (a *Access) below(m *match, fn func(granted Effects, required bool) bool) bool {
+	return m.below(a.who.Name != "", func(s *ruleSet) bool { return fn(a.granted(s)) })
 }
 
 // MayIn reports whether one of some effects is granted on a name, or by a rule about a name below it.
@@ -199,61 +207,30 @@ func (a *Access) MayIn(name string, anyOf Effects) bool {
 	}
 	var m match
 	a.match(&m, name)
-	e, _ := m.deciding.grants(&a.who, a.groups)
-	found := e&anyOf != None
-	if !found {
-		m.below(a.who.Name != "", func(s *ruleSet) bool {
-			e, _ := s.grants(&a.who, a.groups)
-			found = e&anyOf != None
-			return !found
-		})
-	}
-	return found
+	e, _ := a.granted(m.deciding)
+	return e&anyOf != None || !a.below(&m, func(granted Effects, _ bool) bool { return granted&anyOf == None })
 }
 
 // Seen reports whether the principal may learn that a name exists: [List] is granted, or the name is on the way to a
 // path on which something is granted. On such a way only collections are to be shown, and of their members those that
 // are seen.
 func (a *Access) Seen(name string) bool {
-	seen, _ := a.sight(name)
-	return seen
-}
-
-// Way reports whether a name is seen only as a collection on the way to something: where a file is, nothing is to be
-// shown.
-func (a *Access) Way(name string) bool {
-	seen, listed := a.sight(name)
-	return seen && !listed
-}
-
-func (a *Access) sight(name string) (seen, listed bool) {
-	if a.outside(name) {
-		return false, false
+	if a.outside(name) || !a.seen(name) {
+		return false
 	}
-	seen, listed = a.sightOf(name)
 	others, ok := a.spellings(name)
-	for _, other := range others {
-		s, l := a.sightOf(other)
-		seen, listed = seen && s, listed && l
-	}
-	return seen && ok, listed && ok
+	return ok && !slices.ContainsFunc(others, func(other string) bool { return !a.seen(other) })
 }
 
-func (a *Access) sightOf(name string) (seen, listed bool) {
+func (a *Access) seen(name string) bool {
 	if set, all := a.policies.rules.everywhere(); all {
-		e, _ := set.grants(&a.who, a.groups)
-		return e.Has(List), e.Has(List) // there is nothing else below that the name could lead to
+		e, _ := a.granted(set)
+		return e.Has(List) // there is nothing else below that the name could lead to
 	}
 	var m match
 	a.match(&m, name)
-	if e, _ := m.deciding.grants(&a.who, a.groups); e.Has(List) {
-		return true, true
-	}
-	nothing := m.below(a.who.Name != "", func(s *ruleSet) bool {
-		e, _ := s.grants(&a.who, a.groups)
-		return e == None
-	})
-	return !nothing, false
+	e, _ := a.granted(m.deciding)
+	return e.Has(List) || !a.below(&m, func(granted Effects, _ bool) bool { return granted == None })
 }
 
 // Requires reports whether a write of a name, or of a subtree, must say which version it means.
@@ -266,12 +243,6 @@ func (a *Access) Requires(name string, subtree bool) bool {
 func (a *Access) requires(name string, subtree bool) bool {
 	var m match
 	a.match(&m, name)
-	_, required := m.deciding.grants(&a.who, a.groups)
-	if subtree && !required {
-		m.below(a.who.Name != "", func(s *ruleSet) bool {
-			_, required = s.grants(&a.who, a.groups)
-			return !required
-		})
-	}
-	return required
+	_, required := a.granted(m.deciding)
+	return required || subtree && !a.below(&m, func(_ Effects, required bool) bool { return !required })
 }

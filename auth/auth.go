@@ -41,9 +41,8 @@
 // the name of the resource that is there. The same Access filters the content of answers:
 //
 //	Seen(name)		members of listings, hrefs of locks, names in If: else there is nothing
-//	Way(name)		seen only as a collection: where a file is, there is nothing
-//	Effects(name)&Read	tags, digests, dead properties, sameContent, Prefer: return=representation
-//	MayCompare(name)	a condition with a tag or a date, else 403 before it is evaluated
+//	Effects(name)&Read	tags, digests, dead properties, sameContent, Prefer: return=representation; a condition with a
+//				tag or a date, else 403 before it is evaluated
 //	Requires(name, subtree)	428 without a condition; of a name that is not seen, whether or not something is there
 //	Holds(taker)		a lock token counts; MayUnlock(taker, root): UNLOCK, and the token is shown
 //	Methods(name)		Allow; Privileges(Effects(name)): current-user-privilege-set

@@ -1,7 +1,6 @@
 package auth
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -10,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -48,11 +48,7 @@ func Open(opts Options) (*Authority, error) {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	g, err := newGuard(opts.Now)
-	if err != nil {
-		return nil, err
-	}
-	a := &Authority{opts: opts, guard: g}
+	a := &Authority{opts: opts, guard: newGuard(opts.Now)}
 	return a, a.Reload()
 }
 
@@ -163,7 +159,7 @@ func (a *Authority) load() (*Snapshot, error) {
 func (a *Authority) snapshot(config *Config, file string, logins *logins) *Snapshot {
 	s := &Snapshot{opts: &a.opts, config: config, logins: logins, usersFile: file, passwords: file != ""}
 	s.hasUsers = file != "" || a.opts.Proxy.UserHeader != ""
-	s.Policies = NewPolicies(NewRules(s.rules()), Population{
+	s.Policies = NewPolicies(NewRules(s.Rules()), Population{
 		Users: logins.users.Names(), Groups: config.Groups,
 		NewGroup: a.opts.Proxy.NewGroup, ProxyGroups: a.opts.Proxy.GroupsHeader != "",
 	})
@@ -177,7 +173,6 @@ type FileError struct {
 	Err  error
 }
 
-// Error implements error.
 func (e *FileError) Error() string { return fmt.Sprintf("%s cannot be used: %v", e.File, e.Err) }
 
 // Unwrap returns the problem of the file.
@@ -241,15 +236,22 @@ func (a *Authority) read(name string, optional bool) (string, error) {
 	content, info, err := readFile(name)
 	seen.info, seen.sum = info, sha256.Sum256(content)
 	a.files = append(a.files, seen)
-	switch {
-	case optional && errors.Is(err, iofs.ErrNotExist):
+	if optional && errors.Is(err, iofs.ErrNotExist) {
 		return "", nil
-	case err != nil:
-		return "", &FileError{name, err}
-	case writableByOthers(info):
-		return "", &FileError{name, errors.New("everybody on this machine can write it: chmod o-w")}
 	}
-	return string(bytes.TrimPrefix(content, []byte("\ufeff"))), nil
+	text, err := textOf(name, content, info, err)
+	return strings.TrimPrefix(text, "\ufeff"), err
+}
+
+// textOf returns the result of [readFile] as a text, unless everybody can write the file.
+func textOf(name string, content []byte, info os.FileInfo, err error) (string, error) {
+	if err == nil && writableByOthers(info) {
+		err = errors.New("everybody on this machine can write it: chmod o-w")
+	}
+	if err != nil {
+		return "", &FileError{name, err}
+	}
+	return string(content), nil
 }
 
 // readFile reads a file whole. That it is no regular one is an error.

@@ -177,30 +177,19 @@ var ruleLine = sync.OnceValue(func() *regexp.Regexp {
 
 // rule reads one rule, and tells all that is wrong with it.
 func (r *ruleFile) rule() (rule Rule, problems []error) {
-	check := func(err error) {
-		if err != nil {
-			problems = append(problems, err)
+	read := func(given bool, parse func() error) {
+		if given {
+			if err := parse(); err != nil {
+				problems = append(problems, err)
+			}
 		}
 	}
-	var err error
-	if r.Path != nil {
-		rule.Path, err = ParsePath(*r.Path)
-		check(err)
-	}
-	if r.Who != nil {
-		rule.Who, err = ParseWho(*r.Who)
-		check(err)
-	}
-	if r.Effects != nil {
-		rule.Effects, err = ParseEffects(*r.Effects)
-		check(err)
-	}
-	if r.Require != "" {
-		rule.Require, err = ParsePolicy(r.Require)
-		check(err)
-	}
+	read(r.Path != nil, func() (err error) { rule.Path, err = ParsePath(*r.Path); return err })
+	read(r.Who != nil, func() (err error) { rule.Who, err = ParseWho(*r.Who); return err })
+	read(r.Effects != nil, func() (err error) { rule.Effects, err = ParseEffects(*r.Effects); return err })
+	read(r.Require != "", func() (err error) { rule.Require, err = ParsePolicy(r.Require); return err })
 	if r.Path == nil || r.Who == nil || r.Effects == nil {
-		check(errors.New(`it needs path, who and effects (effects = [] grants nothing)`))
+		problems = append(problems, errors.New(`it needs path, who and effects (effects = [] grants nothing)`))
 	}
 	return rule, problems
 }

@@ -53,10 +53,10 @@ func (s *Snapshot) widenedBy(next *Snapshot) (path Path, more bool) {
 		}
 		deciding := next.Policies.rules.decidingWithin(set.path)
 		for _, k := range kinds {
-			old, conditions := set.grants(&k.Principal, k.Groups)
+			old, conditions := set.grants(&k, k.Groups)
 			granted, required := None, true
 			for _, other := range deciding {
-				e, r := other.grants(&k.Principal, k.Groups)
+				e, r := other.grants(&k, k.Groups)
 				granted, required = granted|e, required && r
 			}
 			if !old.Has(granted) || conditions && granted&(Replace|Remove) != None && !required {
@@ -67,11 +67,9 @@ func (s *Snapshot) widenedBy(next *Snapshot) (path Path, more bool) {
 	return Path{}, false
 }
 
-// A kind is a principal that stands for all principals that the rules name alike. Its Groups are all that it is in.
-type kind struct{ Principal }
-
-// kinds returns one principal of each kind.
-func (s *Snapshot) kinds() []kind {
+// kinds returns one principal of each kind, which stands for all that the rules name alike. Its Groups are all that it is
+// in.
+func (s *Snapshot) kinds() []Principal {
 	named := map[string]bool{}
 	for _, set := range s.Policies.rules.sets {
 		for _, rule := range set.rules {
@@ -80,7 +78,7 @@ func (s *Snapshot) kinds() []kind {
 			}
 		}
 	}
-	kinds, known := []kind{{}}, map[string]bool{}
+	kinds, known := []Principal{{}}, map[string]bool{}
 	add := func(name string, groups []string) {
 		key := strings.Join(groups, ",")
 		if named[name] {
@@ -88,7 +86,7 @@ func (s *Snapshot) kinds() []kind {
 		}
 		if !known[key] {
 			known[key] = true
-			kinds = append(kinds, kind{Principal{Name: name, Groups: groups}})
+			kinds = append(kinds, Principal{Name: name, Groups: groups})
 		}
 	}
 	for name, u := range s.users {
@@ -125,24 +123,22 @@ func (r *Rules) decidingWithin(path Path) []*ruleSet {
 
 // overlaps reports whether a path that is not longer than another one can match a name that the other one matches.
 func (p Path) overlaps(other Path) bool {
-	return len(p.segments) <= len(other.segments) && !slices.ContainsFunc(pairs(p, other), func(s [2]string) bool {
-		return s[0] != s[1] && !isPattern(s[0]) && !isPattern(s[1])
-	})
+	return p.fits(other, func(a, b string) bool { return a == b || isPattern(a) || isPattern(b) })
 }
 
 // covers reports whether a path matches each name that another one matches.
 func (p Path) covers(other Path) bool {
-	return len(p.segments) <= len(other.segments) && !slices.ContainsFunc(pairs(p, other), func(s [2]string) bool {
-		return s[0] != s[1] && s[0] != anySegment
-	})
+	return p.fits(other, func(a, b string) bool { return a == b || a == anySegment })
 }
 
 func isPattern(segment string) bool { return segment == anySegment || segment == userSegment }
 
-// pairs returns the segments of a path beside those of a longer one.
-func pairs(p, longer Path) (all [][2]string) {
+// fits reports whether each segment of a path fits that of another one, which is as long or longer.
+func (p Path) fits(other Path, fit func(a, b string) bool) bool {
 	for i, segment := range p.segments {
-		all = append(all, [2]string{segment, longer.segments[i]})
+		if i == len(other.segments) || !fit(segment, other.segments[i]) {
+			return false
+		}
 	}
-	return all
+	return true
 }

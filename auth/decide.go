@@ -38,12 +38,10 @@ func (a *Access) Has(need Need) bool {
 
 // Decide answers for the needs of one request. It depends on names and rules alone. reads: the request changes nothing.
 func (a *Access) Decide(reads bool, needs ...Need) Verdict {
-	for i := range needs {
-		if !a.Has(needs[i]) {
-			return a.refusal(reads, needs)
-		}
+	if a.hasAll(needs) {
+		return Granted
 	}
-	return Granted
+	return a.refusal(reads, needs)
 }
 
 // See answers for a request that needs its name to be seen: PROPFIND.
@@ -61,10 +59,8 @@ func (a *Access) refusal(reads bool, needs []Need) Verdict {
 	case !reads:
 		return Forbidden
 	}
-	for i := range needs {
-		if !a.Seen(needs[i].Name) {
-			return NotFound
-		}
+	if slices.ContainsFunc(needs, func(n Need) bool { return !a.Seen(n.Name) }) {
+		return NotFound
 	}
 	return Forbidden
 }
@@ -114,7 +110,7 @@ func (p *Policies) SomeUserMayIn(name string, anyOf Effects) bool {
 	return slices.ContainsFunc(segmentsOf(nil, name), func(segment string) bool {
 		access := p.Access(Principal{Name: segment, Proxied: true})
 		return !access.who.Anonymous() && below(segment, func(s *ruleSet) Effects {
-			e, _ := s.grants(&access.who, access.groups)
+			e, _ := access.granted(s)
 			return e
 		})
 	})
@@ -184,12 +180,7 @@ func (p *Policies) members(class int, apart map[string]bool) int {
 }
 
 func (a *Access) hasAll(needs []Need) bool {
-	for i := range needs {
-		if !a.Has(needs[i]) {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(needs, func(n Need) bool { return !a.Has(n) })
 }
 
 // An Explanation is the reason for the rights of a principal on one name.
@@ -246,7 +237,7 @@ func (a *Access) Explain(name string) Explanation {
 		}
 	}
 	m.below(a.who.Name != "", func(s *ruleSet) bool {
-		if granted, _ := s.grants(&a.who, a.groups); granted != e.Effects {
+		if granted, _ := a.granted(s); granted != e.Effects {
 			e.Below = append(e.Below, ExplainedPath{s.path, granted})
 		}
 		return true

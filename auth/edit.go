@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 )
@@ -69,47 +70,33 @@ func EditFile(users, file string, fn func(text string) (string, error)) error {
 // everybody on this machine can write it.
 func ReadFile(file string) (text string, err error) {
 	content, info, err := readFile(file)
-	switch {
-	case errors.Is(err, iofs.ErrNotExist):
+	if errors.Is(err, iofs.ErrNotExist) {
 		return "", nil
-	case err != nil:
-		return "", &FileError{file, err}
-	case writableByOthers(info):
-		return "", &FileError{file, errors.New("everybody on this machine can write it: chmod o-w")}
 	}
-	return string(content), nil
+	return textOf(file, content, info, err)
 }
 
 // SetUser is for [EditUsers]: it sets the line of a user, and keeps all others as they are.
 func SetUser(lines []string, name, hash string) []string {
-	for i, line := range lines {
-		if isLineOf(line, name) {
-			lines[i] = name + ":" + hash
-			return lines
-		}
+	if i := slices.IndexFunc(lines, isLineOf(name)); i >= 0 {
+		lines[i] = name + ":" + hash
+		return lines
 	}
 	return append(lines, name+":"+hash)
 }
 
 // RemoveUser is for [EditUsers]: it takes the line of a user out.
 func RemoveUser(lines []string, name string) (rest []string, found bool) {
-	for _, line := range lines {
-		if isLineOf(line, name) {
-			found = true
-			continue
-		}
-		rest = append(rest, line)
-	}
-	return rest, found
+	rest = slices.DeleteFunc(slices.Clone(lines), isLineOf(name))
+	return rest, len(rest) < len(lines)
 }
 
 // HasUser is for [EditUsers].
-func HasUser(lines []string, name string) bool {
-	_, found := RemoveUser(lines, name)
-	return found
-}
+func HasUser(lines []string, name string) bool { return slices.ContainsFunc(lines, isLineOf(name)) }
 
-func isLineOf(line, name string) bool { return strings.HasPrefix(line, name+":") }
+func isLineOf(name string) func(line string) bool {
+	return func(line string) bool { return strings.HasPrefix(line, name+":") }
+}
 
 // edit replaces a file. mode 0 keeps that of the file.
 func edit(file string, mode os.FileMode, fn func(text string) (string, error)) error {

@@ -99,7 +99,7 @@ type guard struct {
 	sleep    func(context.Context, time.Duration)
 }
 
-func newGuard(now func() time.Time) (*guard, error) {
+func newGuard(now func() time.Time) *guard {
 	g := &guard{
 		now: now, throttle: newThrottle(now),
 		hashing: semaphore.NewWeighted(int64(max(1, runtime.GOMAXPROCS(0)/2))), // the other half serves
@@ -107,9 +107,9 @@ func newGuard(now func() time.Time) (*guard, error) {
 		sleep:   sleep,
 	}
 	key := make([]byte, 32)
-	_, err := rand.Read(key)
+	rand.Read(key) // it never fails
 	g.macs.New = func() any { return &mac{Hash: hmac.New(sha256.New, key)} }
-	return g, err
+	return g
 }
 
 // A mac makes one proof at a time.

@@ -18,10 +18,7 @@ import (
 // counted makes logins with users whose password is their name, and counts how often one is hashed.
 func counted(t *testing.T, names ...string) (*logins, *atomic.Int64) {
 	t.Helper()
-	g, err := newGuard(time.Now)
-	if err != nil {
-		t.Fatal(err)
-	}
+	g := newGuard(time.Now)
 	g.sleep = func(context.Context, time.Duration) {}
 	hashes := &atomic.Int64{}
 	users, err := ParseUsers("", false)
@@ -336,10 +333,7 @@ func BenchmarkRememberedPassword(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	g, err := newGuard(time.Now)
-	if err != nil {
-		b.Fatal(err)
-	}
+	g := newGuard(time.Now)
 	l, err := newLogins(g, users, &Tokens{})
 	if err != nil {
 		b.Fatal(err)

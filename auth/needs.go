@@ -3,6 +3,7 @@ package auth
 import (
 	"fmt"
 	"math/bits"
+	"slices"
 	"strings"
 )
 
@@ -64,19 +65,15 @@ func (e Effects) Names() []string {
 // known.
 func ParseEffects(names []string) (Effects, error) {
 	var e Effects
-next:
 	for _, name := range names {
-		if name == "all" {
+		switch i := slices.Index(effectNames[:], name); {
+		case name == "all":
 			e |= All
-			continue
+		case i >= 0:
+			e |= 1 << i
+		default:
+			return None, fmt.Errorf("there is no effect %q: use %s, or all", name, strings.Join(effectNames[:], ", "))
 		}
-		for i, known := range effectNames {
-			if name == known {
-				e |= 1 << i
-				continue next
-			}
-		}
-		return None, fmt.Errorf("there is no effect %q: use %s, or all", name, strings.Join(effectNames[:], ", "))
 	}
 	return e, nil
 }
@@ -235,11 +232,6 @@ func (a *Access) MayUnlock(taker, root string) bool {
 // Holds reports whether a token of a lock counts from this principal (RFC 4918 §6.4): it has taken the lock, or the
 // lock is anonymous. An app token takes locks for its user.
 func (a *Access) Holds(taker string) bool { return taker == "" || taker == a.who.Name }
-
-// MayCompare reports whether a condition with a tag or a date may be evaluated about a name: else 403. In the If
-// header (RFC 4918 §10.4) a name that is not seen is an unmapped URL, without tags, locks or tokens, and is not asked
-// about here.
-func (a *Access) MayCompare(name string) bool { return a.Effects(name).Has(Read) }
 
 // Methods returns the methods that can succeed on a name, as far as the rules decide that. They are in the Allow
 // header for this principal.

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"slices"
@@ -31,14 +32,18 @@ func (s *Snapshot) UsersFile() string { return s.usersFile }
 func (s *Snapshot) Sum() string {
 	h := sha256.New()
 	h.Write(s.logins.read[:])
-	for _, r := range s.Rules() {
-		fmt.Fprintf(h, "%q %q %q %v %v %v %v\n", r.Path, r.Who.Users, r.Who.Groups, r.Who.Authenticated, r.Who.Anonymous,
-			r.Effects, r.Require)
-	}
+	s.writeRules(h)
 	for _, group := range slices.Sorted(maps.Keys(s.config.Groups)) {
 		fmt.Fprintf(h, "%q %q\n", group, s.config.Groups[group])
 	}
 	return hex.EncodeToString(h.Sum(nil))[:16]
+}
+
+func (s *Snapshot) writeRules(w io.Writer) {
+	for _, r := range s.Rules() {
+		fmt.Fprintf(w, "%q %q %q %v %v %v %v\n", r.Path, r.Who.Users, r.Who.Groups, r.Who.Authenticated, r.Who.Anonymous,
+			r.Effects, r.Require)
+	}
 }
 
 // HasFiles reports whether users or rules are read from files.
@@ -57,9 +62,7 @@ func (s *Snapshot) Holds(name, accounts string) bool { return s.logins.users.Hol
 func (s *Snapshot) CountUsers() int { return len(s.users) }
 
 // Rules returns the rules that are in force, with those that no file has.
-func (s *Snapshot) Rules() []Rule { return s.rules() }
-
-func (s *Snapshot) rules() []Rule {
+func (s *Snapshot) Rules() []Rule {
 	rules := s.config.Rules
 	anonymous := Rule{Who: Who{Anonymous: true}, Effects: s.opts.Anonymous}
 	switch {
@@ -108,7 +111,7 @@ func (s *Snapshot) Open(who Principal) []ExplainedPath {
 	access := s.Access(who)
 	var open []ExplainedPath
 	for _, set := range s.Policies.rules.sets {
-		if e, _ := set.grants(&access.who, access.groups); e != None {
+		if e, _ := access.granted(set); e != None {
 			open = append(open, ExplainedPath{set.path, e})
 		}
 	}
@@ -123,7 +126,7 @@ func (s *Snapshot) Doubts() []string {
 		doubts = append(doubts, fmt.Sprintf("%d app tokens in %s are not taken: their users were removed by hand, or have a new "+
 			"password that ifmatch user passwd has not set", n, TokensFile(s.usersFile)))
 	}
-	for _, rule := range s.rules() {
+	for _, rule := range s.Rules() {
 		for _, name := range rule.Who.Users {
 			if !s.Knows(name) && s.opts.Proxy.NewGroup == "" {
 				doubts = append(doubts, fmt.Sprintf("the rule for %s (line %d) names %q, who is no user", rule.Path,
@@ -196,14 +199,10 @@ func (s *Snapshot) Identify(ctx context.Context, v *Visit) (who Principal, dropp
 }
 
 func (s *Snapshot) check(ctx context.Context, v *Visit, sent basic) (Principal, error) {
-	client := v.Client
-	if !client.IsValid() {
-		client = v.Peer
-	}
 	if !s.passwords {
-		return Principal{}, &LoginError{Reason: WrongPassword, From: client, Name: sent.name}
+		return Principal{}, &LoginError{Reason: WrongPassword, From: v.from(), Name: sent.name}
 	}
-	return s.logins.check(ctx, client, s.withoutDomain(sent.name), sent.password)
+	return s.logins.check(ctx, v.from(), s.withoutDomain(sent.name), sent.password)
 }
 
 // TakesSessions reports whether a client can log in by a form: some users have passwords, and neither these nor a cookie
@@ -291,11 +290,7 @@ func (s *Snapshot) CheckPassword(ctx context.Context, v *Visit, subject, hash st
 	if err != nil {
 		return true, err
 	}
-	client := v.Client
-	if !client.IsValid() {
-		client = v.Peer
-	}
-	return true, s.logins.checkHash(ctx, client, subject, sent.password, stored, true)
+	return true, s.logins.checkHash(ctx, v.from(), subject, sent.password, stored, true)
 }
 
 // CheckHash returns nil for a hash of [NewHash].
@@ -328,9 +323,6 @@ func (s *Snapshot) SameLogin(before *Snapshot, who Principal) bool {
 func (s *Snapshot) Generation(a *Access) string {
 	h := sha256.New()
 	fmt.Fprintf(h, "%q %q %v\n", a.who.Name, a.groups, a.who.Without)
-	for _, r := range s.Rules() {
-		fmt.Fprintf(h, "%q %q %q %v %v %v %v\n", r.Path, r.Who.Users, r.Who.Groups, r.Who.Authenticated, r.Who.Anonymous,
-			r.Effects, r.Require)
-	}
+	s.writeRules(h)
 	return hex.EncodeToString(h.Sum(nil))
 }

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 )
@@ -36,9 +37,7 @@ const tokenPrefix = "ifmatch_"
 // NewToken makes a token of 256 random bits. The secret is to be shown once, and the Token to be kept.
 func NewToken(user, name string, created, expires time.Time, effects []string) (secret string, t Token, err error) {
 	var random [32]byte
-	if _, err := rand.Read(random[:]); err != nil {
-		return "", Token{}, err
-	}
+	rand.Read(random[:]) // it never fails
 	secret = tokenPrefix + base64.RawURLEncoding.EncodeToString(random[:])
 	t = Token{User: user, Name: name, SHA256: sumOfToken(secret), Effects: effects,
 		Created: created.UTC().Truncate(time.Second), Expires: expires.UTC().Truncate(time.Second)}
@@ -143,11 +142,8 @@ func (ts *Tokens) All() []Token { return ts.list }
 
 // Add adds a token. It fails if its user has a token of that name already.
 func (ts *Tokens) Add(t Token) error {
-	for _, other := range ts.list {
-		if other.User == t.User && other.Name == t.Name {
-			return fmt.Errorf("%s has a token %q already: revoke it first, or give the new one another name",
-				t.User, t.Name)
-		}
+	if slices.ContainsFunc(ts.list, func(other Token) bool { return other.User == t.User && other.Name == t.Name }) {
+		return fmt.Errorf("%s has a token %q already: revoke it first, or give the new one another name", t.User, t.Name)
 	}
 	ts.list = append(ts.list, t)
 	return nil
@@ -156,15 +152,9 @@ func (ts *Tokens) Add(t Token) error {
 // Revoke removes the token of a user that has a name, or all tokens of the user if the name is "". It returns how
 // many.
 func (ts *Tokens) Revoke(user, name string) int {
-	var kept []Token
-	for _, t := range ts.list {
-		if t.User != user || name != "" && t.Name != name {
-			kept = append(kept, t)
-		}
-	}
-	n := len(ts.list) - len(kept)
-	ts.list = kept
-	return n
+	before := len(ts.list)
+	ts.list = slices.DeleteFunc(ts.list, func(t Token) bool { return t.User == user && (name == "" || t.Name == name) })
+	return before - len(ts.list)
 }
 
 // Carry keeps the tokens of a user when the hash of the password becomes another one.

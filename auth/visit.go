@@ -29,6 +29,14 @@ type Visit struct {
 	Session Principal
 }
 
+// from returns the client or, where that is not known, the other end of the connection.
+func (v *Visit) from() netip.Addr {
+	if v.Client.IsValid() {
+		return v.Client
+	}
+	return v.Peer
+}
+
 // private reports whether a password can be sent without being read on the way. The password of another machine may
 // come through a proxy on this machine that is not known as a proxy, but says so, as most do.
 func (v *Visit) private() bool {
@@ -49,7 +57,6 @@ type RequestError struct {
 	Detail string // for people
 }
 
-// Error implements error.
 func (e *RequestError) Error() string { return e.Detail }
 
 func badRequest(format string, args ...any) error {

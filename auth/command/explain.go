@@ -14,7 +14,7 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
-// Explain returns the command ifmatch explain. It says what decides about a path.
+// Explain returns the command ifmatch explain. It names the rules that decide about a path.
 func Explain(n Needs) *cli.Command {
 	return &cli.Command{
 		Name: "explain", Usage: "print what a user may do with PATH, and the rules that decide it", ArgsUsage: "PATH",
@@ -47,7 +47,7 @@ func Explain(n Needs) *cli.Command {
 	}
 }
 
-// accessOf reads what a command line says about who asks.
+// accessOf reads the principal of a command line.
 func (n Needs) accessOf(c *cli.Context) (auth.Access, error) {
 	anonymous, err := Anonymous(c.String("anonymous"))
 	if err != nil {
@@ -87,7 +87,7 @@ func Anonymous(s string) (auth.Effects, error) {
 	return auth.None, usage.Errorf("--anonymous %q is not known: use none, read or write", s)
 }
 
-// explain prints what an access says of a name.
+// explain prints the rights of an access on a name.
 func explain(w io.Writer, config, name string, access auth.Access) {
 	e := access.Explain(name)
 	fmt.Fprintf(w, "%s may do with /%s: %s\n", access.Principal(), name, e.Effects)

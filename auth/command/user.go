@@ -21,7 +21,7 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/links"
 )
 
-// Needs is what the commands take from the program.
+// Needs are the parts of the program that the commands use.
 type Needs struct {
 	Misused cli.OnUsageErrorFunc
 	Users   cli.Flag                          // names the users file
@@ -62,8 +62,7 @@ func User(n Needs) *cli.Command {
 			"A program sends it in place of the password of the user NAME. TOKEN is what the device is called.",
 			n.Days([]cli.Flag{expires, effects}), addToken),
 		sub("list", "[NAME]", "list the app tokens, of all users or of one",
-			"A line has the user, the token, when it was made, "+
-				"when it expires, and what it may be used for.", nil, listTokens),
+			"A line has the user, the token, when it was made, when it expires, and what it may be used for.", nil, listTokens),
 		sub("revoke", "NAME TOKEN", "make an app token useless", "", nil, revokeToken))
 	tokens.Description = "They are kept in FILE.tokens beside the users file, as SHA-256."
 	user := helptext.Group(n.Misused, "user", "edit the file with users and the hashes of their passwords",
@@ -173,10 +172,15 @@ func carry(ctx context.Context, book *links.Book, file, name, hash string) error
 			return err
 		}
 	}
+	return editTokens(file, func(ts *auth.Tokens) error { ts.Carry(users, name, hash); return nil })
+}
+
+// editTokens edits the app tokens, if there are any.
+func editTokens(file string, fn func(*auth.Tokens) error) error {
 	if _, err := os.Stat(auth.TokensFile(file)); errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
-	return auth.EditTokens(file, func(ts *auth.Tokens) error { ts.Carry(users, name, hash); return nil })
+	return auth.EditTokens(file, fn)
 }
 
 // endAll removes the app tokens and the share links of a user who is not there any more, or not yet.
@@ -186,10 +190,7 @@ func endAll(ctx context.Context, book *links.Book, file, name string) error {
 			return err
 		}
 	}
-	if _, err := os.Stat(auth.TokensFile(file)); errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	return auth.EditTokens(file, func(ts *auth.Tokens) error { ts.Revoke(name, ""); return nil })
+	return editTokens(file, func(ts *auth.Tokens) error { ts.Revoke(name, ""); return nil })
 }
 
 func noUser(file, name string) error { return fmt.Errorf("%s has no user %q", file, name) }
@@ -314,8 +315,8 @@ func revokeToken(c *cli.Context) error {
 	})
 }
 
-// ReadPassword asks for a password twice on a terminal, without showing it; else it is the first line of the standard
-// input.
+// ReadPassword asks for a password twice on a terminal, without showing it. Without one it is the first line of the
+// standard input.
 func ReadPassword(ctx context.Context, prompt io.Writer, name string) (string, error) {
 	stdin := int(os.Stdin.Fd())
 	if !term.IsTerminal(stdin) {

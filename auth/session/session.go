@@ -12,6 +12,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -124,9 +125,7 @@ func (t *Table) Begin(ctx context.Context, r Record) (id string, err error) {
 	var secret [userBytes + randomBytes]byte
 	sum := sha256.Sum256([]byte(r.User))
 	copy(secret[:], sum[:userBytes])
-	if _, err := rand.Read(secret[userBytes:]); err != nil {
-		return "", err
-	}
+	rand.Read(secret[userBytes:]) // it never fails
 	now := t.now()
 	r.Began = now.UTC().Truncate(time.Second)
 	key := keyOf(secret[:])
@@ -238,13 +237,7 @@ func (t *Table) All(ctx context.Context) ([]Session, error) {
 		all = append(all, s)
 	}
 	slices.SortFunc(all, func(a, b Session) int {
-		if c := strings.Compare(a.User, b.User); c != 0 {
-			return c
-		}
-		if c := a.Began.Compare(b.Began); c != 0 {
-			return c
-		}
-		return strings.Compare(string(a.Key), string(b.Key))
+		return cmp.Or(strings.Compare(a.User, b.User), a.Began.Compare(b.Began), cmp.Compare(a.Key, b.Key))
 	})
 	return all, nil
 }
