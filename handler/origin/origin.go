@@ -60,15 +60,13 @@ func (g *Guard) Check(r *http.Request) *Refusal {
 		return &Refusal{http.StatusBadRequest, "malformed Host: " + excerpt.Of(r.Host)}
 	case !g.knows(r):
 		host := excerpt.Of(r.Host)
-		return &Refusal{http.StatusForbidden, "this server is not known as " + host + "; if that is its name, " +
-			"start it with " +
-			"--public-url " + schemeOf(r) + "://" + host + ", or with --trusted-proxy " + proxy.Peer(r) +
+		return &Refusal{http.StatusForbidden, "this server is not known as " + host + "; if that is its name, start it " +
+			"with --public-url " + schemeOf(r) + "://" + host + ", or with --trusted-proxy " + proxy.Peer(r) +
 			" if that is a proxy in front of it"}
 	case g.cross.Check(r) != nil:
 		return &Refusal{http.StatusForbidden, "a page of another site may not send this request" + hint(r)}
 	case g.embeds(r):
-		return &Refusal{http.StatusForbidden, "a page of another site may link to this, but not fetch or embed " +
-			"it" + hint(r)}
+		return &Refusal{http.StatusForbidden, "a page of another site may link to this, but not fetch or embed it" + hint(r)}
 	}
 	return nil
 }
@@ -184,14 +182,17 @@ func (g *Guard) isOwn(r *http.Request, from string) bool {
 	if err != nil || u.Host == "" {
 		return false
 	}
-	hosts := []string{r.Host}
-	if g.proxies.Sent(r) {
-		hosts = append(hosts, proxy.ForwardedHosts(r.Header)...)
-	}
+	return slices.ContainsFunc(g.Hosts(r), func(host string) bool { return strings.EqualFold(host, u.Host) })
+}
+
+// Hosts returns the hosts by which clients may know the server, as far as a request tells: those of the request, and those of
+// the public URLs.
+func (g *Guard) Hosts(r *http.Request) []string {
+	hosts := g.proxies.Hosts(r)
 	for _, public := range g.public {
 		hosts = append(hosts, public.Host)
 	}
-	return slices.ContainsFunc(hosts, func(host string) bool { return strings.EqualFold(host, u.Host) })
+	return hosts
 }
 
 // Frames returns the directive of Content-Security-Policy that says which pages may show a page in a frame.

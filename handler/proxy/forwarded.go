@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"net/http"
+	"regexp"
 	"strings"
 )
 
@@ -27,66 +28,38 @@ func forwarded(h http.Header) []hop {
 	return hops
 }
 
+// pairForm matches a forwarded-pair, or none, and the delimiter behind it. Every character but a delimiter counts as part of
+// a token, because some proxies write a port without quotation marks. quotedForm matches a quoted-pair (RFC 9110 §5.6.4).
+var (
+	pairForm   = regexp.MustCompile(`(?s)^(?:([^ \t,;"=]+)=(?:"((?:[^"\\]|\\.)*)"|([^ \t,;"]+)))?[ \t]*([;,]|$)`)
+	quotedForm = regexp.MustCompile(`(?s)\\(.)`)
+)
+
 // parseForwarded reads the value of one line:
 //
 //	Forwarded         = 1#forwarded-element
 //	forwarded-element = [ forwarded-pair ] *( ";" [ forwarded-pair ] )
 //	forwarded-pair    = token "=" ( token / quoted-string )
 func parseForwarded(s string) (hops []hop, ok bool) {
-	seen := map[string]string{}
-	for {
+	for seen := map[string]string{}; ; {
 		s = strings.TrimLeft(s, " \t")
-		if s != "" && s[0] != ';' && s[0] != ',' {
-			name, value, rest, ok := cutParameter(s)
-			if _, again := seen[name]; !ok || again { // §4: "Each parameter MUST NOT occur more than once"
+		pair := pairForm.FindStringSubmatch(s)
+		if pair == nil {
+			return nil, false
+		}
+		s = s[len(pair[0]):]
+		if name := strings.ToLower(pair[1]); name != "" { // names have no case
+			if _, again := seen[name]; again { // §4: "Each parameter MUST NOT occur more than once"
 				return nil, false
 			}
-			seen[name], s = value, strings.TrimLeft(rest, " \t")
+			seen[name] = quotedForm.ReplaceAllString(pair[2], "$1") + pair[3]
 		}
-		if s != "" && s[0] == ';' {
-			s = s[1:]
-			continue
-		}
-		if len(seen) > 0 { // RFC 9110 §5.6.1.2: empty elements are ignored
+		if pair[4] != ";" && len(seen) > 0 { // RFC 9110 §5.6.1.2: empty elements are ignored
 			hops = append(hops, hop{from: seen["for"], host: seen["host"], proto: seen["proto"]})
 			clear(seen)
 		}
-		if s == "" {
+		if pair[4] == "" {
 			return hops, true
 		}
-		if s[0] != ',' {
-			return nil, false
-		}
-		s = s[1:]
 	}
-}
-
-// cutParameter reads a forwarded-pair from the start of s. Names have no case. Every character but a delimiter counts
-// as part of a token, because some proxies write a port without quotation marks.
-func cutParameter(s string) (name, value, rest string, ok bool) {
-	name, rest, ok = strings.Cut(s, "=")
-	if !ok || name == "" || strings.ContainsAny(name, " \t,;\"") {
-		return "", "", s, false
-	}
-	name = strings.ToLower(name)
-	if !strings.HasPrefix(rest, `"`) {
-		end := strings.IndexAny(rest, " \t,;\"")
-		if end < 0 {
-			end = len(rest)
-		}
-		return name, rest[:end], rest[end:], end > 0
-	}
-	var b strings.Builder
-	for i := 1; i < len(rest); i++ {
-		switch c := rest[i]; {
-		case c == '"':
-			return name, b.String(), rest[i+1:], true
-		case c == '\\' && i+1 < len(rest): // quoted-pair, RFC 9110 §5.6.4
-			i++
-			b.WriteByte(rest[i])
-		default:
-			b.WriteByte(c)
-		}
-	}
-	return "", "", s, false
 }

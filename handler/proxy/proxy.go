@@ -31,6 +31,15 @@ func (t Trusted) Sent(r *http.Request) bool {
 	return (t.Unix || len(t.Networks) > 0) && t.Has(Addr(r.RemoteAddr))
 }
 
+// Hosts returns the hosts by which the client may have asked: that of the request and, if a trusted proxy has sent it, those
+// on the way.
+func (t Trusted) Hosts(r *http.Request) []string {
+	if t.Sent(r) {
+		return append([]string{r.Host}, ForwardedHosts(r.Header)...)
+	}
+	return []string{r.Host}
+}
+
 // Client returns the address that a request comes from: that of the peer or, if the peer is a trusted proxy, the
 // nearest address on the way that is not one. It is the zero Addr if the peer has none.
 //
