@@ -1,8 +1,8 @@
 // Package put is the command ifmatch put: it sends a file to a server by tus, so that a broken line costs only the bytes
 // that were on the way.
 //
-// The server compares nothing with the file of the client, so put does: while it sends, it computes the SHA-256 of what
-// it has read, which is the ETag of a server like ours.
+// The server compares nothing with the file of the client, so put does: while it sends, it computes the SHA-256 of the
+// bytes that it has read, which is the ETag of a server like ours.
 package put
 
 import (
@@ -257,7 +257,7 @@ func offsetOf(answer *http.Response, size int64) (int64, error) {
 	return offset, nil
 }
 
-// A reader reads the rest of the file, and counts and hashes what was not read before.
+// A reader reads the rest of the file, and counts and hashes the bytes that were not read before.
 type reader struct {
 	s  *sender
 	at int64
@@ -290,13 +290,11 @@ func (r *reader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// verify compares what was sent with what the server has.
+// verify compares the bytes that were sent with those that the server has.
 func (s *sender) verify(tag string) error {
-	after, err := s.file.Stat()
-	if err != nil {
+	if err := s.unchanged(); err != nil && err != errChanged {
 		return err
-	}
-	if after.Size() != s.before.Size() || !after.ModTime().Equal(s.before.ModTime()) {
+	} else if err != nil {
 		return fmt.Errorf("sent, and the file has changed meanwhile: the server has a mixture, with the ETag %s; send it again", tag)
 	}
 	if err := s.hashTo(context.Background(), s.before.Size()); err != nil {

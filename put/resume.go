@@ -171,7 +171,7 @@ func (s *sender) hashTo(ctx context.Context, offset int64) error {
 // errChanged says that the file has changed while it was sent.
 var errChanged = errors.New("the file has changed while it was sent; nothing was replaced on the server; send it again")
 
-// unchanged compares the file with what it was at the start.
+// unchanged compares the file with its state at the start.
 func (s *sender) unchanged() error {
 	now, err := s.file.Stat()
 	if err == nil && (now.Size() != s.before.Size() || !now.ModTime().Equal(s.before.ModTime())) {

@@ -74,45 +74,32 @@ func Read(file string, known []cli.Flag) (*File, error) {
 // Parse is [Read] of a file with this text.
 func Parse(file, text string, known []cli.Flag) (*File, error) {
 	s := &File{Name: file, Text: text, Flags: map[string][]string{}, known: known}
+	if err := s.parse(text); err != nil {
+		return nil, s.unusable(err)
+	}
+	return s, nil
+}
+
+func (s *File) unusable(err error) error { return fmt.Errorf("%s cannot be used: %w", s.Name, err) }
+
+func (s *File) parse(text string) (err error) {
 	var content map[string]any
 	if _, err := toml.Decode(text, &content); err != nil {
 		syntax := new(toml.ParseError)
 		if errors.As(err, syntax) {
 			err = fmt.Errorf("line %d: %s", syntax.Position.Line, strings.TrimPrefix(syntax.Message, "toml: "))
 		}
-		return nil, fmt.Errorf("%s cannot be used: %w", file, err)
+		return err
 	}
 	table, isTable := content[Table].(map[string]any)
 	if content[Table] != nil && !isTable {
-		return nil, fmt.Errorf("%s cannot be used: write %s as a table: [%s]", file, Table, Table)
+		return fmt.Errorf("write %s as a table: [%s]", Table, Table)
 	}
 	s.Rest = maps.Clone(content)
-	delete(s.Rest, Table)
-	delete(s.Rest, ShareTable)
-	delete(s.Rest, QuotaTable)
-	delete(s.Rest, SiteTable)
+	for _, key := range []string{Table, ShareTable, QuotaTable, SiteTable} {
+		delete(s.Rest, key)
+	}
 	s.Alone = len(content) > 0 && len(s.Rest) == 0
-	if err := s.readShares(text, content); err != nil {
-		return nil, err
-	}
-	var err error
-	if s.Quotas, err = limits.Parse(content[QuotaTable], text); err != nil {
-		return nil, fmt.Errorf("%s cannot be used: %w", file, err)
-	}
-	if s.Sites, err = site.Parse(content[SiteTable], text); err != nil {
-		return nil, fmt.Errorf("%s cannot be used: %w", file, err)
-	}
-	s.sites = content[SiteTable]
-	for _, key := range slices.Sorted(maps.Keys(table)) {
-		if err := s.set(key, table[key]); err != nil {
-			return nil, fmt.Errorf("%s cannot be used: line %d: %w", file, lineOfKey(text, key), err)
-		}
-	}
-	return s, nil
-}
-
-// readShares reads the tables of shares.
-func (s *File) readShares(text string, content map[string]any) (err error) {
 	absolute := func(name string) string {
 		dir := s.Path(name)
 		if abs, err := filepath.Abs(dir); err == nil {
@@ -121,7 +108,19 @@ func (s *File) readShares(text string, content map[string]any) (err error) {
 		return dir
 	}
 	if s.Shares, err = layout.Parse(content[ShareTable], text, absolute); err != nil {
-		return fmt.Errorf("%s cannot be used: %w", s.Name, err)
+		return err
+	}
+	if s.Quotas, err = limits.Parse(content[QuotaTable], text); err != nil {
+		return err
+	}
+	if s.Sites, err = site.Parse(content[SiteTable], text); err != nil {
+		return err
+	}
+	s.sites = content[SiteTable]
+	for _, key := range slices.Sorted(maps.Keys(table)) {
+		if err := s.set(key, table[key]); err != nil {
+			return fmt.Errorf("line %d: %w", lineOfKey(text, key), err)
+		}
 	}
 	return nil
 }
@@ -133,7 +132,7 @@ func (s *File) SiteTables() map[string]any { return map[string]any{SiteTable: s.
 // paths for one.
 func (s *File) CheckShares(alike func(a, b string) bool) error {
 	if err := layout.Check(s.Shares, alike); err != nil {
-		return fmt.Errorf("%s cannot be used: %w", s.Name, err)
+		return s.unusable(err)
 	}
 	return nil
 }

@@ -1,71 +1,53 @@
 package davxml
 
 import (
+	"regexp"
 	"strings"
+	"sync"
 	"unicode/utf8"
 )
 
-// declaration reads the XML declaration (XML 1.0 §2.8 [23]). Its encoding must be that of the document (§4.3.3).
+// declarationForm matches an XML declaration up to its end (XML 1.0 §2.8 [23]), with the values of its parts.
+var declarationForm = sync.OnceValue(func() *regexp.Regexp {
+	part := func(name string) string { return `(?:[ \t\n]+` + name + `[ \t\n]*=[ \t\n]*("[^"]+"|'[^']+'))?` }
+	return regexp.MustCompile(`^<\?xml` + part("version") + part("encoding") + part("standalone") + `[ \t\n]*$`)
+})
+
+// declaration reads the XML declaration. Its encoding must be that of the document (§4.3.3).
 func (s *scanner) declaration(wide bool) error {
 	if !s.looking("<?xml") || len(s.doc) == len("<?xml") || strings.IndexByte(spaces, s.doc[len("<?xml")]) < 0 {
 		return nil
 	}
-	s.pos += len("<?xml")
-	version, err := s.pseudoAttribute("version")
-	if err != nil {
-		return err
+	head, _, ended := strings.Cut(s.doc, "?>")
+	var parts []string
+	if ended {
+		parts = declarationForm().FindStringSubmatch(head)
 	}
+	if parts == nil {
+		return s.fail("the XML declaration has something else")
+	}
+	for i, quoted := range parts {
+		if i > 0 && quoted != "" {
+			parts[i] = quoted[1 : len(quoted)-1]
+		}
+	}
+	version, encoding, standalone := parts[1], parts[2], parts[3]
 	if minor, ok := strings.CutPrefix(version, "1."); !ok || minor == "" || strings.Trim(minor, "0123456789") != "" {
 		return s.fail("XML version %q", version)
 	}
-	encoding, err := s.pseudoAttribute("encoding")
-	if err != nil {
-		return err
-	}
-	switch strings.ToLower(encoding) {
-	case "":
-	case "utf-16":
-		if !wide {
-			return s.fail("says that it is in UTF-16 and has no byte order mark of it")
-		}
-	case "utf-8":
-		if wide {
-			return s.fail("says that it is in %q and is in UTF-16", encoding)
-		}
-	case "us-ascii":
-		if wide || strings.IndexFunc(s.doc, func(r rune) bool { return r >= utf8.RuneSelf }) >= 0 {
-			return s.fail("says that it is in %q and is not", encoding)
-		}
-	default:
+	switch name := strings.ToLower(encoding); {
+	case name == "utf-16" && !wide:
+		return s.fail("says that it is in UTF-16 and has no byte order mark of it")
+	case name == "utf-8" && wide:
+		return s.fail("says that it is in %q and is in UTF-16", encoding)
+	case name == "us-ascii" && (wide || strings.IndexFunc(s.doc, func(r rune) bool { return r >= utf8.RuneSelf }) >= 0):
+		return s.fail("says that it is in %q and is not", encoding)
+	case name != "" && name != "utf-16" && name != "utf-8" && name != "us-ascii":
 		return s.fail("the encoding %q is not supported, use utf-8", encoding)
-	}
-	standalone, err := s.pseudoAttribute("standalone")
-	if err != nil {
-		return err
 	}
 	if standalone != "" && standalone != "yes" && standalone != "no" {
 		return s.fail("standalone is %q", standalone)
 	}
-	s.space()
-	if !s.skip("?>") {
-		return s.fail("the XML declaration has something else")
-	}
+	s.pos = len(head) + len("?>")
 	return nil
-}
-
-// pseudoAttribute returns the value of a part of the XML declaration, or "" if another part comes next.
-func (s *scanner) pseudoAttribute(name string) (string, error) {
-	start := s.pos
-	if !s.space() || !s.skip(name) {
-		s.pos = start
-		return "", nil
-	}
-	if err := s.equals(); err != nil {
-		return "", err
-	}
-	value, err := s.quoted()
-	if err == nil && value == "" {
-		err = s.fail("%s is empty", name)
-	}
-	return value, err
 }

@@ -102,19 +102,13 @@ func digestOf(ctx context.Context, content tree.Content, state tree.State, of tr
 	case with == 0, !known, of.Length > maxRead && !whole:
 		return ""
 	case with != crypto.SHA256 || !whole:
-		var err error
-		if sum, err = hashPart(ctx, content, of, with); err != nil {
+		hash := with.New()
+		if _, err := content.WriteRange(ctx, hash, of.Offset, of.Length); err != nil {
 			return ""
 		}
+		sum = hash.Sum(nil)
 	}
 	return writeDigest(nameOf(with), sum)
-}
-
-// hashPart hashes a part of a content.
-func hashPart(ctx context.Context, content tree.Content, of tree.Part, with crypto.Hash) ([]byte, error) {
-	sum := with.New()
-	_, err := content.WriteRange(ctx, sum, of.Offset, of.Length)
-	return sum.Sum(nil), err
 }
 
 // get returns the value that is remembered for a tag, or computes it. While another request computes it, get waits for

@@ -96,8 +96,7 @@ func (v *Verifier) Verify(sums tree.Sums) error {
 			have, computed = v.adler.Sum(nil), true
 		}
 		if !computed {
-			return &FieldError{"the trailer section has a " + c.field + " that was not announced, so the body was " +
-				"not hashed " +
+			return &FieldError{"the trailer section has a " + c.field + " that was not announced, so the body was not hashed " +
 				"for it; send Trailer: " + c.field + " in the header; nothing has changed"}
 		}
 		if !bytes.Equal(have, c.sum) {

@@ -69,8 +69,16 @@ func (g *Gate) Lasts(ctx context.Context, key session.Key) bool {
 	return !errors.Is(err, session.ErrNone)
 }
 
-func (g *Gate) end(v Visitor, keys ...session.Key) error {
-	if err := g.Sessions.End(v.Context(), keys...); err != nil {
+// endOwn ends the session that the browser has, if any.
+func (g *Gate) endOwn(v Visitor) error {
+	if key, ok := session.KeyOf(Cookie(v.Request(), v.Visit().Secure)); ok {
+		return g.end(v, key)
+	}
+	return nil
+}
+
+func (g *Gate) end(v Visitor, key session.Key) error {
+	if err := g.Sessions.End(v.Context(), key); err != nil {
 		return unavailable("ended", err)
 	}
 	return nil
@@ -174,10 +182,8 @@ func (g *Gate) LogIn(w http.ResponseWriter, v Visitor) error {
 // new one.
 func (g *Gate) begin(w http.ResponseWriter, v Visitor, who auth.Principal, to string) error {
 	secure := v.Visit().Secure
-	if key, ok := session.KeyOf(Cookie(v.Request(), secure)); ok {
-		if err := g.end(v, key); err != nil {
-			return err
-		}
+	if err := g.endOwn(v); err != nil {
+		return err
 	}
 	id, err := g.Sessions.Begin(v.Context(), session.Record{
 		User: who.Name, Token: who.Token, Proof: v.Rules().Proof(who), From: v.Client(),
@@ -196,13 +202,10 @@ func (g *Gate) LogOut(w http.ResponseWriter, v Visitor) error {
 	if err != nil {
 		return err
 	}
-	secure := v.Visit().Secure
-	if key, ok := session.KeyOf(Cookie(v.Request(), secure)); ok {
-		if err := g.end(v, key); err != nil {
-			return err
-		}
+	if err := g.endOwn(v); err != nil {
+		return err
 	}
-	ClearCookie(w, v.Request(), secure)
+	ClearCookie(w, v.Request(), v.Visit().Secure)
 	goOn(w, v, form.To)
 	return nil
 }

@@ -93,10 +93,7 @@ func SetCookie(w http.ResponseWriter, r *http.Request, secure bool, id string, l
 
 // ClearCookie has the browser forget the cookie.
 func ClearCookie(w http.ResponseWriter, r *http.Request, secure bool) {
-	http.SetCookie(w, &http.Cookie{
-		Name: CookieName(r, secure), Path: "/", MaxAge: -1,
-		HttpOnly: true, Secure: secure, SameSite: http.SameSiteStrictMode,
-	})
+	SetCookie(w, r, secure, "", -time.Second)
 }
 
 // A Form has the fields that a person has filled in.

@@ -52,10 +52,18 @@ type term struct {
 	tag   etag
 }
 
-// holds reports whether one of the lists is true.
-func (r resourceLists) holds(m *memo) (tree.Truth, error) {
+// hasTag reports whether one of the lists has an entity tag.
+func (r resourceLists) hasTag() bool {
+	return slices.ContainsFunc(slices.Concat(r.lists...), func(t term) bool { return t.token == "" })
+}
+
+// holds reports whether one of the lists that matter is true.
+func (r resourceLists) holds(m *memo, matters func(stateList) bool) (tree.Truth, error) {
 	sum := tree.False
 	for _, l := range r.lists {
+		if !matters(l) {
+			continue
+		}
 		is, err := l.holds(m, r.name)
 		if err != nil || is == tree.True {
 			return is, err

@@ -22,7 +22,6 @@ type memo struct {
 // maxSyncTokens bounds the sync tokens of a request, because the changes since each of them are looked through.
 const maxSyncTokens = 16
 
-// State implements [tree.View].
 func (m *memo) State(name string) (tree.State, error) {
 	if m.named && m.firstName == name {
 		return m.first, nil

@@ -67,12 +67,7 @@ func (c *Conditions) ComparesTarget(reads bool) bool {
 // ComparedByIf returns the names whose tags an If header compares, each once.
 func (c *Conditions) ComparedByIf() (names []string) {
 	for _, r := range c.ifLists {
-		if !r.known || slices.Contains(names, r.name) {
-			continue
-		}
-		if slices.ContainsFunc(r.lists, func(l stateList) bool {
-			return slices.ContainsFunc(l, func(t term) bool { return t.token == "" })
-		}) {
+		if r.known && !slices.Contains(names, r.name) && r.hasTag() {
 			names = append(names, r.name)
 		}
 	}
@@ -90,16 +85,7 @@ func (c *Conditions) NamesVersion() bool {
 	if c.match.sent && !c.match.list.any || c.unmodified.valid || c.noneMatch.sent && !c.noneMatch.list.any {
 		return true
 	}
-	for _, r := range c.ifLists {
-		for _, list := range r.lists {
-			for _, t := range list {
-				if t.token == "" {
-					return true
-				}
-			}
-		}
-	}
-	return false
+	return slices.ContainsFunc(c.ifLists, resourceLists.hasTag)
 }
 
 // Names returns the names of the resources in If, each once, without that of the Request-URI.
@@ -236,7 +222,7 @@ func (c *Conditions) checkIf(m *memo) error {
 			foreign = cmp.Or(foreign, r.tag)
 			continue
 		}
-		is, err := r.holds(m)
+		is, err := r.holds(m, func(stateList) bool { return true })
 		if err != nil {
 			return err
 		}
@@ -254,26 +240,21 @@ func (c *Conditions) checkIf(m *memo) error {
 
 // checkMatch is RFC 9110 §13.2.2 steps 1 and 2.
 func (c *Conditions) checkMatch(m *memo) error {
-	switch {
-	case c.match.sent:
-		s, err := m.State(c.target)
-		if err != nil {
-			return err
-		}
-		err = c.verdict(m, c.match.list.matches(s, c.matching.strong), c.match.field, c.target, c.match.list.tags...)
-		if failed := new(Failed); errors.As(err, &failed) {
-			failed.Malformed = c.match.malformed
-		}
+	if !c.match.sent && !c.unmodified.valid {
+		return nil
+	}
+	s, err := m.State(c.target)
+	if err != nil {
 		return err
-
-	case c.unmodified.valid: // §13.1.4: ignored if there is an If-Match, even a malformed one
-		s, err := m.State(c.target)
-		if err != nil {
-			return err
-		}
+	}
+	if !c.match.sent { // §13.1.4: it is ignored if there is an If-Match, even a malformed one
 		return c.verdict(m, unmodifiedSince(s, c.unmodified.time), c.unmodified.field, c.target)
 	}
-	return nil
+	err = c.verdict(m, c.match.list.matches(s, c.matching.strong), c.match.field, c.target, c.match.list.tags...)
+	if failed := new(Failed); errors.As(err, &failed) {
+		failed.Malformed = c.match.malformed
+	}
+	return err
 }
 
 // checkNoneMatch is RFC 9110 §13.2.2 step 3 for methods that are neither GET nor HEAD. If-Modified-Since, step 4, is

@@ -2,6 +2,7 @@ package precondition
 
 import (
 	"fmt"
+	"slices"
 
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
@@ -41,17 +42,15 @@ func (c *Conditions) Required(v tree.View, name string, unseen bool) error {
 	if err != nil {
 		return err
 	}
-	for _, l := range locks {
-		if c.opened(l) {
-			return nil
-		}
+	if slices.ContainsFunc(locks, c.opened) {
+		return nil
 	}
 	said := tree.False
 	for _, r := range c.ifLists {
 		if !r.known || r.name != name {
 			continue
 		}
-		is, err := r.says(m)
+		is, err := r.holds(m, stateList.aboutVersion)
 		if err != nil {
 			return err
 		}
@@ -66,28 +65,7 @@ func (c *Conditions) Required(v tree.View, name string, unseen bool) error {
 	return &RequiredError{Name: name, Have: s}
 }
 
-// says reports whether one of the lists is true and about a version.
-func (r resourceLists) says(m *memo) (tree.Truth, error) {
-	sum := tree.False
-	for _, l := range r.lists {
-		if !l.aboutVersion() {
-			continue
-		}
-		is, err := l.holds(m, r.name)
-		if err != nil {
-			return is, err
-		}
-		sum = max(sum, is)
-	}
-	return sum, nil
-}
-
 // aboutVersion reports whether a term of the list tells one version from another.
 func (l stateList) aboutVersion() bool {
-	for _, t := range l {
-		if t.token == "" || !t.not && t.token != noLock {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(l, func(t term) bool { return t.token == "" || !t.not && t.token != noLock })
 }
