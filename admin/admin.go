@@ -1,4 +1,4 @@
-// Package admin answers the operator of a server: does it live, can it answer requests, and what are its figures?
+// Package admin answers the operator of a server: does it live, can it answer requests, and which figures does it have?
 //
 //	/healthz   200 while the process answers
 //	/readyz    200 while requests can be served, or 503 with the reason; what else the operator should know comes after it

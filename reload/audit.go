@@ -19,7 +19,7 @@ type AuditFile struct {
 	f  *os.File
 }
 
-// OpenAudit opens the file for appending; nil where there is none.
+// OpenAudit opens the file for appending. It is nil where there is none.
 func OpenAudit(name string, log *slog.Logger) (*AuditFile, error) {
 	if name == "" {
 		return nil, nil
@@ -84,7 +84,7 @@ func (a *AuditFile) Write(line []byte) (int, error) {
 	return n, err
 }
 
-// Logger returns what writes the lines; nil where there is no file.
+// Logger returns the logger that writes the lines, or nil where there is no file.
 func (a *AuditFile) Logger() *slog.Logger {
 	if a == nil {
 		return nil

@@ -36,7 +36,7 @@ type Reload struct {
 	torn bool
 }
 
-// Look reads changed files, or all of them if forced, and takes over what they say.
+// Look reads changed files, or all of them if forced, and takes over their settings.
 func (r *Reload) Look(forced bool) {
 	var rules *auth.Change
 	var pair *certificate.Renewal

@@ -54,7 +54,6 @@ func (v squeezedView) Committing() bool           { return tree.Committing(v.Vie
 func (v squeezedView) Spelled(name string) string { return tree.Spelled(v.View, name) }
 func (v squeezedView) SameName(a, b string) bool  { return tree.SameName(v.View, a, b) }
 
-// Since implements [tree.FeedView].
 func (v squeezedView) Since(name string, since tree.Cursor, hidden func(string) bool) (bool, error) {
 	if below, ok := v.View.(tree.FeedView); ok {
 		return below.Since(name, since, hidden)

@@ -1,7 +1,7 @@
-// Package bylink writes what the answers to requests by share links have in common, and the page of a link for dropping
+// Package bylink writes the common part of the answers to requests by share links, and the page of a link for dropping
 // files.
 //
-// The URL of such a request is a secret, and its sender may be anybody. So no cache keeps an answer, no other site learns
+// The URL of such a request is a secret, and its sender may be any person. So no cache keeps an answer, no other site learns
 // the URL from a Referer, no search engine lists it, and a file that a browser could run is a download.
 package bylink
 
@@ -66,7 +66,6 @@ func (w *Writer) ask(most int64) (n int64, err error) {
 	return min(most, askEvery-w.unasked), nil
 }
 
-// WriteHeader implements [http.ResponseWriter].
 func (w *Writer) WriteHeader(status int) {
 	if status >= 200 && !w.begun {
 		w.begun = true
@@ -115,7 +114,6 @@ func inert(contentType string) bool {
 	return (major == "image" || major == "audio" || major == "video") && !strings.HasSuffix(minor, "xml")
 }
 
-// Write implements [http.ResponseWriter].
 func (w *Writer) Write(p []byte) (sum int, err error) {
 	if !w.begun {
 		w.WriteHeader(http.StatusOK)
@@ -158,5 +156,4 @@ func (w *Writer) ReadFrom(src io.Reader) (sum int64, err error) {
 	return sum, nil
 }
 
-// Unwrap implements the search of [http.ResponseController].
 func (w *Writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }

@@ -33,7 +33,7 @@ type Options struct {
 	Ending <-chan struct{}
 }
 
-// A Listener is a client, and what it may be told at this moment.
+// A Listener is a client, with its rights at this moment.
 type Listener interface {
 	// Live reports whether the login and the rules are still those with which the stream has begun.
 	Live() bool
@@ -41,7 +41,7 @@ type Listener interface {
 	SeesAll() bool
 	// Seen reports whether the client may know of a name, be it of a collection alone.
 	Seen(name string) bool
-	// Lists reports whether the client may know of a name, whatever is there.
+	// Lists reports whether the client may know of a name of any kind.
 	Lists(name string) bool
 	// Shows reports whether a listing shows a resource that was found, and reads whether it shows its ETag too.
 	Shows(s *tree.State) (shows, reads bool)

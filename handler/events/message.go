@@ -27,7 +27,7 @@ type change struct {
 	Time       time.Time `json:"time"`
 }
 
-// messages returns the events of a change for the client, by what it may list now.
+// messages returns the events of a change for the client, by its rights to list now.
 func (s *stream) messages(ctx context.Context, e *entry) []message {
 	c := e.Change
 	switch {
@@ -99,7 +99,7 @@ func (s *stream) sees(c tree.Change, name string) bool {
 	return s.l.Seen(name) && (c.OfCollection(name) || s.l.Lists(name))
 }
 
-// asOfNow returns a change as a listing shows its name at this moment: what is not shown is gone. ok is false if the
+// asOfNow returns a change as a listing shows its name at this moment: a resource that is not shown is gone. ok is false if the
 // client cannot have known of the name, so that it is told nothing.
 func (s *stream) asOfNow(e *entry, c tree.Change) (told tree.Change, reads, ok bool) {
 	state, err := e.look(s.hub.opts.Store)

@@ -19,7 +19,7 @@ type ring struct {
 	more chan struct{} // closed by the next change
 }
 
-// An entry is a change, with what is there now.
+// An entry is a change, with the resource that is there now.
 type entry struct {
 	tree.Change
 	looked sync.Once
@@ -109,7 +109,7 @@ func (r *ring) read(at int) (found []*entry, more <-chan struct{}, ok bool) {
 // lookTime bounds the look at a resource that has changed.
 const lookTime = 5 * time.Second
 
-// look returns what is at the name of the change now. All listeners share it.
+// look returns the resource at the name of the change now. All listeners share it.
 func (e *entry) look(store tree.Store) (tree.State, error) {
 	e.looked.Do(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), lookTime)

@@ -85,7 +85,7 @@ func (h *Hub) isEnding() bool {
 	}
 }
 
-// begin sends what has changed since a token, or the position at which the stream begins.
+// begin sends the changes since a token, or the position at which the stream begins.
 func (s *stream) begin(ctx context.Context, token string) error {
 	var end tree.Cursor
 	s.at, end = s.ring.now()
@@ -191,7 +191,7 @@ func (s *stream) event(name string, id tree.Cursor, data any) {
 	s.sent = id
 }
 
-// flush sends what was written. The pace of the connection bounds how long it takes.
+// flush sends the buffer. The pace of the connection bounds how long it takes.
 func (s *stream) flush() error {
 	_, err := s.w.Write(s.buffer.Bytes())
 	s.buffer.Reset()

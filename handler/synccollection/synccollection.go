@@ -18,7 +18,7 @@ var (
 	ErrLimit = errors.New("more members than the limit have changed at once")
 )
 
-// A Collection is what a report is about.
+// A Collection is the subject of a report.
 type Collection struct {
 	Store    tree.Store
 	Feed     tree.Feed
@@ -27,7 +27,7 @@ type Collection struct {
 	Limit    int    // the most members that Changed returns, at least 1
 	// Seen reports whether the client may know of a name, be it of a collection alone.
 	Seen func(name string) bool
-	// Listed reports whether the client may know of a name, whatever is there.
+	// Listed reports whether the client may know of a name of any kind.
 	Listed func(name string) bool
 	// Reading and Listing are for looks at members. Depth and Limit of Listing are set here.
 	Reading tree.ReadOptions
@@ -102,7 +102,7 @@ func (f *finder) concerned(c tree.Change) (more []string, err error) {
 		case name == "" && c.From == "" && c.Name != "":
 		case !tree.Below(name, f.Name):
 			if c.Deep() && (f.Name == name || tree.Below(f.Name, name)) {
-				return nil, ErrList // the collection itself has come, or members of it have, that nobody can name
+				return nil, ErrList // the collection itself has come, or members of it have, that have no known names
 			}
 		case !f.Infinite && strings.Contains(f.below(name), "/"), !f.Seen(name):
 		case c.Unsure() && !f.Listed(name):
@@ -147,7 +147,7 @@ func (f *finder) below(name string) string {
 }
 
 // brought returns the members below a name that a change has brought there as a whole. It fails with ErrList if
-// others may have been there, at the token, which the client has and nobody can name.
+// others may have been there, at the token, which the client has, under names that are not known.
 func (f *finder) brought(c tree.Change, name string) (names []string, err error) {
 	if !f.Infinite || !c.Deep() {
 		return nil, nil
@@ -157,7 +157,7 @@ func (f *finder) brought(c tree.Change, name string) (names []string, err error)
 	wasCollection := name == c.From && c.State.Collection || name == c.Name && c.OverCollection()
 	switch {
 	case err != nil:
-		return nil, nil // the client removes what it has below the name with the name
+		return nil, nil // the client removes all that it has below the name with the name
 	case (isCollection || wasCollection) && !f.isNew(name):
 		return nil, ErrList
 	case !isCollection:

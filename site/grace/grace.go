@@ -4,8 +4,8 @@
 // A publication is a MOVE of a collection over the path of a site. The collection that it displaces is in the history.
 // A file of it is found for the time of grace, unless it was taken away on purpose since then: by a DELETE, by a MOVE
 // of it or over a part of the site, by a restore, or by a program on the disk. The changes of the store say that. So
-// nothing is found of what gave way before the oldest change that the store knows, nor after more losses than
-// [maxLosses] of one site. What the history does not keep any more is not found either.
+// no file is found that gave way before the oldest change that the store knows, nor after more losses than
+// [maxLosses] of one site. A file that the history does not keep any more is not found either.
 //
 // Package site decides which names are asked for, and the caller who may read them.
 package grace
@@ -25,7 +25,7 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
-// The bounds of what is remembered.
+// The bounds of the memory.
 const (
 	maxPublications = 1 << 10 // of a site. Beyond it, the oldest are forgotten
 	maxLosses       = 1 << 10 // of a site. Beyond it, all that was displaced before them is forgotten
@@ -42,7 +42,7 @@ type Keeper struct {
 	now   func() time.Time
 
 	stamps atomic.Uint64 // orders the questions, and the readings of changes
-	turn   chan struct{} // full while changes are read. What is below belongs to the one who reads
+	turn   chan struct{} // full while changes are read. The fields below belong to the reader
 	cursor tree.Cursor   // up to it, the changes are read
 	order  uint64        // of the last change
 
@@ -52,7 +52,7 @@ type Keeper struct {
 	recent *lru.Cache[string, answer]
 }
 
-// A record is what is known of one site.
+// A record is the state of one site.
 type record struct {
 	path      string
 	keep      time.Duration
@@ -217,7 +217,7 @@ func (k *Keeper) readChanges(ctx context.Context) error {
 	return nil
 }
 
-// take notes a change, if it is a publication, or a loss of what one has displaced.
+// take notes a change, if it is a publication, or a loss of files that one has displaced.
 func (r *record) take(c tree.Change, order uint64, now time.Time) {
 	switch {
 	case !c.Concerns(r.path, alike):
@@ -254,7 +254,7 @@ func (r *record) remaining(now time.Time, name string) (all []publication) {
 		r.losses = nil
 		return nil
 	}
-	// A loss matters to what was displaced before it.
+	// A loss matters to files that were displaced before it.
 	first := r.displaced[0].order
 	r.losses = slices.DeleteFunc(r.losses, func(l loss) bool { return l.order < first })
 	lost, name := uint64(0), folded(name)
