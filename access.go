@@ -74,7 +74,7 @@ func parseAuth(c *cli.Context) (auth.Options, error) {
 // openAuth reads users and rules. Their files must not be served: clients that may read there could take them away.
 func openAuth(cfg Config) (*auth.Authority, error) {
 	files := map[string]string{
-		"--users": cfg.Auth.Users, "--config": cfg.ConfigFile, "--audit-log": cfg.AuditLog, "--tls-key": cfg.TLSKey,
+		"--users": cfg.Access.Users, "--config": cfg.ConfigFile, "--audit-log": cfg.AuditLog, "--tls-key": cfg.TLSKey,
 	}
 	for flag, addr := range map[string]string{"--addr": cfg.Addr, "--admin": cfg.Admin, "--pprof": cfg.Pprof} {
 		if path, ok := strings.CutPrefix(addr, listen.UnixPrefix); ok {
@@ -89,12 +89,12 @@ func openAuth(cfg Config) (*auth.Authority, error) {
 			return nil, err
 		}
 	}
-	cfg.Auth.Alike = alike
-	authority, err := auth.Open(cfg.Auth)
+	cfg.Access.Alike = alike
+	authority, err := auth.Open(cfg.Access)
 	if err != nil {
 		return nil, err
 	}
-	if file := authority.Now().UsersFile(); file != cfg.Auth.Users && !cfg.hasNoDir() {
+	if file := authority.Now().UsersFile(); file != cfg.Access.Users && !cfg.hasNoDir() {
 		err = refuseServed(cfg, "the users file in --config", file)
 	}
 	return authority, err
@@ -129,8 +129,8 @@ func refuseServed(cfg Config, flag, file string) error {
 // refuseAnonymous refuses an address that other machines can reach where each client could write, unless a flag or a
 // rule says so.
 func refuseAnonymous(cfg Config, loopback bool) error {
-	open := cfg.Authority.Now()
-	if loopback || cfg.ReadOnly || cfg.Auth.Anonymous == auth.ReadWrite || open.HasUsers() {
+	open := cfg.Auth.Now()
+	if loopback || cfg.ReadOnly || cfg.Access.Anonymous == auth.ReadWrite || open.HasUsers() {
 		return nil
 	}
 	if auth.ReadOnly.Has(open.AnonymousMay()) {

@@ -144,8 +144,8 @@ func serveWhole(t testing.TB, level slog.Level) *wholeServer {
 func serveWholeAt(t testing.TB, l net.Listener, level slog.Level) *wholeServer {
 	t.Helper()
 	s := &wholeServer{dir: t.TempDir()}
-	cfg := Config{Dir: s.dir, LogLevel: level, Durability: durabilityNone, History: retention{}, TagWait: 5 * time.Second,
-		Grace: time.Second}
+	cfg := Config{Dir: s.dir, LogLevel: level, Durability: durabilityNone, History: retention{}, Grace: time.Second}
+	cfg.TagWait = 5 * time.Second
 	log := newLog(cfg, io.Discard)
 	cfg.Pools = cfg.Limits.pools(log)
 	store, err := openBackend(cfg, log)

@@ -220,20 +220,20 @@ func openSource(dir string) (cluster.Source, error) { return openHistory(dir) }
 
 // openHistory opens a directory to read its history, and changes nothing in it.
 func openHistory(dir string) (history.Store, error) {
-	below, err := fs.Open(dir, fs.Options{ReadOnly: true})
-	if err != nil {
-		return nil, fmt.Errorf("cannot open %s: %w", dir, err)
-	}
-	return newBackend(below, etagfs.Options{})
+	return openIn(dir, fs.Options{ReadOnly: true}, etagfs.Options{})
 }
 
 // openRestore opens a directory to restore versions of its history.
 func openRestore(dir string, report func(error)) (history.Store, error) {
-	below, err := fs.Open(dir, fs.Options{History: true})
+	return openIn(dir, fs.Options{History: true}, etagfs.Options{Report: report, Journal: true})
+}
+
+func openIn(dir string, below fs.Options, opts etagfs.Options) (*backend, error) {
+	opened, err := fs.Open(dir, below)
 	if err != nil {
 		return nil, fmt.Errorf("cannot open %s: %w", dir, err)
 	}
-	return newBackend(below, etagfs.Options{Report: report, Journal: true})
+	return newBackend(opened, opts)
 }
 
 // servedRoot returns the directory whose history holds the versions of dir, which may be on a file system mounted in

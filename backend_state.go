@@ -13,6 +13,7 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/etagfs"
 	"r-seed-1f3a754f.example/ifmatch/fs"
 	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
+	"r-seed-1f3a754f.example/ifmatch/handler"
 )
 
 // indexDir returns the directory of the index of tags, or "" to keep the index in memory.
@@ -28,12 +29,9 @@ func indexDir(cfg Config, dir *fs.FS) (string, error) {
 	if err := checkStateDir(cfg, dir); err != nil {
 		return "", err
 	}
-	root, err := filepath.Abs(cfg.Dir)
-	if err == nil {
-		root, err = filepath.EvalSymlinks(root)
-	}
+	root, err := realDir(cfg.Dir)
 	if err != nil {
-		return "", fmt.Errorf("cannot serve this directory: %w", err)
+		return "", err
 	}
 	inside, err := isInside(cfg.StateDir, root)
 	if err != nil {
@@ -134,7 +132,7 @@ func checkStateDir(cfg Config, dir *fs.FS) error {
 // openIndex opens a directory and its index. With readOnly it changes nothing but the index. To hash files the state
 // directory is needed too, as it tells whether leases work.
 func openIndex(dir, stateDir string, readOnly bool, report func(error)) (*backend, error) {
-	cfg := Config{Dir: dir, StateDir: stateDir, ReadOnly: readOnly}
+	cfg := Config{Config: handler.Config{ReadOnly: readOnly}, Dir: dir, StateDir: stateDir}
 	below, err := fs.Open(dir, fs.Options{ReadOnly: readOnly})
 	if !readOnly && stateDir != "" && isUnwritable(err) {
 		cfg.ReadOnly = true

@@ -55,8 +55,8 @@ func printBanner(
 		for _, one := range siteLines(cfg, addr) {
 			line("site:", one)
 		}
-		if cfg.Authority != nil {
-			for _, open := range openTo(cfg.Authority) {
+		if cfg.Auth != nil {
+			for _, open := range openTo(cfg.Auth) {
 				line(open[0], open[1])
 			}
 		}
@@ -96,8 +96,8 @@ func logBanner(log *slog.Logger, cfg Config, addr net.Addr, warnings []string) {
 	for _, one := range siteLines(cfg, addr) {
 		log.Info("site", "text", one)
 	}
-	if cfg.Authority != nil {
-		for _, open := range openTo(cfg.Authority) {
+	if cfg.Auth != nil {
+		for _, open := range openTo(cfg.Auth) {
 			log.Info(strings.TrimSuffix(open[0], ":"), "text", open[1])
 		}
 	}
@@ -115,7 +115,7 @@ func examples(cfg Config, url string) [][2]string {
 		url += escapedPath(cfg.Shares[0]) + "/"
 	}
 	login := ""
-	if cfg.Authority != nil && cfg.Authority.Now().HasUsers() {
+	if cfg.Auth != nil && cfg.Auth.Now().HasUsers() {
 		login = "-u NAME "
 	}
 	if cfg.ReadOnly {
@@ -169,7 +169,7 @@ func guarantees(cfg Config, able capabilities) (disk, writes string) {
 
 // linksNotKept tells why users can make no share links.
 func linksNotKept(cfg Config) []string {
-	users := cfg.Authority.Now().UsersFile()
+	users := cfg.Auth.Now().UsersFile()
 	if users == "" || cfg.NoLinks || cfg.shared.links != nil {
 		return nil
 	}
@@ -182,21 +182,21 @@ func linksNotKept(cfg Config) []string {
 }
 
 func warnings(cfg Config, addr net.Addr, able capabilities) (all []string) {
-	if cfg.Authority != nil {
-		all = append(all, cfg.Authority.Now().Doubts()...)
+	if cfg.Auth != nil {
+		all = append(all, cfg.Auth.Now().Doubts()...)
 		all = append(all, linksNotKept(cfg)...)
 	}
 	const writes = auth.Create | auth.Replace | auth.Remove
-	open := cfg.Authority == nil || cfg.Authority.Now().AnonymousMay()&writes != 0
+	open := cfg.Auth == nil || cfg.Auth.Now().AnonymousMay()&writes != 0
 	if tcp, ok := addr.(*net.TCPAddr); ok && !tcp.IP.IsLoopback() && !cfg.ReadOnly && open {
 		all = append(all, fmt.Sprintf("every machine that can reach %v may read, write and delete", addr))
 	}
-	if tcp, ok := addr.(*net.TCPAddr); ok && !tcp.IP.IsLoopback() && !cfg.secure() && cfg.Authority != nil &&
-		cfg.Authority.Now().HasUsers() {
+	if tcp, ok := addr.(*net.TCPAddr); ok && !tcp.IP.IsLoopback() && !cfg.secure() && cfg.Auth != nil &&
+		cfg.Auth.Now().HasUsers() {
 		switch {
-		case cfg.Auth.InsecureBasic:
+		case cfg.Access.InsecureBasic:
 			all = append(all, "passwords are taken over plain HTTP, where everybody on the way can read them (--insecure-basic)")
-		case len(cfg.TrustedProxies) == 0:
+		case len(cfg.TrustedProxies.Networks) == 0:
 			all = append(all, "passwords are not taken over plain HTTP from other machines: use --tls-cert and --tls-key, or "+
 				"--trusted-proxy and a proxy that speaks https")
 		}

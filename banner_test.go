@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/handler"
 )
 
 // The banner fits the configuration, and has the format of the log. The first line is for programs.
@@ -23,7 +24,7 @@ func TestBanner(t *testing.T) {
 	}{
 		{"as it comes", Config{}, []string{
 			`  try: +curl -T FILE http://127\.0\.0\.1:8080/\n`, `  copy: +rclone copy LOCALDIR :webdav: `, `  writes: +durability full\n`, `  warning: +a doubt\n`}, nil},
-		{"read-only", Config{ReadOnly: true}, []string{
+		{"read-only", Config{Config: handler.Config{ReadOnly: true}}, []string{
 			`  try: +curl http://`, `  mount: +sudo mount -t davfs -o ro http://`, `  copy: +rclone copy :webdav: LOCALDIR `, `  disk: +read-only`}, []string{"writes:", "-T FILE"}},
 		{"in memory", Config{Memory: true}, []string{`  disk: +in memory: nothing is durable`}, []string{"writes:", "durability", "root"}},
 		{"a weak durability", Config{Durability: fs.None}, []string{`  warning: +the last writes may be lost`}, nil},

@@ -28,6 +28,8 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/etagfs"
 	"r-seed-1f3a754f.example/ifmatch/fs"
 	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
+	"r-seed-1f3a754f.example/ifmatch/handler"
+	"r-seed-1f3a754f.example/ifmatch/handler/proxy"
 	"r-seed-1f3a754f.example/ifmatch/internal/servertest"
 )
 
@@ -212,13 +214,15 @@ func measure(t *testing.T, before func(vfs.Call)) *measured {
 		IndexDir: filepath.Join(m.dir, stateName, "index"), Held: m.meter.held,
 	})
 	cfg := Config{
-		Dir:            m.dir,
-		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, // more of a header is read then
-		PublicURLs:     []*url.URL{{Scheme: "https", Host: "files.example"}},
-		CORSOrigins:    []string{"https://app.example"},
-		DeleteGuard:    []string{"*a*a*a*b"},
-		DepthInfinity:  10_000,
-		TagWait:        5 * time.Second,
+		Config: handler.Config{
+			TrustedProxies: proxy.Trusted{Networks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}, // more of a header is read then
+			PublicURLs:     []*url.URL{{Scheme: "https", Host: "files.example"}},
+			CORSOrigins:    []string{"https://app.example"},
+			DeleteGuard:    []string{"*a*a*a*b"},
+			TagWait:        5 * time.Second,
+		},
+		Dir:           m.dir,
+		DepthInfinity: 10_000,
 	}
 	dav, err := newHandler(cfg, store, slog.New(slog.NewTextHandler(io.Discard, nil)))
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -90,20 +91,7 @@ func checkConfig(c *cli.Context) error {
 // withoutVariables returns flags that are not read from the environment.
 func withoutVariables(flags []cli.Flag) []cli.Flag {
 	for _, f := range flags {
-		switch f := f.(type) {
-		case *cli.StringFlag:
-			f.EnvVars = nil
-		case *cli.PathFlag:
-			f.EnvVars = nil
-		case *cli.BoolFlag:
-			f.EnvVars = nil
-		case *cli.IntFlag:
-			f.EnvVars = nil
-		case *cli.StringSliceFlag:
-			f.EnvVars = nil
-		case *cli.GenericFlag:
-			f.EnvVars = nil
-		}
+		reflect.ValueOf(f).Elem().FieldByName("EnvVars").SetZero() // which all types of flags have
 	}
 	return flags
 }
@@ -254,7 +242,7 @@ func rulesOf(s *settings.File, cfg Config) (users string, r fileRules, err error
 	if err != nil {
 		return "", r, &auth.FileError{File: s.Name, Err: err}
 	}
-	if cfg.Auth.Users == "" && config.Users != "" {
+	if cfg.Access.Users == "" && config.Users != "" {
 		if users, err = filepath.Abs(s.Path(config.Users)); err != nil {
 			return "", r, err
 		}
@@ -307,11 +295,8 @@ func settingOf(c *cli.Context, f cli.Flag) any {
 func generateCommands(misused cli.OnUsageErrorFunc) []*cli.Command {
 	return []*cli.Command{
 		{
-			Name: "man", Usage: "print the manual page ifmatch(1)", OnUsageError: misused,
+			Name: "man", Usage: "print the manual page ifmatch(1)", OnUsageError: misused, Before: noArgument,
 			Action: func(c *cli.Context) error {
-				if c.Args().Present() {
-					return usagef("ifmatch man takes no argument: leave out %q", c.Args().First())
-				}
 				manual.Write(c.App.Writer, c.App)
 				return nil
 			},

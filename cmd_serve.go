@@ -20,7 +20,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"r-seed-1f3a754f.example/ifmatch/handler"
-	"r-seed-1f3a754f.example/ifmatch/handler/proxy"
 	"r-seed-1f3a754f.example/ifmatch/internal/certificate"
 	"r-seed-1f3a754f.example/ifmatch/internal/excerpt"
 	"r-seed-1f3a754f.example/ifmatch/internal/logwriter"
@@ -32,7 +31,6 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/redirect"
 	"r-seed-1f3a754f.example/ifmatch/reload"
 	"r-seed-1f3a754f.example/ifmatch/settings"
-	"r-seed-1f3a754f.example/ifmatch/site"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 	"r-seed-1f3a754f.example/ifmatch/wire"
 )
@@ -118,7 +116,7 @@ func run(ctx context.Context, cfg Config, stderr io.Writer) error {
 	cfg.Pools = cfg.Limits.pools(log)
 	cfg.Live = newLiveLimits(cfg.Limits, cfg.Pools, log)
 	defer (&reload.Reload{
-		Authority: cfg.Authority, Certificate: p.certificate, CertFile: cfg.TLSCert, Table: reloadedTable(cfg), Log: log,
+		Authority: cfg.Auth, Certificate: p.certificate, CertFile: cfg.TLSCert, Table: reloadedTable(cfg), Log: log,
 	}).Keep(audit)()
 	started, stopAdmin, err := monitor.Start(ctx, monitor.Options{
 		Addr: p.admin, Passed: cfg.Passed.Admin, Hosts: cfg.AdminHosts, Version: programVersion(),
@@ -176,7 +174,7 @@ func serveDir(
 	if p.acme != nil {
 		go certificate.Fetch(p.acme, cfg.ACME.Names, log)
 	}
-	limited := connections.New(listener, cfg.Pools, cfg.TrustedProxies, cfg.secure(), log)
+	limited := connections.New(listener, cfg.Pools, cfg.TrustedProxies.Networks, cfg.secure(), log)
 	limited.Counts = cfg.Monitor.Counts()
 	defer systemd.FeedWatchdog(func() {
 		for _, pool := range cfg.Pools.All() {
@@ -191,7 +189,7 @@ func serveDir(
 	return errors.Join(stopped, bounded.Close())
 }
 
-// openLog opens the log. Lines of requests may be written a second later than others: cfg.Requests is set.
+// openLog opens the log. Lines of requests may be written a second later than others: cfg.AccessLog is set.
 func openLog(cfg *Config, stderr io.Writer) (*logwriter.Writer, *slog.Logger) {
 	signal.Ignore(syscall.SIGPIPE) // a closed log must not end the server: see package logwriter
 	settings := *cfg
@@ -200,9 +198,9 @@ func openLog(cfg *Config, stderr io.Writer) (*logwriter.Writer, *slog.Logger) {
 		newLog(settings, to).Log(context.Background(), level, "log lines were dropped: they could not be written",
 			"lines", lines)
 	})
-	cfg.Requests = slog.New(slog.DiscardHandler)
-	if cfg.AccessLog {
-		cfg.Requests = newLog(settings, out.Later())
+	cfg.AccessLog = slog.New(slog.DiscardHandler)
+	if cfg.LogRequests {
+		cfg.AccessLog = newLog(settings, out.Later())
 	}
 	return out, newLog(settings, out)
 }
@@ -231,46 +229,12 @@ func shorten(_ []string, a slog.Attr) slog.Attr {
 }
 
 func newHandler(cfg Config, store tree.Store, log *slog.Logger) (http.Handler, error) {
-	sites, err := site.NewSet(cfg.Sites)
-	if err != nil {
-		return nil, err
-	}
-	return handler.New(handler.Config{
-		Store:             store,
-		Prefix:            cfg.Prefix,
-		ReadOnly:          cfg.ReadOnly,
-		Page:              cfg.Page,
-		NoLocks:           cfg.NoLocks,
-		RefuseJunk:        cfg.RefuseJunk,
-		TagWait:           cfg.TagWait,
-		PublicURLs:        cfg.PublicURLs,
-		TrustedProxies:    proxy.Trusted{Networks: cfg.TrustedProxies, Unix: cfg.TrustUnix},
-		LooseETags:        cfg.LooseETags,
-		RequireConditions: cfg.RequireConditions,
-		CORSOrigins:       cfg.CORSOrigins,
-		DeleteGuard:       cfg.DeleteGuard,
-		Guarded:           cfg.shared.guard,
-		DrainBytes:        cfg.DrainBytes,
-		DrainTime:         cfg.DrainTime,
-		Pace:              cfg.Limits.Pace,
-		MaxUpload:         cfg.Limits.Upload,
-		UploadExpiry:      cfg.UploadExpiry,
-		Current:           cfg.Live.current(),
-		ShortBody:         cfg.ShortBody,
-		Abandoned:         cfg.Abandoned,
-		MaxInfinite:       cmp.Or(cfg.DepthInfinity, -1),
-		Pools:             cfg.Pools,
-		Sites:             sites,
-		Auth:              cfg.Authority,
-		Sessions:          cfg.sessions(log),
-		Links:             cfg.shared.links,
-		NoLinks:           cfg.NoLinks,
-		Audit:             cfg.Audit,
-		Observe:           cfg.Monitor.Observe(),
-		Ending:            cfg.Ending,
-		Log:               log,
-		AccessLog:         cfg.Requests,
-	})
+	h := cfg.Config
+	h.Store, h.Log, h.Observe = store, log, cfg.Monitor.Observe()
+	h.MaxUpload, h.Exchange.Pace, h.Current = cfg.Limits.Upload, cfg.Limits.Pace, cfg.Live.current()
+	h.MaxInfinite = cmp.Or(cfg.DepthInfinity, -1)
+	h.Guarded, h.Links, h.Sessions = cfg.shared.guard, cfg.shared.links, cfg.sessions(log)
+	return handler.New(h)
 }
 
 var errStillRunning = errors.New("some requests did not end, although their connections are closed")
@@ -285,7 +249,7 @@ func serve(
 	defer cutOff()
 	gate := newGate()
 	server := newServer(requests, limited, gate.wrap(redirect.Strict(dav, cfg.HSTS)), cfg, log)
-	listener := wire.ListenWithin(limited, cfg.pace)
+	listener := wire.Listen(limited, cfg.pace)
 	failed := make(chan error, 1)
 	if secure != nil {
 		server.TLSConfig = secure

@@ -4,8 +4,6 @@ import (
 	iofs "io/fs"
 	"log/slog"
 	"math"
-	"net/netip"
-	"net/url"
 	"runtime"
 	"strconv"
 	"strings"
@@ -14,8 +12,8 @@ import (
 	"github.com/dustin/go-humanize"
 
 	"r-seed-1f3a754f.example/ifmatch/auth"
+	"r-seed-1f3a754f.example/ifmatch/handler"
 	"r-seed-1f3a754f.example/ifmatch/internal/certificate"
-	"r-seed-1f3a754f.example/ifmatch/limit"
 	"r-seed-1f3a754f.example/ifmatch/listen"
 	"r-seed-1f3a754f.example/ifmatch/monitor"
 	"r-seed-1f3a754f.example/ifmatch/quota/limits"
@@ -27,10 +25,12 @@ import (
 
 // Config is the configuration of a server. [configOf] makes one from the command line.
 type Config struct {
+	// The settings of the handler. [newHandler] adds those that no flag has alone.
+	handler.Config
+
 	Dir       string         // the served directory, ignored with Memory
 	Shares    []layout.Share // directories that are served in place of Dir, each at its path
-	Quotas    []limits.Limit // on paths, in whatever share they are
-	Sites     []site.Site    // paths that are shown as web sites
+	Quotas    []limits.Limit // on paths, of any share
 	Memory    bool           // serve a new tree in memory instead of Dir
 	Database  string         // the address of the database with the tree, in place of Dir
 	Blobs     string         // the address of its large contents
@@ -39,12 +39,7 @@ type Config struct {
 	shared      sharedState // by all replicas with Database
 	WholeSystem bool        // Dir may be the root of the file system
 	ExpectState bool        // Dir was served before: see checkExpected
-	ReadOnly    bool
-	Page        web.Mode
-	NoLocks     bool   // refuse LOCK
-	NoLinks     bool   // answer no share links
-	RefuseJunk  bool   // see handler.Config
-	StateDir    string // the directory of the index ("": in Dir)
+	StateDir    string      // the directory of the index ("": in Dir)
 	Durability  durability
 	History     retention // of replaced and removed versions
 	// PublishGrace is how long files that a publication has displaced are answered, on sites that do not say.
@@ -52,53 +47,34 @@ type Config struct {
 	// Modes of new files and collections (0: by the umask).
 	FileMode, DirMode iofs.FileMode
 
-	TagWait time.Duration // how long an answer waits for an optional ETag (0: as long as it takes)
-	WarmUp  int           // files hashed at once ahead of requests (0: none)
-	Watch   bool          // let the operating system report changes by other programs
-	Rescan  time.Duration // time between two searches for changes (0: no searches)
+	WarmUp int           // files hashed at once ahead of requests (0: none)
+	Watch  bool          // let the operating system report changes by other programs
+	Rescan time.Duration // time between two searches for changes (0: no searches)
 
 	NoSendfile bool // see etagfs.Options
 
-	Addr              string // host:port, where port 0 picks a free one, or unix:path
-	TLSCert, TLSKey   string // PEM files: both, or neither for plain HTTP
-	H2C               bool   // HTTP/2 without TLS on any address, and not only on loopback addresses
-	Prefix            string // "" or a path such as "/dav"
-	PublicURLs        []*url.URL
-	TrustedProxies    []netip.Prefix
-	TrustUnix         bool  // those that come over the Unix socket are trusted proxies
-	LooseETags        bool  // accept tags as compressing proxies change them
-	RequireConditions bool  // refuse to replace or remove a resource without a condition
-	CacheMemory       int64 // for ETags and small contents, in bytes (negative: no contents)
-	DrainBytes        int64 // most bytes read of a refused body (negative: none)
-	DrainTime         time.Duration
-	Limits            Limits
-	Live              *liveLimits   // those that are in force now (nil: Limits)
-	UploadExpiry      time.Duration // of these
-	ShortBody         time.Duration // see handler.Config
-	Abandoned         time.Duration // see handler.Config
-	CORSOrigins       []string
-	DeleteGuard       []string        // patterns of User-Agents, see handler.Config
-	DepthInfinity     int             // most members in a PROPFIND with Depth: infinity
-	Grace             time.Duration   // for running requests when the server stops
-	Ending            <-chan struct{} // closed when the server stops (nil: never)
+	Addr            string // host:port, where port 0 picks a free one, or unix:path
+	TLSCert, TLSKey string // PEM files: both, or neither for plain HTTP
+	H2C             bool   // HTTP/2 without TLS on any address, and not only on loopback addresses
+	CacheMemory     int64  // for ETags and small contents, in bytes (negative: no contents)
+	Limits          Limits
+	Live            *liveLimits   // those that are in force now (nil: Limits)
+	DepthInfinity   int           // most members in a PROPFIND with Depth: infinity
+	Grace           time.Duration // for running requests when the server stops
 
 	ConfigFile string // the configuration file ("": none)
 	// The settings of that file, and the limits that it cannot change, see fixedLimits.
 	settings    *settings.File
 	fixedLimits map[string]string
 
-	Auth      auth.Options    // users and rules
-	Authority *auth.Authority // made of them (nil: each client may do everything)
+	Access auth.Options // users and rules, of which Auth is made
 
-	Pprof string // host:port or unix:path of the listener for profiles ("": none)
+	Pprof    string // host:port or unix:path of the listener for profiles ("": none)
+	AuditLog string // a file with a line for each change ("": none)
 
-	AuditLog string       // a file with a line for each change ("": none)
-	Audit    *slog.Logger // into it
-
-	LogJSON   bool
-	LogLevel  slog.Level
-	AccessLog bool         // a line for each request
-	Requests  *slog.Logger // for these lines (nil: with all others)
+	LogJSON     bool
+	LogLevel    slog.Level
+	LogRequests bool // a line for each request
 
 	ACME     certificate.ACME
 	Redirect string        // host:port of the listener that leads to https ("": none)
@@ -109,8 +85,6 @@ type Config struct {
 	Admin      string           // HOST:PORT of the admin listener, or unix:PATH ("": none)
 	AdminHosts []string         // names by which other machines may call it
 	Monitor    *monitor.Monitor // its state (nil: there is no admin listener)
-
-	Pools *limit.Pools // shared by a directory and the one that replaces it (nil: unbounded)
 }
 
 // validate refuses flags that contradict each other or are out of range. hasDir: DIR was given.
@@ -151,8 +125,8 @@ func (cfg *Config) validate(hasDir bool) error {
 		return usagef("--rescan looks for files to hash, and --warm-up 0 says to hash none: leave out one of them")
 	case cfg.Grace < 0:
 		return usagef("--grace %v is negative: give a duration such as 10s, or 0s to stop at once", cfg.Grace)
-	case cfg.DrainTime <= 0:
-		return usagef("--drain-time %v is too short: give a duration such as 1m; --drain-size 0 reads nothing", cfg.DrainTime)
+	case cfg.Exchange.DrainTime <= 0:
+		return usagef("--drain-time %v is too short: give a duration such as 1m; --drain-size 0 reads nothing", cfg.Exchange.DrainTime)
 	}
 	return nil
 }

@@ -260,7 +260,7 @@ func TestSettingsAloneAreNoRules(t *testing.T) {
 		file := writeConfig(t, text)
 		app := &cli.App{Flags: serveFlags(), Action: func(c *cli.Context) error {
 			cfg, _, err := effectiveConfig(c, "")
-			if got := cfg.Auth.Config != ""; err != nil || got != want || cfg.ConfigFile != file {
+			if got := cfg.Access.Config != ""; err != nil || got != want || cfg.ConfigFile != file {
 				t.Errorf("%q: rules are read: %v, %v; want %v", text, got, err, want)
 			}
 			return nil

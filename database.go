@@ -105,7 +105,7 @@ func (cfg *Config) share(ctx context.Context, store served, log *slog.Logger) (s
 		guard:    shared.Notes("failed-put"),
 		links:    sharedLinks(shared),
 	}
-	cfg.Authority.CountWith(shared.Notes("wrong-password"))
+	cfg.Auth.CountWith(shared.Notes("wrong-password"))
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan struct{})
 	go func() {
@@ -119,7 +119,7 @@ func (cfg *Config) share(ctx context.Context, store served, log *slog.Logger) (s
 func (cfg *Config) teller(store *pgstore.Store, log *slog.Logger) *replicas.Teller {
 	host, _ := os.Hostname() // "" is told where it has none
 	self := replicas.Replica{ID: rand.Text(), Host: host, Program: programVersion(), Started: time.Now().UTC().Truncate(time.Second)}
-	authority, differ := cfg.Authority, cfg.Monitor.Replicas()
+	authority, differ := cfg.Auth, cfg.Monitor.Replicas()
 	return replicas.New(store.Notes(replicas.Kind), self, func() string { return authority.Now().Sum() }, func(others []replicas.Replica) {
 		if len(others) == 0 {
 			differ(0, "")

@@ -10,6 +10,8 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/crypto/acme"
 
+	"r-seed-1f3a754f.example/ifmatch/handler"
+	"r-seed-1f3a754f.example/ifmatch/handler/proxy"
 	"r-seed-1f3a754f.example/ifmatch/internal/certificate"
 	"r-seed-1f3a754f.example/ifmatch/internal/duration"
 	"r-seed-1f3a754f.example/ifmatch/pgstore"
@@ -211,44 +213,46 @@ func flagsFirst(args []string) []string {
 // configOf makes a Config of the flags and the environment. Its errors are usage errors.
 func configOf(c *cli.Context) (Config, error) {
 	cfg := Config{
-		Dir:               ".",
-		Memory:            c.Bool("memory"),
-		Database:          c.String("store"),
-		Blobs:             c.String("blobs"),
-		BlobGrace:         c.Duration("blob-grace"),
-		WholeSystem:       c.Bool("whole-system"),
-		ExpectState:       c.Bool("expect-state"),
-		ReadOnly:          c.Bool("read-only"),
-		NoLocks:           c.Bool("no-locks"),
-		NoLinks:           c.Bool("no-links"),
-		NoSendfile:        c.Bool("no-sendfile"),
-		H2C:               c.Bool("h2c"),
-		LooseETags:        c.Bool("loose-etags"),
-		RequireConditions: c.Bool("require-conditions"),
-		StateDir:          c.Path("state-dir"),
-		Addr:              c.String("addr"),
-		Pprof:             c.String("pprof"),
-		TLSCert:           c.Path("tls-cert"),
-		TLSKey:            c.Path("tls-key"),
-		DepthInfinity:     c.Int("depth-infinity"),
-		Grace:             c.Duration("grace"),
-		TagWait:           c.Duration("tag-wait"),
-		WarmUp:            c.Int("warm-up"),
-		Rescan:            c.Duration("rescan"),
-		AuditLog:          c.Path("audit-log"),
-		Redirect:          c.String("redirect"),
-		HSTS:              c.Duration("hsts"),
-		Admin:             c.String("admin"),
-		AdminHosts:        c.StringSlice("admin-host"),
-		DrainTime:         c.Duration("drain-time"),
+		Config: handler.Config{
+			ReadOnly:          c.Bool("read-only"),
+			NoLocks:           c.Bool("no-locks"),
+			NoLinks:           c.Bool("no-links"),
+			LooseETags:        c.Bool("loose-etags"),
+			RequireConditions: c.Bool("require-conditions"),
+			TagWait:           c.Duration("tag-wait"),
+			UploadExpiry:      c.Duration("upload-expiry"),
+		},
+		Dir:           ".",
+		Memory:        c.Bool("memory"),
+		Database:      c.String("store"),
+		Blobs:         c.String("blobs"),
+		BlobGrace:     c.Duration("blob-grace"),
+		WholeSystem:   c.Bool("whole-system"),
+		ExpectState:   c.Bool("expect-state"),
+		NoSendfile:    c.Bool("no-sendfile"),
+		H2C:           c.Bool("h2c"),
+		StateDir:      c.Path("state-dir"),
+		Addr:          c.String("addr"),
+		Pprof:         c.String("pprof"),
+		TLSCert:       c.Path("tls-cert"),
+		TLSKey:        c.Path("tls-key"),
+		DepthInfinity: c.Int("depth-infinity"),
+		Grace:         c.Duration("grace"),
+		WarmUp:        c.Int("warm-up"),
+		Rescan:        c.Duration("rescan"),
+		AuditLog:      c.Path("audit-log"),
+		Redirect:      c.String("redirect"),
+		HSTS:          c.Duration("hsts"),
+		Admin:         c.String("admin"),
+		AdminHosts:    c.StringSlice("admin-host"),
 	}
+	cfg.Exchange.DrainTime = c.Duration("drain-time")
 	if c.Args().Present() {
 		cfg.Dir = c.Args().First()
 	}
 	if rest := c.Args().Tail(); len(rest) > 0 {
 		return Config{}, usagef("only one directory can be served: leave out %q", rest[0])
 	}
-	cfg.UploadExpiry = c.Duration("upload-expiry")
 	err := cfg.validate(c.Args().Present())
 	into(&err, &cfg.Prefix)(values.Prefix(c.String("prefix")))
 	into(&err, &cfg.Durability)(parseDurability(c.String("durability")))
@@ -257,20 +261,19 @@ func configOf(c *cli.Context) (Config, error) {
 	into(&err, &cfg.DirMode)(values.Mode("dir-mode", c.String("dir-mode"), 0o700, 0o3777))
 	into(&err, &cfg.PublicURLs)(values.Each(c.StringSlice("public-url"), values.PublicURL(cfg.Prefix)))
 	proxies, trustUnix, failed := values.Proxies(c.StringSlice("trusted-proxy"))
-	into(&err, &cfg.TrustedProxies)(proxies, failed)
-	cfg.TrustUnix = trustUnix
+	into(&err, &cfg.TrustedProxies)(proxy.Trusted{Networks: proxies, Unix: trustUnix}, failed)
 	into(&err, &cfg.Sites)(values.Each(c.StringSlice("site"), parseSite))
 	into(&err, &cfg.PublishGrace)(parseGrace(c.Duration("publish-grace")))
 	into(&err, &cfg.CORSOrigins)(values.Each(c.StringSlice("cors-origin"), values.Origin))
-	into(&err, &cfg.DrainBytes)(values.Drain(c.String("drain-size")))
+	into(&err, &cfg.Exchange.DrainBytes)(values.Drain(c.String("drain-size")))
 	into(&err, &cfg.CacheMemory)(values.Cache(c.String("cache-memory")))
 	into(&err, &cfg.DeleteGuard)(values.Agents(c.String("delete-guard")))
 	into(&err, &cfg.RefuseJunk)(values.Choice("junk", c.String("junk"), "refuse", "serve", "refuse"))
 	into(&err, &cfg.Watch)(values.Choice("watch", c.String("watch"), "fsnotify", "fsnotify", "off"))
 	into(&err, &cfg.Page)(parsePage(c.String("page")))
 	into(&err, &cfg.LogJSON)(values.Choice("log-format", c.String("log-format"), "json", "text", "json"))
-	into(&err, &cfg.AccessLog)(values.Choice("access-log", c.String("access-log"), "on", "on", "off"))
-	into(&err, &cfg.Auth)(parseAuth(c))
+	into(&err, &cfg.LogRequests)(values.Choice("access-log", c.String("access-log"), "on", "on", "off"))
+	into(&err, &cfg.Access)(parseAuth(c))
 	into(&err, &cfg.Limits)(parseLimits(c))
 	into(&err, &cfg.LogLevel)(values.Level(c.String("log-level")))
 	into(&err, &cfg.ACME)(parseACME(c))
@@ -330,7 +333,7 @@ func effectiveConfig(c *cli.Context, dir string) (Config, *settings.File, error)
 	}
 	cfg.ConfigFile, cfg.settings, cfg.fixedLimits = file.Name, file, fixed
 	if file.Alone {
-		cfg.Auth.Config = "" // else rules would decide, and there are none
+		cfg.Access.Config = "" // else rules would decide, and there are none
 	}
 	return cfg, file, nil
 }

@@ -166,7 +166,7 @@ func reloadedTable(cfg Config) *reload.Table {
 // refuseServedUsers refuses a configuration file, read again, with another users file than at the start that is in a
 // directory that is served, as the start does.
 func refuseServedUsers(cfg Config, file *settings.File) error {
-	if cfg.hasNoDir() || cfg.Auth.Users != "" || cfg.settings.Alone {
+	if cfg.hasNoDir() || cfg.Access.Users != "" || cfg.settings.Alone {
 		return nil // it names no users file that counts
 	}
 	now, err := auth.ParseConfig(file.Text)

@@ -132,10 +132,8 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 				Name:         "version",
 				Usage:        "print the version",
 				OnUsageError: misused,
+				Before:       noArgument,
 				Action: func(c *cli.Context) error {
-					if c.Args().Present() {
-						return usagef("ifmatch version takes no argument: leave out %q", c.Args().First())
-					}
 					fmt.Fprintf(c.App.Writer, "ifmatch %s (%s, %s/%s)\n",
 						programVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 					return nil
@@ -143,6 +141,14 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			},
 		}, generateCommands(misused)...),
 	}
+}
+
+// noArgument refuses an argument of a command that takes none.
+func noArgument(c *cli.Context) error {
+	if c.Args().Present() {
+		return usagef("%s takes no argument: leave out %q", c.Command.HelpName, c.Args().First())
+	}
+	return nil
 }
 
 // linkedVersion is the version of a release: go build -ldflags "-X main.linkedVersion=v1.2.3".

@@ -34,7 +34,7 @@ type prepared struct {
 	acme        *autocert.Manager        // nil: no --acme
 }
 
-// prepare reads users, rules and certificates and judges addresses and directories. It sets cfg.Authority.
+// prepare reads users, rules and certificates and judges addresses and directories. It sets cfg.Auth.
 func prepare(ctx context.Context, cfg *Config) (p prepared, err error) {
 	if p.addr, p.loopback, err = cfg.address(ctx); err != nil {
 		return p, err
@@ -44,7 +44,7 @@ func prepare(ctx context.Context, cfg *Config) (p prepared, err error) {
 			return p, err
 		}
 	}
-	if cfg.Authority, err = openAuth(*cfg); err != nil {
+	if cfg.Auth, err = openAuth(*cfg); err != nil {
 		return p, err
 	}
 	if err := refuseAnonymous(*cfg, p.loopback); err != nil {
@@ -114,7 +114,7 @@ func tryStart(ctx context.Context, cfg Config, p prepared) (notes []string, err 
 func probeDir(dir, prefix string) (string, error) {
 	at := filepath.Join(dir, stateName)
 	if _, err := os.Stat(at); err != nil {
-		at = dir // it was never served, so that no client sees what is in it
+		at = dir // it was never served, so that no client sees its members
 	}
 	return os.MkdirTemp(at, prefix)
 }
@@ -157,7 +157,7 @@ func (cfg *Config) checkSites() error {
 	for _, u := range cfg.PublicURLs {
 		ours = append(ours, u.Host)
 	}
-	if err := set.Check(cfg.ReadOnly && !cfg.Authority.Now().HasUsers(), ours, cfg.CORSOrigins); err != nil {
+	if err := set.Check(cfg.ReadOnly && !cfg.Auth.Now().HasUsers(), ours, cfg.CORSOrigins); err != nil {
 		return usagef("%v", err)
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"r-seed-1f3a754f.example/ifmatch/handler"
 	"r-seed-1f3a754f.example/ifmatch/internal/servertest"
 	"r-seed-1f3a754f.example/ifmatch/site"
 )
@@ -158,8 +159,8 @@ func TestSiteURLs(t *testing.T) {
 		{"plain", Config{}, 8080, "http://www.example:8080/"},
 		{"plain, on the usual port", Config{}, 80, "http://www.example/"},
 		{"with a certificate", Config{TLSCert: "cert.pem"}, 443, "https://www.example/"},
-		{"behind a proxy", Config{PublicURLs: public("https://files.example")}, 8080, "https://www.example/"},
-		{"behind a proxy on a port", Config{PublicURLs: public("https://files.example:8443")}, 8080, "https://www.example:8443/"},
+		{"behind a proxy", Config{Config: handler.Config{PublicURLs: public("https://files.example")}}, 8080, "https://www.example/"},
+		{"behind a proxy on a port", Config{Config: handler.Config{PublicURLs: public("https://files.example:8443")}}, 8080, "https://www.example:8443/"},
 	} {
 		test.cfg.Sites = []site.Site{own, hosted}
 		all := test.cfg.siteURLs(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: test.port})

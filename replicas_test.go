@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"r-seed-1f3a754f.example/ifmatch/auth"
+	"r-seed-1f3a754f.example/ifmatch/handler"
 	"r-seed-1f3a754f.example/ifmatch/internal/pgtest"
 	"r-seed-1f3a754f.example/ifmatch/internal/servertest"
 	"r-seed-1f3a754f.example/ifmatch/monitor"
@@ -37,8 +38,8 @@ func serveReplicas(t *testing.T, n int, users string) (urls []string, client *ht
 		if err := os.WriteFile(file, []byte(users), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		cfg := Config{Database: dsn, DeleteGuard: []string{"rclone/*"}}
-		if cfg.Authority, err = auth.Open(auth.Options{Users: file, InsecureBasic: true}); err != nil {
+		cfg := Config{Config: handler.Config{DeleteGuard: []string{"rclone/*"}}, Database: dsn}
+		if cfg.Auth, err = auth.Open(auth.Options{Users: file, InsecureBasic: true}); err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(cfg.share(t.Context(), store, slog.New(slog.DiscardHandler)))
@@ -140,7 +141,7 @@ func TestReplicasThatDiffer(t *testing.T) {
 			t.Fatal(err)
 		}
 		cfg := Config{Database: dsn}
-		if cfg.Authority, err = auth.Open(auth.Options{Users: file, InsecureBasic: true}); err != nil {
+		if cfg.Auth, err = auth.Open(auth.Options{Users: file, InsecureBasic: true}); err != nil {
 			t.Fatal(err)
 		}
 		log := slog.New(slog.DiscardHandler)
@@ -152,7 +153,7 @@ func TestReplicasThatDiffer(t *testing.T) {
 			t.Cleanup(stop)
 			cfg.Monitor.Serves(store, nil, false, nil)
 		}
-		authorities = append(authorities, cfg.Authority)
+		authorities = append(authorities, cfg.Auth)
 		tellers = append(tellers, cfg.teller(store, log))
 	}
 	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {

@@ -1,6 +1,10 @@
 package main
 
-import "testing"
+import (
+	"testing"
+
+	"r-seed-1f3a754f.example/ifmatch/handler"
+)
 
 // TestRFC6585 covers RFC 6585 §3, for a server that requires conditions: which headers count as a condition, and of
 // which resource.
@@ -10,7 +14,7 @@ func TestRFC6585(t *testing.T) {
 		ends = "COPY MOVE"
 		onto = "Destination: $D/g"
 	)
-	runSentences(t, Config{RequireConditions: true}, []sentence{
+	runSentences(t, Config{Config: handler.Config{RequireConditions: true}}, []sentence{
 		{"3 no condition", "f", both, nil, "428", ""},
 		{"3 no condition, of a collection", "d", "DELETE", nil, "428", ""},
 		{"3 no condition, and nothing is there", "none", "PUT MKCOL LOCK", nil, ok, ""},

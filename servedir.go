@@ -50,27 +50,45 @@ func checkExpected(cfg Config) error {
 // placeOf returns the file of a state directory that says which directory was served at the path of cfg, and that path
 // without links.
 func placeOf(cfg Config) (place, root string, err error) {
-	if root, err = filepath.Abs(cfg.Dir); err == nil {
-		root, err = filepath.EvalSymlinks(root)
-	}
-	if err != nil {
-		return "", "", fmt.Errorf("cannot serve this directory: %w", err)
+	if root, err = realDir(cfg.Dir); err != nil {
+		return "", "", err
 	}
 	return filepath.Join(cfg.StateDir, "served", fmt.Sprintf("%x", sha256.Sum256([]byte(root)))[:32]), root, nil
 }
 
-// isEmptyDisk reports whether a directory has nothing but what a new file system has.
+// realDir returns the absolute path of a directory without links.
+func realDir(dir string) (string, error) {
+	dir, err := filepath.Abs(dir)
+	if err == nil {
+		dir, err = filepath.EvalSymlinks(dir)
+	}
+	if err != nil {
+		return "", fmt.Errorf("cannot serve this directory: %w", err)
+	}
+	return dir, nil
+}
+
+// isEmptyDisk reports whether a directory has the members of a new file system alone.
 func isEmptyDisk(dir string) (bool, error) {
-	f, err := os.Open(dir)
+	names, err := namesIn(dir, 2)
 	if err != nil {
 		return false, fmt.Errorf("cannot serve this directory: %w", err)
 	}
+	return len(names) == 0 || len(names) == 1 && names[0] == "lost+found", nil
+}
+
+// namesIn returns some names in a directory, up to a number.
+func namesIn(dir string, most int) ([]string, error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
 	defer f.Close()
-	names, err := f.Readdirnames(2)
+	names, err := f.Readdirnames(most)
 	if errors.Is(err, io.EOF) {
 		err = nil
 	}
-	return len(names) == 0 || len(names) == 1 && names[0] == "lost+found", err
+	return names, err
 }
 
 // directories returns a configuration for each directory that is served: those of the shares, or cfg itself. Each share
@@ -105,10 +123,7 @@ func doubts(cfg Config) (all []string) {
 		}
 		return all
 	}
-	dir, err := filepath.Abs(cfg.Dir)
-	if err == nil {
-		dir, err = filepath.EvalSymlinks(dir)
-	}
+	dir, err := realDir(cfg.Dir)
 	if err != nil {
 		return nil // opening it reports the error
 	}
@@ -118,22 +133,11 @@ func doubts(cfg Config) (all []string) {
 		return []string{"nothing is mounted at " + at + ", a mount point in /etc/fstab: if its disk is missing, " +
 			"stop this server and mount it first, or clients that sync from here delete their files"}
 	}
-	if isEmpty(dir) {
+	if names, err := namesIn(dir, 1); err == nil && len(names) == 0 { // it has not even the state of a server
 		return []string{"the directory is empty and was never served: if a disk belongs there, " +
 			"stop this server and mount it first, or clients that sync from here delete their files"}
 	}
 	return nil
-}
-
-// isEmpty reports whether a directory has no members, not even the state of a server.
-func isEmpty(dir string) bool {
-	f, err := os.Open(dir)
-	if err != nil {
-		return false
-	}
-	defer f.Close()
-	_, err = f.Readdirnames(1)
-	return errors.Is(err, io.EOF)
 }
 
 // missingMount returns the mount point in fstab(5) that a directory is, or is in, if no file system is mounted there
@@ -225,10 +229,6 @@ func isInside(dir, root string) (bool, error) {
 
 // isReadable reports whether this process may list a directory.
 func isReadable(dir string) bool {
-	f, err := os.Open(dir)
-	if err == nil {
-		_, err = f.Readdirnames(1)
-		f.Close()
-	}
+	_, err := namesIn(dir, 1)
 	return !errors.Is(err, iofs.ErrPermission)
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"r-seed-1f3a754f.example/ifmatch/handler"
 	"r-seed-1f3a754f.example/ifmatch/shares/layout"
 )
 
@@ -59,7 +60,7 @@ func TestDoubts(t *testing.T) {
 		}
 	}
 	says(Config{Dir: dir}, "the directory is empty and was never served")
-	says(Config{Dir: dir, ReadOnly: true}, "the directory is empty and was never served")
+	says(Config{Config: handler.Config{ReadOnly: true}, Dir: dir}, "the directory is empty and was never served")
 	says(Config{Memory: true}, "")
 	says(Config{Dir: filepath.Join(dir, "nowhere")}, "")
 	if err := os.Mkdir(filepath.Join(dir, stateName), 0o700); err != nil {
@@ -80,7 +81,7 @@ func TestRefuseRoot(t *testing.T) {
 		{Config{Dir: "/"}, true},
 		{Config{Dir: "/.."}, true},
 		{Config{Dir: link}, true},
-		{Config{Dir: "/", ReadOnly: true}, true},
+		{Config{Config: handler.Config{ReadOnly: true}, Dir: "/"}, true},
 		{Config{Dir: "/", WholeSystem: true}, false},
 		{Config{Dir: "/", Memory: true}, false},
 		{Config{Dir: t.TempDir()}, false},

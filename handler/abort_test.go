@@ -14,6 +14,7 @@ import (
 
 	"r-seed-1f3a754f.example/ifmatch/etagfs"
 	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/handler/exchange"
 )
 
 // A request that is given up while its file is hashed must not be answered with the 200 that net/http makes of silence.
@@ -49,7 +50,7 @@ func TestGivenUpRequestIsCutOff(t *testing.T) {
 // A client that is refused may stop sending its body, and wait for the end of the answer: over HTTP/2 net/http does. It is
 // not made to wait until the server has given up on the body.
 func TestRefusalOverHTTP2EndsTheAnswer(t *testing.T) {
-	server := httptest.NewUnstartedServer(inMemory(t, Config{DrainTime: time.Hour}))
+	server := httptest.NewUnstartedServer(inMemory(t, Config{Exchange: exchange.Limits{DrainTime: time.Hour}}))
 	server.EnableHTTP2 = true
 	server.StartTLS()
 	defer server.Close()

@@ -23,7 +23,7 @@ func (e *deniedError) Error() string { return "the rules do not allow it" }
 var errForbidden = &deniedError{auth.Forbidden}
 
 // errTaken says that a name is taken where the principal may create, and may not know the resource that has the name.
-var errTaken = &statusError{status: http.StatusPreconditionFailed, detail: "the name is taken; nothing has changed"}
+var errTaken = withStatus(http.StatusPreconditionFailed, "the name is taken; nothing has changed")
 
 // deny answers a request that the rules do not allow: by one text for each verdict.
 func (s *server) deny(w http.ResponseWriter, r *request, verdict auth.Verdict) {
@@ -129,6 +129,11 @@ func (r *request) within(v tree.View) error {
 		return r.hidden(target, err)
 	}
 	found.Exists, found.Collection = s.Exists, s.Collection && !s.Link // a link is replaced itself
+	return r.decideWithin(found)
+}
+
+// decideWithin decides by the rules that are in force now about the target that was found.
+func (r *request) decideWithin(found auth.Found) error {
 	access := r.who.now()
 	for _, op := range r.operations(nil) {
 		switch access.Within(op, found) {

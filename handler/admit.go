@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -181,7 +182,6 @@ func (w *meteredWriter) AwaitRead(most int64, patience time.Duration) (unread in
 	return exchange.AwaitRead(w.ResponseWriter, most, patience)
 }
 
-// Unwrap implements the search of [http.ResponseController].
 func (w *meteredWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // clientText returns the client of a request as logs name it.
@@ -231,11 +231,10 @@ func (s *server) dispatch(w http.ResponseWriter, r *request) error {
 		return s.options(w, r)
 	}
 	if strings.Contains(r.RequestURI, "#") {
-		return &statusError{status: http.StatusBadRequest, detail: "a request has no fragment (RFC 9112 §3.2.1)"}
+		return withStatus(http.StatusBadRequest, "a request has no fragment (RFC 9112 §3.2.1)")
 	}
 	if status := exchange.CheckCoding(r.Request); status != 0 {
-		return &statusError{status: status,
-			detail: "HTTP/1.0 has no Transfer-Encoding; send a Content-Length alone; nothing has changed"}
+		return withStatus(status, "HTTP/1.0 has no Transfer-Encoding; send a Content-Length alone; nothing has changed")
 	}
 	if r.site != nil {
 		return s.serveSite(w, r)
@@ -248,7 +247,7 @@ func (s *server) dispatch(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	if serve, rest, ok := ownAddresses.Find(r.name); ok {
+	if serve, rest := ownAddressOf(r.name); serve != nil {
 		return serve(s, w, r, rest)
 	}
 	if s.uploads != nil && uploads.IsCreation(r.Request) {
@@ -275,10 +274,44 @@ func (s *server) dispatch(w http.ResponseWriter, r *request) error {
 	if w, err = s.takeTurn(w, r, s.poolOf(r.Method)); err != nil {
 		return err
 	}
+	s.boundTags(r)
+	return m.serve(s, w, r)
+}
+
+// boundTags bounds how long the answer waits for tags that it can do without.
+func (s *server) boundTags(r *request) {
 	if s.TagWait > 0 && !r.needsTag() {
 		r.tagDeadline = time.Now().Add(s.TagWait)
 	}
-	return m.serve(s, w, r)
+}
+
+// takes reports whether a request for an address that takes some methods is done: OPTIONS is answered with these, and the
+// error refuses any other method.
+func takes(w http.ResponseWriter, r *request, allow, detail string) (done bool, err error) {
+	switch {
+	case r.Method == http.MethodOptions:
+		w.Header().Set("Allow", allow)
+		w.WriteHeader(http.StatusNoContent)
+		return true, nil
+	case !slices.Contains(strings.Split(allow, ", "), r.Method):
+		return true, &statusError{status: http.StatusMethodNotAllowed, allow: allow, detail: detail}
+	}
+	return false, nil
+}
+
+// aims makes the request one about a name as the client has spelled it. The rules decide about that name, and about the
+// one that exists for it.
+func (s *server) aims(r *request, name string) error {
+	r.name, r.asked = name, name
+	if err := r.allowed(&r.who.Access); err != nil {
+		return err
+	}
+	spelled, err := s.spelledNow(r, name)
+	if err != nil || spelled == name {
+		return err
+	}
+	r.name = spelled
+	return r.allowed(&r.who.Access)
 }
 
 // spelled decides by the name of the request whether the request may go on, and finds the spelling that the name has.

@@ -211,7 +211,7 @@ func TestAnswerToWhoHasGivenWayArrives(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			server := httptest.NewUnstartedServer(s.limits.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			server := httptest.NewUnstartedServer(s.Exchange.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				time.AfterFunc(time.Millisecond, func() { exchange.GiveWay(w) })
 				if _, err := io.Copy(io.Discard, r.Body); err == nil {
 					t.Error("the body comes to an end")

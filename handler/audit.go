@@ -14,7 +14,6 @@ import (
 
 	"r-seed-1f3a754f.example/ifmatch/auth"
 	"r-seed-1f3a754f.example/ifmatch/handler/accesslog"
-	"r-seed-1f3a754f.example/ifmatch/handler/own"
 	"r-seed-1f3a754f.example/ifmatch/links"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
@@ -22,7 +21,7 @@ import (
 // identity notes the id of a request if there is an audit log.
 func (s *server) identity(w http.ResponseWriter, r *request) {
 	if s.Audit != nil {
-		r.id = accesslog.ID(w)
+		r.id = accesslog.Of(w).ID
 	}
 }
 
@@ -50,7 +49,7 @@ func (s *server) audit(w http.ResponseWriter, r *request, err error) {
 	}
 	status := http.StatusInternalServerError
 	if err == nil {
-		status = cmp.Or(accesslog.Status(w), status)
+		status = cmp.Or(accesslog.Of(w).Status, status)
 	}
 	s.auditAs(r, status)
 }
@@ -83,20 +82,18 @@ func (s *server) linksAddress(w http.ResponseWriter, r *request, id string) erro
 		allow = "DELETE, OPTIONS"
 	}
 	maker := r.who.Principal()
-	switch {
-	case s.links.Users() == "" || strings.Contains(id, "/"):
+	if s.links.Users() == "" || strings.Contains(id, "/") {
 		return tree.ErrNotExist
-	case r.Method == http.MethodOptions:
-		w.Header().Set("Allow", allow)
-		w.WriteHeader(http.StatusNoContent)
-		return nil
-	case !slices.Contains(strings.Split(allow, ", "), r.Method):
-		return &statusError{status: http.StatusMethodNotAllowed, allow: allow, detail: "links take only " + allow}
+	}
+	if done, err := takes(w, r, allow, "links take only "+allow); done {
+		return err
+	}
+	switch {
 	case maker.Anonymous():
 		return &deniedError{auth.Challenge}
 	case !s.makesLinks(r):
-		return &statusError{status: http.StatusForbidden,
-			detail: "only a user of the users file has links: a link ends with its maker, and a proxy does not say when"}
+		return withStatus(http.StatusForbidden,
+			"only a user of the users file has links: a link ends with its maker, and a proxy does not say when")
 	}
 	w, err := s.takeTurn(w, r, s.Pools.Changes)
 	if err != nil {
@@ -147,11 +144,11 @@ func (s *server) makesLinks(r *request) bool {
 // makeLink answers a POST with the new link. Its token is in no other answer.
 func (s *server) makeLink(w http.ResponseWriter, r *request) error {
 	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != "application/json" {
-		return &statusError{status: http.StatusUnsupportedMediaType, detail: "a new link is described in application/json"}
+		return withStatus(http.StatusUnsupportedMediaType, "a new link is described in application/json")
 	}
 	asked, err := links.ReadAsked(r.Body, s.Now())
 	if bad := new(links.BadError); errors.As(err, &bad) {
-		return &statusError{status: http.StatusBadRequest, detail: bad.Detail}
+		return withStatus(http.StatusBadRequest, bad.Detail)
 	}
 	if err != nil {
 		return &tree.BodyError{Err: err}
@@ -165,18 +162,18 @@ func (s *server) makeLink(w http.ResponseWriter, r *request) error {
 	asked.Account = r.who.rules.Account(maker.Name)
 	link, token, err := links.New(asked.Wish, s.Now())
 	if err != nil {
-		return &statusError{status: http.StatusBadRequest, detail: err.Error()}
+		return withStatus(http.StatusBadRequest, err.Error())
 	}
 	if err := s.links.Add(r.Context(), link); errors.Is(err, links.ErrTooMany) {
-		return &statusError{status: http.StatusForbidden, detail: err.Error()}
+		return withStatus(http.StatusForbidden, err.Error())
 	} else if err != nil {
 		return err
 	}
-	r.name = own.Dir + "/links/" + link.ID
+	r.name = ownDir + "/links/" + link.ID
 	s.auditAs(r, http.StatusCreated)
 	w.Header().Set("Location", s.href(r.name, false))
 	told := links.Answer([]links.Link{link}, s.Now(), s.href).Links[0]
-	told.Href = s.href(own.Dir+"/"+linkAddress+"/"+token, state.Collection)
+	told.Href = s.href(ownDir+"/"+linkAddress+"/"+token, state.Collection)
 	return s.tellLinks(w, http.StatusCreated, told)
 }
 
@@ -185,10 +182,7 @@ func (s *server) makeLink(w http.ResponseWriter, r *request) error {
 func (s *server) toLink(r *request, path string, access links.Access) (tree.State, error) {
 	made := r.Request
 	defer func() { r.Request = made }()
-	name, _, err := s.locate(path)
-	if errors.Is(err, errAbove) {
-		err = errOutside
-	}
+	name, _, err := s.locateIn(path)
 	if err == nil {
 		err = s.means(r, "PROPFIND", name)
 	}
@@ -203,9 +197,9 @@ func (s *server) toLink(r *request, path string, access links.Access) (tree.Stat
 	case err != nil:
 		return tree.State{}, r.hidden(r.name, err)
 	case state.Link || state.Through || state.Resolved != nil:
-		return tree.State{}, &statusError{status: http.StatusForbidden, detail: "a symbolic link is there: share what it leads to"}
+		return tree.State{}, withStatus(http.StatusForbidden, "a symbolic link is there: share what it leads to")
 	case access == links.Drop && !state.Collection:
-		return tree.State{}, &statusError{status: http.StatusConflict, detail: "files are dropped into a folder, and this is a file"}
+		return tree.State{}, withStatus(http.StatusConflict, "files are dropped into a folder, and this is a file")
 	case access == links.Drop && s.ReadOnly:
 		return tree.State{}, tree.ErrReadOnly
 	case !r.may(r.name, access.Effects()):

@@ -194,13 +194,22 @@ func (r *request) found(v tree.View) (tree.State, error) {
 	return s, err
 }
 
+// look returns the resource of a request that reads it, if the principal may know of that.
+func (r *request) look(v tree.View) (tree.State, error) {
+	s, err := r.found(v)
+	if err == nil {
+		err = r.opens(&s)
+	}
+	return s, r.hidden(r.name, err)
+}
+
 // requireWhole: the Request-URI exists, and Depth includes all its members (RFC 4918 §9.6.1, §9.9.2).
 func (r *request) requireWhole(deep depth) func(tree.View) error {
 	return func(v tree.View) error {
 		s, err := r.found(v)
 		if err == nil && s.Collection && (deep == depthZero || deep == depthOne) {
-			err = &statusError{status: http.StatusBadRequest,
-				detail: "a collection is removed or moved with all its members; send Depth: infinity, or none"}
+			err = withStatus(http.StatusBadRequest,
+				"a collection is removed or moved with all its members; send Depth: infinity, or none")
 		}
 		return err
 	}
@@ -242,8 +251,8 @@ func (r *request) mayCreate(v tree.View) error {
 			return &tree.RespelledError{Name: is}
 		}
 		if _, base := tree.Split(name); r.noJunk && isJunk(base) && !isThere(v, name) {
-			return &statusError{status: http.StatusForbidden, detail: "files like " + base +
-				", which operating systems leave in every directory, are refused (--junk refuse)"}
+			return withStatus(http.StatusForbidden,
+				"files like "+base+", which operating systems leave in every directory, are refused (--junk refuse)")
 		}
 	}
 	return nil
@@ -333,14 +342,5 @@ func (r *request) mayRestore(v tree.View, collection bool) error {
 			return r.hidden(r.name, err)
 		}
 	}
-	access := r.who.now()
-	for _, op := range r.operations(nil) {
-		switch access.Within(op, auth.Found{Exists: s.Exists, Collection: s.Collection && !s.Link, Brings: collection}) {
-		case auth.Denied:
-			return errForbidden
-		case auth.Taken:
-			return errTaken
-		}
-	}
-	return nil
+	return r.decideWithin(auth.Found{Exists: s.Exists, Collection: s.Collection && !s.Link, Brings: collection})
 }

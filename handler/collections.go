@@ -15,7 +15,6 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/auth"
 	"r-seed-1f3a754f.example/ifmatch/handler/autoindex"
 	"r-seed-1f3a754f.example/ifmatch/handler/bylink"
-	"r-seed-1f3a754f.example/ifmatch/handler/own"
 	"r-seed-1f3a754f.example/ifmatch/handler/synctoken"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 	"r-seed-1f3a754f.example/ifmatch/web"
@@ -171,9 +170,7 @@ func (s *server) page(w http.ResponseWriter, r *request) error {
 }
 
 // withPage adds the addresses of the page to a table.
-func withPage(
-	table own.Table[func(s *server, w http.ResponseWriter, r *request, rest string) error],
-) own.Table[func(s *server, w http.ResponseWriter, r *request, rest string) error] {
+func withPage(table map[string]ownAddress) map[string]ownAddress {
 	table["page"] = func(s *server, w http.ResponseWriter, r *request, rest string) error {
 		if err := s.ofPage(r, http.MethodGet, http.MethodHead); err != nil {
 			return err
@@ -212,7 +209,7 @@ func (s *server) ofPage(r *request, methods ...string) error {
 func (s *server) aboutPath(w http.ResponseWriter, r *request, address web.Address) error {
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
-		return &statusError{status: http.StatusBadRequest, detail: "the query is badly escaped"}
+		return withStatus(http.StatusBadRequest, "the query is badly escaped")
 	}
 	name, slash, err := s.locate(query.Get("path"))
 	if err != nil {
@@ -235,7 +232,7 @@ func (s *server) aboutPath(w http.ResponseWriter, r *request, address web.Addres
 	serve := func(w http.ResponseWriter) error {
 		err := address.Serve(&asking{s, r, w})
 		if bad := new(web.BadQueryError); errors.As(err, &bad) {
-			err = &statusError{status: http.StatusBadRequest, detail: bad.Detail}
+			err = withStatus(http.StatusBadRequest, bad.Detail)
 		}
 		return err
 	}

@@ -14,7 +14,6 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/handler/byterange"
 	"r-seed-1f3a754f.example/ifmatch/handler/digest"
 	"r-seed-1f3a754f.example/ifmatch/handler/precondition"
-	"r-seed-1f3a754f.example/ifmatch/handler/proxy"
 	"r-seed-1f3a754f.example/ifmatch/site"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
@@ -128,7 +127,6 @@ func (a *lateAnswer) ReadFrom(src io.Reader) (int64, error) {
 	return io.Copy(a.ResponseWriter, src)
 }
 
-// AwaitRead implements [tree.Drain].
 func (a *lateAnswer) AwaitRead(most int64, patience time.Duration) (unread int64, ok bool) {
 	drain, ok := a.ResponseWriter.(tree.Drain)
 	if !ok {
@@ -165,20 +163,16 @@ func (s *server) send(
 // sent one of the hosts on the way, and takes the answer for one of that host: a page of the site must find nothing
 // else there, so each of these hosts counts.
 func (s *server) siteOf(r *http.Request) *site.Site {
-	if len(s.Sites.All()) == 0 {
+	if len(s.Sites) == 0 {
 		return nil
 	}
-	hosts := []string{r.Host}
-	if s.TrustedProxies.Sent(r) {
-		hosts = append(hosts, proxy.ForwardedHosts(r.Header)...)
-	}
-	return s.Sites.OfHosts(hosts...)
+	return s.sites.OfHosts(s.TrustedProxies.Hosts(r)...)
 }
 
 // byHost sends requests for the host of a site past the checks of other hosts: a site takes no writes, and no page of
 // another origin is trusted there.
 func (s *server) byHost(ofSite, other http.Handler) http.Handler {
-	if len(s.Sites.All()) == 0 {
+	if len(s.Sites) == 0 {
 		return other
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -196,15 +190,8 @@ func (s *server) serveSite(w http.ResponseWriter, r *request) error {
 	if r.who.anonymous() { // else a page of another origin could tell whether the user may read a file
 		delete(w.Header(), "Cross-Origin-Resource-Policy")
 	}
-	switch r.Method {
-	case http.MethodGet, http.MethodHead:
-	case http.MethodOptions:
-		w.Header().Set("Allow", site.Allow)
-		w.WriteHeader(http.StatusNoContent)
-		return nil
-	default:
-		return &statusError{status: http.StatusMethodNotAllowed, allow: site.Allow,
-			detail: "this host serves a site, which is only read here; nothing has changed"}
+	if done, err := takes(w, r, site.Allow, "this host serves a site, which is only read here; nothing has changed"); done {
+		return err
 	}
 	segments, slash, err := splitPath(pathOf(r.URL))
 	if err != nil {
@@ -220,13 +207,11 @@ func (s *server) serveSite(w http.ResponseWriter, r *request) error {
 	if w, err = s.takeTurn(w, r, s.Pools.Downloads); err != nil {
 		return err
 	}
-	if s.TagWait > 0 && !r.needsTag() {
-		r.tagDeadline = time.Now().Add(s.TagWait)
-	}
+	s.boundTags(r)
 	err = s.get(w, r)
 	if failed := new(precondition.Failed); errors.As(err, &failed) {
 		// The refusal of other hosts would tell where the site is in the tree.
-		return &statusError{status: http.StatusPreconditionFailed, detail: "a condition is not true"}
+		return withStatus(http.StatusPreconditionFailed, "a condition is not true")
 	}
 	return err
 }
@@ -237,7 +222,7 @@ func (s *server) serveSite(w http.ResponseWriter, r *request) error {
 func (s *server) getter(r *request) func(w http.ResponseWriter, r *request) error {
 	at := r.site
 	if at == nil && s.ReadOnly && !r.who.rules.HasUsers() && r.Header["If"] == nil {
-		at = s.Sites.At(r.name)
+		at = s.sites.At(r.name)
 	}
 	if at == nil {
 		return s.getOnce

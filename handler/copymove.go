@@ -4,15 +4,14 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"slices"
 	"strings"
 
 	"r-seed-1f3a754f.example/ifmatch/auth"
-	"r-seed-1f3a754f.example/ifmatch/handler/byterange"
 	"r-seed-1f3a754f.example/ifmatch/handler/davxml"
 	"r-seed-1f3a754f.example/ifmatch/handler/precondition"
 	"r-seed-1f3a754f.example/ifmatch/handler/versions"
 	"r-seed-1f3a754f.example/ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/web"
 )
 
 // copyMove answers COPY and MOVE. The conditions are about the source, unless an If header also names the
@@ -85,7 +84,7 @@ func (s *server) mkcol(w http.ResponseWriter, r *request) error {
 		n, err = r.Body.Read(make([]byte, 1))
 	}
 	if n > 0 {
-		return &statusError{status: http.StatusUnsupportedMediaType, detail: "MKCOL takes no body"}
+		return withStatus(http.StatusUnsupportedMediaType, "MKCOL takes no body")
 	} else if err != nil && err != io.EOF {
 		return &tree.BodyError{Err: err}
 	}
@@ -118,19 +117,13 @@ func (s *server) versionsAddress(w http.ResponseWriter, r *request, rest string)
 	if !ok {
 		return tree.ErrNotExist
 	}
-	allow := []string{http.MethodGet, http.MethodHead, http.MethodOptions, "PROPFIND"}
+	allow, method := "GET, HEAD, OPTIONS, PROPFIND", r.Method
 	if asked.ID != "" {
-		allow = append(allow, "COPY")
+		allow += ", COPY"
 	}
-	method := r.Method
-	switch {
-	case method == http.MethodOptions:
-		w.Header().Set("Allow", strings.Join(allow, ", "))
-		w.WriteHeader(http.StatusNoContent)
-		return nil
-	case !slices.Contains(allow, method):
-		return &statusError{status: http.StatusMethodNotAllowed, allow: strings.Join(allow, ", "),
-			detail: "an old version is read, and copied to the name that it had; a list of versions is read; nothing has changed"}
+	const detail = "an old version is read, and copied to the name that it had; a list of versions is read; nothing has changed"
+	if done, err := takes(w, r, allow, detail); done {
+		return err
 	}
 	header, as, pool := http.Header{}, "PROPFIND", s.Pools.Listings
 	switch {
@@ -160,7 +153,7 @@ func (s *server) versionsAddress(w http.ResponseWriter, r *request, rest string)
 	case asked.ID != "":
 		return a.sendVersion(asked, sent)
 	}
-	latest, all, err := versions.Latest(a.Versions())
+	latest, all, err := web.Latest(a.Versions())
 	if err != nil {
 		return err
 	}
@@ -192,24 +185,24 @@ func (s *server) checkCopyOfVersion(r *request, name string) error {
 		return err
 	}
 	if to != name {
-		return &statusError{status: http.StatusForbidden,
-			detail: "a version is copied to the name that it had; for another name, GET it and PUT it there; nothing has changed"}
+		return withStatus(http.StatusForbidden,
+			"a version is copied to the name that it had; for another name, GET it and PUT it there; nothing has changed")
 	}
 	tagged := true // each list of If names a resource (RFC 4918 §10.4.2)
 	for _, value := range r.Header["If"] {
 		tagged = tagged && strings.HasPrefix(strings.TrimSpace(value), "<")
 	}
 	if len(aboutTarget(r.Header)) > 0 || !tagged {
-		return &statusError{status: http.StatusBadRequest,
-			detail: "this condition would be about the version, which never changes: send If with the URL of the Destination, " +
-				"or Overwrite: F; nothing has changed"}
+		return withStatus(http.StatusBadRequest,
+			"this condition would be about the version, which never changes: send If with the URL of the Destination, or "+
+				"Overwrite: F; nothing has changed")
 	}
 	if replace, err := overwrite(r.Header); err != nil || replace && r.Header["If"] == nil {
 		if err != nil {
 			return err
 		}
-		return &statusError{status: http.StatusPreconditionRequired,
-			detail: "send If: <the Destination> ([\"the ETag that is there\"]), or Overwrite: F; nothing has changed"}
+		return withStatus(http.StatusPreconditionRequired,
+			"send If: <the Destination> ([\"the ETag that is there\"]), or Overwrite: F; nothing has changed")
 	}
 	return nil
 }
@@ -269,8 +262,8 @@ func (a *asking) sendVersion(asked versions.Asked, sent http.Header) error {
 		a.w.WriteHeader(http.StatusNotModified)
 		return nil
 	}
-	parts, partial := byterange.Parse(sent, state.Size)
-	if !partial || len(parts) == 0 || a.r.arrived.Method != http.MethodGet || !precondition.RangeApplies(sent, state) {
+	parts, partial := partsOf(a.r.arrived.Method, sent, &state)
+	if len(parts) == 0 {
 		parts, partial = wholeOf(&state), false
 	}
 	h := a.w.Header()
@@ -297,8 +290,8 @@ func (s *server) checkVersion(r *request, state *tree.State, sent http.Header) (
 	case errors.As(err, new(*precondition.NotModified)):
 		return true, nil
 	case errors.As(err, new(*precondition.Failed)):
-		return false, &statusError{status: http.StatusPreconditionFailed,
-			detail: "a condition is not true of this version; a version has one ETag, and never another one"}
+		return false, withStatus(http.StatusPreconditionFailed,
+			"a condition is not true of this version; a version has one ETag, and never another one")
 	}
 	return false, err
 }
@@ -324,7 +317,7 @@ func (a *asking) listVersions(asked versions.Asked, sent http.Header) error {
 		}
 		members = append(members, v)
 	} else {
-		latest, _, err := versions.Latest(a.Versions())
+		latest, _, err := web.Latest(a.Versions())
 		if err != nil {
 			return err
 		}
@@ -336,7 +329,7 @@ func (a *asking) listVersions(asked versions.Asked, sent http.Header) error {
 	l.begin()
 	if asked.ID == "" {
 		self := tree.State{Name: asked.Name, Exists: true, Collection: true}
-		at := a.s.href(".ifmatch/"+tree.Join(versions.Address, asked.Name), true)
+		at := a.s.href(ownDir+"/"+tree.Join(versions.Address, asked.Name), true)
 		if err := l.out.Response(at, l.render(self)...); err != nil {
 			return err
 		}
@@ -357,8 +350,8 @@ func (a *asking) listVersions(asked versions.Asked, sent http.Header) error {
 // it has seen there, by If-Match or If-None-Match.
 func (a *asking) Restore(id string) error {
 	if a.r.cond.IsUnconditional() {
-		return &statusError{status: http.StatusPreconditionRequired,
-			detail: "send If-Match with the ETag that is there, or If-None-Match: *; nothing has changed"}
+		return withStatus(http.StatusPreconditionRequired,
+			"send If-Match with the ETag that is there, or If-None-Match: *; nothing has changed")
 	}
 	v, err := a.kept(id)
 	if err != nil {
@@ -379,7 +372,7 @@ func (a *asking) restore(v tree.Version, opts tree.RestoreOptions) error {
 		return s.exists(r, r.name)
 	}
 	if errors.Is(err, tree.ErrSame) {
-		return &statusError{status: http.StatusConflict, detail: "this version is there already; nothing has changed"}
+		return withStatus(http.StatusConflict, "this version is there already; nothing has changed")
 	}
 	if err != nil {
 		return err

@@ -53,7 +53,7 @@ func inBubble(t *testing.T, config Config, test func(t *testing.T, dial func() n
 		server := &http.Server{Handler: h, ConnContext: wire.Context, Protocols: new(http.Protocols)}
 		server.Protocols.SetHTTP1(true)
 		server.Protocols.SetUnencryptedHTTP2(true)
-		go server.Serve(wire.Listen(l, wire.DefaultLimit))
+		go server.Serve(wire.Listen(l, func() wire.Limit { return wire.DefaultLimit }))
 		test(t, func() net.Conn {
 			client, ours := net.Pipe()
 			l.conns <- ours
@@ -395,7 +395,7 @@ func TestOurOwnSlownessIsForgiven(t *testing.T) {
 				server := &http.Server{Handler: h, ConnContext: wire.Context, Protocols: new(http.Protocols)}
 				server.Protocols.SetHTTP1(true)
 				server.Protocols.SetUnencryptedHTTP2(true)
-				go server.Serve(wire.Listen(l, wire.DefaultLimit))
+				go server.Serve(wire.Listen(l, func() wire.Limit { return wire.DefaultLimit }))
 				c, ours := net.Pipe()
 				l.conns <- ours
 				status := ""

@@ -34,8 +34,8 @@ func (s *server) delete(w http.ResponseWriter, r *request) error {
 }
 
 // errRoot is the failure of a DELETE of the root, which no store removes.
-var errRoot = &statusError{status: http.StatusForbidden,
-	detail: "the root of what is served cannot be removed; its members can; nothing has changed"}
+var errRoot = withStatus(http.StatusForbidden,
+	"the root of what is served cannot be removed; its members can; nothing has changed")
 
 // afterPut is the name of the guard's condition in the access log and in the 412. It is no header of the request.
 const afterPut = "delete-guard"
@@ -67,8 +67,7 @@ func (s *server) guardDelete(
 		}
 		now, err := v.State(r.name)
 		if err == nil && put.Met(now) {
-			err = &precondition.Failed{Header: afterPut, Want: "no DELETE after a PUT that " +
-				"failed", Name: r.name, Have: now}
+			err = &precondition.Failed{Header: afterPut, Want: "no DELETE after a PUT that failed", Name: r.name, Have: now}
 		}
 		return err
 	}

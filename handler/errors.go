@@ -35,6 +35,10 @@ type statusError struct {
 
 func (e *statusError) Error() string { return e.detail }
 
+func withStatus(status int, detail string) *statusError {
+	return &statusError{status: status, detail: detail}
+}
+
 // statuses has the status of each error of the store. A client gets the detail, and not the cause.
 var statuses = []struct {
 	err    error
@@ -77,98 +81,73 @@ var statuses = []struct {
 var errAbandoned = errors.New("hashing was given up: the client has closed its side of the connection")
 
 // errFixed says that a request would write where nothing can be changed, see [tree.State].
-var errFixed = &statusError{status: http.StatusForbidden,
-	detail: "nothing can be changed or created here, only in the collections below; nothing has changed"}
+var errFixed = withStatus(http.StatusForbidden,
+	"nothing can be changed or created here, only in the collections below; nothing has changed")
 
 var errOtherServer = errors.New("the URI is of another server")
 
 // notModified answers with 304.
 func (s *server) notModified(w http.ResponseWriter, r *request, e *precondition.NotModified) {
+	h := w.Header()
+	s.describe(h, r, e.Have)
 	if r.shown != nil {
-		s.describe(w.Header(), r, e.Have)
-		r.shown.SetFields(w.Header(), !r.who.anonymous())
-		delete(w.Header(), "Content-Encoding")
-		delete(w.Header(), "Content-Type")
-		w.WriteHeader(http.StatusNotModified)
-		return
+		r.shown.SetFields(h, !r.who.anonymous())
+		delete(h, "Content-Encoding")
+		delete(h, "Content-Type")
+	} else {
+		s.confine(h, e.Have, contentType(&e.Have))
+		h.Set("Cache-Control", cacheControl) // RFC 9110 §15.4.5: the same as in the 200
 	}
-	s.describe(w.Header(), r, e.Have)
-	s.confine(w.Header(), e.Have, contentType(&e.Have))
-	w.Header().Set("Cache-Control", cacheControl) // RFC 9110 §15.4.5: the same as in the 200
 	w.WriteHeader(http.StatusNotModified)
 }
 
 // fail answers a failed request. It is the only place where an error becomes a status.
 func (s *server) fail(w http.ResponseWriter, r *request, err error) {
-	if e, ok := err.(*precondition.NotModified); ok { // the most frequent one, and each variable below is an allocation
-		s.notModified(w, r, e)
-		return
-	}
-	var (
-		failed      *precondition.Failed
-		required    *precondition.RequiredError
-		notModified *precondition.NotModified
-		locked      *tree.LockedError
-		body        *tree.BodyError
-		status      *statusError
-		mismatch    *digest.MismatchError
-		member      *tree.MemberError
-		tooMany     *limit.Error
-		denied      *deniedError
-		login       *auth.LoginError
-		refused     *auth.RequestError
-	)
-	switch {
-	case errors.As(err, &denied):
+	if denied, ok := errors.AsType[*deniedError](err); ok {
 		s.deny(w, r, denied.verdict)
-	case errors.As(err, &login):
+	} else if login, ok := errors.AsType[*auth.LoginError](err); ok {
 		s.refuseLogin(w, r, login)
-	case errors.As(err, &refused):
-		accesslog.Explain(w, slog.String("cause", refused.Detail))
-		s.refuse(w, r, problem.Problem{Status: refused.Status, Detail: refused.Detail})
-	case errors.As(err, &member) && s.isAboutMember(r, member.Name):
+	} else if refused, ok := errors.AsType[*auth.RequestError](err); ok {
+		s.refuseStatus(w, r, withStatus(refused.Status, refused.Detail))
+	} else if member, ok := errors.AsType[*tree.MemberError](err); ok && s.isAboutMember(r, member.Name) {
 		s.memberFailed(w, r, member)
-	case errors.As(err, &failed):
+	} else if failed, ok := errors.AsType[*precondition.Failed](err); ok {
 		s.preconditionFailed(w, r, failed)
-	case errors.As(err, &required):
+	} else if required, ok := errors.AsType[*precondition.RequiredError](err); ok {
 		s.preconditionRequired(w, r, required)
-	case errors.As(err, &notModified):
-		s.notModified(w, r, notModified)
-	case errors.As(err, &locked):
+	} else if same, ok := errors.AsType[*precondition.NotModified](err); ok {
+		s.notModified(w, r, same)
+	} else if locked, ok := errors.AsType[*tree.LockedError](err); ok {
 		s.locked(w, r, locked)
-	case malformed(err) != "":
-		s.refuseStatus(w, r, &statusError{status: http.StatusBadRequest, detail: malformed(err)})
-	case errors.As(err, &body):
+	} else if why := malformed(err); why != "" {
+		s.refuseStatus(w, r, withStatus(http.StatusBadRequest, why))
+	} else if body, ok := errors.AsType[*tree.BodyError](err); ok {
 		s.refuseBody(w, r, body.Err)
-	case errors.As(err, &mismatch):
+	} else if mismatch, ok := errors.AsType[*digest.MismatchError](err); ok {
 		s.refuseDigest(w, r, mismatch)
-	case errors.As(err, &tooMany):
+	} else if tooMany, ok := errors.AsType[*limit.Error](err); ok {
 		s.refuseTooMany(w, r, tooMany)
-	case errors.Is(err, tree.ErrTooMany):
+	} else if errors.Is(err, tree.ErrTooMany) {
 		s.refuseStatus(w, r, errTooMany)
-	case errors.As(err, &status):
+	} else if status, ok := errors.AsType[*statusError](err); ok {
 		s.refuseStatus(w, r, status)
-	default:
+	} else {
 		s.failOther(w, r, err)
 	}
 }
 
 // malformed returns the detail of a 400, if a part of the request is malformed, else "".
 func malformed(err error) string {
-	var (
-		header *precondition.SyntaxError
-		body   *davxml.SyntaxError
-		name   *tree.BadNameError
-		field  *digest.FieldError
-	)
-	switch {
-	case errors.As(err, &header):
-		return header.Error()
-	case errors.As(err, &body):
+	if body, ok := errors.AsType[*davxml.SyntaxError](err); ok {
 		return "malformed XML: " + body.Error()
-	case errors.As(err, &name):
+	}
+	if header, ok := errors.AsType[*precondition.SyntaxError](err); ok {
+		return header.Error()
+	}
+	if name, ok := errors.AsType[*tree.BadNameError](err); ok {
 		return name.Error()
-	case errors.As(err, &field):
+	}
+	if field, ok := errors.AsType[*digest.FieldError](err); ok {
 		return field.Error()
 	}
 	return ""
@@ -199,7 +178,7 @@ func (s *server) refuseBody(w http.ResponseWriter, r *request, err error) {
 // read.
 func (s *server) refuseTooMany(w http.ResponseWriter, r *request, e *limit.Error) {
 	accesslog.Explain(w, slog.String("cause", e.Error()))
-	accesslog.SetBusy(w, e.What)
+	accesslog.Of(w).Busy = e.What
 	w.Header().Set("Retry-After", strconv.Itoa(RetryAfter))
 	if r.turnedAway {
 		r.sending.Refuse()

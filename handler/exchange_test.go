@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"r-seed-1f3a754f.example/ifmatch/handler/exchange"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 	"r-seed-1f3a754f.example/ifmatch/wire"
 )
@@ -21,7 +22,7 @@ import (
 func served(t *testing.T, h http.Handler) *httptest.Server {
 	t.Helper()
 	server := httptest.NewUnstartedServer(h)
-	server.Listener = wire.Listen(server.Listener, wire.DefaultLimit)
+	server.Listener = wire.Listen(server.Listener, func() wire.Limit { return wire.DefaultLimit })
 	server.Config.ConnContext = wire.Context
 	server.Config.DisableGeneralOptionsHandler = true
 	server.Start()
@@ -105,8 +106,8 @@ var unread = []struct {
 	{about: "method of a collection", line: "PUT /d/", status: 405},
 	{about: "read-only", line: "PUT /f", status: 403, config: Config{ReadOnly: true}},
 	{about: "length", line: "PUT /f", header: "X-Expected-Entity-Length: 1\r\n", status: 400},
-	{about: "timeout", line: "PUT /f", status: 408, config: Config{Pace: wire.Limit{Pause: 50 * time.Millisecond}}},
-	{about: "timeout of XML", line: "PROPFIND /f", status: 408, config: Config{ShortBody: 50 * time.Millisecond}},
+	{about: "timeout", line: "PUT /f", status: 408, config: Config{Exchange: exchange.Limits{Pace: wire.Limit{Pause: 50 * time.Millisecond}}}},
+	{about: "timeout of XML", line: "PROPFIND /f", status: 408, config: Config{Exchange: exchange.Limits{ShortBody: 50 * time.Millisecond}}},
 	{about: "disk", line: "PUT /f", status: 507, disk: tree.ErrNoSpace},
 	{about: "no parent", line: "PUT /no/f", status: 409},
 	{about: "name", line: "PUT /a%00", status: 400},
@@ -147,7 +148,7 @@ func TestRestOfABodyIsNoRequest(t *testing.T) {
 					t.Fatal(err)
 				}
 				config := tt.config
-				config.DrainTime = 50 * time.Millisecond
+				config.Exchange.DrainTime = 50 * time.Millisecond
 				config.Store = &hookedStore{store, func(_ context.Context, body io.Reader) error {
 					if tt.disk != nil {
 						body.Read(make([]byte, 1))
@@ -330,7 +331,7 @@ func TestHalfClosedRequestsAreAnswered(t *testing.T) {
 					// Of a PUT the end is noticed only once the body is read.
 					h = &afterBody{h, closed}
 					server := httptest.NewUnstartedServer(h)
-					server.Listener = &closedListener{wire.Listen(server.Listener, wire.DefaultLimit), closed}
+					server.Listener = &closedListener{wire.Listen(server.Listener, func() wire.Limit { return wire.DefaultLimit }), closed}
 					server.Config.ConnContext = wire.Context
 					server.Start()
 					t.Cleanup(server.Close)
@@ -376,7 +377,7 @@ func TestAbandonedHashesAreRefused(t *testing.T) {
 		<-hashing.Done() // a large file
 		return hashing.Err()
 	}}
-	c := dialRaw(t, served(t, newTestHandler(t, Config{Store: store, Abandoned: time.Millisecond})))
+	c := dialRaw(t, served(t, newTestHandler(t, Config{Store: store, Exchange: exchange.Limits{Abandoned: time.Millisecond}})))
 	c.send("DELETE /f HTTP/1.1\r\nHost: localhost\r\n\r\n")
 	c.Conn.(*net.TCPConn).CloseWrite()
 	if answer := c.answer("DELETE"); answer.StatusCode != 503 || answer.Header.Get("Retry-After") == "" {

@@ -45,7 +45,7 @@ func (s *server) get(w http.ResponseWriter, r *request) error {
 
 // errServiceWorker refuses a script that would answer for this server in a browser: a file that somebody has uploaded
 // could so take the place of the page.
-var errServiceWorker = &statusError{status: http.StatusForbidden, detail: "no file here can be a service worker"}
+var errServiceWorker = withStatus(http.StatusForbidden, "no file here can be a service worker")
 
 // getOnce fails with ErrChanged if the file has changed before the first byte was sent.
 func (s *server) getOnce(w http.ResponseWriter, r *request) error {
@@ -63,8 +63,8 @@ func (s *server) getOnce(w http.ResponseWriter, r *request) error {
 	if err := r.opens(&state); err != nil {
 		return err
 	}
-	parts, partial := byterange.Parse(r.Header, state.Size)
-	if !partial || r.Method != http.MethodGet || r.shown.IsWhole() || !precondition.RangeApplies(r.Header, state) {
+	parts, partial := partsOf(r.Method, r.Header, &state)
+	if r.shown.IsWhole() {
 		parts, partial = wholeOf(&state), false
 	}
 	if partial && len(parts) > 0 {
@@ -78,8 +78,7 @@ func (s *server) getOnce(w http.ResponseWriter, r *request) error {
 	}
 	if len(parts) == 0 {
 		w.Header().Set("Content-Range", "bytes */"+strconv.FormatInt(state.Size, 10)) // RFC 9110 §15.5.17
-		return &statusError{status: http.StatusRequestedRangeNotSatisfiable,
-			detail: "the Range begins at or after the end of the file"}
+		return withStatus(http.StatusRequestedRangeNotSatisfiable, "the Range begins at or after the end of the file")
 	}
 	h := w.Header()
 	s.describeContent(h, r, state)
@@ -110,6 +109,15 @@ func sentApart(ctx context.Context, content tree.Content, parts []tree.Part) (bo
 	return parted.Parts(ctx, parts)
 }
 
+// partsOf returns the parts of a content that a request asks for, or the whole (partial is false).
+func partsOf(method string, h http.Header, state *tree.State) (parts []tree.Part, partial bool) {
+	parts, partial = byterange.Parse(h, state.Size)
+	if !partial || method != http.MethodGet || !precondition.RangeApplies(h, *state) {
+		return wholeOf(state), false
+	}
+	return parts, true
+}
+
 // wholeOf returns the whole content as one part.
 func wholeOf(state *tree.State) []tree.Part { return []tree.Part{{Length: state.Size}} }
 
@@ -131,12 +139,11 @@ func (s *server) hashTurn(ctx context.Context) (release func(), err error) {
 
 // describeContent sets the header fields of a version's content.
 func (s *server) describeContent(h http.Header, r *request, state tree.State) {
+	s.describe(h, r, state)
 	if r.shown != nil {
-		s.describe(h, r, state)
 		r.shown.SetFields(h, !r.who.anonymous())
 		return
 	}
-	s.describe(h, r, state)
 	media := contentType(&state)
 	if media == unknownType {
 		h["Content-Type"] = unknownMedia
@@ -232,23 +239,7 @@ func appendDate(b []byte, date time.Time) ([]byte, bool) {
 	if !canBeSaid(date) {
 		return b, false
 	}
-	const days, months = "SunMonTueWedThuFriSat", "JanFebMarAprMayJunJulAugSepOctNovDec"
-	date = date.UTC()
-	year, month, day := date.Date()
-	hour, minute, second := date.Clock()
-	two := func(n int) { b = append(b, byte('0'+n/10), byte('0'+n%10)) }
-	b = append(append(b, days[3*date.Weekday():][:3]...), ", "...)
-	two(day)
-	b = append(append(append(b, ' '), months[3*(month-1):][:3]...), ' ')
-	two(year / 100)
-	two(year % 100)
-	b = append(b, ' ')
-	two(hour)
-	b = append(b, ':')
-	two(minute)
-	b = append(b, ':')
-	two(second)
-	return append(b, " GMT"...), true
+	return date.UTC().AppendFormat(b, http.TimeFormat), true
 }
 
 // A secondText is a date in the form of RFC 9110 §5.6.7, if it can be said in that form (ok).
@@ -360,8 +351,8 @@ func (s *server) sendDisplaced(w http.ResponseWriter, r *request, at *site.Site,
 	old.state.Tag, old.state.Modified = "", time.Time{}
 	r.shown = &site.Shown{Variant: site.Variant{File: &old.state}, Site: at, Below: below, Media: at.TypeOf(below),
 		Status: http.StatusOK}
-	parts, partial := byterange.Parse(r.Header, old.state.Size)
-	if !partial || len(parts) == 0 || r.Method != http.MethodGet || !precondition.RangeApplies(r.Header, old.state) {
+	parts, partial := partsOf(r.Method, r.Header, &old.state)
+	if len(parts) == 0 {
 		parts, partial = wholeOf(&old.state), false
 	}
 	h := w.Header()
@@ -374,7 +365,7 @@ func (s *server) sendDisplaced(w http.ResponseWriter, r *request, at *site.Site,
 // graceOfSites returns what finds the files that publications have displaced, or nil if no site has a grace.
 func (s *server) graceOfSites() (*grace.Keeper, error) {
 	sites := grace.Sites{}
-	for _, one := range s.Sites.All() {
+	for _, one := range s.Sites {
 		if one.Grace > 0 {
 			sites[one.Path] = max(sites[one.Path], one.Grace)
 		}

@@ -9,6 +9,7 @@ import (
 
 	"r-seed-1f3a754f.example/ifmatch/etagfs"
 	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/site"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
@@ -18,7 +19,7 @@ func TestSiteGrace(t *testing.T) {
 	later := time.Duration(0)
 	one := onHost()
 	one.Grace = 10 * time.Minute
-	h := newTestHandler(t, Config{Store: store, Sites: sitesOf(t, one), Now: func() time.Time { return time.Now().Add(later) }})
+	h := newTestHandler(t, Config{Store: store, Sites: []site.Site{one}, Now: func() time.Time { return time.Now().Add(later) }})
 	publish := func(script string) {
 		t.Helper()
 		lay(t, store, "next/", "next/index.html=<p>"+script, "next/404.html=<p>lost", "next/"+script+"=old", "next/plain.js=p")
@@ -86,7 +87,7 @@ func TestGraceEndsWithADelete(t *testing.T) {
 	store := storeOn(t, t.TempDir(), fs.Options{History: true}, etagfs.Options{Journal: true})
 	one := onHost()
 	one.Grace = time.Hour
-	h := newTestHandler(t, Config{Store: store, Sites: sitesOf(t, one)})
+	h := newTestHandler(t, Config{Store: store, Sites: []site.Site{one}})
 	for range 2 {
 		lay(t, store, "next/", "next/app.3f2a9c8b.js=old")
 		if w := ask(t, h, "MOVE", "/next", "", "Destination: /www"); w.Code/100 != 2 {
@@ -108,7 +109,7 @@ func TestGraceAsksRules(t *testing.T) {
 	one.Grace = time.Hour
 	rules := func(text string) Config {
 		authority, _ := openAuthority(t, text)
-		return Config{Store: store, Sites: sitesOf(t, one), Auth: authority}
+		return Config{Store: store, Sites: []site.Site{one}, Auth: authority}
 	}
 	for _, script := range []string{"app.3f2a9c8b.js", "app.3f2a9c8c.js"} {
 		lay(t, store, "next/", "next/"+script+"=old")
@@ -136,7 +137,7 @@ func TestGraceNeedsChanges(t *testing.T) {
 	store := storeOn(t, t.TempDir(), fs.Options{History: true}, etagfs.Options{})
 	one := onHost()
 	one.Grace = time.Hour
-	if _, err := New(Config{Store: store, Sites: sitesOf(t, one)}); err == nil {
+	if _, err := New(Config{Store: store, Sites: []site.Site{one}}); err == nil {
 		t.Error("it is accepted")
 	}
 }

@@ -79,16 +79,10 @@ type Config struct {
 	MaxUpload int64
 	// UploadExpiry is how long an upload that arrives in parts is kept after its last byte (0: a day).
 	UploadExpiry time.Duration
-	// Current returns the MaxUpload and the Pace of a request that begins (nil: those of this Config).
+	// Current returns the MaxUpload and the Exchange.Pace of a request that begins (nil: those of this Config).
 	Current func() (maxUpload int64, pace wire.Limit)
-	// The limits of bodies, and of how long clients are waited for: see [exchange.Limits].
-	DrainBytes int64
-	DrainTime  time.Duration
-	Pace       wire.Limit
-	ShortBody  time.Duration
-	Abandoned  time.Duration
-	silence    time.Duration
-	peekTime   time.Duration
+	// Exchange bounds the bodies that are read, and how long clients are waited for.
+	Exchange exchange.Limits
 
 	// Pools limit the requests that run at once (nil: by the resources of this process).
 	Pools *limit.Pools
@@ -99,8 +93,8 @@ type Config struct {
 	// Guarded remembers these PUTs for all servers of a tree (nil: this handler does).
 	Guarded deleteguard.Store
 
-	// Sites are the parts of the tree that are shown as web sites (nil: none). See [site.Set.Check].
-	Sites *site.Set
+	// Sites are the parts of the tree that are shown as web sites. See [site.Set.Check].
+	Sites []site.Site
 
 	// Auth knows the users and their rules (nil: every client may do everything).
 	Auth *auth.Authority
@@ -130,12 +124,12 @@ type server struct {
 	Config
 	prefix      []string // the decoded segments of Prefix
 	origin      *origin.Guard
-	limits      exchange.Limits
 	deleteGuard *deleteguard.Guard
 	digests     *digest.Memory
 	feed        tree.Feed     // nil: changes cannot be followed
 	grace       *grace.Keeper // nil: no site has a grace
 	hub         *events.Hub
+	sites       *site.Set
 	uploads     *uploads.Server // nil: a file arrives in one request
 	links       *links.Book
 }
@@ -146,10 +140,7 @@ func New(config Config) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	served, err := compressed(http.HandlerFunc(s.serve))
-	if err != nil {
-		return nil, err
-	}
+	served := compressed(http.HandlerFunc(s.serve))
 	h := s.guarded(served)
 	// A browser sends a POST without asking first, and its page shall be able to read the 405.
 	h = s.origin.CORS(append(slices.Clip(onFile), "MKCOL", "PATCH", "POST", "REPORT"), h)
@@ -161,7 +152,7 @@ func New(config Config) (http.Handler, error) {
 			return known || method == http.MethodPost || method == http.MethodPatch
 		},
 	}
-	return log.Wrap(s.limits.Wrap(s.origin.Private(h))), nil
+	return log.Wrap(s.Exchange.Wrap(s.origin.Private(h))), nil
 }
 
 func newServer(config Config) (*server, error) {
@@ -172,19 +163,19 @@ func newServer(config Config) (*server, error) {
 	}
 	s.AccessLog = cmp.Or(s.AccessLog, s.Log)
 	s.MaxInfinite = cmp.Or(s.MaxInfinite, 10_000)
-	s.limits = exchange.Limits{
-		Pace: s.Pace, ShortBody: s.ShortBody, Abandoned: s.Abandoned, DrainBytes: s.DrainBytes, DrainTime: s.DrainTime,
-		Silence: s.silence, PeekTime: s.peekTime,
-	}.WithDefaults()
+	s.Exchange = s.Exchange.WithDefaults()
 	if s.Current != nil {
-		s.limits.PaceNow = func() wire.Limit { _, pace := s.Current(); return pace }
+		s.Exchange.PaceNow = func() wire.Limit { _, pace := s.Current(); return pace }
 	}
 	if s.Pools == nil {
 		s.Pools = limit.System().Bounds().Pools()
 	}
 	var err error
+	if s.sites, err = site.NewSet(s.Sites); err != nil {
+		return nil, err
+	}
 	if s.Auth == nil {
-		if s.Auth, err = withoutUsers(); err != nil {
+		if s.Auth, err = auth.Open(auth.Options{}); err != nil {
 			return nil, err
 		}
 	}
@@ -227,7 +218,7 @@ func (s *server) guarded(next http.Handler) http.Handler {
 			if s.linkOf(newRequest(r)) != nil {
 				w = bylink.NewWriter(w)
 			}
-			s.fail(w, newRequest(r), &statusError{status: refusal.Status, detail: refusal.Detail})
+			s.fail(w, newRequest(r), withStatus(refusal.Status, refusal.Detail))
 			return
 		}
 		next.ServeHTTP(w, r)

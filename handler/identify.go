@@ -18,7 +18,6 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/handler/events"
 	"r-seed-1f3a754f.example/ifmatch/handler/login"
 	"r-seed-1f3a754f.example/ifmatch/handler/origin"
-	"r-seed-1f3a754f.example/ifmatch/handler/own"
 	"r-seed-1f3a754f.example/ifmatch/handler/problem"
 	"r-seed-1f3a754f.example/ifmatch/handler/proxy"
 	"r-seed-1f3a754f.example/ifmatch/handler/synctoken"
@@ -66,7 +65,7 @@ func (s *server) identify(w http.ResponseWriter, r *request) error {
 			return err
 		}
 		principal = found
-		accesslog.SetUser(w, principal.String())
+		accesslog.Of(w).User = principal.String()
 		if !principal.Anonymous() {
 			r.ctx = tree.WithPrincipal(r.ctx, tree.Principal(principal.Name))
 		}
@@ -151,13 +150,13 @@ func (v visitor) Refused(w http.ResponseWriter, e *auth.LoginError) int {
 }
 
 func (v visitor) LoggedIn(w http.ResponseWriter, who auth.Principal) {
-	accesslog.SetUser(w, who.String())
+	accesslog.Of(w).User = who.String()
 }
 
 // loginAddress answers one of the addresses of the login, which takes some methods.
 func loginAddress(
 	serve func(*login.Gate, http.ResponseWriter, login.Visitor) error, methods ...string,
-) func(s *server, w http.ResponseWriter, r *request, rest string) error {
+) ownAddress {
 	return func(s *server, w http.ResponseWriter, r *request, rest string) error {
 		if rest != "" || !r.who.rules.HasUsers() {
 			return tree.ErrNotExist
@@ -173,7 +172,7 @@ func loginAddress(
 // statusOfLogin returns an error of package login as [server.fail] takes it.
 func statusOfLogin(err error) error {
 	if refusal := new(origin.Refusal); errors.As(err, &refusal) {
-		return &statusError{status: refusal.Status, detail: refusal.Detail}
+		return withStatus(refusal.Status, refusal.Detail)
 	}
 	return err
 }
@@ -231,7 +230,7 @@ func (s *server) refuseLogin(w http.ResponseWriter, r *request, e *auth.LoginErr
 // noteRefused notes a login that was refused, and returns the status of its answer.
 func (s *server) noteRefused(w http.ResponseWriter, r *request, e *auth.LoginError) int {
 	e.LogTo(r.Context(), s.Log)
-	accesslog.SetLogin(w, reasonOf(e))
+	accesslog.Of(w).Login = reasonOf(e)
 	status := http.StatusUnauthorized
 	switch e.Reason {
 	case auth.TooMany:
@@ -264,9 +263,6 @@ func (a *asker) anonymous() bool {
 	who := a.Principal()
 	return who.Anonymous()
 }
-
-// withoutUsers returns an authority that knows no users, where each client may do everything.
-func withoutUsers() (*auth.Authority, error) { return auth.Open(auth.Options{}) }
 
 // isCurrent reports whether the login still counts, and gives the same rights as when the request came.
 func (a *asker) isCurrent() bool {
@@ -314,8 +310,17 @@ func (l listener) Cursor(token string) (tree.Cursor, bool) {
 	return synctoken.Cursor(token, l.r.binding())
 }
 
-// ownAddresses are the addresses of the program itself. Each serves all methods, and gets the rest of the path.
-var ownAddresses = withPage(own.Table[func(s *server, w http.ResponseWriter, r *request, rest string) error]{
+// ownDir is the first segment of the addresses of the program itself, which stand in place of files: PREFIX/.ifmatch/ADDRESS,
+// and names below it. All other names like .ifmatch are reserved, see [tree.ErrReserved].
+const ownDir = ".ifmatch"
+
+// An ownAddress serves all methods, and gets the rest of the path. It is no resource of the tree, and decides about rights
+// itself.
+type ownAddress func(s *server, w http.ResponseWriter, r *request, rest string) error
+
+// ownAddresses are the addresses by the segment after ownDir. An address counts in exactly this spelling, once the path is
+// resolved as every path is (RFC 3986 §6.2.2), and only in the Request-URI: no Destination and no If can name one.
+var ownAddresses = withPage(map[string]ownAddress{
 	"events":  (*server).events,
 	"login":   loginAddress((*login.Gate).LogIn, http.MethodGet, http.MethodHead, http.MethodPost),
 	"logout":  loginAddress((*login.Gate).LogOut, http.MethodPost),
@@ -326,23 +331,26 @@ var ownAddresses = withPage(own.Table[func(s *server, w http.ResponseWriter, r *
 	"links":          (*server).linksAddress,
 })
 
+// ownAddressOf returns the address that a name is, or is below, and the rest of the name. It is nil for other names.
+func ownAddressOf(name string) (serve ownAddress, rest string) {
+	below, ok := strings.CutPrefix(name, ownDir+"/")
+	if !ok {
+		return nil, ""
+	}
+	address, rest, _ := strings.Cut(below, "/")
+	return ownAddresses[address], rest
+}
+
 // events answers PREFIX/.ifmatch/events?path=PATH with the changes of a collection as they come (see package events). The
 // rights are those of a PROPFIND of the collection.
 func (s *server) events(w http.ResponseWriter, r *request, rest string) error {
 	if rest != "" || s.feed == nil {
 		return tree.ErrReserved
 	}
-	isHead := r.Method == http.MethodHead
-	const allow = "GET, HEAD, OPTIONS"
-	switch r.Method {
-	case http.MethodOptions:
-		w.Header().Set("Allow", allow)
-		w.WriteHeader(http.StatusNoContent)
-		return nil
-	case http.MethodGet, http.MethodHead:
-	default:
-		return &statusError{status: http.StatusMethodNotAllowed, allow: allow, detail: "events are read with GET"}
+	if done, err := takes(w, r, "GET, HEAD, OPTIONS", "events are read with GET"); done {
+		return err
 	}
+	isHead := r.Method == http.MethodHead
 	query := r.URL.Query()
 	path := s.href("", true)
 	if query.Has("path") {
@@ -361,36 +369,24 @@ func (s *server) events(w http.ResponseWriter, r *request, rest string) error {
 }
 
 // openListing makes a request one about a collection that the client may list, like a PROPFIND, or fails as that would.
-func (s *server) openListing(r *request, path string) (err error) {
+func (s *server) openListing(r *request, path string) error {
 	asked := *r.Request
 	asked.Method = "PROPFIND"
 	r.Request = &asked
-	if r.name, _, err = s.locate(path); err != nil {
-		if errors.Is(err, errAbove) {
-			err = errOutside
-		}
-		return err
+	name, _, err := s.locateIn(path)
+	if err == nil {
+		err = r.hidden(name, s.aims(r, name))
 	}
-	r.asked = r.name
-	if err := r.allowed(&r.who.Access); err != nil {
-		return err
-	}
-	if r.name, err = s.spelledNow(r, r.asked); err != nil {
-		return r.hidden(r.asked, err)
-	}
-	if err := r.allowed(&r.who.Access); err != nil {
+	if err != nil {
 		return err
 	}
 	return s.Store.Try(r.Context(), r.condition(func(v tree.View) error {
-		self, err := r.found(v)
-		if err == nil {
-			err = r.opens(&self)
-		}
+		self, err := r.look(v)
 		if err != nil {
-			return r.hidden(r.name, err)
+			return err
 		}
 		if !self.Collection || self.Link || self.Through || self.Resolved != nil {
-			return &statusError{status: http.StatusForbidden, detail: "only changes of a collection are told, to which no link leads"}
+			return withStatus(http.StatusForbidden, "only changes of a collection are told, to which no link leads")
 		}
 		return nil
 	}))

@@ -37,7 +37,7 @@ func TestBodiesThatHaveCome(t *testing.T) {
 	h := newTestHandler(t, Config{Store: store})
 	server := served(t, h)
 	encrypted := httptest.NewUnstartedServer(h)
-	encrypted.Listener = wire.Listen(encrypted.Listener, wire.DefaultLimit)
+	encrypted.Listener = wire.Listen(encrypted.Listener, func() wire.Limit { return wire.DefaultLimit })
 	encrypted.Config.ConnContext = wire.Context
 	encrypted.StartTLS()
 	defer encrypted.Close()

@@ -5,14 +5,11 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"slices"
 	"strings"
-	"time"
 
 	"r-seed-1f3a754f.example/ifmatch/auth"
 	"r-seed-1f3a754f.example/ifmatch/handler/accesslog"
 	"r-seed-1f3a754f.example/ifmatch/handler/bylink"
-	"r-seed-1f3a754f.example/ifmatch/handler/own"
 	"r-seed-1f3a754f.example/ifmatch/handler/precondition"
 	"r-seed-1f3a754f.example/ifmatch/links"
 	"r-seed-1f3a754f.example/ifmatch/tree"
@@ -34,14 +31,10 @@ func (s *server) link(w http.ResponseWriter, r *request, rest string) error {
 	if r.link.Access == links.Drop {
 		allow, serve = "GET, HEAD, OPTIONS, POST, PUT", s.dropByLink
 	}
-	switch {
-	case r.Method == http.MethodOptions:
-		w.Header().Set("Allow", allow)
-		w.WriteHeader(http.StatusNoContent)
-		return nil
-	case !slices.Contains(strings.Split(allow, ", "), r.Method):
-		return &statusError{status: http.StatusMethodNotAllowed, allow: allow, detail: "this link takes only " + allow}
-	case r.Header.Get("Service-Worker") != "":
+	if done, err := takes(w, r, allow, "this link takes only "+allow); done {
+		return err
+	}
+	if r.Header.Get("Service-Worker") != "" {
 		return errServiceWorker
 	}
 	return serve(w, r, below)
@@ -49,7 +42,7 @@ func (s *server) link(w http.ResponseWriter, r *request, rest string) error {
 
 // means makes the request one with a method about a name of the link, with some fields of the header in place of those
 // that are conditions, or fails as the rules say.
-func (s *server) means(r *request, method, name string, conditions ...string) (err error) {
+func (s *server) means(r *request, method, name string, conditions ...string) error {
 	asked := *r.Request
 	asked.Method, asked.Header = method, r.Header.Clone()
 	asked.Header.Del("If") // it may be about any name of the tree
@@ -59,15 +52,8 @@ func (s *server) means(r *request, method, name string, conditions ...string) (e
 		}
 		asked.Header.Set(conditions[0], conditions[1])
 	}
-	r.Request, r.asked, r.noJunk = &asked, name, s.RefuseJunk
-	r.name = name
-	if err := r.allowed(&r.who.Access); err != nil {
-		return err
-	}
-	if r.name, err = s.spelledNow(r, name); err != nil {
-		return err
-	}
-	if err := r.allowed(&r.who.Access); err != nil {
+	r.Request, r.noJunk = &asked, s.RefuseJunk
+	if err := s.aims(r, name); err != nil {
 		return err
 	}
 	r.granted = true
@@ -99,9 +85,7 @@ func (s *server) readByLink(w http.ResponseWriter, r *request, below string) err
 	if err != nil {
 		return err
 	}
-	if s.TagWait > 0 && !r.needsTag() {
-		r.tagDeadline = time.Now().Add(s.TagWait)
-	}
+	s.boundTags(r)
 	if zip {
 		return web.Addresses["zip"].Serve(&asking{s, r, w})
 	}
@@ -116,7 +100,7 @@ func (s *server) dropByLink(w http.ResponseWriter, r *request, below string) err
 	}
 	if r.Method == http.MethodPut {
 		if below == "" || r.slash || strings.Contains(below, "/") {
-			return &statusError{status: http.StatusForbidden, detail: "send a file with a name right below the link"}
+			return withStatus(http.StatusForbidden, "send a file with a name right below the link")
 		}
 		if err := s.means(r, http.MethodPut, tree.Join(r.link.Name(), below), "If-None-Match", "*"); err != nil {
 			return err
@@ -157,7 +141,7 @@ func (s *server) dropForm(w http.ResponseWriter, r *request, page *bylink.DropPa
 	}
 	parts, err := r.MultipartReader()
 	if err != nil {
-		return 0, &statusError{status: http.StatusUnsupportedMediaType, detail: "a form with files is multipart/form-data"}
+		return 0, withStatus(http.StatusUnsupportedMediaType, "a form with files is multipart/form-data")
 	}
 	return page.Receive(parts, func(base string, part io.Reader) (status int, why string, err error) {
 		status = http.StatusCreated
@@ -215,14 +199,14 @@ func (s *server) tellDropped(err error) (status int, why string) {
 
 // linkOf returns the path below the address of share links, or nil if the request has another address.
 func (s *server) linkOf(r *request) *string {
-	if r.site != nil || !strings.Contains(r.URL.Path, own.Dir) { // most requests
+	if r.site != nil || !strings.Contains(r.URL.Path, ownDir) { // most requests
 		return nil
 	}
 	name, _, err := s.locate(pathOf(r.URL))
 	if err != nil && !errors.Is(err, tree.ErrSegmentLong) {
 		return nil
 	}
-	rest, ok := strings.CutPrefix(name, own.Dir+"/"+linkAddress)
+	rest, ok := strings.CutPrefix(name, ownDir+"/"+linkAddress)
 	if !ok || rest != "" && rest[0] != '/' {
 		return nil
 	}
@@ -261,8 +245,7 @@ func (s *server) identifyLink(w http.ResponseWriter, r *request) error {
 		answer.AsksFor(`Basic realm="ifmatch link ` + link.ID + `", charset="UTF-8"`)
 		given, err := rules.CheckPassword(r.Context(), who.visit, auth.LinkSubject(link.ID), link.Hash)
 		if err == nil && !given {
-			err = &statusError{status: http.StatusUnauthorized,
-				detail: "this link has a password: log in with it, and with any name"}
+			err = withStatus(http.StatusUnauthorized, "this link has a password: log in with it, and with any name")
 		}
 		if err != nil {
 			return err
@@ -273,7 +256,7 @@ func (s *server) identifyLink(w http.ResponseWriter, r *request) error {
 	r.asks(who)
 	r.link = link
 	principal := link.Principal()
-	accesslog.SetUser(w, principal.String())
+	accesslog.Of(w).User = principal.String()
 	r.ctx = tree.WithPrincipal(r.ctx, tree.Principal(principal.Name))
 	answer.EndsWith(func() bool {
 		now := who.now()
@@ -285,7 +268,7 @@ func (s *server) identifyLink(w http.ResponseWriter, r *request) error {
 // linkHref returns the path of a name below the link of a request.
 func (s *server) linkHref(r *request, below string, collection bool) string {
 	token, _, _ := strings.Cut(*r.byLink, "/")
-	name := own.Dir + "/" + linkAddress + "/" + token
+	name := ownDir + "/" + linkAddress + "/" + token
 	if below != "" {
 		name = tree.Join(name, below)
 	}
@@ -311,11 +294,11 @@ func (r *request) ofLink(err error) error {
 	case errors.As(err, &failed) && r.link.Access == links.Drop:
 		return errTaken
 	case errors.As(err, &failed):
-		return &statusError{status: http.StatusPreconditionFailed, detail: "a condition is not true"}
+		return withStatus(http.StatusPreconditionFailed, "a condition is not true")
 	case errors.As(err, &locked):
-		return &statusError{status: http.StatusLocked, detail: "it is locked; nothing has changed; try again later"}
+		return withStatus(http.StatusLocked, "it is locked; nothing has changed; try again later")
 	case errors.Is(err, tree.ErrBadName):
-		return &statusError{status: http.StatusBadRequest, detail: "no file can have this name"}
+		return withStatus(http.StatusBadRequest, "no file can have this name")
 	}
 	return err
 }

@@ -38,9 +38,8 @@ func (s *server) lock(w http.ResponseWriter, r *request) error {
 		if r.slash {
 			// LOCK would make an empty file, where the client means a collection.
 			if err := s.Store.Try(r.Context(), r.condition(r.requirePresent)); errors.Is(err, tree.ErrNotExist) {
-				return s.notAllowed(r, "a name with a slash at the end is a collection, and LOCK creates an empty "+
-					"file; "+
-					"leave the slash out, or create the collection first with MKCOL")
+				return s.notAllowed(r, "a name with a slash at the end is a collection, and LOCK creates an empty file; leave "+
+					"the slash out, or create the collection first with MKCOL")
 			}
 		}
 		check := r.check(requireCreatable(r.name), precondition.Locking(lock))
@@ -75,8 +74,8 @@ func (s *server) lock(w http.ResponseWriter, r *request) error {
 func (s *server) refresh(w http.ResponseWriter, r *request) error {
 	tokens := r.cond.Tokens()
 	if len(tokens) == 0 {
-		return &statusError{status: http.StatusBadRequest,
-			detail: "LOCK without a body refreshes a lock, whose token must be in an If header (RFC 4918 §9.10.2)"}
+		return withStatus(http.StatusBadRequest,
+			"LOCK without a body refreshes a lock, whose token must be in an If header (RFC 4918 §9.10.2)")
 	}
 	tokens, err := s.ownTokens(r, tokens)
 	if err != nil {
@@ -95,13 +94,16 @@ func (s *server) refresh(w http.ResponseWriter, r *request) error {
 	}
 	lock, err := s.Store.Refresh(r.Context(), r.name, tokens, timeout(r.Header), r.check(shape))
 	if errors.Is(err, tree.ErrNoLock) {
-		return &statusError{status: status, condition: "lock-token-matches-request-uri",
-			detail: "the resource has no such lock"}
+		return noSuchLock(status)
 	}
 	if err != nil {
 		return err
 	}
 	return s.showLock(w, r, http.StatusOK, lock)
+}
+
+func noSuchLock(status int) error {
+	return &statusError{status: status, condition: "lock-token-matches-request-uri", detail: "the resource has no such lock"}
 }
 
 // ownTokens returns the tokens that count when this principal sends them (RFC 4918 §6.4): those of the locks that it
@@ -174,7 +176,7 @@ func timeout(h http.Header) time.Duration {
 func (s *server) unlock(w http.ResponseWriter, r *request) error {
 	token := r.cond.LockToken()
 	if token == "" {
-		return &statusError{status: http.StatusBadRequest, detail: "UNLOCK needs a Lock-Token header"}
+		return withStatus(http.StatusBadRequest, "UNLOCK needs a Lock-Token header")
 	}
 	r.decides = r.condition(func(v tree.View) error {
 		// RFC 9110 §13.2.1: without the lock the answer is 409, whatever the conditions say.
@@ -191,8 +193,7 @@ func (s *server) unlock(w http.ResponseWriter, r *request) error {
 		if denied := r.lockless(); denied != nil {
 			return denied
 		}
-		return &statusError{status: http.StatusConflict, condition: "lock-token-matches-request-uri",
-			detail: "the resource has no such lock"}
+		return noSuchLock(http.StatusConflict)
 	}
 	if err != nil {
 		return err

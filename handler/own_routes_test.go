@@ -261,3 +261,28 @@ func refusingHandler(t *testing.T, dir, config string, readOnly bool) http.Handl
 	store := storeOn(t, dir, fs.Options{Durability: fs.None, ReadOnly: readOnly}, etagfs.Options{})
 	return newTestHandler(t, Config{Store: store, Auth: authority, ReadOnly: readOnly})
 }
+
+func TestOwnAddressOf(t *testing.T) {
+	for _, test := range []struct {
+		name, rest string
+		serves     bool
+	}{
+		{".ifmatch/events", "", true},
+		{".ifmatch/uploads", "", true},
+		{".ifmatch/uploads/a/b", "a/b", true},
+		{".ifmatch", "", false},
+		{".ifmatch/", "", false},
+		{".ifmatch/nowhere", "", false},
+		{".ifmatch/events2", "", false},
+		{".Ifmatch/events", "", false},
+		{".ifmatch./events", "", false},
+		{".ifmatch/Events", "", false},
+		{"a/.ifmatch/events", "", false},
+		{"events", "", false},
+		{"", "", false},
+	} {
+		if serve, rest := ownAddressOf(test.name); rest != test.rest || (serve != nil) != test.serves {
+			t.Errorf("%q: served %v, %q; want %v, %q", test.name, serve != nil, rest, test.serves, test.rest)
+		}
+	}
+}

@@ -79,10 +79,7 @@ var liveProperties = []liveProperty{
 	}},
 	{name: dav("lockdiscovery"), want: tree.WantLocks,
 		value: func(t *propertyRenderer, b []byte, s *tree.State) ([]byte, bool) {
-			if locks := t.visibleLocks(s); len(locks) > 0 {
-				b = append(b, davxml.LockDiscovery(locks, t.Now(), t.rootHref)...)
-			}
-			return b, t.locks()
+			return davxml.AppendLocks(b, t.visibleLocks(s), t.Now(), t.rootHref), t.locks()
 		}},
 	{name: dav("supportedlock"), named: true,
 		value: func(t *propertyRenderer, b []byte, _ *tree.State) ([]byte, bool) {

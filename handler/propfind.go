@@ -10,8 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/klauspost/compress/gzhttp"
-	"github.com/klauspost/compress/gzip"
 	"golang.org/x/net/webdav"
 
 	"r-seed-1f3a754f.example/ifmatch/auth"
@@ -21,6 +19,7 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/handler/synccollection"
 	"r-seed-1f3a754f.example/ifmatch/handler/synctoken"
 	"r-seed-1f3a754f.example/ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/web"
 )
 
 // propfind answers PROPFIND. It streams the answer, and holds one member at a time.
@@ -30,12 +29,8 @@ func (s *server) propfind(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	check := r.condition(func(v tree.View) error {
-		self, err := r.found(v)
-		if err == nil {
-			err = r.opens(&self)
-		}
-		if err != nil {
-			return r.hidden(r.name, err)
+		if _, err := r.look(v); err != nil {
+			return err
 		}
 		return r.cond.IfOnly(v)
 	})
@@ -87,6 +82,8 @@ type propfindResponse struct {
 	w       http.ResponseWriter
 	out     *davxml.Multistatus // nil: the status has not been sent
 	flushed time.Time
+	// the answer is about the members of the collection, and not about itself (RFC 6578 §3.4)
+	membersOnly bool
 }
 
 // list writes all resources. An error before the first of them is returned for the whole answer.
@@ -98,7 +95,7 @@ func (l *propfindResponse) list(opts tree.ListOptions, cond tree.Condition) erro
 			return l.r.hidden(l.r.name, err)
 		case !shown && state.Name == l.r.name:
 			return tree.ErrNotExist
-		case !shown:
+		case !shown, l.membersOnly && state.Name == l.r.name:
 		case err != nil:
 			err = l.refuse(state, err)
 		default:
@@ -179,19 +176,15 @@ func (l *propfindResponse) close() error {
 
 // compressed compresses listings, to about a twentieth, for clients that accept it (RFC 9110 §12.5.3). It does not
 // compress file contents, because that would change their tags.
-func compressed(next http.Handler) (http.Handler, error) {
-	compress, err := gzhttp.NewWrapper(gzhttp.CompressionLevel(gzip.BestSpeed), gzhttp.EnableZstd(false))
-	if err != nil {
-		return nil, err
-	}
-	listings := compress(next)
+func compressed(next http.Handler) http.Handler {
+	listings := web.Compressed()(next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == "PROPFIND" || r.Method == "REPORT" {
 			listings.ServeHTTP(w, r)
 		} else {
 			next.ServeHTTP(w, r)
 		}
-	}), nil
+	})
 }
 
 // maxReported bounds the resources in the answer to a report about changes. The rest comes with the next token.
@@ -216,12 +209,9 @@ func (s *server) report(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	check := r.condition(func(v tree.View) error {
-		self, err := r.found(v)
-		if err == nil {
-			err = r.opens(&self)
-		}
+		self, err := r.look(v)
 		if err != nil {
-			return r.hidden(r.name, err)
+			return err
 		}
 		if !self.Collection || self.Link || self.Through || self.Resolved != nil {
 			return errOtherReport
@@ -248,7 +238,7 @@ func (s *server) report(w http.ResponseWriter, r *request) error {
 	}
 	props := davxml.Propfind{Props: wanted.Props}
 	l := &syncResponse{propfindResponse: propfindResponse{
-		propertyRenderer: newPropertyRenderer(r.Context(), s, props), r: r, w: w,
+		propertyRenderer: newPropertyRenderer(r.Context(), s, props), r: r, w: w, membersOnly: true,
 	}, wanted: wanted, end: end}
 	l.asked, l.propertyRenderer.r = r.name, r
 	if err = l.answer(check); err != nil && l.out != nil {
@@ -304,26 +294,11 @@ func (l *syncResponse) listAll(check tree.Condition) error {
 	if l.wanted.Infinite && (opts.Limit == 0 || opts.Limit > l.MaxInfinite) {
 		opts.Limit = l.MaxInfinite
 	}
-	for state, err := range l.Store.List(l.ctx, l.r.name, opts, check) {
-		shown := l.r.shows(&state)
-		switch {
-		case errors.Is(err, tree.ErrTooMany):
-			return errMatches
-		case err != nil && state.Name == "":
-			return l.r.hidden(l.r.name, err)
-		case !shown && state.Name == l.r.name:
-			return tree.ErrNotExist
-		case !shown || state.Name == l.r.name: // the report is about members (RFC 6578 §3.4)
-		case err != nil:
-			err = l.refuse(state, err)
-		default:
-			err = l.show(state)
-		}
-		if err != nil {
-			return err
-		}
+	err := l.list(opts, check)
+	if errors.Is(err, tree.ErrTooMany) {
+		return errMatches
 	}
-	return nil
+	return err
 }
 
 // listChanges shows the members that have changed since the token.

@@ -45,10 +45,10 @@ func (s *server) proppatch(w http.ResponseWriter, r *request) error {
 	}
 	switch {
 	case errors.Is(err, tree.ErrTime):
-		o.noTime()
+		o.contradict("the storage cannot keep this time", func(time.Time) bool { return true })
 	case errors.Is(err, tree.ErrNoSpace), errors.Is(err, tree.ErrUnsupported):
 		accesslog.ExplainFailure(w, http.StatusInsufficientStorage, err)
-		o.noRoom()
+		o.full = true
 	case errors.Is(err, tree.ErrIsCollection):
 		return tree.ErrBusy // it was a file a moment ago
 	case err != nil:
@@ -144,14 +144,6 @@ func outcomeOf(patches []webdav.Proppatch, state *tree.State) *outcome {
 }
 
 func (o *outcome) refused() bool { return len(o.protected)+len(o.unfit) > 0 }
-
-// noRoom notes that the dead properties could not be kept.
-func (o *outcome) noRoom() { o.full = true }
-
-// noTime notes that the store cannot keep the modification time.
-func (o *outcome) noTime() {
-	o.contradict("the storage cannot keep this time", func(time.Time) bool { return true })
-}
 
 // contradict makes the properties unfit that set an impossible modification time.
 func (o *outcome) contradict(why string, cannotBe func(time.Time) bool) {

@@ -128,8 +128,8 @@ func (s *server) maxUpload() int64 {
 
 // tooLarge is the failure of a PUT of more bytes than are taken.
 func tooLarge(most int64) error {
-	return &statusError{status: http.StatusRequestEntityTooLarge,
-		detail: fmt.Sprintf("a file may have at most %d bytes here (--max-upload); nothing has changed", most)}
+	return withStatus(http.StatusRequestEntityTooLarge,
+		fmt.Sprintf("a file may have at most %d bytes here (--max-upload); nothing has changed", most))
 }
 
 // bounded returns the body of a PUT, which fails where it has more bytes than are taken.
@@ -173,13 +173,13 @@ func (s *server) done(w http.ResponseWriter, r *request, state tree.State, creat
 func putOptions(r *request) (tree.PutOptions, error) {
 	if r.Header.Get("Content-Range") != "" {
 		// RFC 9110 §14.5: to store a part as the whole would destroy the file.
-		return tree.PutOptions{}, &statusError{status: http.StatusBadRequest,
-			detail: "a PUT of a part of a file (Content-Range) is not supported; send the whole file"}
+		return tree.PutOptions{}, withStatus(http.StatusBadRequest,
+			"a PUT of a part of a file (Content-Range) is not supported; send the whole file")
 	}
 	for _, coding := range r.Header.Values("Content-Encoding") {
 		if coding != "" && !strings.EqualFold(strings.TrimSpace(coding), "identity") {
-			return tree.PutOptions{}, &statusError{status: http.StatusUnsupportedMediaType,
-				detail: "a PUT with a Content-Encoding is not supported; send the file without it"}
+			return tree.PutOptions{}, withStatus(http.StatusUnsupportedMediaType,
+				"a PUT with a Content-Encoding is not supported; send the file without it")
 		}
 	}
 	opts := tree.PutOptions{Length: r.ContentLength}
@@ -189,9 +189,8 @@ func putOptions(r *request) (tree.PutOptions, error) {
 	case expected > 0 && opts.Length < 0:
 		opts.Length = expected
 	case expected > 0 && opts.Length != expected:
-		return opts, &statusError{status: http.StatusBadRequest,
-			detail: fmt.Sprintf("X-Expected-Entity-Length is %d and Content-Length is %d; nothing has "+
-				"changed", expected, opts.Length)}
+		return opts, withStatus(http.StatusBadRequest,
+			fmt.Sprintf("X-Expected-Entity-Length is %d and Content-Length is %d; nothing has changed", expected, opts.Length))
 	}
 	var err error
 	opts.Modified, err = ocModified(r.Header)
@@ -213,8 +212,7 @@ func ocModified(h http.Header) (time.Time, error) {
 		return time.Time{}, nil
 	}
 	if err != nil {
-		err = &statusError{status: http.StatusBadRequest,
-			detail: "X-OC-Mtime must be seconds since 1970, not " + excerpt.Of(value)}
+		err = withStatus(http.StatusBadRequest, "X-OC-Mtime must be seconds since 1970, not "+excerpt.Of(value))
 	}
 	return t, err
 }
@@ -245,7 +243,7 @@ func unixTime(s string) (time.Time, error) {
 }
 
 // uploadsName is the name below which the uploads that arrive in parts have their addresses.
-const uploadsName = ".ifmatch/uploads"
+const uploadsName = ownDir + "/uploads"
 
 // uploadsAddress answers a request to PREFIX/.ifmatch/uploads, or to an upload below it.
 func (s *server) uploadsAddress(w http.ResponseWriter, r *request, id string) error {
@@ -294,19 +292,15 @@ type uploader struct {
 	own bool // the request was sent to an address of uploads, and not to one of the tree
 }
 
-// Context implements [uploads.Caller].
 func (u *uploader) Context() context.Context { return u.r.Context() }
 
 // Owner implements [uploads.Caller]. An app token uploads for its user.
 func (u *uploader) Owner() string { return u.r.who.Principal().Name }
 
-// Owns implements [uploads.Caller].
 func (u *uploader) Owns(owner string) bool { return u.r.who.Holds(owner) }
 
-// Interrupt implements [uploads.Caller].
 func (u *uploader) Interrupt() { u.t.giveWay(u.w) }
 
-// Target implements [uploads.Caller].
 func (u *uploader) Target(rel string) (string, error) {
 	dir := u.r.name
 	if u.own {
@@ -314,8 +308,9 @@ func (u *uploader) Target(rel string) (string, error) {
 	}
 	if rel == "" {
 		if dir == "" || u.r.slash {
-			return "", &statusError{status: http.StatusBadRequest, detail: "which file is it for? Name it in Upload-Metadata, with the " +
-				"key path or filename, or send the POST to the URL of the file"}
+			return "", withStatus(http.StatusBadRequest,
+				"which file is it for? Name it in Upload-Metadata, with the key path or filename, or send the POST to the URL "+
+					"of the file")
 		}
 		return dir, nil
 	}
@@ -326,21 +321,11 @@ func (u *uploader) Target(rel string) (string, error) {
 	return name, tree.CheckName(name)
 }
 
-// Write implements [uploads.Caller].
 func (u *uploader) Write(name string, fields http.Header, length int64) (*uploads.Write, error) {
 	s, r := u.s, u.r
 	r.become(s, name, fields, length)
-	if err := r.allowed(&r.who.Access); err != nil {
+	if err := r.hidden(name, s.aims(r, name)); err != nil {
 		return nil, err
-	}
-	spelled, err := s.spelledNow(r, name)
-	if err != nil {
-		return nil, r.hidden(name, err)
-	}
-	if r.name = spelled; spelled != name {
-		if err := r.allowed(&r.who.Access); err != nil {
-			return nil, err
-		}
 	}
 	r.granted = true
 	if s.ReadOnly {
@@ -351,7 +336,7 @@ func (u *uploader) Write(name string, fields http.Header, length int64) (*upload
 	}
 	opts, check, err := s.beforePut(r, func() http.Header { return nil }, nil)
 	if err == nil && len(opts.Hashes) > 0 {
-		err = &statusError{status: http.StatusBadRequest, detail: "the only Repr-Digest of an upload in parts is sha-256"}
+		err = withStatus(http.StatusBadRequest, "the only Repr-Digest of an upload in parts is sha-256")
 	}
 	if err != nil {
 		return nil, err

@@ -29,7 +29,7 @@ func (s *server) refuseDigest(w http.ResponseWriter, r *request, e *digest.Misma
 }
 
 func (s *server) preconditionFailed(w http.ResponseWriter, r *request, failed *precondition.Failed) {
-	accesslog.SetCondition(w, failed.Header)
+	accesslog.Of(w).Condition = failed.Header
 	w.Header().Add("Vary", "Prefer")
 	if !r.may(failed.Name, auth.List) { // the condition was about the hidden resource
 		accesslog.Explain(w, slog.String("condition", failed.Header))
@@ -99,7 +99,7 @@ func (s *server) refusal(w http.ResponseWriter, r *request, have tree.State) *pr
 	if mayRead && have.Name == r.name && have.Tag != "" {
 		sent := r.sent.Tag()
 		if sent == "" && r.sent != nil {
-			sent = s.limits.Peek(r.Request, r.sending, have.Size)
+			sent = s.Exchange.Peek(r.Request, r.sending, have.Size)
 		}
 		why.SameContent = sent == have.Tag
 	}
@@ -131,25 +131,20 @@ func (s *server) withTag(r *request, have tree.State) tree.State {
 func sentence(failed *precondition.Failed, have tree.State) string {
 	switch {
 	case failed.Header == afterPut:
-		return "the last PUT of this name failed, and this is the version that it would have replaced; nothing " +
-			"has changed; " +
-			"to delete it on purpose, send its ETag in If-Match, or repeat the DELETE"
+		return "the last PUT of this name failed, and this is the version that it would have replaced; nothing has " +
+			"changed; to delete it on purpose, send its ETag in If-Match, or repeat the DELETE"
 	case failed.Malformed:
-		return failed.Header + " is malformed, and so matches nothing; nothing has changed; send * or a list of " +
-			"ETags with their " +
-			"quotation marks, as the server has sent them"
+		return failed.Header + " is malformed, and so matches nothing; nothing has changed; send * or a list of ETags " +
+			"with their quotation marks, as the server has sent them"
 	case failed.Foreign != "":
-		return "no list of If is true, and those about <" + excerpt.Of(failed.Foreign) + "> cannot be, because it " +
-			"is not known to be on " +
-			"this server; nothing has changed; if it is, start the server with --public-url and the URL that " +
-			"clients use, or with " +
-			"--trusted-proxy and the proxy's address"
+		return "no list of If is true, and those about <" + excerpt.Of(failed.Foreign) + "> cannot be, because it is not " +
+			"known to be on this server; nothing has changed; if it is, start the server with --public-url and the URL that " +
+			"clients use, or with --trusted-proxy and the proxy's address"
 	case failed.Header == "If" && !failed.NamesTag() && synctoken.In(failed.Want):
 		return "something has changed there since the sync token in If, or that token is not known any more; nothing has " +
 			"changed by this request; look at the changes, and take a new token"
 	case failed.Header == "If" && !failed.NamesTag():
-		return "the locks are not those in If: a lock has ended, has another token, or does not exist; nothing " +
-			"has changed"
+		return "the locks are not those in If: a lock has ended, has another token, or does not exist; nothing has changed"
 	case !have.Exists:
 		return "nothing is there, and " + failed.Header + " expects a version; nothing has changed"
 	case failed.Header == "If-None-Match" || failed.Header == "Overwrite":
@@ -161,23 +156,19 @@ func sentence(failed *precondition.Failed, have tree.State) string {
 		return "no date identifies the content of a collection, so If-Unmodified-Since is false; nothing has " +
 			"changed; send If-Match: *"
 	case failed.Header == "If-Unmodified-Since":
-		return "the current version is not the one of that date, or another version had that date too; nothing " +
-			"has changed; " +
-			"get the current version, merge, and send the result with its ETag in If-Match"
+		return "the current version is not the one of that date, or another version had that date too; nothing has " +
+			"changed; get the current version, merge, and send the result with its ETag in If-Match"
 	case failed.Mangled(have):
-		return failed.Header + " has the tag of the version that is there, but changed: a proxy on the way seems " +
-			"to compress; " +
-			"nothing has changed; turn that off, or start the server with --trusted-proxy and the proxy's " +
-			"address, or with " +
-			"--loose-etags"
+		return failed.Header + " has the tag of the version that is there, but changed: a proxy on the way seems to " +
+			"compress; nothing has changed; turn that off, or start the server with --trusted-proxy and the proxy's address, " +
+			"or with --loose-etags"
 	}
-	return "it is not the version that " + failed.Header + " expects; nothing has changed; get the current " +
-		"version, merge, " +
-		"and send the result with its ETag"
+	return "it is not the version that " + failed.Header + " expects; nothing has changed; get the current version, " +
+		"merge, and send the result with its ETag"
 }
 
 func (s *server) refuse(w http.ResponseWriter, r *request, p problem.Problem) {
-	p.RequestID = accesslog.ID(w)
+	p.RequestID = accesslog.Of(w).ID
 	contentType, body := p.Encode(r.Header)
 	w.Header().Add("Vary", "Accept")
 	w.Header().Set("X-Content-Type-Options", "nosniff")

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"r-seed-1f3a754f.example/ifmatch/handler/exchange"
 )
 
 // patience bounds the waits of a test for events that must come.
@@ -105,7 +107,7 @@ func refusing(t *testing.T, config Config) *httptest.Server {
 // A client that waits for a 100 does not get it. The server does not know whether the client sends its body, so the
 // connection ends.
 func TestRefusalOfWhatIsExpected(t *testing.T) {
-	server := refusing(t, Config{silence: time.Millisecond})
+	server := refusing(t, Config{Exchange: exchange.Limits{Silence: time.Millisecond}})
 	closing := map[string]*raw{}
 	for _, tt := range refusals {
 		if tt.status == 415 && strings.HasPrefix(tt.line, "MKCOL") {
@@ -130,7 +132,7 @@ func TestRefusalOfWhatIsExpected(t *testing.T) {
 
 // One that expects to be asked, and has not waited for it, hears the refusal too.
 func TestRefusalOfWhatComesUnasked(t *testing.T) {
-	server := refusing(t, Config{silence: time.Hour})
+	server := refusing(t, Config{Exchange: exchange.Limits{Silence: time.Hour}})
 	c := dialRaw(t, server)
 	const size = 8 << 20 // more than fits on the way
 	c.send("PUT /f HTTP/1.1\r\nHost: localhost\r\nIf-Match: \"x\"\r\nContent-Length: %d\r\nExpect: 100-continue\r\n\r\n%s",
@@ -180,8 +182,8 @@ func TestRefusalWhileTheBodyIsSent(t *testing.T) {
 // for one that has not arrived. Either way the connection goes on.
 func TestRefusalGlancesAtTheBody(t *testing.T) {
 	const there = "old" // the content of the store of refusing
-	patient := refusing(t, Config{peekTime: patience})
-	hasty := refusing(t, Config{peekTime: time.Nanosecond})
+	patient := refusing(t, Config{Exchange: exchange.Limits{PeekTime: patience}})
+	hasty := refusing(t, Config{Exchange: exchange.Limits{PeekTime: time.Nanosecond}})
 	for _, tt := range []struct {
 		about, framing, body string
 		server               *httptest.Server
@@ -227,7 +229,7 @@ func TestRefusalGlancesAtTheBody(t *testing.T) {
 // The limits: a body that is larger or slower is cut off.
 func TestRefusedBodiesAreBounded(t *testing.T) {
 	t.Run("in size", func(t *testing.T) {
-		c := dialRaw(t, refusing(t, Config{DrainBytes: 1000}))
+		c := dialRaw(t, refusing(t, Config{Exchange: exchange.Limits{DrainBytes: 1000}}))
 		c.send("PUT /f HTTP/1.1\r\nHost: localhost\r\nIf-Match: \"x\"\r\nContent-Length: 100000000\r\n\r\n%s", strings.Repeat("x", 10_000))
 		if answer := c.answer("PUT"); answer.StatusCode != 412 {
 			t.Errorf("%s", answer.Status)
@@ -237,7 +239,7 @@ func TestRefusedBodiesAreBounded(t *testing.T) {
 		}
 	})
 	t.Run("in size, to nothing", func(t *testing.T) {
-		c := dialRaw(t, refusing(t, Config{DrainBytes: -1}))
+		c := dialRaw(t, refusing(t, Config{Exchange: exchange.Limits{DrainBytes: -1}}))
 		c.send("PUT /f HTTP/1.1\r\nHost: localhost\r\nIf-Match: \"x\"\r\nContent-Length: 100000000\r\n\r\n")
 		if answer := c.answer("PUT"); answer.StatusCode != 412 {
 			t.Errorf("%s", answer.Status)
@@ -247,7 +249,7 @@ func TestRefusedBodiesAreBounded(t *testing.T) {
 		}
 	})
 	t.Run("in time", func(t *testing.T) {
-		c := dialRaw(t, refusing(t, Config{DrainTime: 100 * time.Millisecond}))
+		c := dialRaw(t, refusing(t, Config{Exchange: exchange.Limits{DrainTime: 100 * time.Millisecond}}))
 		c.send("PUT /f HTTP/1.1\r\nHost: localhost\r\nIf-Match: \"x\"\r\nContent-Length: 100000000\r\n\r\n")
 		if answer := c.answer("PUT"); answer.StatusCode != 412 {
 			t.Errorf("%s", answer.Status)

@@ -148,7 +148,7 @@ func TestShapesOverTLS(t *testing.T) {
 		"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n": {204},
 	} {
 		server := httptest.NewUnstartedServer(newTestHandler(t, Config{Store: storeInMemory(t, "f=old", "after=x")}))
-		server.Listener = wire.Listen(server.Listener, wire.DefaultLimit)
+		server.Listener = wire.Listen(server.Listener, func() wire.Limit { return wire.DefaultLimit })
 		server.Config.ConnContext = wire.Context
 		server.StartTLS()
 		t.Cleanup(server.Close)

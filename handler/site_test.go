@@ -26,15 +26,6 @@ func siteLayout() []string {
 	}
 }
 
-func sitesOf(t *testing.T, all ...site.Site) *site.Set {
-	t.Helper()
-	set, err := site.NewSet(all)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return set
-}
-
 // onHost is a site of www at www.example.
 func onHost() site.Site {
 	s := site.Defaults("www")
@@ -61,7 +52,7 @@ const (
 )
 
 func TestSiteOnItsHost(t *testing.T) {
-	h := inMemory(t, Config{Sites: sitesOf(t, onHost())}, siteLayout()...)
+	h := inMemory(t, Config{Sites: []site.Site{onHost()}}, siteLayout()...)
 	for _, test := range []struct {
 		line   string
 		header []string
@@ -121,7 +112,7 @@ func TestSiteOnItsHost(t *testing.T) {
 
 // TestSiteTakesNoWrite: a page of the site may send any method to its own host, from its own origin.
 func TestSiteTakesNoWrite(t *testing.T) {
-	set := sitesOf(t, onHost())
+	set := []site.Site{onHost()}
 	config := Config{Sites: set, TrustedProxies: proxy.Trusted{Networks: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}},
 		CORSOrigins: []string{"https://app.example"}}
 	h := inMemory(t, config, siteLayout()...)
@@ -158,7 +149,7 @@ func TestSiteTakesNoWrite(t *testing.T) {
 func TestSiteOfAnApp(t *testing.T) {
 	app := onHost()
 	app.SPA, app.CSP, app.Charset, app.Listing = "index.html", "default-src 'self'", "utf-8", true
-	h := inMemory(t, Config{Sites: sitesOf(t, app)}, siteLayout()...)
+	h := inMemory(t, Config{Sites: []site.Site{app}}, siteLayout()...)
 	w := askHost(t, h, "GET", "http://www.example/users/7", navigates)
 	if w.Code != 200 || w.Body.String() != "<p>home" || !slices.Contains(w.Header()["Vary"], site.NavigationFields) ||
 		w.Header().Get("Content-Security-Policy") != app.CSP || w.Header().Get("Content-Type") != "text/html; charset=utf-8" {
@@ -175,7 +166,7 @@ func TestSiteOfAnApp(t *testing.T) {
 
 // TestSiteSqueezes: each representation has a tag of its own, and none but the file's own counts for a write.
 func TestSiteSqueezes(t *testing.T) {
-	h := inMemory(t, Config{Sites: sitesOf(t, onHost()), LooseETags: true}, siteLayout()...)
+	h := inMemory(t, Config{Sites: []site.Site{onHost()}, LooseETags: true}, siteLayout()...)
 	at := "http://www.example/app.js"
 	plain := askHost(t, h, "GET", at)
 	small := askHost(t, h, "GET", at, takesGzip)
@@ -236,7 +227,7 @@ func TestSiteSqueezes(t *testing.T) {
 
 func TestSitePrecompressed(t *testing.T) {
 	store := storeInMemory(t, siteLayout()...)
-	h := newTestHandler(t, Config{Sites: sitesOf(t, onHost()), Store: store})
+	h := newTestHandler(t, Config{Sites: []site.Site{onHost()}, Store: store})
 	at := "http://www.example/lib.js"
 	state, err := store.Stat(t.Context(), "www/lib.js.gz", tree.ReadOptions{Want: tree.WantTag})
 	if err != nil {
@@ -262,7 +253,7 @@ func TestSitePrecompressed(t *testing.T) {
 // TestSiteWithoutHost: it is shown as long as nobody can write or log in.
 func TestSiteWithoutHost(t *testing.T) {
 	store := storeInMemory(t, siteLayout()...)
-	set := sitesOf(t, site.Defaults("www"))
+	set := []site.Site{site.Defaults("www")}
 	h := newTestHandler(t, Config{Store: store, Sites: set, ReadOnly: true, Prefix: "/dav"})
 	if w := ask(t, h, "GET", "/dav/www/", ""); w.Body.String() != "<p>home" || w.Header().Get("Content-Security-Policy") != "" {
 		t.Errorf("got %d, %v", w.Code, w.Header())
@@ -323,7 +314,7 @@ func TestSiteAndRules(t *testing.T) {
 		{"a part that is not there", closed, "/nodocs/", []string{ann}, 404, "<p>lost"},
 		{"no redirect tells of a hidden part", closed, "/docs", []string{ann, navigates}, 404, "<p>lost"},
 	} {
-		h := inMemory(t, Config{Sites: sitesOf(t, onHost()), Auth: test.auth}, siteLayout()...)
+		h := inMemory(t, Config{Sites: []site.Site{onHost()}, Auth: test.auth}, siteLayout()...)
 		w := askHost(t, h, "GET", "http://www.example"+test.path, test.header...)
 		if w.Code != test.status || !strings.Contains(w.Body.String(), test.want) ||
 			(w.Code == 401) != strings.HasPrefix(w.Header().Get("WWW-Authenticate"), "Basic ") {

@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"r-seed-1f3a754f.example/ifmatch/auth"
-	"r-seed-1f3a754f.example/ifmatch/handler/own"
 	"r-seed-1f3a754f.example/ifmatch/handler/proxy"
 	"r-seed-1f3a754f.example/ifmatch/internal/excerpt"
 	"r-seed-1f3a754f.example/ifmatch/tree"
@@ -121,27 +120,30 @@ func escape(segment string) string {
 // client that does not escape a "?" in a name would get another resource.
 func (s *server) reference(r *request, ref string) (name string, slash bool, err error) {
 	if strings.ContainsAny(ref, "?#") {
-		return "", false, &statusError{status: http.StatusBadRequest,
-			detail: "a URI with a query or a fragment; write ? in a name as %3F and # as %23: " + excerpt.Of(ref)}
+		return "", false, withStatus(http.StatusBadRequest,
+			"a URI with a query or a fragment; write ? in a name as %3F and # as %23: "+excerpt.Of(ref))
 	}
 	if strings.ContainsRune(ref, '\t') {
-		return "", false, &statusError{status: http.StatusBadRequest,
-			detail: "not an absolute URI or path: " + excerpt.Of(ref)}
+		return "", false, withStatus(http.StatusBadRequest, "not an absolute URI or path: "+excerpt.Of(ref))
 	}
 	path := ref
 	// else it is a path, whatever the number of slashes: RFC 4918 §8.3 has no relative authority
 	if !strings.HasPrefix(ref, "/") {
 		u, err := url.Parse(ref)
 		if err != nil || u.Opaque != "" {
-			return "", false, &statusError{status: http.StatusBadRequest,
-				detail: "not an absolute URI or path: " + excerpt.Of(ref)}
+			return "", false, withStatus(http.StatusBadRequest, "not an absolute URI or path: "+excerpt.Of(ref))
 		}
 		if (u.Host != "" || u.Scheme != "") && !s.ours(r, u.Host) {
 			return "", false, errOtherServer
 		}
 		path = pathOf(u)
 	}
-	name, slash, err = s.locate(path)
+	return s.locateIn(path)
+}
+
+// locateIn is locate for a path that must be in the tree.
+func (s *server) locateIn(escaped string) (name string, slash bool, err error) {
+	name, slash, err = s.locate(escaped)
 	if errors.Is(err, errAbove) {
 		err = errOutside
 	}
@@ -149,8 +151,7 @@ func (s *server) reference(r *request, ref string) (name string, slash bool, err
 }
 
 // errLongReference says that a path in a header is longer than any name. The status 414 is only for the Request-URI.
-var errLongReference = &statusError{status: http.StatusBadRequest,
-	detail: "a path in the header is longer than a name can be"}
+var errLongReference = withStatus(http.StatusBadRequest, "a path in the header is longer than a name can be")
 
 // tagged resolves the resources of the If header (RFC 4918 §10.4.2). If one is longer than any path, it sets tooLong.
 // One with a segment that is too long is a name without a resource, for which §10.4.4 defines the result.
@@ -199,15 +200,8 @@ func (s *server) spelledNow(r *request, name string) (string, error) {
 // a trusted proxy, or that of a public URL.
 func (s *server) ours(r *request, authority string) bool {
 	if r.ours == nil { // only once, because an If may name many resources, and proxies many hosts
-		known := []string{r.Host}
-		if s.TrustedProxies.Sent(r.Request) {
-			known = append(known, proxy.ForwardedHosts(r.Header)...)
-		}
-		for _, public := range s.PublicURLs {
-			known = append(known, public.Host)
-		}
 		r.ours = map[string]bool{}
-		for _, k := range known {
+		for _, k := range s.origin.Hosts(r.Request) {
 			r.ours[plainAuthority(k)] = true
 		}
 	}
@@ -231,15 +225,13 @@ func plainAuthority(authority string) string {
 func (s *server) askedDestination(r *request) (string, error) {
 	values := r.Header.Values("Destination")
 	if len(values) != 1 || values[0] == "" {
-		return "", &statusError{status: http.StatusBadRequest,
-			detail: excerpt.Of(r.Method) + " needs one Destination header"}
+		return "", withStatus(http.StatusBadRequest, excerpt.Of(r.Method)+" needs one Destination header")
 	}
 	asked, _, err := s.reference(r, values[0])
 	switch {
 	case errors.Is(err, errOutside):
-		err = &statusError{status: http.StatusForbidden,
-			detail: "the Destination is outside of the served tree, which is " + s.href("", true) + " and what is " +
-				"in it"}
+		err = withStatus(http.StatusForbidden,
+			"the Destination is outside of the served tree, which is "+s.href("", true)+" and what is in it")
 	case errors.Is(err, errOtherServer):
 		err = s.otherServer(r, values[0])
 	}
@@ -279,11 +271,10 @@ func (s *server) otherServer(r *request, destination string) error {
 	case "https", "webdavs", "davs":
 		scheme = "https"
 	}
-	return &statusError{status: http.StatusBadGateway,
-		detail: "the Destination is on " + excerpt.Of(u.Host) + ", which is not known to be " +
-			"this server; nothing has changed; if it is, start it with --public-url " + scheme + "://" +
-			excerpt.Of(u.Host) + ", or with --trusted-proxy " + proxy.Peer(r.Request) + " if that is a proxy in front " +
-			"of it (which must pass on the path unchanged: --prefix)"}
+	return withStatus(http.StatusBadGateway,
+		"the Destination is on "+excerpt.Of(u.Host)+", which is not known to be this server; nothing has changed; "+
+			"if it is, start it with --public-url "+scheme+"://"+excerpt.Of(u.Host)+", or with --trusted-proxy "+
+			proxy.Peer(r.Request)+" if that is a proxy in front of it (which must pass on the path unchanged: --prefix)")
 }
 
 // overwrite returns the Overwrite header: absent means yes (RFC 4918 §10.6).
@@ -294,8 +285,8 @@ func overwrite(h http.Header) (bool, error) {
 	}
 	v := strings.ToUpper(values[0])
 	if len(values) > 1 || v != "T" && v != "F" {
-		return false, &statusError{status: http.StatusBadRequest,
-			detail: "Overwrite must be T or F, not " + excerpt.Of(strings.Join(values, ", "))}
+		return false, withStatus(http.StatusBadRequest,
+			"Overwrite must be T or F, not "+excerpt.Of(strings.Join(values, ", ")))
 	}
 	return v == "T", nil
 }
@@ -326,25 +317,18 @@ func depthOf(h http.Header, allowed ...depth) (depth, error) {
 		found = depthInfinity
 	}
 	if len(values) > 1 || !slices.Contains(allowed, found) {
-		return 0, &statusError{status: http.StatusBadRequest,
-			detail: "unsupported Depth for this method: " + excerpt.Of(strings.Join(values, ", "))}
+		return 0, withStatus(http.StatusBadRequest,
+			"unsupported Depth for this method: "+excerpt.Of(strings.Join(values, ", ")))
 	}
 	return found, nil
 }
 
 // ownPath is the path of the program's own addresses.
-func (s *server) ownPath() string { return s.href(own.Dir, true) }
+func (s *server) ownPath() string { return s.href(ownDir, true) }
 
 // scriptPolicy is the Content-Security-Policy of the page, for the authorities by which a browser can know this server.
 func (s *server) scriptPolicy(r *request) string { return s.policy(r, s.origin.Frames()) }
 
 func (s *server) policy(r *request, frames string) string {
-	hosts := []string{r.Host}
-	if s.TrustedProxies.Sent(r.Request) {
-		hosts = append(hosts, proxy.ForwardedHosts(r.Header)...)
-	}
-	for _, public := range s.PublicURLs {
-		hosts = append(hosts, public.Host)
-	}
-	return web.Policy(hosts, s.ownPath(), frames)
+	return web.Policy(s.origin.Hosts(r.Request), s.ownPath(), frames)
 }

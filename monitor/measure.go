@@ -59,7 +59,6 @@ func (r *timedReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Mkdir implements [tree.Store].
 func (m *measuredStore) Mkdir(
 	ctx context.Context, name string, opts tree.MkdirOptions, cond tree.Condition,
 ) (s tree.State, err error) {
@@ -67,13 +66,11 @@ func (m *measuredStore) Mkdir(
 	return m.Store.Mkdir(ctx, name, opts, cond)
 }
 
-// Remove implements [tree.Store].
 func (m *measuredStore) Remove(ctx context.Context, name string, cond tree.Condition) (err error) {
 	defer m.note("remove", time.Now(), &err)
 	return m.Store.Remove(ctx, name, cond)
 }
 
-// Move implements [tree.Store].
 func (m *measuredStore) Move(
 	ctx context.Context, from, to string, opts tree.CopyOptions, cond tree.Condition,
 ) (s tree.State, created bool, err error) {
@@ -81,7 +78,6 @@ func (m *measuredStore) Move(
 	return m.Store.Move(ctx, from, to, opts, cond)
 }
 
-// Copy implements [tree.Store].
 func (m *measuredStore) Copy(
 	ctx context.Context, from, to string, opts tree.CopyOptions, cond tree.Condition,
 ) (s tree.State, created bool, err error) {
@@ -89,7 +85,6 @@ func (m *measuredStore) Copy(
 	return m.Store.Copy(ctx, from, to, opts, cond)
 }
 
-// Lock implements [tree.Store].
 func (m *measuredStore) Lock(
 	ctx context.Context, req tree.LockRequest, cond tree.Condition,
 ) (l tree.Lock, created bool, err error) {
@@ -97,13 +92,11 @@ func (m *measuredStore) Lock(
 	return m.Store.Lock(ctx, req, cond)
 }
 
-// Unlock implements [tree.Store].
 func (m *measuredStore) Unlock(ctx context.Context, name, token string, cond tree.Condition) (err error) {
 	defer m.note("unlock", time.Now(), &err)
 	return m.Store.Unlock(ctx, name, token, cond)
 }
 
-// PatchProperties implements [tree.Store].
 func (m *measuredStore) PatchProperties(
 	ctx context.Context, name string, patch tree.Patch, cond tree.Condition,
 ) (err error) {

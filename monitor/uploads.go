@@ -7,7 +7,6 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
-// NewUpload implements [tree.Uploads].
 func (m *measuredStore) NewUpload(
 	ctx context.Context, name string, opts tree.UploadOptions, cond tree.Condition,
 ) (tree.Upload, error) {
@@ -18,7 +17,6 @@ func (m *measuredStore) NewUpload(
 	return &measuredUpload{u, m}, nil
 }
 
-// OpenUpload implements [tree.Uploads].
 func (m *measuredStore) OpenUpload(ctx context.Context, id string) (tree.Upload, error) {
 	u, err := m.Store.OpenUpload(ctx, id)
 	if err != nil {
@@ -33,7 +31,6 @@ type measuredUpload struct {
 	m *measuredStore
 }
 
-// Put implements [tree.Upload].
 func (u *measuredUpload) Put(
 	ctx context.Context, name string, opts tree.PutOptions, cond tree.Condition,
 ) (s tree.State, created bool, err error) {

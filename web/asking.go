@@ -7,6 +7,7 @@ import (
 	"io"
 	"iter"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -27,7 +28,7 @@ type Asking interface {
 	Name() string
 	// Href returns the path of a name as in a URL.
 	Href(name string, collection bool) string
-	// Effects returns the names of what the principal may do at a name.
+	// Effects returns the names of the rights of the principal at a name.
 	Effects(name string) []string
 	// MayRead reports whether the principal may read the content of a resource that Members has yielded.
 	MayRead(s *tree.State) bool
@@ -38,7 +39,7 @@ type Asking interface {
 	Members(depth int) Members
 	// Open opens a file, with the errors of [tree.Store].
 	Open(name string) (tree.Content, tree.State, error)
-	// Versions yields what the history keeps of the name and of all names below, as far as the principal may know it.
+	// Versions yields the versions in the history of the name and of all names below, as far as the principal may know it.
 	Versions() iter.Seq2[tree.Version, error]
 	// Latest returns the change that made the version that is there, if that is known and the principal may know of it.
 	// The error is [tree.ErrNotExist] if not.
@@ -52,7 +53,7 @@ type Asking interface {
 	Cut(err error)
 }
 
-// An Address is one of the program's own addresses, and what it is asked about with the rights of another method.
+// An Address is one of the program's own addresses, and the method whose rights it needs.
 type Address struct {
 	Method string // the method of the request
 	As     string // the method, or verb, that needs the same rights
@@ -72,7 +73,7 @@ var Addresses = map[string]Address{
 	"restore": {Method: http.MethodPost, As: "restore", Plain: true, Serve: restore},
 }
 
-// A Member is a member in an answer. Its Href is its name, whatever bytes that has. Name is for people.
+// A Member is a member in an answer. Its Href is its name, of any bytes. Name is for people.
 type Member struct {
 	Href       string     `json:"href"`
 	Name       string     `json:"name"`
@@ -151,7 +152,7 @@ func (s *stream) end(err error, tail any) error {
 	return err
 }
 
-// list answers with the members of a collection. The token was read before them, so what changes meanwhile has changed
+// list answers with the members of a collection. The token was read before them, so a change that comes meanwhile is one
 // since that token.
 func list(a Asking) error {
 	token, err := a.Token()
@@ -231,7 +232,7 @@ func search(a Asking) error {
 	}{complete})
 }
 
-// folded returns a text in the form in which names are compared with what is looked for.
+// folded returns a text in the form in which names are compared with the text that is looked for.
 func folded(s string) string {
 	if !utf8.ValidString(s) {
 		return strings.ToLower(s)
@@ -239,13 +240,32 @@ func folded(s string) string {
 	return strings.Map(unicode.ToLower, norm.NFC.String(s))
 }
 
-// A BadQueryError says that a query is not what the address needs.
+// A BadQueryError says that a query is not of the form that the address needs.
 type BadQueryError struct{ Detail string }
 
 func (e *BadQueryError) Error() string { return e.Detail }
 
-// maxVersions bounds the versions in one answer. The latest are in it.
-const maxVersions = 1000
+// MaxVersions bounds the versions in a list. The latest are in it.
+const MaxVersions = 1000
+
+// Latest returns the latest versions of some that come the oldest first, the latest first. all is false if there are more
+// than [MaxVersions]. With an error it returns those before it.
+func Latest(versions iter.Seq2[tree.Version, error]) (latest []tree.Version, all bool, err error) {
+	all = true
+	for v, failed := range versions {
+		if err = failed; err != nil {
+			break
+		}
+		if latest = append(latest, v); len(latest) == 2*MaxVersions {
+			latest, all = append(latest[:0], latest[MaxVersions:]...), false
+		}
+	}
+	if len(latest) > MaxVersions {
+		latest, all = latest[len(latest)-MaxVersions:], false
+	}
+	slices.Reverse(latest)
+	return latest, all, err
+}
 
 // A kept is a version of the history in an answer.
 type kept struct {
@@ -256,30 +276,18 @@ type kept struct {
 	By    string    `json:"by,omitempty"`
 }
 
-// history answers with what the history keeps of a name and of the names below it, the latest first.
+// history answers with the versions in the history of a name and of the names below it, the latest first.
 func history(a Asking) error {
-	var latest []tree.Version
-	complete := true
-	for v, err := range a.Versions() {
-		if err != nil && !errors.Is(err, tree.ErrNotExist) {
-			return err
-		}
-		if err != nil {
-			break
-		}
-		if latest = append(latest, v); len(latest) == 2*maxVersions {
-			latest, complete = append(latest[:0], latest[maxVersions:]...), false
-		}
-	}
-	if len(latest) > maxVersions {
-		latest, complete = latest[len(latest)-maxVersions:], false
+	latest, complete, err := Latest(a.Versions())
+	if err != nil && !errors.Is(err, tree.ErrNotExist) {
+		return err
 	}
 	s := stream{a: a}
 	if err := s.begin(struct{}{}, "versions"); err != nil {
 		return err
 	}
-	var err error
-	for i := len(latest) - 1; i >= 0 && err == nil; i-- {
+	err = nil
+	for i := 0; i < len(latest) && err == nil; i++ {
 		v := &latest[i]
 		err = s.add(kept{v.ID, memberOf(a, &v.State, a.Name()), v.Gone.UTC(), v.Cause, string(v.Principal)})
 	}

@@ -6,7 +6,7 @@ import (
 	"sync"
 )
 
-// A LoginView is what the page of the login is written of.
+// A LoginView has the parts of the page of the login.
 type LoginView struct {
 	Own     string // the path of the program's own addresses, with a slash at the end
 	To      string // the path to go to after the login

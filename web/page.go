@@ -2,7 +2,6 @@ package web
 
 import (
 	"bufio"
-	"container/heap"
 	"html/template"
 	"io"
 	"slices"
@@ -18,7 +17,7 @@ import (
 // Rows is how many members the page has without scripts. A link leads to those behind them.
 const Rows = 1000
 
-// A View is what a page is written of.
+// A View has the parts of a page.
 type View struct {
 	Own    string // the path of the program's own addresses, with a slash at the end
 	Member func(s *tree.State) string
@@ -28,7 +27,7 @@ type View struct {
 	Login  Login
 }
 
-// A Login is what the page tells of its reader. The zero value is a server without users.
+// A Login is the part of the page about its reader. The zero value is a server without users.
 type Login struct {
 	User    string // or "" for one who has not logged in
 	In, Out bool   // whether the reader can log in or out by the page
@@ -44,10 +43,10 @@ type row struct {
 }
 
 // WritePage writes the page of a collection. members yields its members in any order, and is read to its end before
-// anything is written. Memory is bounded by [Rows], whatever the number of members.
+// anything is written. Memory is bounded by [Rows], for any number of members.
 func WritePage(w io.Writer, v View, members Members) error {
-	after := collectionsFirst(strings.TrimSuffix(v.After, "/"), strings.HasSuffix(v.After, "/"))
-	first := &smallest{}
+	after := tree.State{Name: strings.TrimSuffix(v.After, "/"), Collection: strings.HasSuffix(v.After, "/")}
+	var rows []tree.State
 	total, before := 0, 0
 	for m, err := range members {
 		if err != nil && m.Name != "" {
@@ -57,13 +56,16 @@ func WritePage(w io.Writer, v View, members Members) error {
 			return err
 		}
 		total++
-		if v.After != "" && position(&m) <= after {
+		if v.After != "" && order(m, after) <= 0 {
 			before++
 			continue
 		}
-		first.add(m, Rows+1)
+		m.Name = strings.Clone(m.Name)
+		if rows = append(rows, m); len(rows) == 2*Rows {
+			rows = first(rows)
+		}
 	}
-	rows := first.sorted()
+	rows = first(rows)
 	next := ""
 	if len(rows) > Rows {
 		rows = rows[:Rows]
@@ -106,8 +108,8 @@ func rowsOf(v View, states []tree.State) []row {
 	return rows
 }
 
-// Shown returns a name as people see it. A name is any bytes. Characters that show nothing, or change the order of what
-// is around them, have a sign in their place, so that no name looks like another thing than it is.
+// Shown returns a name as people see it. A name is any bytes. Characters that show nothing, or change the order of
+// those around them, have a sign in their place, so that no name looks like another thing than it is.
 func Shown(name string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
@@ -140,49 +142,24 @@ func bytesText(n int64) string {
 	return strconv.FormatFloat(f, 'f', precision, 64) + " " + units[i:i+1] + "B"
 }
 
-// smallest keeps the members that come first, as a heap whose top comes last.
-type smallest []tree.State
-
-func (h smallest) Len() int           { return len(h) }
-func (h smallest) Less(i, j int) bool { return order(&h[i], &h[j]) > 0 }
-func (h smallest) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
-func (h *smallest) Push(x any)        { *h = append(*h, x.(tree.State)) }
-func (h *smallest) Pop() any {
-	old := *h
-	last := old[len(old)-1]
-	*h = old[:len(old)-1]
-	return last
+// first returns the members that come first, in their order: those of [Rows], and one more if there are more.
+func first(members []tree.State) []tree.State {
+	slices.SortFunc(members, order)
+	return members[:min(len(members), Rows+1)]
 }
 
-func (h *smallest) add(s tree.State, most int) {
-	s.Name = strings.Clone(s.Name)
-	if len(*h) < most {
-		heap.Push(h, s)
-	} else if order(&s, &(*h)[0]) < 0 {
-		(*h)[0] = s
-		heap.Fix(h, 0)
-	}
-}
-
-func (h *smallest) sorted() []tree.State {
-	slices.SortFunc(*h, func(a, b tree.State) int { return order(&a, &b) })
-	return *h
-}
-
-func order(a, b *tree.State) int { return strings.Compare(position(a), position(b)) }
-
-// position orders members: collections first, and then by the bytes of the name. A link to the next rows names the last
+// order orders members: collections first, and then by the bytes of the name. A link to the next rows names the last
 // one.
-func position(s *tree.State) string {
-	_, base := tree.Split(s.Name)
-	return collectionsFirst(base, s.Collection)
-}
-
-func collectionsFirst(base string, collection bool) string {
-	if collection {
-		return "0" + base
+func order(a, b tree.State) int {
+	if a.Collection != b.Collection {
+		if a.Collection {
+			return -1
+		}
+		return 1
 	}
-	return "1" + base
+	_, base := tree.Split(a.Name)
+	_, other := tree.Split(b.Name)
+	return strings.Compare(base, other)
 }
 
 var page = sync.OnceValue(func() *template.Template {

@@ -15,7 +15,7 @@ var texts = sync.OnceValue(func() (table map[string]string) {
 		err = json.Unmarshal([]byte(strings.TrimSuffix(strings.TrimSpace(object), ";")), &table)
 	}
 	if err != nil {
-		panic(err) // what is embedded can be read
+		panic(err) // an embedded file can be read
 	}
 	return table
 })

@@ -5,7 +5,7 @@
 // tree as its principal may see it, so this package knows no rules.
 //
 // All state is in the files that the scripts change by the methods that other clients use, under the conditions that
-// other clients send. [Asking] has what these methods have not: a listing with ETags in one answer, names that are
+// other clients send. [Asking] has the features that these methods lack: a listing with ETags in one answer, names that are
 // searched for, a collection as a zip archive, the history.
 package web
 
@@ -28,7 +28,7 @@ import (
 	"github.com/klauspost/compress/gzhttp"
 )
 
-// A Mode says what a GET of a collection gives. The zero value is [List].
+// A Mode is the kind of answer that a GET of a collection gives. The zero value is [List].
 type Mode string
 
 // The modes.
@@ -78,7 +78,7 @@ var all = sync.OnceValues(func() (map[string]asset, string) {
 		return nil
 	})
 	if err != nil {
-		panic(err) // what is embedded can be read
+		panic(err) // an embedded file can be read
 	}
 	return found, base64.RawURLEncoding.EncodeToString(sum.Sum(nil)[:9])
 })

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
@@ -308,5 +309,32 @@ func TestArchivesUnpackInOnePlace(t *testing.T) {
 		if got := ArchiveName(name); got != want {
 			t.Errorf("%q: got %q, want %q", name, got, want)
 		}
+	}
+}
+
+// A list has the latest versions, the latest first, and no more than its bound.
+func TestLatest(t *testing.T) {
+	for _, n := range []int{0, 1, MaxVersions, MaxVersions + 1, 2 * MaxVersions, 2*MaxVersions + 1, 5 * MaxVersions} {
+		latest, complete, err := Latest(func(yield func(tree.Version, error) bool) {
+			for i := range n {
+				if !yield(tree.Version{Gone: time.Unix(int64(i), 0)}, nil) {
+					return
+				}
+			}
+		})
+		want := min(n, MaxVersions)
+		if len(latest) != want || complete != (n <= MaxVersions) || err != nil {
+			t.Fatalf("of %d: %d, %v, %v", n, len(latest), complete, err)
+		}
+		for i, v := range latest {
+			if !v.Gone.Equal(time.Unix(int64(n-1-i), 0)) {
+				t.Fatalf("of %d: number %d is of %v", n, i, v.Gone)
+			}
+		}
+	}
+	failed := errors.New("the store fails")
+	_, _, err := Latest(func(yield func(tree.Version, error) bool) { yield(tree.Version{}, failed) })
+	if !errors.Is(err, failed) {
+		t.Errorf("got %v", err)
 	}
 }

@@ -16,14 +16,9 @@ import (
 )
 
 // Listen returns a listener whose connections notice that the other side is gone or too slow. A connection fails if the
-// other side does not take the written bytes as fast as limit demands. The kernel asks every 15 seconds whether the
-// other side is still there, and gives up after five times ([KeepAlive]).
-func Listen(l net.Listener, limit Limit) net.Listener {
-	return ListenWithin(l, func() Limit { return limit })
-}
-
-// ListenWithin is [Listen] with a limit that may change. A connection keeps the limit that it has begun with.
-func ListenWithin(l net.Listener, limit func() Limit) net.Listener { return &listener{l, limit} }
+// other side does not take the written bytes as fast as limit demands when the connection begins. The kernel asks every
+// 15 seconds whether the other side is still there, and gives up after five times ([KeepAlive]).
+func Listen(l net.Listener, limit func() Limit) net.Listener { return &listener{l, limit} }
 
 type listener struct {
 	net.Listener
@@ -65,7 +60,7 @@ type Conn struct {
 }
 
 func newConn(below net.Conn, limit Limit) *Conn {
-	c := &Conn{Conn: below, tcp: tcpOf(below)}
+	c := &Conn{Conn: below, tcp: within[*net.TCPConn](below)}
 	c.look(limit, c.taken)
 	return c
 }
@@ -76,19 +71,19 @@ func (c *Conn) look(limit Limit, taken func() (int64, bool)) {
 	c.pace = NewPace(limit, taken, c.strike)
 }
 
-// tcpOf returns the TCP connection that c is, or that c wraps. nil: there is none.
-func tcpOf(c net.Conn) *net.TCPConn {
+// within returns the connection of a type that c is, or that c wraps. nil: there is none.
+func within[T net.Conn](c net.Conn) (found T) {
 	for c != nil {
-		if tcp, ok := c.(*net.TCPConn); ok {
-			return tcp
+		if one, ok := c.(T); ok {
+			return one
 		}
 		wrapper, ok := c.(interface{ NetConn() net.Conn })
 		if !ok {
-			return nil
+			break
 		}
 		c = wrapper.NetConn()
 	}
-	return nil
+	return found
 }
 
 // NetConn returns the connection below, as [crypto/tls.Conn] has it.
@@ -211,7 +206,7 @@ const (
 // closed while it has unread bytes, or if more bytes come later, it is reset. Many systems then throw away the bytes
 // that the program has not read yet (RFC 9112 §9.6).
 func HangUp(conn net.Conn) {
-	if c := connOf(conn); c != nil {
+	if c := within[*Conn](conn); c != nil {
 		c.lingered.Store(true)
 	}
 	end := func() error { return nil }

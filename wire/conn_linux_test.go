@@ -29,7 +29,7 @@ func pair(t *testing.T, limit Limit) (ours *Conn, theirs *net.TCPConn) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	conn, err := Listen(l, limit).Accept()
+	conn, err := Listen(l, func() Limit { return limit }).Accept()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -194,7 +194,7 @@ func serveOne(t *testing.T, abandoned time.Duration) (one served, client *net.TC
 			<-over
 		}),
 	}
-	go server.Serve(Listen(l, DefaultLimit))
+	go server.Serve(Listen(l, func() Limit { return DefaultLimit }))
 	t.Cleanup(func() { close(over); server.Close() })
 	conn, err := net.Dial("tcp", l.Addr().String())
 	if err != nil {

@@ -77,10 +77,8 @@ func (d *readDeadline) putOff(below net.Conn, err error) bool {
 	return below.SetReadDeadline(d.at) == nil
 }
 
-// SetReadDeadline implements [net.Conn].
 func (c *Conn) SetReadDeadline(t time.Time) error { return c.until.set(c.Conn, t) }
 
-// SetDeadline implements [net.Conn].
 func (c *Conn) SetDeadline(t time.Time) error {
 	if err := c.SetReadDeadline(t); err != nil {
 		return err

@@ -152,7 +152,7 @@ func TestNothingIsReadBesideAHandler(t *testing.T) {
 			}
 		}
 	})}
-	go server.Serve(Listen(l, DefaultLimit))
+	go server.Serve(Listen(l, func() Limit { return DefaultLimit }))
 	t.Cleanup(func() { server.Close() })
 	if client, err = net.Dial("tcp", l.Addr().String()); err != nil {
 		t.Fatal(err)

@@ -97,13 +97,6 @@ func (p *Pace) Stop() {
 	}
 }
 
-// Struck reports whether the patience came to its end.
-func (p *Pace) Struck() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.struck
-}
-
 // look is called by the timer.
 func (p *Pace) look() {
 	p.mu.Lock()

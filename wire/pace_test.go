@@ -107,3 +107,10 @@ func TestPaceOfTwo(t *testing.T) {
 		p.End(0)
 	})
 }
+
+// Struck reports whether the patience came to its end.
+func (p *Pace) Struck() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.struck
+}

@@ -40,7 +40,7 @@ type peerKey struct{}
 
 // Context is for [http.Server].ConnContext. It gives the requests of a connection of [Listen] their [Peer].
 func Context(ctx context.Context, c net.Conn) context.Context {
-	conn := connOf(c)
+	conn := within[*Conn](c)
 	if conn == nil {
 		return ctx
 	}
@@ -71,21 +71,6 @@ func (p *Peer) serve(l *Life) {
 	if p.now = l; l != nil && p.cut != nil {
 		l.cancel(p.cut)
 	}
-}
-
-// connOf returns the [Conn] that c is, or that c wraps. nil: there is none.
-func connOf(c net.Conn) *Conn {
-	for c != nil {
-		if conn, ok := c.(*Conn); ok {
-			return conn
-		}
-		wrapper, ok := c.(interface{ NetConn() net.Conn })
-		if !ok {
-			return nil
-		}
-		c = wrapper.NetConn()
-	}
-	return nil
 }
 
 // PeerOf returns the Peer of a request. It is nil if the request did not come over a connection of [Listen].

@@ -49,7 +49,7 @@ func TestWhatTheOtherSideHasReadIsKnown(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer client.Close()
-			conn, err := Listen(l, DefaultLimit).Accept()
+			conn, err := Listen(l, func() Limit { return DefaultLimit }).Accept()
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -1,7 +1,6 @@
 // Package accesslog writes one line to the log about each request.
 //
-// A handler answers through a [Recorder], which is found again through other writers around it: [Explain] and the other
-// functions of this package do nothing where there is none.
+// A handler answers through a [Recorder], which is found again through other writers around it: see [Of].
 package accesslog
 
 import (
@@ -36,8 +35,8 @@ type Log struct {
 // Wrap returns a handler that writes one line about each request that next has answered.
 func (l Log) Wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		rec := &Recorder{ResponseWriter: w, id: l.requestID(r)}
-		rec.told[0] = rec.id
+		rec := &Recorder{ResponseWriter: w, ID: l.requestID(r)}
+		rec.told[0] = rec.ID
 		w.Header()["X-Request-Id"] = rec.told[:]
 		received := l.countBody(r)
 		start := l.Now()
@@ -62,8 +61,8 @@ func (l Log) write(r *http.Request, rec *Recorder, took time.Duration) {
 	attrs := append([]slog.Attr{
 		slog.String("method", excerpt.Of(r.Method)),
 		slog.String("path", excerpt.Of(pathOf(r.URL))),
-		slog.Int("status", rec.status),
-		slog.Int64("bytes", rec.bytes),
+		slog.Int("status", rec.Status),
+		slog.Int64("bytes", rec.Sent),
 		slog.Duration("duration", took),
 		slog.String("client", l.Client(r)),
 	}, rec.line(traceOf(r.Header))...)
@@ -82,25 +81,32 @@ func pathOf(u *url.URL) string {
 // A Recorder remembers the answer and why it was refused. It forwards ReadFrom, so that sendfile is kept.
 type Recorder struct {
 	http.ResponseWriter
-	status  int // 0: none, the connection was cut
-	bytes   int64
+	Answered        // but for the time that it took, and the bytes that were received
+	User     string // the name of the principal ("": there are no users, or the user is not known)
+	ID       string // of the request
+
 	details []slog.Attr
-	user    string    // "": there are no users, or the user is not known
-	id      string    // of the request
-	told    [1]string // the same as a field of the answer
+	told    [1]string // the ID as a field of the answer
 	broken  bool      // a write has failed, because the client does not read
 	failed  int       // the status of an error within an answer of another status (0: none)
+}
 
-	condition, busy, login string // see Answered
+// Of returns the recorder of an answer, in which its user and the texts of [Answered] are noted. Where nothing records the
+// answer, it is an empty one.
+func Of(w http.ResponseWriter) *Recorder {
+	if rec, ok := wire.Inner[*Recorder](w); ok {
+		return rec
+	}
+	return new(Recorder)
 }
 
 // line returns the attributes that only some lines have.
 func (w *Recorder) line(trace string) []slog.Attr {
 	attrs := make([]slog.Attr, 0, 3+len(w.details))
-	if w.user != "" {
-		attrs = append(attrs, slog.String("user", w.user))
+	if w.User != "" {
+		attrs = append(attrs, slog.String("user", w.User))
 	}
-	attrs = append(attrs, slog.String("request", w.id))
+	attrs = append(attrs, slog.String("request", w.ID))
 	if trace != "" {
 		attrs = append(attrs, slog.String("traceparent", trace))
 	}
@@ -109,7 +115,7 @@ func (w *Recorder) line(trace string) []slog.Attr {
 
 // level returns the level of the line: an error is for the operator where the server is at fault.
 func (w *Recorder) level() slog.Level {
-	switch status := max(w.status, w.failed); {
+	switch status := max(w.Status, w.failed); {
 	case status == http.StatusInternalServerError:
 		return slog.LevelError
 	case status > http.StatusInternalServerError:
@@ -119,22 +125,22 @@ func (w *Recorder) level() slog.Level {
 }
 
 func (w *Recorder) WriteHeader(status int) {
-	w.status = status
+	w.Status = status
 	w.ResponseWriter.WriteHeader(status)
 }
 
 func (w *Recorder) Write(p []byte) (int, error) {
-	w.status = cmp.Or(w.status, http.StatusOK)
+	w.Status = cmp.Or(w.Status, http.StatusOK)
 	n, err := w.ResponseWriter.Write(p)
-	w.bytes += int64(n)
+	w.Sent += int64(n)
 	w.broken = w.broken || ofClient(err)
 	return n, err
 }
 
 func (w *Recorder) ReadFrom(src io.Reader) (int64, error) {
-	w.status = cmp.Or(w.status, http.StatusOK)
+	w.Status = cmp.Or(w.Status, http.StatusOK)
 	n, err := io.Copy(w.ResponseWriter, src)
-	w.bytes += n
+	w.Sent += n
 	w.broken = w.broken || ofClient(err)
 	return n, err
 }
@@ -154,10 +160,7 @@ func (w *Recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // Explain adds attributes to the line of a request. Long texts are shortened.
 func Explain(w http.ResponseWriter, attrs ...slog.Attr) {
-	rec, ok := wire.Inner[*Recorder](w)
-	if !ok {
-		return
-	}
+	rec := Of(w)
 	for _, attr := range attrs {
 		if attr.Value.Kind() == slog.KindString {
 			attr.Value = slog.StringValue(excerpt.Of(attr.Value.String()))
@@ -170,39 +173,15 @@ func Explain(w http.ResponseWriter, attrs ...slog.Attr) {
 // the level of the line.
 func ExplainFailure(w http.ResponseWriter, status int, cause error, more ...slog.Attr) {
 	Explain(w, append(more, slog.String("cause", cause.Error()))...)
-	if rec, ok := wire.Inner[*Recorder](w); ok {
-		rec.failed = max(rec.failed, status)
-	}
+	rec := Of(w)
+	rec.failed = max(rec.failed, status)
 }
 
 // ExplainCut adds to the line that the answer was cut off. The status is that of the cause. It counts for the level unless
 // the cause is that the client does not read.
 func ExplainCut(w http.ResponseWriter, status int, cause error) {
 	Explain(w, slog.String("cause", "cut off: "+cause.Error()))
-	if rec, ok := wire.Inner[*Recorder](w); ok && !rec.broken && !errors.Is(cause, context.Canceled) {
+	if rec := Of(w); !rec.broken && !errors.Is(cause, context.Canceled) {
 		rec.failed = status
 	}
-}
-
-// SetUser adds the name of the principal to the line, unless it is "".
-func SetUser(w http.ResponseWriter, name string) {
-	if rec, ok := wire.Inner[*Recorder](w); ok {
-		rec.user = name
-	}
-}
-
-// ID returns the id of the request: "" if nothing records it.
-func ID(w http.ResponseWriter) string {
-	if rec, ok := wire.Inner[*Recorder](w); ok {
-		return rec.id
-	}
-	return ""
-}
-
-// Status returns the status that was sent: 0 if none was, or if nothing records it.
-func Status(w http.ResponseWriter) int {
-	if rec, ok := wire.Inner[*Recorder](w); ok {
-		return rec.status
-	}
-	return 0
 }

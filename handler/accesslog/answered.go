@@ -5,8 +5,6 @@ import (
 	"net/http"
 	"sync/atomic"
 	"time"
-
-	"r-seed-1f3a754f.example/ifmatch/wire"
 )
 
 // Answered is the outcome of one request, for counters. Each text is one of a few that the server itself chooses.
@@ -25,13 +23,10 @@ func (l Log) observe(r *http.Request, rec *Recorder, received *countedBody, took
 	if l.Observe == nil {
 		return
 	}
-	method := r.Method
-	if !l.Known(method) {
-		method = "other"
-	}
-	outcome := Answered{
-		Method: method, Status: rec.status, Took: took, Sent: rec.bytes,
-		Condition: rec.condition, Busy: rec.busy, Login: rec.login,
+	outcome := rec.Answered
+	outcome.Method, outcome.Took = r.Method, took
+	if !l.Known(r.Method) {
+		outcome.Method = "other"
 	}
 	if received != nil {
 		outcome.Received = received.bytes.Load()
@@ -59,25 +54,4 @@ func (l Log) countBody(r *http.Request) *countedBody {
 	body := &countedBody{ReadCloser: r.Body}
 	r.Body = body
 	return body
-}
-
-// SetCondition notes the condition that was false: see [Answered].
-func SetCondition(w http.ResponseWriter, condition string) {
-	if rec, ok := wire.Inner[*Recorder](w); ok {
-		rec.condition = condition
-	}
-}
-
-// SetBusy notes the pool that was full: see [Answered].
-func SetBusy(w http.ResponseWriter, pool string) {
-	if rec, ok := wire.Inner[*Recorder](w); ok {
-		rec.busy = pool
-	}
-}
-
-// SetLogin notes why credentials were refused: see [Answered].
-func SetLogin(w http.ResponseWriter, reason string) {
-	if rec, ok := wire.Inner[*Recorder](w); ok {
-		rec.login = reason
-	}
 }

@@ -1,6 +1,7 @@
 package accesslog
 
 import (
+	"encoding/binary"
 	"encoding/hex"
 	"math/rand/v2"
 	"net/http"
@@ -19,10 +20,7 @@ func (l Log) requestID(r *http.Request) string {
 		}
 	}
 	var random [8]byte
-	n := rand.Uint64()
-	for i := range random {
-		random[i] = byte(n >> (8 * i))
-	}
+	binary.LittleEndian.PutUint64(random[:], rand.Uint64())
 	var id [2 * len(random)]byte
 	hex.Encode(id[:], random[:])
 	return string(id[:])

@@ -27,7 +27,7 @@
 //
 // A [Multistatus] writes one response after the other in constant memory. Elements in DAV: always have the prefix D,
 // and there is no white space between elements, because the mini-redirector of Windows understands nothing else
-// (golang.org/issue/11177). D is bound to DAV: in every answer. So the server's own values ([LockDiscovery],
+// (golang.org/issue/11177). D is bound to DAV: in every answer. So the server's own values ([AppendLocks],
 // [SupportedLock], a resourcetype) use it without a declaration, which keeps listings below Windows' limit of 1 MB.
 //
 // Characters that XML 1.0 cannot express, and bytes that are not UTF-8, become U+FFFD. A name in the tree may have

@@ -13,24 +13,19 @@ import (
 const SupportedLock = "<D:lockentry><D:lockscope><D:exclusive/></D:lockscope><D:locktype><D:write/></D:locktype></D:lockentry>" +
 	"<D:lockentry><D:lockscope><D:shared/></D:lockscope><D:locktype><D:write/></D:locktype></D:lockentry>"
 
-// LockDiscovery returns the inner XML of DAV:lockdiscovery (RFC 4918 §15.8), or nothing if there are no locks. href
-// returns the percent-encoded URL of a lock's root. A lock whose token must stay secret comes without it, because
-// §14.1 makes it optional.
-func LockDiscovery(locks []tree.Lock, now time.Time, href func(tree.Lock) string) []byte {
-	return appendLocks(nil, locks, now, href)
-}
-
 // WriteLock writes the body of the answer to a LOCK (RFC 4918 §9.10.1): DAV:prop with DAV:lockdiscovery.
 func WriteLock(w io.Writer, locks []tree.Lock, now time.Time, href func(tree.Lock) string) error {
 	b := []byte(declaration + `<D:prop xmlns:D="DAV:"><D:lockdiscovery>`)
-	b = appendLocks(b, locks, now, href)
+	b = AppendLocks(b, locks, now, href)
 	b = append(b, "</D:lockdiscovery></D:prop>"...)
 	_, err := w.Write(b)
 	return err
 }
 
-// appendLocks appends an activelock for each, RFC 4918 §14.1.
-func appendLocks(b []byte, locks []tree.Lock, now time.Time, href func(tree.Lock) string) []byte {
+// AppendLocks appends the inner XML of DAV:lockdiscovery (RFC 4918 §15.8): an activelock for each lock (§14.1). href
+// returns the percent-encoded URL of a lock's root. A lock whose token must stay secret comes without it, because §14.1
+// makes it optional.
+func AppendLocks(b []byte, locks []tree.Lock, now time.Time, href func(tree.Lock) string) []byte {
 	for _, l := range locks {
 		b = append(b, "<D:activelock><D:locktype><D:write/></D:locktype>"...)
 		if l.Shared {

@@ -188,10 +188,10 @@ func TestLocks(t *testing.T) {
 		`<D:activelock><D:locktype><D:write/></D:locktype><D:lockscope><D:shared/></D:lockscope><D:depth>infinity</D:depth>` +
 		`<D:timeout>Second-1</D:timeout>` +
 		`<D:locktoken><D:href>urn:uuid:2</D:href></D:locktoken><D:lockroot><D:href>/dav/?&amp;</D:href></D:lockroot></D:activelock>`
-	if got := string(LockDiscovery(locks, now, href)); got != want {
+	if got := string(AppendLocks(nil, locks, now, href)); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
-	if got := LockDiscovery(nil, now, href); len(got) != 0 {
+	if got := AppendLocks(nil, nil, now, href); len(got) != 0 {
 		t.Errorf("no locks: %s", got)
 	}
 	var out strings.Builder

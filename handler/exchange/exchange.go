@@ -142,12 +142,10 @@ func LifeOf(w http.ResponseWriter) *wire.Life {
 // GiveWay ends the waits of an exchange for its client, to make room for others. If the answer has not begun, a
 // refusal can still be sent. Of a writer that belongs to no exchange it does nothing.
 func GiveWay(w http.ResponseWriter) {
-	if x, ok := wire.Inner[*exchange](w); ok {
-		x.giveWay()
+	x, ok := wire.Inner[*exchange](w)
+	if !ok {
+		return
 	}
-}
-
-func (x *exchange) giveWay() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.over {
@@ -207,7 +205,6 @@ func (x *exchange) leave() {
 	x.mu.Unlock()
 }
 
-// Unwrap implements the search of [http.ResponseController].
 func (x *exchange) Unwrap() http.ResponseWriter { return x.ResponseWriter }
 
 func (x *exchange) WriteHeader(status int) {
@@ -296,7 +293,6 @@ func AwaitRead(w http.ResponseWriter, most int64, patience time.Duration) (unrea
 	return x.peer.AwaitRead(most, patience)
 }
 
-// FlushError implements the flush of [http.ResponseController].
 func (x *exchange) FlushError() error {
 	x.begin()
 	if x.pace != nil {
@@ -306,7 +302,6 @@ func (x *exchange) FlushError() error {
 	return x.control.Flush()
 }
 
-// Flush implements [http.Flusher].
 func (x *exchange) Flush() { x.FlushError() }
 
 // settle sends the answer, and returns when the rest of the body has been read or given up.

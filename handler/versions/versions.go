@@ -4,7 +4,7 @@
 //	.ifmatch/versions/notes.txt/       the versions of notes.txt, and of all below it: a collection
 //	.ifmatch/versions/notes.txt/ID     one of them
 //
-// A list ends with a slash, and a version does not. So any name of the tree can be asked about, whatever it looks like.
+// A list ends with a slash, and a version does not. So any name of the tree can be asked about, of any form.
 // The ID of a version is its ETag without the quotes, or the time when it gave way, which collections and links have
 // alone. It is the latest of several versions with that ETag.
 //
@@ -28,16 +28,13 @@ import (
 // Address is the segment of all addresses behind that of the program.
 const Address = "versions"
 
-// Most bounds the versions in a list. The latest are in it.
-const Most = 1000
-
 // Space is the namespace of the properties of a version that no RFC has: gone, cause, by.
 const Space = "urn:x-ifmatch"
 
 // Versions are versions of the history, the oldest first. An error ends them.
 type Versions = iter.Seq2[tree.Version, error]
 
-// An Asked is what a URL asks for.
+// An Asked is the subject of a URL.
 type Asked struct {
 	Name string // in the tree
 	ID   string // of a version of that name ("": the list of all)
@@ -79,26 +76,6 @@ func Find(all Versions, asked Asked) (found tree.Version, unknown bool, err erro
 		}
 	}
 	return found, unknown, err
-}
-
-// Latest returns the latest versions, the latest first. all is false if there are more than [Most].
-func Latest(versions Versions) (latest []tree.Version, all bool, err error) {
-	all = true
-	for v, err := range versions {
-		if err != nil {
-			return nil, false, err
-		}
-		if latest = append(latest, v); len(latest) == 2*Most {
-			latest, all = append(latest[:0], latest[Most:]...), false
-		}
-	}
-	if len(latest) > Most {
-		latest, all = latest[len(latest)-Most:], false
-	}
-	for i, j := 0, len(latest)-1; i < j; i, j = i+1, j-1 {
-		latest[i], latest[j] = latest[j], latest[i]
-	}
-	return latest, all, nil
 }
 
 // An entry is a version in a list as JSON.

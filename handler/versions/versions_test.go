@@ -75,30 +75,6 @@ func TestFind(t *testing.T) {
 	}
 }
 
-// A list has the latest versions, the latest first, and no more than its bound.
-func TestLatest(t *testing.T) {
-	for _, n := range []int{0, 1, Most, Most + 1, 2 * Most, 2*Most + 1, 5 * Most} {
-		var all []tree.Version
-		for i := range n {
-			all = append(all, file("a", "", i))
-		}
-		latest, complete, err := Latest(sequence(all, nil))
-		want := min(n, Most)
-		if len(latest) != want || complete != (n <= Most) || err != nil {
-			t.Fatalf("of %d: %d, %v, %v", n, len(latest), complete, err)
-		}
-		for i, v := range latest {
-			if !v.Gone.Equal(at(n - 1 - i)) {
-				t.Fatalf("of %d: number %d is of %v", n, i, v.Gone)
-			}
-		}
-	}
-	failed := errors.New("the store fails")
-	if _, _, err := Latest(sequence(nil, failed)); !errors.Is(err, failed) {
-		t.Errorf("got %v", err)
-	}
-}
-
 // Each URL is in a list once.
 func TestMembers(t *testing.T) {
 	latest := []tree.Version{file("a", `"x"`, 4), file("a/b", `"y"`, 3), file("a", `"x"`, 2), file("a", `"y"`, 1)}

@@ -2,7 +2,7 @@ package versions
 
 import "r-seed-1f3a754f.example/ifmatch/tree"
 
-// A View has one resource, a version. It is what conditions about the address of the version are asked about.
+// A View has one resource, a version. Conditions about the address of the version are asked about it.
 type View struct{ Version *tree.State }
 
 // State implements [tree.View]. A version whose ETag is not known has none in answers either. So it matches no ETag,
@@ -14,10 +14,8 @@ func (v View) State(string) (tree.State, error) {
 // Locks implements [tree.View]: a version has none.
 func (v View) Locks(string) ([]tree.Lock, error) { return nil, nil }
 
-// Covering implements [tree.View].
 func (v View) Covering(string) ([]tree.Lock, error) { return nil, nil }
 
-// Holds implements [tree.View].
 func (v View) Holds(string, string) (bool, error) { return false, nil }
 
 // Committing says that a look at a version is no part of a commit.
