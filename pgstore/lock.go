@@ -116,11 +116,12 @@ func (s *Store) holding(
 	return s.update(ctx, write{names: []string{name}, cond: cond, step: step})
 }
 
-// locksSQL finds the locks on some names, and those within some ranges of names. The subqueries around the arrays hide their
-// length from PostgreSQL, which otherwise plans the statement anew each time. That takes ten times as long as to run it.
+// locksSQL finds the locks on some names, and those within some ranges of names. It may find one twice. The subqueries
+// around the arrays hide their length from PostgreSQL, which otherwise plans the statement anew each time. That takes
+// ten times as long as to run it.
 const locksSQL = `select token, root, collection, infinite, shared, owner, holder, principal, expires from ifmatch.davlock
  where root = any((select $1::bytea[])::bytea[]) and expires > coalesce($4, clock_timestamp())
-union
+union all
 select l.token, l.root, l.collection, l.infinite, l.shared, l.owner, l.holder, l.principal, l.expires
  from unnest((select $2::bytea[]), (select $3::bytea[])) r(low, high) join ifmatch.davlock l
  on substring(l.root from 1 for 500) between substring(r.low from 1 for 500) and substring(r.high from 1 for 500)
@@ -143,6 +144,7 @@ func lockRanges(t *trie, w wish) (roots, lows, highs [][]byte) {
 
 // readLocks reads the answer of locksSQL.
 func readLocks(rows pgx.Rows, into *tree.Locks) error {
+	var read map[string]bool // by token
 	for rows.Next() {
 		var l tree.Lock
 		var root, owner []byte
@@ -151,6 +153,13 @@ func readLocks(rows pgx.Rows, into *tree.Locks) error {
 		if err != nil {
 			return err
 		}
+		if read[l.Token] {
+			continue
+		}
+		if read == nil {
+			read = map[string]bool{}
+		}
+		read[l.Token] = true
 		l.Root, l.Owner, l.Principal = string(root), string(owner), tree.Principal(principal)
 		into.Add(l)
 	}
