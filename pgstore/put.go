@@ -6,11 +6,10 @@ import (
 	"context"
 	"errors"
 	"io"
-	"slices"
-	"sync"
 
 	"golang.org/x/net/webdav"
 
+	"r-seed-1f3a754f.example/ifmatch/pgstore/turns"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
@@ -21,7 +20,7 @@ func (s *Store) Put(
 	if err := checkNames([]string{name}); err != nil {
 		return tree.State{}, false, err
 	}
-	defer s.puts.begin(name)()
+	defer s.puts.Count(name)()
 	content, err := s.stage(ctx, body, opts)
 	if err != nil {
 		return tree.State{}, false, s.refusalOr(ctx, cond, err)
@@ -36,7 +35,7 @@ func (s *Store) Put(
 // leaves reports whether a Try may be left to the Put that follows. Where other clients write the same name, many
 // conditions are false. They are better refused by a look, which waits for no lock.
 func (s *Store) leaves(cond tree.Condition) bool {
-	return cond.Late != nil && s.opts.Inline >= tree.MaxLate && !s.puts.any(cond.Names) && cond.Late()
+	return cond.Late != nil && s.opts.Inline >= tree.MaxLate && !s.puts.Any(cond.Names) && cond.Late()
 }
 
 // refusalOr returns the error of a condition that no Try has asked, or else that of the body.
@@ -48,29 +47,19 @@ func (s *Store) refusalOr(ctx context.Context, cond tree.Condition, err error) e
 	return cmp.Or(s.Try(ctx, cond), err)
 }
 
-// A running counts what is under way by name.
-type running struct {
-	mu    sync.Mutex
-	names map[string]int
-}
-
-// begin counts one more until its result is called.
-func (r *running) begin(name string) (end func()) {
-	add := func(n int) {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		if r.names[name] += n; r.names[name] == 0 {
-			delete(r.names, name)
-		}
+// turn waits for the turn of a Put among those of its name. A condition that names a version is asked again when that
+// was replaced meanwhile. That takes a look, and no lock.
+func (s *Store) turn(ctx context.Context, name string, cond tree.Condition) (leave func(replaced bool), err error) {
+	var again func() error
+	if cond.Late = nil; cond.Exact {
+		again = func() error { return s.Try(ctx, cond) }
 	}
-	add(1)
-	return func() { add(-1) }
-}
-
-func (r *running) any(names []string) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return slices.ContainsFunc(names, func(name string) bool { return r.names[name] > 0 })
+	leave, err = s.puts.Wait(ctx, name, patience, again)
+	if err == turns.ErrLate {
+		err = &tree.StorageError{Kind: tree.ErrBusy, RetryAfter: retryAfterBusyWrite, Err: err,
+			Hint: "another write holds the name for long; try again"}
+	}
+	return leave, err
 }
 
 // publish gives a content a name, or another spelling of that name. used says that it is that of a version now.
@@ -97,6 +86,11 @@ func (s *Store) putStaged(
 	if err := s.keepClaim(ctx, content); err != nil {
 		return tree.State{}, false, false, err
 	}
+	leave, err := s.turn(ctx, name, cond)
+	if err != nil {
+		return tree.State{}, false, false, err
+	}
+	defer func() { leave(used) }()
 	step := func(t *transaction) error {
 		over, err := t.target(name)
 		if err == nil && over.isDir() {

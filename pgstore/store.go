@@ -9,7 +9,9 @@
 // in one order, before it looks. So all names that a Check decides about stay as they were until the commit.
 //
 // A write takes two round trips: one to lock and look, one to change and commit. No transaction is open while a body
-// moves. A reader takes no lock, and looks in one transaction with one snapshot.
+// moves. A reader takes no lock, and looks in one transaction with one snapshot. Of the PUTs of one name, two of a replica
+// are at work at once. The others wait without a connection, and those that name a version which is replaced meanwhile
+// are refused without a lock.
 //
 // [tree.Condition.Made] is called right after the commit, not inside it: no replica could undo the count of another.
 //
@@ -35,6 +37,7 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/pgstore/notes"
 	"r-seed-1f3a754f.example/ifmatch/pgstore/schema"
 	"r-seed-1f3a754f.example/ifmatch/pgstore/session"
+	"r-seed-1f3a754f.example/ifmatch/pgstore/turns"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
@@ -49,6 +52,8 @@ const (
 	answerPatience = 30 * time.Second
 	treePatience   = 10 * time.Minute // for the copy of a collection
 	defaultLevel   = 16 << 10         // contents up to this size lie in the database
+	// putsAtOnce is how many of a name use a connection at once: one that has the lock on the name, and the next one.
+	putsAtOnce = 2
 )
 
 // Options configure a [Store].
@@ -91,7 +96,7 @@ type Store struct {
 	// writing has a value for each write that uses a connection. Writes leave some for readers, since all of them hang
 	// where the standby is gone.
 	writing chan struct{}
-	puts    running // that are under way here
+	puts    *turns.Turns // of this replica
 	// seen is the latest time of the database that this replica has seen, in nanoseconds since 1970.
 	seen atomic.Int64
 
@@ -136,8 +141,7 @@ func Open(ctx context.Context, dsn string, opts Options) (*Store, error) {
 			return nil, hidden(err)
 		}
 	}
-	s := &Store{opts: opts, writing: make(chan struct{}, max(1, config.MaxConns-config.MaxConns/4))}
-	s.puts.names = map[string]int{}
+	s := &Store{opts: opts, puts: turns.New(putsAtOnce), writing: make(chan struct{}, max(1, config.MaxConns-config.MaxConns/4))}
 	config.AfterConnect = s.connected
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {

@@ -1,0 +1,167 @@
+package turns
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+)
+
+const patience = time.Minute
+
+// waits waits until so many writers of a name wait.
+func (t *Turns) waits(test *testing.T, name string, n int) {
+	test.Helper()
+	for began := time.Now(); ; time.Sleep(time.Millisecond) {
+		t.mu.Lock()
+		waiting := 0
+		if l := t.lines[name]; l != nil {
+			waiting = len(l.waiting)
+		}
+		t.mu.Unlock()
+		if waiting == n {
+			return
+		}
+		if time.Since(began) > patience {
+			test.Fatalf("%d wait, want %d", waiting, n)
+		}
+	}
+}
+
+// TestOrder: writers of one name have their turns in the order in which they have come, and those of another name wait
+// for none of them.
+func TestOrder(t *testing.T) {
+	turns := New(2)
+	take := func(name string, again func() error) func(bool) {
+		leave, err := turns.Wait(t.Context(), name, patience, again)
+		if err != nil {
+			t.Error(err)
+		}
+		return leave
+	}
+	first, second := take("a", nil), take("a", nil)
+	var mu sync.Mutex
+	var order []int
+	var wait sync.WaitGroup
+	for i := range 5 {
+		wait.Go(func() {
+			leave := take("a", nil)
+			mu.Lock()
+			order = append(order, i)
+			mu.Unlock()
+			leave(true)
+		})
+		turns.waits(t, "a", i+1)
+	}
+	take("b", nil)(false)
+	if len(order) != 0 {
+		t.Errorf("%v have had their turns beside two others", order)
+	}
+	first(false)
+	wait.Wait()
+	second(false)
+	if !slices.IsSorted(order) || len(order) != 5 {
+		t.Errorf("the order is %v", order)
+	}
+	if len(turns.lines) != 0 {
+		t.Errorf("%d lines are left", len(turns.lines))
+	}
+}
+
+// TestEndOfAWait: a writer that gives up leaves its place to the next one, also when its turn has just come. It asks again
+// when the version is replaced, and only then.
+func TestEndOfAWait(t *testing.T) {
+	refused := errors.New("refused")
+	for _, test := range []struct {
+		name     string
+		want     error
+		replaced bool
+		patience time.Duration
+		cancel   bool
+	}{
+		{name: "replaced", want: refused, replaced: true, patience: patience},
+		{name: "not replaced", patience: patience},
+		{name: "too late", want: ErrLate, patience: time.Nanosecond},
+		{name: "the client is gone", want: context.Canceled, patience: patience, cancel: true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			turns := New(1)
+			leave, err := turns.Wait(t.Context(), "a", patience, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			asked, decide, done := make(chan struct{}), make(chan struct{}), make(chan error)
+			go func() {
+				leave, err := turns.Wait(ctx, "a", test.patience, func() error {
+					close(asked)
+					<-decide // its turn comes meanwhile
+					return refused
+				})
+				if err == nil {
+					leave(false)
+				}
+				done <- err
+			}()
+			next := make(chan error)
+			if test.want == nil || test.replaced {
+				turns.waits(t, "a", 1)
+			}
+			if test.cancel {
+				cancel()
+			}
+			if test.replaced || test.want == nil {
+				leave(test.replaced)
+			}
+			if test.replaced {
+				// It may have had its turn first: then it has not asked.
+				select {
+				case <-asked:
+				case err := <-done:
+					if err != nil {
+						t.Errorf("it has its turn: %v", err)
+					}
+					return
+				}
+			}
+			close(decide)
+			if err := <-done; err != test.want {
+				t.Errorf("it ends with %v, want %v", err, test.want)
+			}
+			if !test.replaced && test.want != nil {
+				leave(false)
+			}
+			go func() {
+				leave, err := turns.Wait(t.Context(), "a", patience, nil)
+				if err == nil {
+					leave(false)
+				}
+				next <- err
+			}()
+			if err := <-next; err != nil {
+				t.Errorf("the next one: %v", err)
+			}
+			if len(turns.lines) != 0 {
+				t.Errorf("%d lines are left", len(turns.lines))
+			}
+		})
+	}
+}
+
+// TestCount: a writer is counted from its beginning to its end, by its name.
+func TestCount(t *testing.T) {
+	turns := New(1)
+	if turns.Any([]string{"a"}) {
+		t.Error("a writer is counted that has not begun")
+	}
+	end := turns.Count("a")
+	if !turns.Any([]string{"b", "a"}) || turns.Any([]string{"b"}) {
+		t.Error("writers are counted by their names")
+	}
+	if end(); turns.Any([]string{"a"}) || len(turns.lines) != 0 {
+		t.Error("a writer is counted that has ended")
+	}
+}
