@@ -19,6 +19,7 @@ type wish struct {
 	locks   bool     // that cover the names
 	below   bool     // also those below the names
 	props   bool
+	gone    bool   // the dates of names at which nothing is, which only writes need
 	content string // the name of a file whose content is wanted too, if it lies in the database
 	data    bool   // whether there is one
 }
@@ -60,7 +61,7 @@ func newTrie(names []string) *trie {
 }
 
 // viewSQL walks the trie in $1 and $2. $3 is the index of the file whose content is wanted, and $4 says whether
-// properties are.
+// properties are. It finds the names at which something is. goneSQL finds the others besides.
 const viewSQL = `with recursive
 t(i, up, seg) as materialized (
   select i, up, seg from unnest($1::int[], $2::bytea[]) with ordinality as u(up, seg, i)),
@@ -70,7 +71,9 @@ w as (
   select t.i, n.* from w join t on t.up = w.i join ifmatch.node n on n.parent = w.id and n.name = t.seg and w.kind = 'd')
 select n.i, ` + nodeColumns + `, case when $4 then n.props end,
   (select c.data from ifmatch.content c where n.i = $3 and n.place = 'i' and c.blob = n.blob),
-  clock_timestamp(), pg_snapshot_xmin(pg_current_snapshot())::text from w n
+  clock_timestamp(), pg_snapshot_xmin(pg_current_snapshot())::text from w n`
+
+const goneSQL = viewSQL + `
 union all
 select t.i, null, null, null, null, null, g.earlier, null, g.below, g.ahead_first, g.ahead_last, null, null, null, null, null,
   null, null, null, null, null, null
@@ -83,7 +86,11 @@ func (s *Store) queue(b *pgx.Batch, w wish, into *snap) []func(pgx.Rows) error {
 	if w.data {
 		content = int64(t.index[w.content])
 	}
-	b.Queue(viewSQL, t.ups, t.segments, content, w.props)
+	sql := viewSQL
+	if w.gone {
+		sql = goneSQL
+	}
+	b.Queue(sql, t.ups, t.segments, content, w.props)
 	readers := []func(pgx.Rows) error{func(rows pgx.Rows) error { return s.readNodes(rows, t, into) }}
 	if w.locks {
 		roots, lows, highs := lockRanges(t, w)

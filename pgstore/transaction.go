@@ -258,7 +258,7 @@ func (s *Store) begin(
 	b := &pgx.Batch{}
 	b.Queue("begin isolation level read committed")
 	b.Queue(lockSQL, keys, modes)
-	readers := s.queue(b, wish{names: names, locks: true, below: true, props: w.props}, v.snap)
+	readers := s.queue(b, wish{names: names, locks: true, below: true, props: w.props, gone: true}, v.snap)
 	if w.more != nil {
 		readers = append(readers, w.more(b)...)
 	}
