@@ -126,7 +126,8 @@ func (cfg *Config) validate(hasDir bool) error {
 	case cfg.Grace < 0:
 		return usagef("--grace %v is negative: give a duration such as 10s, or 0s to stop at once", cfg.Grace)
 	case cfg.Exchange.DrainTime <= 0:
-		return usagef("--drain-time %v is too short: give a duration such as 1m; --drain-size 0 reads nothing", cfg.Exchange.DrainTime)
+		return usagef("--drain-time %v is too short: give a duration such as 1m; --drain-size 0 reads nothing",
+			cfg.Exchange.DrainTime)
 	}
 	return nil
 }

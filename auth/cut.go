@@ -67,8 +67,8 @@ func (s *Snapshot) widenedBy(next *Snapshot) (path Path, more bool) {
 	return Path{}, false
 }
 
-// kinds returns one principal of each kind, which stands for all that the rules name alike. Its Groups are all that it is
-// in.
+// kinds returns one principal of each kind, which stands for all that the rules name alike. Its Groups are all that it
+// is in.
 func (s *Snapshot) kinds() []Principal {
 	named := map[string]bool{}
 	for _, set := range s.Policies.rules.sets {

@@ -285,8 +285,8 @@ func (s *server) boundTags(r *request) {
 	}
 }
 
-// takes reports whether a request for an address that takes some methods is done: OPTIONS is answered with these, and the
-// error refuses any other method.
+// takes reports whether a request for an address that takes some methods is done: OPTIONS is answered with these, and
+// the error refuses any other method.
 func takes(w http.ResponseWriter, r *request, allow, detail string) (done bool, err error) {
 	switch {
 	case r.Method == http.MethodOptions:

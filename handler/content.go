@@ -190,7 +190,8 @@ func (s *server) serveSite(w http.ResponseWriter, r *request) error {
 	if r.who.anonymous() { // else a page of another origin could tell whether the user may read a file
 		delete(w.Header(), "Cross-Origin-Resource-Policy")
 	}
-	if done, err := takes(w, r, site.Allow, "this host serves a site, which is only read here; nothing has changed"); done {
+	const detail = "this host serves a site, which is only read here; nothing has changed"
+	if done, err := takes(w, r, site.Allow, detail); done {
 		return err
 	}
 	segments, slash, err := splitPath(pathOf(r.URL))

@@ -121,7 +121,8 @@ func (s *server) versionsAddress(w http.ResponseWriter, r *request, rest string)
 	if asked.ID != "" {
 		allow += ", COPY"
 	}
-	const detail = "an old version is read, and copied to the name that it had; a list of versions is read; nothing has changed"
+	const detail = "an old version is read, and copied to the name that it had; a list of versions is read; nothing has " +
+		"changed"
 	if done, err := takes(w, r, allow, detail); done {
 		return err
 	}

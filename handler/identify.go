@@ -310,16 +310,17 @@ func (l listener) Cursor(token string) (tree.Cursor, bool) {
 	return synctoken.Cursor(token, l.r.binding())
 }
 
-// ownDir is the first segment of the addresses of the program itself, which stand in place of files: PREFIX/.ifmatch/ADDRESS,
-// and names below it. All other names like .ifmatch are reserved, see [tree.ErrReserved].
+// ownDir is the first segment of the addresses of the program itself, which stand in place of files:
+// PREFIX/.ifmatch/ADDRESS, and names below it. All other names like .ifmatch are reserved, see [tree.ErrReserved].
 const ownDir = ".ifmatch"
 
-// An ownAddress serves all methods, and gets the rest of the path. It is no resource of the tree, and decides about rights
-// itself.
+// An ownAddress serves all methods, and gets the rest of the path. It is no resource of the tree, and decides about
+// rights itself.
 type ownAddress func(s *server, w http.ResponseWriter, r *request, rest string) error
 
-// ownAddresses are the addresses by the segment after ownDir. An address counts in exactly this spelling, once the path is
-// resolved as every path is (RFC 3986 §6.2.2), and only in the Request-URI: no Destination and no If can name one.
+// ownAddresses are the addresses by the segment after ownDir. An address counts in exactly this spelling, once the
+// path is resolved as every path is (RFC 3986 §6.2.2), and only in the Request-URI: no Destination and no If can name
+// one.
 var ownAddresses = withPage(map[string]ownAddress{
 	"events":  (*server).events,
 	"login":   loginAddress((*login.Gate).LogIn, http.MethodGet, http.MethodHead, http.MethodPost),

@@ -25,7 +25,11 @@ type lateStore struct {
 func (s *lateStore) Try(ctx context.Context, cond tree.Condition) error {
 	err := s.Store.Try(ctx, cond)
 	if cond.Late != nil {
-		s.told <- cond.Late() && cond.Late()
+		come := cond.Late()
+		if come {
+			come = cond.Late() // it may be asked again
+		}
+		s.told <- come
 	}
 	return err
 }

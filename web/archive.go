@@ -12,9 +12,10 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
-// archive answers with a collection as a zip archive that streams: with the members that the asker may read, their names and times. It has
-// no length, and its end record is written only if all of it was. Members that are links to collections are left out.
-// The parameter only, which may be repeated, selects members of the collection by their last segment.
+// archive answers with a collection as a zip archive that streams: with the members that the asker may read, their
+// names and times. It has no length, and its end record is written only if all of it was. Members that are links to
+// collections are left out. The parameter only, which may be repeated, selects members of the collection by their last
+// segment.
 func archive(a Asking) error {
 	only := a.Request().URL.Query()["only"]
 	z := (*zip.Writer)(nil)

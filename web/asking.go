@@ -152,8 +152,8 @@ func (s *stream) end(err error, tail any) error {
 	return err
 }
 
-// list answers with the members of a collection. The token was read before them, so a change that comes meanwhile is one
-// since that token.
+// list answers with the members of a collection. The token was read before them, so a change that comes meanwhile is
+// one since that token.
 func list(a Asking) error {
 	token, err := a.Token()
 	if err != nil {
@@ -248,8 +248,8 @@ func (e *BadQueryError) Error() string { return e.Detail }
 // MaxVersions bounds the versions in a list. The latest are in it.
 const MaxVersions = 1000
 
-// Latest returns the latest versions of some that come the oldest first, the latest first. all is false if there are more
-// than [MaxVersions]. With an error it returns those before it.
+// Latest returns the latest versions of some that come the oldest first, the latest first. all is false if there are
+// more than [MaxVersions]. With an error it returns those before it.
 func Latest(versions iter.Seq2[tree.Version, error]) (latest []tree.Version, all bool, err error) {
 	all = true
 	for v, failed := range versions {

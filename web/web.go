@@ -5,8 +5,8 @@
 // tree as its principal may see it, so this package knows no rules.
 //
 // All state is in the files that the scripts change by the methods that other clients use, under the conditions that
-// other clients send. [Asking] has the features that these methods lack: a listing with ETags in one answer, names that are
-// searched for, a collection as a zip archive, the history.
+// other clients send. [Asking] has the features that these methods lack: a listing with ETags in one answer, names
+// that are searched for, a collection as a zip archive, the history.
 package web
 
 import (

@@ -91,8 +91,8 @@ type Recorder struct {
 	failed  int       // the status of an error within an answer of another status (0: none)
 }
 
-// Of returns the recorder of an answer, in which its user and the texts of [Answered] are noted. Where nothing records the
-// answer, it is an empty one.
+// Of returns the recorder of an answer, in which its user and the texts of [Answered] are noted. Where nothing records
+// the answer, it is an empty one.
 func Of(w http.ResponseWriter) *Recorder {
 	if rec, ok := wire.Inner[*Recorder](w); ok {
 		return rec

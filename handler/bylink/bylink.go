@@ -1,8 +1,8 @@
 // Package bylink writes the common part of the answers to requests by share links, and the page of a link for dropping
 // files.
 //
-// The URL of such a request is a secret, and its sender may be any person. So no cache keeps an answer, no other site learns
-// the URL from a Referer, no search engine lists it, and a file that a browser could run is a download.
+// The URL of such a request is a secret, and its sender may be any person. So no cache keeps an answer, no other site
+// learns the URL from a Referer, no search engine lists it, and a file that a browser could run is a download.
 package bylink
 
 import (

@@ -18,8 +18,8 @@ type Dropped struct {
 	Why  string // the file was not stored ("": it was)
 }
 
-// A DropPage is the page of a link for dropping files. It tells nothing of the collection but the name that its maker has
-// given to the link.
+// A DropPage is the page of a link for dropping files. It tells nothing of the collection but the name that its maker
+// has given to the link.
 type DropPage struct {
 	Label string
 	Here  string // the path of the page
@@ -58,9 +58,9 @@ var dropPage = sync.OnceValue(func() *template.Template {
 // maxDropped bounds the files of one form.
 const maxDropped = 100
 
-// Receive stores the files of a form as they come, and notes the result for each. store stores one: it returns the status
-// that a PUT of it has, and why it was not stored, or an error that ends the form. The status is that of the last file that
-// was not stored, else 201.
+// Receive stores the files of a form as they come, and notes the result for each. store stores one: it returns the
+// status that a PUT of it has, and why it was not stored, or an error that ends the form. The status is that of the
+// last file that was not stored, else 201.
 func (p *DropPage) Receive(
 	form *multipart.Reader, store func(base string, content io.Reader) (status int, why string, err error),
 ) (status int, err error) {

@@ -99,8 +99,8 @@ func (s *stream) sees(c tree.Change, name string) bool {
 	return s.l.Seen(name) && (c.OfCollection(name) || s.l.Lists(name))
 }
 
-// asOfNow returns a change as a listing shows its name at this moment: a resource that is not shown is gone. ok is false if the
-// client cannot have known of the name, so that it is told nothing.
+// asOfNow returns a change as a listing shows its name at this moment: a resource that is not shown is gone. ok is
+// false if the client cannot have known of the name, so that it is told nothing.
 func (s *stream) asOfNow(e *entry, c tree.Change) (told tree.Change, reads, ok bool) {
 	state, err := e.look(s.hub.opts.Store)
 	shows := false

@@ -185,8 +185,8 @@ func (g *Guard) isOwn(r *http.Request, from string) bool {
 	return slices.ContainsFunc(g.Hosts(r), func(host string) bool { return strings.EqualFold(host, u.Host) })
 }
 
-// Hosts returns the hosts by which clients may know the server, as far as a request tells: those of the request, and those of
-// the public URLs.
+// Hosts returns the hosts by which clients may know the server, as far as a request tells: those of the request, and
+// those of the public URLs.
 func (g *Guard) Hosts(r *http.Request) []string {
 	hosts := g.proxies.Hosts(r)
 	for _, public := range g.public {

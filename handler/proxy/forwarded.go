@@ -28,8 +28,9 @@ func forwarded(h http.Header) []hop {
 	return hops
 }
 
-// pairForm matches a forwarded-pair, or none, and the delimiter behind it. Every character but a delimiter counts as part of
-// a token, because some proxies write a port without quotation marks. quotedForm matches a quoted-pair (RFC 9110 §5.6.4).
+// pairForm matches a forwarded-pair, or none, and the delimiter behind it. Every character but a delimiter counts as
+// part of a token, because some proxies write a port without quotation marks. quotedForm matches a quoted-pair (RFC
+// 9110 §5.6.4).
 var (
 	pairForm   = regexp.MustCompile(`(?s)^(?:([^ \t,;"=]+)=(?:"((?:[^"\\]|\\.)*)"|([^ \t,;"]+)))?[ \t]*([;,]|$)`)
 	quotedForm = regexp.MustCompile(`(?s)\\(.)`)

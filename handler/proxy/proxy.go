@@ -31,8 +31,8 @@ func (t Trusted) Sent(r *http.Request) bool {
 	return (t.Unix || len(t.Networks) > 0) && t.Has(Addr(r.RemoteAddr))
 }
 
-// Hosts returns the hosts by which the client may have asked: that of the request and, if a trusted proxy has sent it, those
-// on the way.
+// Hosts returns the hosts by which the client may have asked: that of the request and, if a trusted proxy has sent it,
+// those on the way.
 func (t Trusted) Hosts(r *http.Request) []string {
 	if t.Sent(r) {
 		return append([]string{r.Host}, ForwardedHosts(r.Header)...)

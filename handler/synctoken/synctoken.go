@@ -1,7 +1,7 @@
 // Package synctoken writes cursors of a store as the sync tokens of RFC 6578, and reads them.
 //
-// A token is bound to the user it was given to, and to the rules in force then, because the changes that a client was not
-// told of depend on both. It grants nothing: the answer to a token depends on the rights of the client alone.
+// A token is bound to the user it was given to, and to the rules in force then, because the changes that a client was
+// not told of depend on both. It grants nothing: the answer to a token depends on the rights of the client alone.
 package synctoken
 
 import (
