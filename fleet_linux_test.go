@@ -238,6 +238,8 @@ func (l *load) own(name string) {
 		case a.status/100 == 2:
 			have, maybe = text, ""
 			l.pace(&last)
+		case a.status == http.StatusPreconditionFailed && maybe != "" && a.tag == tagOfText(maybe):
+			have, maybe = maybe, "" // the database has committed it after the GET: the replica had died in between
 		default:
 			l.judge("PUT "+name, a)
 			if a.isUnknown() {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	iofs "io/fs"
+	"slices"
 	"strings"
 	"time"
 )
@@ -56,6 +57,13 @@ var (
 	ErrFailed      = errors.New("the storage has failed")
 )
 
+// kinds are the errors of the protocol that the cause of a [StorageError] may be, too.
+var kinds = []error{
+	ErrNotExist, ErrExist, ErrPermission, ErrLink, ErrNoParent, ErrIsCollection, ErrSame, ErrNested, ErrReserved, ErrBadName,
+	ErrNameTooLong, ErrTooMany, ErrNoLock, ErrBusy, ErrChanged, ErrUnsure, ErrTagUnknown, ErrSegmentLong, ErrNoSpace,
+	ErrReadOnly, ErrTime, ErrUnsupported, ErrNotServed, ErrTooLarge, ErrUnavailable, ErrFailed,
+}
+
 // A StorageError reports that the storage of a [Store] cannot do something, and says why. [errors.Is] finds its Kind.
 type StorageError struct {
 	Kind error // one of the errors above
@@ -75,13 +83,17 @@ func (e *StorageError) Error() string {
 	return why
 }
 
-// Unwrap returns the kind and the cause.
-func (e *StorageError) Unwrap() []error {
-	if e.Err == nil {
-		return []error{e.Kind}
-	}
-	return []error{e.Kind, e.Err}
+// Unwrap returns the kind.
+func (e *StorageError) Unwrap() error { return e.Kind }
+
+// Is finds causes that are no error of the protocol. A server of a database whose socket is not there says nothing of a
+// resource.
+func (e *StorageError) Is(target error) bool {
+	return e.Err != nil && !slices.Contains(kinds, target) && errors.Is(e.Err, target)
 }
+
+// As finds the cause.
+func (e *StorageError) As(target any) bool { return e.Err != nil && errors.As(e.Err, target) }
 
 // A MemberError reports the member of a collection, below the source or the destination, at which a change of the whole
 // collection has failed. Nothing has changed.

@@ -3,7 +3,12 @@ package tree
 import (
 	"crypto/sha256"
 	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -121,6 +126,36 @@ func TestLocksConflict(t *testing.T) {
 	} {
 		if tt.a.Conflicts(tt.b) != tt.want || tt.b.Conflicts(tt.a) != tt.want {
 			t.Errorf("%s: want conflict %v", tt.about, tt.want)
+		}
+	}
+}
+
+// TestStorageErrorIsOfOneKind, also where its cause could be taken for another one.
+func TestStorageErrorIsOfOneKind(t *testing.T) {
+	_, missing := os.Stat(filepath.Join(t.TempDir(), "socket"))
+	for name, err := range map[string]error{
+		"nothing is there":          missing,
+		"no right":                  &os.PathError{Op: "open", Path: "x", Err: syscall.EACCES},
+		"another kind":              ErrNoSpace,
+		"an error with two of them": errors.Join(missing, fmt.Errorf("%w and %w", ErrTooLarge, ErrLink)),
+	} {
+		err = fmt.Errorf("PUT: %w", &StorageError{Kind: ErrUnavailable, Err: fmt.Errorf("dial: %w", errors.Join(err, io.EOF))})
+		for _, kind := range kinds {
+			if got, want := errors.Is(err, kind), kind == ErrUnavailable; got != want {
+				t.Errorf("%s: it is %q: %v", name, kind, got)
+			}
+		}
+		if !errors.Is(err, io.EOF) {
+			t.Errorf("%s: its cause is not found", name)
+		}
+	}
+	at := new(os.PathError)
+	if err := error(&StorageError{Kind: ErrFailed, Err: missing}); !errors.As(err, &at) || at.Op != "stat" {
+		t.Errorf("the cause of %v is %v", err, at)
+	}
+	for _, cause := range []error{nil, io.EOF} {
+		if err := error(&StorageError{Kind: ErrLink, Err: cause}); !errors.Is(err, ErrPermission) {
+			t.Errorf("%v has lost the kind of its kind", err)
 		}
 	}
 }

@@ -15,6 +15,9 @@ import (
 // A prober has more to try than objects.
 type prober interface{ probe(context.Context) error }
 
+// A claimable place remembers whose it is.
+type claimable interface{ claimed(tree ID) }
+
 // ErrEmpty says that a place has no object, and that the tree has another one. A disk that is not mounted looks like
 // that.
 var ErrEmpty = errors.New("it is empty, and the tree has another place: mount it, or name the one that the other " +
@@ -50,6 +53,9 @@ func claim(ctx context.Context, s Store, tree ID, known bool) error {
 		}
 	case err != nil:
 		return fmt.Errorf("it cannot be read: %w", err)
+	}
+	if s, ok := s.(claimable); ok {
+		s.claimed(tree)
 	}
 	return probe(ctx, s)
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"github.com/google/uuid"
 )
@@ -19,7 +20,8 @@ import (
 // locks: a file has its last name from its beginning, and the database says which files count.
 type Dir struct {
 	root string
-	made sync.Map // the subdirectories that are known to exist
+	made sync.Map           // the subdirectories that are known to exist
+	tree atomic.Pointer[ID] // whose place it is, or nil where that is not known
 }
 
 // NewDir makes the directory if it is not there.
@@ -33,15 +35,37 @@ func (d *Dir) path(id ID) (dir, file string) {
 	return dir, filepath.Join(dir, id.String())
 }
 
+// claimed implements [claimable].
+func (d *Dir) claimed(tree ID) { d.tree.Store(&tree) }
+
+// missing returns the error of a name that is not there. It is another one where the mark of the tree is not there either:
+// then the disk is not mounted, and nothing may be made in the directory below it.
+func (d *Dir) missing(err error) error {
+	tree := d.tree.Load()
+	if tree == nil || !errors.Is(err, iofs.ErrNotExist) {
+		return err
+	}
+	_, mark := d.path(*tree)
+	if _, failed := os.Stat(mark); failed != nil {
+		return fmt.Errorf("%s is not the place of the tree any more: is its disk mounted? (%v)", d.root, failed)
+	}
+	return err
+}
+
 // Create implements [Store].
 func (d *Dir) Create(_ context.Context, id ID, _ int64) (Writer, error) {
-	return d.open(id, os.O_CREATE|os.O_EXCL)
+	f, err := d.open(id, os.O_CREATE|os.O_EXCL)
+	if err != nil {
+		return nil, err // and no Writer, not even one that is nil
+	}
+	return f, nil
 }
 
 // open opens a file for writing, and makes its subdirectory if that is not there.
 func (d *Dir) open(id ID, flag int) (*file, error) {
 	dir, path := d.path(id)
 	f, err := os.OpenFile(path, os.O_RDWR|flag, 0o600)
+	err = d.missing(err)
 	if errors.Is(err, iofs.ErrNotExist) && flag&os.O_CREATE != 0 {
 		if err = os.Mkdir(dir, 0o700); err == nil || errors.Is(err, iofs.ErrExist) {
 			f, err = os.OpenFile(path, os.O_RDWR|flag, 0o600)
@@ -103,7 +127,7 @@ func (d *Dir) Open(_ context.Context, id ID, size, offset, n int64) (io.ReadClos
 	_, path := d.path(id)
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, err
+		return nil, d.missing(err)
 	}
 	info, err := f.Stat()
 	if err == nil && info.Size() != size {
@@ -134,10 +158,11 @@ func (r *whole) Read(p []byte) (int, error) {
 // Delete implements [Store].
 func (d *Dir) Delete(_ context.Context, id ID) error {
 	_, path := d.path(id)
-	if err := os.Remove(path); !errors.Is(err, iofs.ErrNotExist) {
-		return err
+	err := d.missing(os.Remove(path))
+	if errors.Is(err, iofs.ErrNotExist) {
+		return nil
 	}
-	return nil
+	return err
 }
 
 // Discard implements [Store].

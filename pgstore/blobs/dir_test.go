@@ -4,6 +4,9 @@ import (
 	"crypto/sha256"
 	"errors"
 	iofs "io/fs"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/uuid"
@@ -34,6 +37,57 @@ func TestDirTakenOver(t *testing.T) {
 	}
 	if found, err := read(ctx, s, w.ID(), 8, 0, 8); string(found) != "abc-good" || err != nil {
 		t.Errorf("the object is %q, error %v", found, err)
+	}
+}
+
+// TestDirThatIsNotMounted: below the place of a tree may be an empty directory. Nothing is made there, and no object is
+// said to be missing, or to be gone.
+func TestDirThatIsNotMounted(t *testing.T) {
+	root := filepath.Join(t.TempDir(), "place")
+	ctx, tree, id := t.Context(), uuid.New(), uuid.New()
+	s, err := blobs.NewDir(root)
+	if err == nil {
+		err = errors.Join(blobs.Claim(ctx, s, tree), write(ctx, s, id, 3, []byte("abc")))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, below := range map[string]func() error{
+		"an empty directory": func() error { return os.Mkdir(root, 0o700) },
+		"none":               func() error { return os.Remove(root) },
+	} {
+		if _, err := os.Stat(root + "-mounted"); err != nil {
+			if err := os.Rename(root, root+"-mounted"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := below(); err != nil && !errors.Is(err, iofs.ErrNotExist) {
+			t.Fatal(err)
+		}
+		w, creates := s.Create(ctx, uuid.New(), 3)
+		if w != nil {
+			t.Errorf("%s: an object is begun", name)
+		}
+		_, resumes := s.Resume(ctx, uuid.New(), 3, blobs.Kept{ID: id, Size: 3})
+		_, opens := s.Open(ctx, id, 3, 0, 3)
+		for what, err := range map[string]error{"create": creates, "resume": resumes, "open": opens, "delete": s.Delete(ctx, id)} {
+			if err == nil || errors.Is(err, iofs.ErrNotExist) || !strings.Contains(err.Error(), "is its disk mounted?") {
+				t.Errorf("%s, %s: error %v", name, what, err)
+			}
+		}
+		if all, err := os.ReadDir(root); len(all) > 0 {
+			t.Errorf("%s: it has %v, error %v", name, all, err)
+		}
+	}
+	_ = os.Remove(root) // the empty one
+	if err := os.Rename(root+"-mounted", root); err != nil {
+		t.Fatal(err)
+	}
+	if found, err := read(ctx, s, id, 3, 0, 3); string(found) != "abc" || err != nil {
+		t.Errorf("mounted again, the object is %q, error %v", found, err)
+	}
+	if _, err := s.Open(ctx, uuid.New(), 3, 0, 3); !errors.Is(err, iofs.ErrNotExist) {
+		t.Errorf("an object that is missing: %v", err)
 	}
 }
 
