@@ -28,6 +28,7 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/listen"
 	"r-seed-1f3a754f.example/ifmatch/listen/connections"
 	"r-seed-1f3a754f.example/ifmatch/monitor"
+	"r-seed-1f3a754f.example/ifmatch/pgstore"
 	"r-seed-1f3a754f.example/ifmatch/redirect"
 	"r-seed-1f3a754f.example/ifmatch/reload"
 	"r-seed-1f3a754f.example/ifmatch/settings"
@@ -136,6 +137,9 @@ func serveDir(
 	store, able, err := openServing(cfg, log)
 	if err != nil {
 		return err
+	}
+	if shared, ok := store.(*pgstore.Store); ok {
+		databaseFigures(cfg.Monitor, shared)
 	}
 	if all, ok := store.(figured); ok {
 		figures(cfg.Monitor, all)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"log/slog"
+	"math"
 	"os"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/internal/cluster"
 	"r-seed-1f3a754f.example/ifmatch/internal/database"
 	"r-seed-1f3a754f.example/ifmatch/links"
+	"r-seed-1f3a754f.example/ifmatch/monitor"
 	"r-seed-1f3a754f.example/ifmatch/pgstore"
 	"r-seed-1f3a754f.example/ifmatch/pgstore/replicas"
 	"r-seed-1f3a754f.example/ifmatch/settings"
@@ -57,6 +59,41 @@ func openDatabase(cfg Config, log *slog.Logger) (served, error) {
 		return nil, err
 	}
 	return store, nil
+}
+
+// databaseFigures has m tell how a store does with its database.
+func databaseFigures(m *monitor.Monitor, store *pgstore.Store) {
+	of := func(state string) map[string]string { return map[string]string{"state": state} }
+	gauge := func(name, help string, labels map[string]string, read func(pgstore.Figures) float64) {
+		m.Counts().Gauge(name, help, labels, func() float64 { return read(store.Figures()) })
+	}
+	counter := func(name, help string, read func(pgstore.Figures) float64) {
+		m.Counts().Counter(name, help, nil, func() float64 { return read(store.Figures()) })
+	}
+	const connections = "Connections to the database, by their state; most is how many there may be."
+	for state, read := range map[string]func(pgstore.Figures) float64{
+		"open": func(f pgstore.Figures) float64 { return float64(f.Connections) },
+		"used": func(f pgstore.Figures) float64 { return float64(f.Used) },
+		"most": func(f pgstore.Figures) float64 { return float64(f.Most) },
+	} {
+		gauge("ifmatch_database_connections", connections, of(state), read)
+	}
+	counter("ifmatch_database_waits_total", "How often a request had to wait for a connection to the database.",
+		func(f pgstore.Figures) float64 { return float64(f.Waits) })
+	counter("ifmatch_database_wait_seconds_total", "For how long requests have waited for connections to the database.",
+		func(f pgstore.Figures) float64 { return f.Waited.Seconds() })
+	counter("ifmatch_objects_failed_total", "Calls of the place for large contents that have failed.",
+		func(f pgstore.Figures) float64 { return float64(f.ObjectFailures) })
+	counter("ifmatch_contents_damaged_total", "Contents that were found to be missing or damaged.",
+		func(f pgstore.Figures) float64 { return float64(f.Damages) })
+	m.Counts().Gauge("ifmatch_feed_lag_seconds", "For how long followers of changes wait for a transaction that has not ended.",
+		nil, func() float64 {
+			lag, err := store.FeedLag(context.Background())
+			if err != nil {
+				return math.NaN() // it is not known while the database is away
+			}
+			return lag.Seconds()
+		})
 }
 
 // databaseDoubts returns warnings about the settings of the database.

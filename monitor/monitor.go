@@ -247,7 +247,7 @@ func (c *readyCheck) ask(ctx context.Context) error {
 // askOne stages one byte and discards it, so that the store changes nothing a client can see.
 func (c *readyCheck) askOne(ctx context.Context, root string) error {
 	if _, err := c.store.Stat(ctx, root, tree.ReadOptions{}); err != nil {
-		return fmt.Errorf("the directory is not there: %w", err)
+		return fmt.Errorf("what is served is not there: %w", err)
 	}
 	if c.readOnly {
 		return nil

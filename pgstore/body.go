@@ -50,7 +50,7 @@ func (s *Store) stage(ctx context.Context, body io.Reader, opts tree.PutOptions)
 		}
 	}
 	if err == nil && c.object != nil {
-		if err = stored(c.object.Commit(ctx, [32]byte(c.sum))); err == nil {
+		if err = s.stored(c.object.Commit(ctx, [32]byte(c.sum))); err == nil {
 			c.object = nil
 		}
 	}
@@ -73,14 +73,14 @@ func (s *Store) stageObject(ctx context.Context, c *staged, body io.Reader, leng
 		c.object, err = s.opts.Blobs.Create(ctx, c.id, length)
 	}
 	if err != nil {
-		return stored(err)
+		return s.stored(err)
 	}
 	from := &claimingReader{ctx: ctx, s: s, c: c, tried: s.time(), body: body}
 	c.size, err = io.Copy(struct{ io.Writer }{c.object}, from)
 	if errors.As(err, new(*tree.BodyError)) || ctx.Err() != nil {
 		return err
 	}
-	return stored(err)
+	return s.stored(err)
 }
 
 var errGivenUp = &tree.StorageError{Kind: tree.ErrBusy, Hint: "the upload was taken to be given up; send it again"}

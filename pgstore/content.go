@@ -39,6 +39,7 @@ func (s *Store) open(ctx context.Context, name string, n *node) (tree.Content, e
 
 // damaged reports a content that is lost, and returns the error for the client.
 func (s *Store) damaged(name string, n *node, err error) error {
+	s.damages.Add(1)
 	s.opts.Report(fmt.Errorf("the content of %q is damaged: blob %v, place %s, tag %s: %w",
 		name, n.blob, n.place, n.tag(), err))
 	return &tree.StorageError{Kind: tree.ErrFailed, Hint: "the content is damaged; restore it from a backup", Err: err}
@@ -83,7 +84,7 @@ func (c *largeContent) failed(err error) error {
 	if errors.Is(err, iofs.ErrNotExist) || errors.Is(err, blobs.ErrDamaged) {
 		return c.store.damaged(c.name, c.node, err)
 	}
-	return stored(err)
+	return c.store.stored(err)
 }
 
 // ReadAt implements [io.ReaderAt].

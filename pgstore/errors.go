@@ -92,7 +92,15 @@ func translate(err error) error {
 	return err
 }
 
-// stored returns the error of the contract that an error of the place for objects stands for.
+// stored returns the error of the contract that an error of the place for objects stands for, and counts it.
+func (s *Store) stored(err error) error {
+	translated := stored(err)
+	if errors.Is(translated, tree.ErrUnavailable) && !errors.As(err, new(*tree.StorageError)) {
+		s.objectFailures.Add(1)
+	}
+	return translated
+}
+
 func stored(err error) error {
 	switch contract := new(tree.StorageError); {
 	case err == nil || errors.As(err, &contract) || errors.As(err, new(*tree.BodyError)):

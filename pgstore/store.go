@@ -100,6 +100,8 @@ type Store struct {
 	// seen is the latest time of the database that this replica has seen, in nanoseconds since 1970.
 	seen atomic.Int64
 
+	objectFailures, damages atomic.Uint64 // see [Figures]
+
 	stopJanitor func()
 }
 

@@ -253,7 +253,7 @@ func (a *arrival) receive(ctx context.Context, body io.Reader) error {
 		case err == io.EOF:
 			return nil
 		case err != nil:
-			return stored(err)
+			return a.s.stored(err)
 		case time.Since(kept) > keepEvery && a.opts.Verify == nil && a.w.Whole():
 			err = a.keep(ctx)
 			kept, stayed = time.Now(), time.Now()
@@ -304,7 +304,7 @@ func (a *arrival) keep(ctx context.Context) error {
 		var err error
 		a.unsure = true // until all is known to have ended well
 		if next, tail, err = a.keepObject(ctx); err != nil {
-			return stored(err)
+			return a.s.stored(err)
 		}
 	}
 	expires := a.state.Expires

@@ -45,12 +45,15 @@ type Database struct {
 	Writer
 	seen  map[string]undo.Info
 	begun time.Time // when the plan was begun
+	most  int       // how many changes a plan has, and how many versions
 }
 
 var _ undo.Store = (*Database)(nil)
 
 // Of returns the tree of a store for one restore.
-func Of(w Writer) *Database { return &Database{Writer: w, seen: map[string]undo.Info{}} }
+func Of(w Writer) *Database {
+	return &Database{Writer: w, seen: map[string]undo.Info{}, most: maxKnown}
+}
 
 // infoOf returns what is compared of a resource. A file has the ETag, too.
 func infoOf(s tree.State) undo.Info {
@@ -166,7 +169,8 @@ func (d *Database) ChangedSince(ctx context.Context, name string, since tree.Cur
 }
 
 var errTooMany = &tree.StorageError{Kind: tree.ErrTooLarge,
-	Hint: "more than a million changes were made since then, or versions replaced; give a later time"}
+	Hint: "more than a million changes were made in the whole tree since then, or versions replaced: give a later time, or " +
+		"restore single names with --etag"}
 
 // Known implements [undo.Store].
 func (d *Database) Known(ctx context.Context, at time.Time) (known undo.Known, err error) {
@@ -184,7 +188,7 @@ func (d *Database) Known(ctx context.Context, at time.Time) (known undo.Known, e
 			return known, err
 		case !c.Time.After(at):
 			continue
-		case len(known.Changes) == maxKnown:
+		case len(known.Changes) == d.most:
 			return known, errTooMany
 		}
 		known.Changes = append(known.Changes, c)
@@ -195,7 +199,7 @@ func (d *Database) Known(ctx context.Context, at time.Time) (known undo.Known, e
 			return known, err
 		case !v.Gone.After(at):
 			continue
-		case len(known.Kept) == maxKnown:
+		case len(known.Kept) == d.most:
 			return known, errTooMany
 		}
 		known.Kept = append(known.Kept, keptOf(v))
