@@ -327,3 +327,34 @@ func TestLockThatIsNotSyncedIsUnsure(t *testing.T) {
 		t.Errorf("then: %v", err)
 	}
 }
+
+// However often a condition names a token, each name is looked at once, and so is the file of locks.
+func TestManyTokensCostOneLook(t *testing.T) {
+	var calls atomic.Int32
+	s, _ := openHooked(t, t.TempDir(), Options{}, func(vfs.Call) error { calls.Add(1); return nil })
+	defer s.Close()
+	lock, _, err := take(s, lockOf("f", "a"), tree.Condition{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := func(times int) int32 {
+		calls.Store(0)
+		err := s.Try(t.Context(), treetest.If(func(v tree.View) error {
+			for i := range times * 6 {
+				name, token := []string{"f", "F", "g"}[i%3], []string{lock.Token, "urn:x"}[i%2]
+				if held, err := v.Holds(name, token); err != nil || held && (name == "g" || token != lock.Token) ||
+					!held && name == "f" && token == lock.Token {
+					return fmt.Errorf("%q has %q: %v, error %w", name, token, held, err)
+				}
+			}
+			return nil
+		}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return calls.Load()
+	}
+	if once, often := asked(1), asked(1000); once == 0 || often != once {
+		t.Errorf("%d calls for each token once, %d for each a thousand times", once, often)
+	}
+}
