@@ -73,10 +73,7 @@ func (t *transaction) commit(name string, over vfs.Info, n newVersion) (vfs.Info
 	if err := t.tell(news); err != nil {
 		return vfs.Info{}, err
 	}
-	k := index.RecordOf(n.tag)
-	if t.s.fs.Durability() != fs.None {
-		k.Has |= index.Synced
-	}
+	k := t.record(n.tag)
 	// No reader finds the version before its tag is remembered.
 	end := t.s.fs.OneStep(name)
 	defer end()
@@ -104,6 +101,15 @@ func (t *transaction) commit(name string, over vfs.Info, n newVersion) (vfs.Info
 	}
 	t.feed.Made(name, info, n.kind == vfs.Directory)
 	return info, nil
+}
+
+// record returns the record of a version that is synced before it gets its name.
+func (t *transaction) record(tag tree.ETag) index.Record {
+	k := index.RecordOf(tag)
+	if t.s.fs.Durability() != fs.None {
+		k.Has |= index.Synced
+	}
+	return k
 }
 
 // date sets the modification time of a staged file, unless a client wants one. The time at which the file was written

@@ -386,8 +386,7 @@ func (s *Set) Holding(token string, p Place, now time.Time) (c Candidate, ok boo
 	return c, firstKeys(p.Key, one.depth) == one.Key || isAlike(p, one, one.depth)
 }
 
-// HasRoom returns nil if there is room for one more lock of a client. One client may have at most as much as is left
-// for others, see [limit.Pool].
+// hasRoom returns an error if a client has no room for one more lock: it may have as much as is left for others.
 func (s *Set) hasRoom(holder string, bytes int) error {
 	has := s.holders[holder]
 	left, leftBytes := maxLocks-len(s.ByToken), maxTable-s.bytes
