@@ -247,3 +247,29 @@ func reasonOf(e *auth.LoginError) string {
 	}
 	return "wrong_password"
 }
+
+// bounded returns the body of a PUT, which fails where it has more bytes than are taken.
+func bounded(body io.Reader, most int64) io.Reader {
+	if most <= 0 {
+		return body
+	}
+	return &boundedReader{body, most, tooLarge(most)}
+}
+
+// A boundedReader fails behind so many bytes.
+type boundedReader struct {
+	io.Reader
+	left int64
+	err  error
+}
+
+func (r *boundedReader) Read(p []byte) (int, error) {
+	if r.left < 0 {
+		return 0, r.err
+	}
+	n, err := r.Reader.Read(p[:min(int64(len(p)), r.left+1)])
+	if r.left -= int64(n); r.left < 0 {
+		return 0, r.err
+	}
+	return n, err
+}
