@@ -7,7 +7,6 @@ import (
 	iofs "io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -265,85 +264,29 @@ func TestShelved(t *testing.T) {
 	}
 }
 
-// A server dies while it has taken something away, and another one with a small history goes on.
-func TestDeadBesideSmallHistory(t *testing.T) {
-	// What a server had taken away that moved things by way of the history, as older ones did.
-	take := map[string]struct{ to, inode string }{
-		"moved over":              {"f", "d/o"},
-		"moved over, another one": {"f", "elsewhere"},
-		"taken":                   {"d/o", "d/o"},
+// A server dies while it has taken something away for good, and another one goes on. The disk had no room to note what
+// it was, so it is in the history without its name.
+func TestDeadBesideAnother(t *testing.T) {
+	dir := t.TempDir()
+	lay(t, dir, "o=precious")
+	lives, dies := openTest(t, dir, Options{History: true}), openTest(t, dir, Options{History: true})
+	if _, err := dies.Take("o", see(t, dies, "o"), How{Exact: true, Unkept: true}); err != nil {
+		t.Fatal(err)
 	}
-	letGo := map[string]func(t *testing.T, s *FS){
-		"too much": func(t *testing.T, s *FS) {
-			if err := s.Expire(t.Context(), smallest); err != nil {
-				t.Error(err)
-			}
-		},
-		"too old": func(t *testing.T, s *FS) {
-			if err := s.Expire(t.Context(), history.Retention{Keep: time.Nanosecond}); err != nil {
-				t.Error(err)
-			}
-		},
-		"no room": func(t *testing.T, s *FS) { s.MakeRoom(t.Context(), syscall.ENOSPC, "new") },
-		"recovery": func(t *testing.T, s *FS) {
-			if err := s.Recover(t.Context()); err != nil {
-				t.Error(err)
-			}
-		},
+	if err := errors.Join(lives.EmptyTrash(t.Context()), lives.Recover(t.Context())); err != nil {
+		t.Error(err) // its maker may give it back still
 	}
-	for taken, take := range take {
-		for name, letGo := range letGo {
-			t.Run(taken+", "+name, func(t *testing.T) {
-				dir := t.TempDir()
-				lay(t, dir, "d/", "d/o=precious", "f=old", "elsewhere=", "warm=1")
-				c := newTestClock()
-				lives := openTest(t, dir, Options{History: true, Now: c.Now})
-				if err := lives.Recover(t.Context()); err != nil { // as it does at its start
-					t.Fatal(err)
-				}
-				dies := openTest(t, dir, Options{History: true, Now: c.Now})
-				removeTest(t, lives, "warm")
-				n := history.Note{Path: take.to, From: "d/o", Cause: "MOVE", Seen: see(t, dies, take.to)}
-				enterTest(t, dies.root, "d/o", "m"+inodeOf(t, dies, take.inode), n)
-				abandon(dies)
-				c.now = c.now.Add(4 * time.Hour)
-				letGo(t, lives)
-				if err := errors.Join(lives.EmptyTrash(t.Context()), lives.Recover(t.Context())); err != nil {
-					t.Error(err)
-				}
-				has(t, dir, "d/o", "precious")
-				has(t, dir, "f", "old")
-			})
-		}
+	if found, err := lives.Entries(lives.root.StatePath(volumes.TrashPart)); len(found) != 1 || err != nil {
+		t.Errorf("in the trash: %q, error %v", found, err)
 	}
-	// Where the disk had no room to note what it was, it is in the history, without its name.
-	t.Run("removed for good", func(t *testing.T) {
-		dir := t.TempDir()
-		lay(t, dir, "o=precious")
-		lives, dies := openTest(t, dir, Options{History: true}), openTest(t, dir, Options{History: true})
-		if _, err := dies.Take("o", see(t, dies, "o"), How{Exact: true, Unkept: true}); err != nil {
-			t.Fatal(err)
-		}
-		if err := errors.Join(lives.EmptyTrash(t.Context()), lives.Recover(t.Context())); err != nil {
-			t.Error(err) // its maker may give it back still
-		}
-		if found, err := lives.Entries(lives.root.StatePath(volumes.TrashPart)); len(found) != 1 || err != nil {
-			t.Errorf("in the trash: %q, error %v", found, err)
-		}
-		abandon(dies)
-		if err := errors.Join(lives.EmptyTrash(t.Context()), lives.Recover(t.Context())); err != nil {
-			t.Error(err)
-		}
-		all, err := lives.History("")
-		if err != nil || len(all) != 1 || all[0].Path != "" || all[0].Size != int64(len("precious")) {
-			t.Errorf("the history has %+v, error %v", all, err)
-		}
-	})
-}
-
-func inodeOf(t *testing.T, s *FS, name string) string {
-	t.Helper()
-	return strconv.FormatUint(see(t, s, name).Inode, 10)
+	abandon(dies)
+	if err := errors.Join(lives.EmptyTrash(t.Context()), lives.Recover(t.Context())); err != nil {
+		t.Error(err)
+	}
+	all, err := lives.History("")
+	if err != nil || len(all) != 1 || all[0].Path != "" || all[0].Size != int64(len("precious")) {
+		t.Errorf("the history has %+v, error %v", all, err)
+	}
 }
 
 // An entry of which nothing is noted is shown without a name: the power has failed, or a server died that keeps

@@ -46,17 +46,19 @@ func (v *volume) recover(ctx context.Context) error {
 	errs = append(errs, err)
 	news := slices.ContainsFunc(dead, func(id string) bool { return !v.knownDead[id] })
 	if news || !v.lookedAfter.Load() {
-		// Recover the history first: the sessions of the dead processes show that there may be unfinished entries in
-		// it.
-		told, err := v.history.Recover(ctx, news)
-		err = errors.Join(err, v.recoverTaken(ctx))
+		// Recover the history first: the sessions of the dead processes show that there may be staged versions in it.
+		var failed error
+		if news {
+			failed = v.history.Recover(ctx)
+		}
+		err := errors.Join(failed, v.recoverTaken(ctx))
 		if v.lookedAfter.Store(err == nil); err == nil {
 			v.knownDead = map[string]bool{}
 			for _, id := range dead {
 				v.knownDead[id] = true
 			}
 		}
-		errs = append(errs, told, err)
+		errs = append(errs, err)
 	}
 	for _, session := range dead {
 		errs = append(errs, v.endSession(ctx, path.Join(v.StatePath(volumes.StagePart), session)))

@@ -248,15 +248,8 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // WriteState replaces the state in one step. It is as durable as a commit when WriteState returns.
 func (u *Upload) WriteState(state []byte) error {
 	v, name := u.volume, u.dir+"/"+uploadState
-	fresh := name + ".new"
-	if err := v.calls.Remove(fresh); err != nil && !errors.Is(err, iofs.ErrNotExist) {
-		return err
-	}
 	head := fmt.Appendf(nil, uploadFormat+"\n", u.inode, uploadSum(u.inode, state))
-	if err := v.WriteFile(fresh, append(head, state...)); err != nil {
-		return err
-	}
-	if err := v.calls.Rename(fresh, name); err != nil || v.opts.Durability != Full {
+	if err := v.ReplaceFile(name, append(head, state...)); err != nil || v.opts.Durability != Full {
 		return err
 	}
 	return v.SyncDir(u.dir)
@@ -272,7 +265,7 @@ func (u *Upload) HasData(ctx context.Context) (bool, error) {
 	if has, err := is(); has || err != nil {
 		return has, err
 	}
-	if _, err := u.volume.history.Recover(ctx, true); err != nil {
+	if err := u.volume.history.Recover(ctx); err != nil {
 		return false, err
 	}
 	return is()

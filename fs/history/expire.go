@@ -172,18 +172,12 @@ func (h *History) oldest(r Retention) time.Time {
 	return h.opts.Now().Add(-keep - time.Hour) // an hour begins with its name, and ends an hour later
 }
 
-// drop moves a directory of the history to the trash, and reports whether it did. Before that, it moves each entry that
-// is on its way to a name back to its old name. It does this under the lock, since then no other process works on such
-// entries. Recovered entries stay in the history for their time, unless expired says that it is over: no request has
-// asked for their removal. A directory that has only such entries stays.
+// drop moves a directory of the history to the trash, and reports whether it did. Before that, it tries again to move
+// entries back whose commit has failed. Recovered entries stay in the history for their time, unless expired says that
+// it is over: no request has asked for their removal. A directory that has only such entries stays.
 func (h *History) drop(ctx context.Context, dir string, expired bool) (dropped bool, err error) {
 	known, err := h.readNotes(dir)
 	if err != nil {
-		return false, err
-	}
-	// This call reads the attributes of the entries from the disk before the lock is taken, so that no other caller
-	// waits for the disk.
-	if _, err := h.findMoving(dir, false, known); err != nil {
 		return false, err
 	}
 	var spared []string
@@ -206,12 +200,7 @@ func (h *History) drop(ctx context.Context, dir string, expired bool) (dropped b
 		return false, nil
 	}
 	h.leavePart(dir)
-	err = h.above.RetryUndos(dir)
-	told, failed := h.finishMoving(dir, false, known)
-	if told != nil {
-		h.report(told)
-	}
-	if err = errors.Join(err, failed); err != nil {
+	if err := h.above.RetryUndos(dir); err != nil {
 		return false, fmt.Errorf("the history cannot let go of %s yet: %w", dir, err)
 	}
 	for _, entry := range spared {

@@ -6,14 +6,12 @@
 //	history/2026112509/paths            one note for each entry, see [Note]
 //	history/2026112509/n1234-…          a version replaced by the exchange of the staged version with inode 1234
 //	history/2026112509/r…               a version that was removed, or replaced by a move
-//	history/2026112509/m1234-…          as n, for a resource with inode 1234 that an older server has moved
 //
 // A staged version is in the history while it is exchanged, so that the version that it replaces is in the history at
 // the same instant. The exchange takes place under the lock of the volume. Another holder of the lock may find an n
 // entry whose inode equals the inode in its name. That entry is a staged version whose maker has died or could not take
-// it back. It never was a version of a file, and is removed. An m entry whose inode equals the inode in its name
-// belongs to a user. It goes back to the name that it came from before anything happens to its directory. Both inodes
-// exist at the moment of the exchange, so a replaced version never has the inode in the name of its entry.
+// it back. It never was a version of a file, and is removed. Both inodes exist at the moment of the exchange, so a
+// replaced version never has the inode in the name of its entry.
 package history
 
 import (
@@ -39,7 +37,6 @@ const (
 	pathsName = "paths"
 
 	stagedPrefix  = "n"
-	movedPrefix   = "m"
 	removedPrefix = "r"
 
 	hourFormat = "2006010215"
@@ -256,12 +253,7 @@ func (h *History) archive(name string, from volumes.Place, n Note) (entry volume
 	dir := path.Dir(name)
 	n.Entry, n.Time = path.Base(name), cmp.Or(n.Time, h.opts.Now().UnixNano())
 	entry = h.tree.At(name)
-	hour, err := h.openHour(dir)
-	if errors.Is(err, iofs.ErrNotExist) {
-		if err = h.makeHour(dir); err == nil {
-			hour, err = h.openHour(dir)
-		}
-	}
+	hour, err := h.openToAdd(dir)
 	if err != nil {
 		return entry, err
 	}
@@ -276,6 +268,17 @@ func (h *History) archive(name string, from volumes.Place, n Note) (entry volume
 		entry.Close()
 	}
 	return entry, err
+}
+
+// openToAdd opens a directory of the history for a new entry, and makes it if need be.
+func (h *History) openToAdd(dir string) (*openHour, error) {
+	hour, err := h.openHour(dir)
+	if errors.Is(err, iofs.ErrNotExist) {
+		if err = h.makeHour(dir); err == nil {
+			hour, err = h.openHour(dir)
+		}
+	}
+	return hour, err
 }
 
 // ReadyHistory makes the directory of the history for what a name is about to lose, once an hour. It is called before
@@ -334,7 +337,7 @@ func (h *History) Finish(entry string) {
 // KeepOrphan makes an ordinary entry of a file or collection of the state directory that could not be moved back to its
 // name. It is kept even without a history.
 func (h *History) KeepOrphan(name string, n Note) error {
-	n.From, n.Always, n.Time = "", true, 0
+	n.Always, n.Time = true, 0
 	_, err := h.Archive(name, n)
 	return err
 }
@@ -345,13 +348,12 @@ func (h *History) Link(p volumes.Place, n Note) {
 	dir := h.hourDir(n.Seen.Size)
 	entry := h.tree.Unique(dir, removedPrefix)
 	n.Entry, n.Time = path.Base(entry), h.opts.Now().UnixNano()
-	err := h.noteDown(dir, n)
-	if errors.Is(err, iofs.ErrNotExist) {
-		if err = h.makeHour(dir); err == nil {
-			err = h.noteDown(dir, n)
-		}
+	hour, err := h.openToAdd(dir)
+	if err != nil {
+		return
 	}
-	if err == nil {
+	defer hour.GiveBack()
+	if hour.note(n) == nil {
 		_ = p.In.LinkTo(p.Base, &h.calls.Dir, entry)
 	}
 }

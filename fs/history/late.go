@@ -172,8 +172,6 @@ func (h *History) checkLate(
 	switch {
 	case failed != nil || !ok || k.Kind == vfs.Link:
 		return nil, true, nil
-	case k.Cause == causeUnfinished:
-		return nil, false, nil
 	case k.Late:
 		ok, err := h.archiveAgain(ctx, k)
 		if ok {
@@ -238,7 +236,7 @@ func (h *History) lateMembers(ctx context.Context, dir Kept) (late []Kept, err e
 // lateIn returns the members of a collection to which a program has written since the collection was removed, if they
 // can be looked at.
 func (h *History) lateIn(ctx context.Context, dir Kept) (late []Kept) {
-	members, err := h.inside(dir)
+	members, err := h.Inside(dir)
 	if err != nil {
 		return nil
 	}

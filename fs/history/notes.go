@@ -18,7 +18,7 @@ import (
 type Note struct {
 	Entry string   // the name of the entry in the directory of the history
 	Path  string   // the name that the version had, "" if not known
-	From  string   // for a move: the other name
+	From  string   // in the note of a move: the other name
 	Cause string   // see [Kept.Cause]
 	By    string   // the user whose request replaced or removed it, "" if the user was not known
 	Tag   string   // the ETag of the content, if known
@@ -96,17 +96,8 @@ func decodeNote(line string) (n Note, ok bool) {
 	return n, ok
 }
 
-func (h *History) noteDown(dir string, n Note) error {
-	hour, err := h.openHour(dir)
-	if err != nil {
-		return err
-	}
-	defer hour.GiveBack()
-	return hour.note(n)
-}
-
 func (h *History) writeNote(f *vfs.File, dir string, n Note) error {
-	n.Path, n.From = h.volume.Relative(n.Path), h.volume.Relative(n.From)
+	n.Path = h.volume.Relative(n.Path)
 	if _, err := f.Write(n.Encode()); err != nil {
 		return err
 	}
@@ -190,10 +181,14 @@ func (h *History) syncFile(name string) error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
-// Correct adds a note to an entry with facts that were not known before the entry was made.
+// Correct adds a note to an entry with facts that were not known before the entry was made. If that fails, the entry is
+// kept all the same.
 func (h *History) Correct(entry volumes.Place, n Note) {
 	n.Entry, n.Time = path.Base(entry.Name), h.opts.Now().UnixNano()
-	_ = h.noteDown(path.Dir(entry.Name), n) // if this fails, the entry is kept all the same
+	if hour, err := h.openHour(path.Dir(entry.Name)); err == nil {
+		_ = hour.note(n)
+		hour.GiveBack()
+	}
 }
 
 // notes returns the notes of a directory of the history. It returns none if they cannot be read.

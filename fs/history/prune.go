@@ -59,7 +59,7 @@ func (h *History) prune(ctx context.Context, name string, opts PruneOptions) (le
 	var found []prunable
 	notes := map[string]map[string]Note{}
 	for _, k := range all {
-		if k.Cause == causeUnfinished || k.Cause == CauseRecovered {
+		if k.Cause == CauseRecovered {
 			left++
 			continue
 		}

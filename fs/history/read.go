@@ -19,8 +19,8 @@ type Kept struct {
 	Path string    // the name that the version had, "" if not known any more
 	Gone time.Time // when it was replaced or removed
 	// Cause says why the version was replaced or removed: a method, or one of the following words. CauseLate: a program
-	// wrote to the version after that. "recovered": the version could not have its name back after a commit that
-	// failed, or a server died. "unfinished": the server still tries to give the version its name back.
+	// wrote to the version after that. CauseRecovered: the version could not have its name back after a commit that
+	// failed, or a server died.
 	Cause string
 	By    string // the user whose request replaced or removed it, "" if the user was not known
 	Tag   string // the ETag of the content, if it was known and the content is the same still
@@ -152,9 +152,7 @@ func (s *Histories) KeptByID(id string) (Kept, error) {
 }
 
 // Inside returns the members of a collection that the history keeps, sorted by name.
-func (s *Histories) Inside(k Kept) ([]Kept, error) { return s.inside(k) }
-
-func (s *disk) inside(k Kept) ([]Kept, error) {
+func (s *disk) Inside(k Kept) ([]Kept, error) {
 	names, err := s.tree.Entries(k.at)
 	if err != nil {
 		return nil, err
@@ -194,8 +192,7 @@ func (s *Histories) OpenKept(k Kept) (*vfs.File, vfs.Info, error) {
 func (s *Histories) ReadlinkKept(k Kept) (string, error) { return s.calls.Readlink(k.at) }
 
 // kept looks at an entry of the history. ok is false if there is none: it was put back, or has expired, or it is a new
-// version on its way to a name. A user's resource on its way to a name counts as an entry. A caller without the lock
-// cannot tell whether that resource is in the history for an instant, or for longer (see fs.ErrAway).
+// version on its way to a name.
 func (s *disk) kept(at string, n Note) (k Kept, ok bool) {
 	info, err := s.calls.Lstat(at)
 	if err != nil {
@@ -206,10 +203,8 @@ func (s *disk) kept(at string, n Note) (k Kept, ok bool) {
 
 // keptAs is kept for an entry that was looked at.
 func keptAs(info vfs.Info, at string, n Note) (k Kept, ok bool) {
-	if inode, moved, made := madeFor(path.Base(at)); made && info.Inode == inode {
-		k = Kept{Path: n.From, Gone: time.Unix(0, n.Time), Cause: causeUnfinished, Info: info, at: at}
-		k.Name = path.Base(n.From)
-		return k, moved
+	if inode, made := madeFor(path.Base(at)); made && info.Inode == inode {
+		return Kept{}, false
 	}
 	k = Kept{Path: n.Path, Gone: time.Unix(0, n.Time), Cause: n.Cause, By: n.By, Tag: n.Tag, Info: info, at: at}
 	k.Name = path.Base(n.Path)
@@ -260,16 +255,8 @@ func hourOf(dir string) (time.Time, bool) {
 	return t, err == nil
 }
 
-// version is kept for an entry that was replaced or removed. ok is false for an entry that is on its way to a name, and
-// for an entry that this process holds.
+// version is kept for an entry that may be dropped. ok is also false for an entry that this process holds.
 func (h *History) version(at string, n Note) (k Kept, ok bool) {
-	if k, ok = h.kept(at, n); !ok || k.Cause == causeUnfinished || h.holdsIn(at) {
-		return k, false
-	}
-	inode, moved, made := madeFor(path.Base(at))
-	if !made || !moved {
-		return k, true
-	}
-	mistaken, err := h.isMistaken(n, inode, k.Info)
-	return k, err == nil && !mistaken
+	k, ok = h.kept(at, n)
+	return k, ok && !h.holdsIn(at)
 }

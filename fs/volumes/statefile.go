@@ -17,16 +17,7 @@ func (s *Tree) ReadStateFrom(name string, offset int64) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil || info.Size <= offset {
-		return nil, err
-	}
-	data := make([]byte, info.Size-offset)
-	n, err := f.ReadAt(data, offset)
-	if IsEOF(err) {
-		err = nil
-	}
-	return data[:n], err
+	return readFrom(f, offset)
 }
 
 // AppendState appends to a small file of the state directory, and makes the file if there is none. It must be called
@@ -70,7 +61,11 @@ func (s *Tree) StatState(name string) (vfs.Info, error) {
 
 // WriteState replaces a small file of the state directory in one step. It must be called under [Tree.Lock].
 func (s *Tree) WriteState(name string, data []byte) error {
-	name = OwnDir + "/" + name
+	return s.ReplaceFile(OwnDir+"/"+name, data)
+}
+
+// ReplaceFile replaces a file of a state directory in one step, see WriteFile.
+func (s *Tree) ReplaceFile(name string, data []byte) error {
 	staged := name + ".new"
 	if err := s.calls.Remove(staged); err != nil && !errors.Is(err, iofs.ErrNotExist) {
 		return err
@@ -105,16 +100,17 @@ func (s *Tree) ReadFile(name string) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	return s.readAll(f, info.Size)
+	return readFrom(f, 0)
 }
 
-func (s *Tree) readAll(f *vfs.File, size int64) ([]byte, error) {
-	data := make([]byte, size)
-	n, err := f.ReadAt(data, 0)
+// readFrom returns the rest of the content of an open file, from an offset on.
+func readFrom(f *vfs.File, offset int64) ([]byte, error) {
+	info, err := f.Stat()
+	if err != nil || info.Size <= offset {
+		return nil, err
+	}
+	data := make([]byte, info.Size-offset)
+	n, err := f.ReadAt(data, offset)
 	if IsEOF(err) {
 		err = nil
 	}
