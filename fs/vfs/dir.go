@@ -39,8 +39,18 @@ func (d *Dir) take(op, name, to string) error {
 	return err
 }
 
-// takeBoth comes before a call that takes a name, and another one in another directory.
-func (d *Dir) takeBoth(op, name string, to *Dir, other string) error {
+// do makes a call that takes a name.
+func (d *Dir) do(op, name, to string, call func() error) error {
+	if err := d.take(op, name, to); err != nil {
+		return err
+	}
+	return call()
+}
+
+// both makes a call that takes a name, and another one in another directory.
+func (d *Dir) both(
+	op, name string, to *Dir, other string, call func(from At, name string, to At, other string) error,
+) error {
 	if d.sys.hook != nil {
 		if err := d.ask(op, name, to.at.Join(other)); err != nil {
 			return err
@@ -48,7 +58,7 @@ func (d *Dir) takeBoth(op, name string, to *Dir, other string) error {
 	}
 	d.sys.renew(d.at, name)
 	d.sys.renew(to.at, other)
-	return nil
+	return call(d.at, name, to.at, other)
 }
 
 // OpenDir resolves a directory. It fails with [ErrLink] if a symbolic link is on the way.
@@ -110,7 +120,12 @@ func (d *Dir) GetAttrAt(name, attr string) ([]byte, error) {
 	return d.sys.GetAttrAt(d.at, name, attr)
 }
 
-func (d *Dir) opened(f *File, err error) (*File, error) {
+// open makes a call that opens a name.
+func (d *Dir) open(op, name string, call func(at At, name string) (*File, error)) (*File, error) {
+	if err := d.take(op, name, ""); err != nil {
+		return nil, err
+	}
+	f, err := call(d.at, name)
 	if err != nil {
 		return nil, err
 	}
@@ -120,109 +135,69 @@ func (d *Dir) opened(f *File, err error) (*File, error) {
 
 // Open opens a file or directory for reading. It does not wait for a pipe, or for a program that has a lease on the
 // file.
-func (d *Dir) Open(name string) (*File, error) {
-	if err := d.take("open", name, ""); err != nil {
-		return nil, err
-	}
-	return d.opened(d.sys.Open(d.at, name))
-}
+func (d *Dir) Open(name string) (*File, error) { return d.open("open", name, d.sys.Open) }
 
 // Create makes a file and opens it for writing. It fails with iofs.ErrExist if the name is taken.
-func (d *Dir) Create(name string) (*File, error) {
-	if err := d.take("create", name, ""); err != nil {
-		return nil, err
-	}
-	return d.opened(d.sys.Create(d.at, name))
-}
+func (d *Dir) Create(name string) (*File, error) { return d.open("create", name, d.sys.Create) }
 
 // Append opens a file for writing at its end. It makes the file if there is none. Like Open, it does not wait.
-func (d *Dir) Append(name string) (*File, error) {
-	if err := d.take("appendTo", name, ""); err != nil {
-		return nil, err
-	}
-	return d.opened(d.sys.Append(d.at, name))
-}
+func (d *Dir) Append(name string) (*File, error) { return d.open("appendTo", name, d.sys.Append) }
 
 // AppendTo is Append for a file that is there.
-func (d *Dir) AppendTo(name string) (*File, error) {
-	if err := d.take("appendTo", name, ""); err != nil {
-		return nil, err
-	}
-	return d.opened(d.sys.AppendTo(d.at, name))
-}
+func (d *Dir) AppendTo(name string) (*File, error) { return d.open("appendTo", name, d.sys.AppendTo) }
 
 // Mkdir makes a directory. The umask applies to the mode.
 func (d *Dir) Mkdir(name string, mode iofs.FileMode) error {
-	if err := d.take("mkdir", name, ""); err != nil {
-		return err
-	}
-	return d.sys.Mkdir(d.at, name, mode)
+	return d.do("mkdir", name, "", func() error { return d.sys.Mkdir(d.at, name, mode) })
 }
 
 // Symlink makes a symbolic link.
 func (d *Dir) Symlink(target, name string) error {
-	if err := d.take("symlink", name, target); err != nil {
-		return err
-	}
-	return d.sys.Symlink(target, d.at, name)
+	return d.do("symlink", name, target, func() error { return d.sys.Symlink(target, d.at, name) })
 }
 
 // Remove removes a file or an empty directory.
 func (d *Dir) Remove(name string) error {
-	if err := d.take("remove", name, ""); err != nil {
-		return err
-	}
-	return d.sys.Remove(d.at, name)
+	return d.do("remove", name, "", func() error { return d.sys.Remove(d.at, name) })
 }
 
 // Chtimes sets the modification time of the name itself.
 func (d *Dir) Chtimes(name string, modified time.Time) error {
-	if err := d.take("chtimes", name, ""); err != nil {
-		return err
-	}
-	return d.sys.Chtimes(d.at, name, modified)
+	return d.do("chtimes", name, "", func() error { return d.sys.Chtimes(d.at, name, modified) })
 }
 
 // LinkTo gives a file a second name, in another directory. It fails with errors.ErrUnsupported if a file has one name
 // only.
 func (d *Dir) LinkTo(name string, to *Dir, other string) error {
-	if err := d.takeBoth("link", name, to, other); err != nil {
-		return err
-	}
-	return d.sys.Link(d.at, name, to.at, other)
+	return d.both("link", name, to, other, d.sys.Link)
 }
 
 // RenameTo moves a name to another directory. The new name may be a file, or free.
 func (d *Dir) RenameTo(name string, to *Dir, other string) error {
-	if err := d.takeBoth("rename", name, to, other); err != nil {
-		return err
-	}
-	return d.sys.Rename(d.at, name, to.at, other)
+	return d.both("rename", name, to, other, d.sys.Rename)
 }
 
 // RenameNewTo is RenameTo to a free name. It fails with iofs.ErrExist if the name is taken. If the kernel cannot decide
 // that, RenameNewTo takes a look and then renames.
 func (d *Dir) RenameNewTo(name string, to *Dir, other string) error {
-	if err := d.takeBoth("renameNew", name, to, other); err != nil {
-		return err
-	}
-	err := d.sys.RenameNew(d.at, name, to.at, other)
+	return d.both("renameNew", name, to, other, d.sys.renameNew)
+}
+
+func (t *table) renameNew(from At, name string, to At, other string) error {
+	err := t.RenameNew(from, name, to, other)
 	if !errors.Is(err, errors.ErrUnsupported) {
 		return err
 	}
-	if _, err := d.sys.Lstat(to.at, other); err == nil {
-		return &iofs.PathError{Op: "rename", Path: to.at.Join(other), Err: iofs.ErrExist}
+	if _, err := t.Lstat(to, other); err == nil {
+		return &iofs.PathError{Op: "rename", Path: to.Join(other), Err: iofs.ErrExist}
 	} else if !errors.Is(err, iofs.ErrNotExist) {
 		return err
 	}
-	return d.sys.Rename(d.at, name, to.at, other)
+	return t.Rename(from, name, to, other)
 }
 
 // ExchangeWith swaps a name with a name in another directory at one instant. It fails with errors.ErrUnsupported if the
 // system cannot.
 func (d *Dir) ExchangeWith(name string, to *Dir, other string) error {
-	if err := d.takeBoth("exchange", name, to, other); err != nil {
-		return err
-	}
-	return d.sys.Exchange(d.at, name, to.at, other)
+	return d.both("exchange", name, to, other, d.sys.Exchange)
 }

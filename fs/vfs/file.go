@@ -26,6 +26,22 @@ func (f *File) Pin(judge func(Info) error) { f.pinned = judge }
 
 func (f *File) ask(op string) error { return f.sys.hook.do(op, f.name, "") }
 
+// do makes a call on the file, unless the hook fails it.
+func (f *File) do(op string, call func() error) error {
+	if err := f.ask(op); err != nil {
+		return err
+	}
+	return call()
+}
+
+// hooked is do for a call that returns more than an error.
+func hooked[T any](f *File, op string, call func() (T, error)) (result T, err error) {
+	if err = f.ask(op); err == nil {
+		result, err = call()
+	}
+	return result, err
+}
+
 // Name returns the name that the file was opened with, relative to the root.
 func (f *File) Name() string { return f.name }
 
@@ -59,20 +75,14 @@ func (f *File) Stat() (Info, error) {
 
 // Names returns at most the next n names of a directory, or all if n <= 0. It returns io.EOF at the end.
 func (f *File) Names(n int) ([]string, error) {
-	if err := f.ask("names"); err != nil {
-		return nil, err
-	}
-	return f.sys.Names(f, n)
+	return hooked(f, "names", func() ([]string, error) { return f.sys.Names(f, n) })
 }
 
 // Kinds returns the next members of a directory, with only name and kind. The kind is [Nothing] if the file system does
 // not tell it. Kinds returns io.EOF at the end. It fails with errors.ErrUnsupported if each member would have to be
 // looked at.
 func (f *File) Kinds() ([]Info, error) {
-	if err := f.ask("kinds"); err != nil {
-		return nil, err
-	}
-	return f.sys.Kinds(f)
+	return hooked(f, "kinds", func() ([]Info, error) { return f.sys.Kinds(f) })
 }
 
 // LstatIn looks at a member of the open directory.
@@ -98,10 +108,7 @@ func (f *File) ReadAt(p []byte, offset int64) (int, error) {
 // SendTo writes n bytes to w, beginning at an offset, or fewer if the file ends. If w has a ReadFrom that supports it,
 // such as that of a TCP connection, the kernel sends the bytes. Only one SendTo may run at a time.
 func (f *File) SendTo(w io.Writer, offset, n int64) (int64, error) {
-	if err := f.ask("send"); err != nil {
-		return 0, err
-	}
-	return f.sys.SendTo(f, w, offset, n)
+	return hooked(f, "send", func() (int64, error) { return f.sys.SendTo(f, w, offset, n) })
 }
 
 // Write writes at the file's own offset.
@@ -115,19 +122,13 @@ func (f *File) Write(p []byte) (int, error) {
 // CloneFrom makes the file share all blocks of another file. It fails with errors.ErrUnsupported if the file system
 // cannot.
 func (f *File) CloneFrom(from *File) error {
-	if err := f.ask("clone"); err != nil {
-		return err
-	}
-	return f.sys.Clone(from, f)
+	return f.do("clone", func() error { return f.sys.Clone(from, f) })
 }
 
 // CopyFrom copies at most n bytes of another file to the same offset, inside the kernel. It fails with
 // errors.ErrUnsupported if the kernel cannot.
 func (f *File) CopyFrom(from *File, offset int64, n int) (int, error) {
-	if err := f.ask("copyRange"); err != nil {
-		return 0, err
-	}
-	return f.sys.CopyRange(from, f, offset, n)
+	return hooked(f, "copyRange", func() (int, error) { return f.sys.CopyRange(from, f, offset, n) })
 }
 
 // NextData returns the first range at or after an offset that is not a hole. It fails with io.EOF if only a hole
@@ -141,83 +142,49 @@ func (f *File) NextData(offset int64) (from, to int64, err error) {
 
 // Extend makes the file longer with a hole, and moves its offset to the new end.
 func (f *File) Extend(size int64) error {
-	if err := f.ask("extend"); err != nil {
-		return err
-	}
-	return f.sys.Extend(f, size)
+	return f.do("extend", func() error { return f.sys.Extend(f, size) })
 }
 
 // Truncate cuts the file off after size bytes. Its offset stays.
 func (f *File) Truncate(size int64) error {
-	if err := f.ask("truncate"); err != nil {
-		return err
-	}
-	return f.sys.Truncate(f, size)
+	return f.do("truncate", func() error { return f.sys.Truncate(f, size) })
 }
 
 // Chmod sets the mode.
 func (f *File) Chmod(mode iofs.FileMode) error {
-	if err := f.ask("chmod"); err != nil {
-		return err
-	}
-	return f.sys.Chmod(f, mode)
+	return f.do("chmod", func() error { return f.sys.Chmod(f, mode) })
 }
 
 // Chown sets the owner and the group. An [ID] that is not known has the number 0.
 func (f *File) Chown(user, group ID) error {
-	if err := f.ask("chown"); err != nil {
-		return err
-	}
-	return f.sys.Chown(f, user, group)
+	return f.do("chown", func() error { return f.sys.Chown(f, user, group) })
 }
 
 // ListAttrs returns the names of the extended attributes. It returns no names if the file cannot have attributes.
 func (f *File) ListAttrs() ([]string, error) {
-	if err := f.ask("listAttrs"); err != nil {
-		return nil, err
-	}
-	return f.sys.ListAttrs(f)
+	return hooked(f, "listAttrs", func() ([]string, error) { return f.sys.ListAttrs(f) })
 }
 
 // GetAttr returns an extended attribute. It is nil if there is none.
 func (f *File) GetAttr(name string) ([]byte, error) {
-	if err := f.ask("getAttr"); err != nil {
-		return nil, err
-	}
-	return f.sys.GetAttr(f, name)
+	return hooked(f, "getAttr", func() ([]byte, error) { return f.sys.GetAttr(f, name) })
 }
 
 // SetAttr sets an extended attribute. The value nil removes it. SetAttr fails with [ErrAttribute] if the value has no
 // room.
 func (f *File) SetAttr(name string, value []byte) error {
-	if err := f.ask("setAttr"); err != nil {
-		return err
-	}
-	return f.sys.SetAttr(f, name, value)
+	return f.do("setAttr", func() error { return f.sys.SetAttr(f, name, value) })
 }
 
 // Sync writes the content to disk, and the metadata that is needed to read it back: fdatasync(2).
-func (f *File) Sync() error {
-	if err := f.ask("sync"); err != nil {
-		return err
-	}
-	return f.sys.Sync(f)
-}
+func (f *File) Sync() error { return f.do("sync", func() error { return f.sys.Sync(f) }) }
 
 // SyncDir writes the names of a directory, or all data and metadata of a file, to disk: fsync(2).
-func (f *File) SyncDir() error {
-	if err := f.ask("syncDir"); err != nil {
-		return err
-	}
-	return f.sys.SyncDir(f)
-}
+func (f *File) SyncDir() error { return f.do("syncDir", func() error { return f.sys.SyncDir(f) }) }
 
 // TryFlock takes the exclusive flock(2) of the file. It fails with [ErrBusy] if another open file has it.
 func (f *File) TryFlock() error {
-	if err := f.ask("tryFlock"); err != nil {
-		return err
-	}
-	err := f.sys.TryFlock(f)
+	err := f.do("tryFlock", func() error { return f.sys.TryFlock(f) })
 	f.locked = err == nil
 	return err
 }
@@ -230,19 +197,11 @@ func (f *File) Funlock() {
 
 // Lease takes a read lease (fcntl(2), F_SETLEASE). It fails with [ErrWriter] if a program has the file open for
 // writing. It fails with errors.ErrUnsupported if this file has no leases, or if this process may not take one.
-func (f *File) Lease() error {
-	if err := f.ask("lease"); err != nil {
-		return err
-	}
-	return f.sys.Lease(f)
-}
+func (f *File) Lease() error { return f.do("lease", func() error { return f.sys.Lease(f) }) }
 
 // Leased reports whether the lease is unbroken: no program has tried to open the file for writing since it was taken.
 func (f *File) Leased() (bool, error) {
-	if err := f.ask("leased"); err != nil {
-		return false, err
-	}
-	return f.sys.Leased(f)
+	return hooked(f, "leased", func() (bool, error) { return f.sys.Leased(f) })
 }
 
 // Unlease gives up the lease.

@@ -67,6 +67,18 @@ type Info struct {
 	Fingerprint
 }
 
+// InfoOf returns the facts in a look that os.Lstat or os.File.Stat has taken.
+func InfoOf(fi iofs.FileInfo) Info {
+	info := Info{Name: fi.Name(), Kind: KindOf(fi.Mode()), Mode: fi.Mode() & modeBits}
+	info.Modified, info.Second = fi.ModTime().UnixNano(), fi.ModTime().Unix()
+	if info.Kind == Regular {
+		info.Size = fi.Size()
+		info.Allocated = info.Size
+	}
+	identify(&info, fi)
+	return info
+}
+
 // FoundAs returns i, a look at an open file, together with the way to its name that another look has found.
 func (i Info) FoundAs(other Info) Info {
 	i.Linked, i.Followed, i.At = other.Linked, other.Followed, other.At

@@ -16,16 +16,7 @@ import (
 )
 
 func fdatasync(f *os.File) error {
-	for {
-		err := unix.Fdatasync(int(f.Fd()))
-		if err == unix.EINTR {
-			continue
-		}
-		if err != nil {
-			return &iofs.PathError{Op: "fdatasync", Path: f.Name(), Err: err}
-		}
-		return nil
-	}
+	return pathError("fdatasync", f.Name(), again(func() error { return unix.Fdatasync(int(f.Fd())) }))
 }
 
 func syncfs(f *os.File) error {

@@ -4,7 +4,6 @@ package vfs
 
 import (
 	"errors"
-	iofs "io/fs"
 	"os"
 )
 
@@ -17,18 +16,6 @@ func (rootSystem) Exchange(At, string, At, string) error  { return errors.ErrUns
 func (rootSystem) Renew(At, string, string) {}
 
 func fdatasync(f *os.File) error { return f.Sync() }
-
-// InfoOf returns the facts in a look that os.Lstat or os.File.Stat has taken.
-func InfoOf(fi iofs.FileInfo) Info {
-	info := Info{Name: fi.Name(), Kind: KindOf(fi.Mode()), Mode: fi.Mode() & modeBits}
-	info.Modified, info.Second = fi.ModTime().UnixNano(), fi.ModTime().Unix()
-	if info.Kind == Regular {
-		info.Size = fi.Size()
-		info.Allocated = info.Size
-	}
-	identify(&info, fi)
-	return info
-}
 
 func syncfs(*os.File) error { return errors.ErrUnsupported }
 

@@ -126,30 +126,21 @@ func statxAt(fd int, name string, flags int) (Info, error) {
 
 func nanoseconds(t unix.StatxTimestamp) int64 { return t.Sec*1e9 + int64(t.Nsec) }
 
-// InfoOf returns the facts in a look that os.Lstat or os.File.Stat has taken.
-func InfoOf(fi iofs.FileInfo) Info {
-	info := Info{Name: fi.Name(), Kind: KindOf(fi.Mode()), Mode: fi.Mode() & modeBits}
-	info.Modified, info.Second = fi.ModTime().UnixNano(), fi.ModTime().Unix()
-	if info.Kind == Regular {
-		info.Size = fi.Size()
-	}
+func identify(info *Info, fi iofs.FileInfo) {
 	if st, ok := fi.Sys().(*syscall.Stat_t); ok {
 		info.Device, info.Inode, info.Changed = st.Dev, st.Ino, st.Ctim.Nano()
 		info.User, info.Group = ID{true, st.Uid}, ID{true, st.Gid}
 		info.Links = uint32(st.Nlink)
 		info.Allocated = st.Blocks * 512
 	}
-	return info
 }
 
 // kindsIn returns the next members of a directory, with only name and kind. The kind is Nothing if the file system does
 // not tell it. It returns io.EOF at the end. See getdents64(2).
 func kindsIn(dir *os.File) ([]Info, error) {
 	buffer := make([]byte, 32<<10)
-	n, err := unix.ReadDirent(int(dir.Fd()), buffer)
-	for err == unix.EINTR {
-		n, err = unix.ReadDirent(int(dir.Fd()), buffer)
-	}
+	n := 0
+	err := again(func() (err error) { n, err = unix.ReadDirent(int(dir.Fd()), buffer); return err })
 	if err != nil {
 		return nil, pathError("getdents", dir.Name(), err)
 	}

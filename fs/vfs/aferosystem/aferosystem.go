@@ -143,7 +143,7 @@ func (a *System) Lstat(at vfs.At, name string) (vfs.Info, error) {
 func (a *System) Find(at vfs.At, name string) (vfs.Info, error) { return a.Lstat(at, name) }
 
 func (a *System) Readlink(at vfs.At, name string) (string, error) {
-	return "", &iofs.PathError{Op: "readlink", Path: at.Join(name), Err: errors.ErrUnsupported}
+	return "", unsupported("readlink", at.Join(name))
 }
 
 func (a *System) Space(string) (vfs.Space, error) { return vfs.Space{}, errors.ErrUnsupported }
@@ -155,7 +155,7 @@ func (a *System) Volume(*vfs.File) vfs.Volume { return vfs.Volume{} }
 func (a *System) SyncAll(string) error { return nil }
 
 func (a *System) Symlink(_ string, at vfs.At, name string) error {
-	return &iofs.PathError{Op: "symlink", Path: at.Join(name), Err: errors.ErrUnsupported}
+	return unsupported("symlink", at.Join(name))
 }
 
 func (a *System) Open(at vfs.At, name string) (*vfs.File, error) {
@@ -196,7 +196,7 @@ func (a *System) AppendTo(at vfs.At, name string) (*vfs.File, error) {
 }
 
 func (a *System) Link(from vfs.At, name string, _ vfs.At, _ string) error {
-	return &iofs.PathError{Op: "link", Path: from.Join(name), Err: errors.ErrUnsupported}
+	return unsupported("link", from.Join(name))
 }
 
 func (a *System) Mkdir(at vfs.At, name string, mode iofs.FileMode) error {

@@ -95,28 +95,24 @@ func (a *System) SendTo(f *vfs.File, w io.Writer, offset, n int64) (int64, error
 func (a *System) Write(f *vfs.File, p []byte) (int, error)    { return handleOf(f).Write(p) }
 func (a *System) Chmod(f *vfs.File, mode iofs.FileMode) error { return a.fs.Chmod(f.Name(), mode) }
 
-func (a *System) Clone(_, to *vfs.File) error {
-	return &iofs.PathError{Op: "clone", Path: to.Name(), Err: errors.ErrUnsupported}
+// unsupported is the error of a call that an afero.Fs does not have.
+func unsupported(op, name string) error {
+	return &iofs.PathError{Op: op, Path: name, Err: errors.ErrUnsupported}
 }
 
+func (a *System) Clone(_, to *vfs.File) error          { return unsupported("clone", to.Name()) }
+func (a *System) Extend(f *vfs.File, _ int64) error    { return unsupported("extend", f.Name()) }
+func (a *System) Chown(f *vfs.File, _, _ vfs.ID) error { return unsupported("chown", f.Name()) }
+
 func (a *System) CopyRange(_, to *vfs.File, _ int64, _ int) (int, error) {
-	return 0, &iofs.PathError{Op: "copyRange", Path: to.Name(), Err: errors.ErrUnsupported}
+	return 0, unsupported("copyRange", to.Name())
 }
 
 func (a *System) NextData(f *vfs.File, _ int64) (from, to int64, err error) {
-	return 0, 0, &iofs.PathError{Op: "data", Path: f.Name(), Err: errors.ErrUnsupported}
-}
-
-func (a *System) Extend(f *vfs.File, _ int64) error {
-	return &iofs.PathError{Op: "extend", Path: f.Name(), Err: errors.ErrUnsupported}
+	return 0, 0, unsupported("data", f.Name())
 }
 
 func (a *System) Truncate(f *vfs.File, size int64) error { return handleOf(f).Truncate(size) }
-
-// Chown fails, because files have no owners here.
-func (a *System) Chown(f *vfs.File, _, _ vfs.ID) error {
-	return &iofs.PathError{Op: "chown", Path: f.Name(), Err: errors.ErrUnsupported}
-}
 
 func (a *System) ListAttrs(f *vfs.File) ([]string, error) {
 	a.mu.Lock()
@@ -156,8 +152,6 @@ func (a *System) Lease(*vfs.File) error          { return nil }
 func (a *System) Leased(*vfs.File) (bool, error) { return true, nil }
 func (a *System) Unlease(*vfs.File)              {}
 
-func (a *System) MapWritable(f *vfs.File) ([]byte, error) {
-	return nil, &iofs.PathError{Op: "mmap", Path: f.Name(), Err: errors.ErrUnsupported}
-}
+func (a *System) MapWritable(f *vfs.File) ([]byte, error) { return nil, unsupported("mmap", f.Name()) }
 
 func (a *System) Close() error { return nil }
