@@ -216,7 +216,7 @@ func (t *transaction) quietly(name string, seen vfs.Info) (quiet func() bool, en
 		f.Close()
 		return always(errors.Is(err, errors.ErrUnsupported)), nothing
 	}
-	now, err := t.s.fs.Refresh(f)
+	now, err := f.Stat()
 	same := err == nil && now.Fingerprint == seen.Fingerprint
 	return func() bool { return same && lease.Held() }, func() { f.Close() }
 }
@@ -241,7 +241,7 @@ func (t *transaction) touch(
 	if err == nil {
 		defer lease.Release()
 	}
-	if now, err := t.s.fs.Refresh(f); err != nil || now.Fingerprint != before.Fingerprint {
+	if now, err := f.Stat(); err != nil || now.Fingerprint != before.Fingerprint {
 		return before, errOther
 	}
 	after, err := t.at(name).SetModified(before, modified, 0)
@@ -279,7 +279,7 @@ func (t *transaction) givingWay(name string, seen vfs.Info) (gone func()) {
 	}
 	return func() {
 		defer f.Close() // this releases the lease, too
-		if now, err := s.fs.Refresh(f); err == nil && now.SameFile(seen) && now.Size == seen.Size &&
+		if now, err := f.Stat(); err == nil && now.SameFile(seen) && now.Size == seen.Size &&
 			now.Modified == seen.Modified && lease.Held() {
 			k.Dates = index.Evidence{} // it has no name any more with which dates could be shown
 			s.index.Put(now.Fingerprint, k)

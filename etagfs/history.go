@@ -92,7 +92,7 @@ func (s *Store) tagOfVersion(ctx context.Context, k history.Kept) (tree.ETag, er
 		return "", err
 	}
 	defer end()
-	return hashing.TagOf(ctx, hashing.ReaderOf(s.fs, f), info.Size)
+	return hashing.TagOf(ctx, f, info.Size)
 }
 
 // OpenVersion implements [tree.Store].

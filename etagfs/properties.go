@@ -134,7 +134,7 @@ func (s *Store) PatchProperties(ctx context.Context, name string, patch tree.Pat
 		if err == nil {
 			err = t.patch(name, before, patch, properties)
 		}
-		if fs.IsAttributeFull(err) && !beside {
+		if errors.Is(err, vfs.ErrAttribute) && !beside {
 			beside = true
 			return errStale
 		}

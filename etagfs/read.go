@@ -77,7 +77,7 @@ func (s *Store) attributesOf(f *vfs.File, look vfs.Info) ([]byte, error) {
 	if s.index.Plain(look.Fingerprint) {
 		return nil, nil
 	}
-	data, err := s.fs.AttributesOf(f)
+	data, err := f.GetAttr(volumes.PropertiesAttr)
 	if err == nil && data == nil && s.fs.AbilitiesOf(look).AttributeTimes && s.hasher.UntilSettled(look) <= 0 {
 		s.index.SetPlain(look.Fingerprint)
 	}

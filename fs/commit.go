@@ -96,7 +96,7 @@ func (p Place) Commit(st *Staged, over vfs.Info, how How) error {
 }
 
 func (v *volume) commitOver(st *Staged, p volumes.Place, over vfs.Info, how How) error {
-	h, err := v.guardAt(p, over, how)
+	h, err := v.guard(p, over, how)
 	if err != nil {
 		return err
 	}

@@ -267,7 +267,7 @@ func TestSend(t *testing.T) {
 		{100, 1, ""},
 	} {
 		var sent strings.Builder
-		if n, err := s.Send(f, &sent, tt.offset, tt.n); sent.String() != tt.want || n != int64(len(tt.want)) ||
+		if n, err := f.SendTo(&sent, tt.offset, tt.n); sent.String() != tt.want || n != int64(len(tt.want)) ||
 			err != nil {
 			t.Errorf("%d bytes from %d: got %q, %d, error %v", tt.n, tt.offset, sent.String(), n, err)
 		}

@@ -46,15 +46,10 @@ type leaseGuard struct {
 	lease *Lease
 }
 
-// guard checks that no file system is mounted below a name. For an exact commit it also checks that the name stands for
-// the version that the caller has seen, and, if there are leases, that no program writes to the version. The guard must
-// be released.
-func (v *volume) guard(name string, seen vfs.Info, how How) (*leaseGuard, error) {
-	return v.guardAt(v.At(name), seen, how)
-}
-
-// guardAt is guard for a place.
-func (v *volume) guardAt(p volumes.Place, seen vfs.Info, how How) (*leaseGuard, error) {
+// guard checks that no file system is mounted below a place. For an exact commit it also checks that the place has the
+// version that the caller has seen, and, if there are leases, that no program writes to the version. The guard must be
+// released.
+func (v *volume) guard(p volumes.Place, seen vfs.Info, how How) (*leaseGuard, error) {
 	h := &leaseGuard{seen: seen, exact: how.Exact}
 	if err := v.checkNoMounts(p.Name, seen); err != nil {
 		return nil, err
@@ -143,11 +138,8 @@ func (h *leaseGuard) checkAll(now vfs.Info, err error) error {
 	return nil
 }
 
-// check looks at the name that the guarded file or collection was just moved to, and compares the look.
-func (h *leaseGuard) check(v *volume, at string) error { return h.checkAt(v.At(at)) }
-
-// checkAt is check for a place.
-func (h *leaseGuard) checkAt(p volumes.Place) error {
+// check looks at the place that the guarded file or collection was just moved to, and compares the look.
+func (h *leaseGuard) check(p volumes.Place) error {
 	if !h.exact {
 		return nil
 	}

@@ -62,16 +62,16 @@ func isPreserved(name string) bool {
 		name == "security.selinux" || strings.HasPrefix(name, "security.SMACK64")
 }
 
-// IsAttributeFull reports whether an error says that the file has no room for a value of [Place.SetAttributes]. That
-// limit has little to do with the free space on the disk.
-func IsAttributeFull(err error) bool { return errors.Is(err, vfs.ErrAttribute) }
-
 // Traits returns the traits of a file or directory.
 func (s *FS) Traits(name string) (Traits, error) {
 	if err := s.CheckReserved(name); err != nil {
 		return Traits{}, err
 	}
-	f, err := s.calls.Open(volumes.Local(name))
+	return s.traitsAt(volumes.Local(name))
+}
+
+func (s *FS) traitsAt(name string) (Traits, error) {
+	f, err := s.calls.Open(name)
 	if err != nil {
 		return Traits{}, err
 	}
@@ -109,15 +109,7 @@ func (s *FS) TraitsOf(f *vfs.File) (Traits, vfs.Info, error) {
 }
 
 // TraitsKept returns the traits of a directory that the history keeps.
-func (s *FS) TraitsKept(k history.Kept) (Traits, error) {
-	f, err := s.calls.Open(k.ID())
-	if err != nil {
-		return Traits{}, err
-	}
-	defer f.Close()
-	t, _, err := s.TraitsOf(f)
-	return t, err
-}
+func (s *FS) TraitsKept(k history.Kept) (Traits, error) { return s.traitsAt(k.ID()) }
 
 // AttributesKept returns the attributes of a file or directory that the history keeps, see [FS.Attributes].
 func (s *FS) AttributesKept(k history.Kept) ([]byte, error) {

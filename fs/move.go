@@ -63,7 +63,7 @@ func (v *volume) move(from string, source vfs.Info, to string, over vfs.Info, ho
 }
 
 func (v *volume) moveNew(from string, source vfs.Info, to string, how How) error {
-	h, err := v.guard(from, source, how)
+	h, err := v.guard(v.At(from), source, how)
 	if err != nil {
 		return err
 	}
@@ -72,7 +72,7 @@ func (v *volume) moveNew(from string, source vfs.Info, to string, how How) error
 	if err := v.RenameNew(from, to); err != nil {
 		return asChanged(err)
 	}
-	if err := h.check(v, to); err != nil {
+	if err := h.check(v.At(to)); err != nil {
 		return errors.Join(err, v.undoMove(to, from,
 			history.Note{Path: from, Cause: how.Cause, By: how.By, Seen: source}))
 	}
@@ -86,7 +86,7 @@ func (v *volume) moveNew(from string, source vfs.Info, to string, how How) error
 //	lease(from), rename(from, to), look for the name in its directory
 //	not there:      RenameNew(from, entry), RenameNew(entry, to)
 func (v *volume) respell(from string, source vfs.Info, to string, over vfs.Info, how How) error {
-	h, err := v.guard(from, source, how)
+	h, err := v.guard(v.At(from), source, how)
 	if err != nil {
 		return err
 	}
@@ -101,7 +101,7 @@ func (v *volume) respell(from string, source vfs.Info, to string, over vfs.Info,
 		return asChanged(err)
 	}
 	if err == nil && v.IsListed(to) {
-		if err := h.check(v, to); err != nil {
+		if err := h.check(v.At(to)); err != nil {
 			return errors.Join(err, v.Rename(to, from))
 		}
 		return nil
@@ -118,7 +118,7 @@ func (v *volume) respell(from string, source vfs.Info, to string, over vfs.Info,
 	if err := v.history.ArchiveAs(entry, from, n); err != nil {
 		return asChanged(err)
 	}
-	if err := h.check(v, entry); err != nil {
+	if err := h.check(v.At(entry)); err != nil {
 		return errors.Join(err, v.undoMove(entry, from, n))
 	}
 	if err := v.RenameNew(entry, to); err != nil {

@@ -250,7 +250,7 @@ func TestTooManyLargeProperties(t *testing.T) {
 	for ; err == nil && n < 1000; n++ {
 		_, err = b.KeepBeside("f", fmt.Append(value, n))
 	}
-	if !IsAttributeFull(err) || volumes.IsFull(err) || n*(1<<20) > most+1<<20 || n == 1000 {
+	if !errors.Is(err, vfs.ErrAttribute) || volumes.IsFull(err) || n*(1<<20) > most+1<<20 || n == 1000 {
 		t.Fatalf("after %d MB of %d: %v", n, most>>20, err)
 	}
 	if !b.SweepDue() {

@@ -26,7 +26,7 @@ func (s *FS) Take(name string, seen vfs.Info, how How) (*Taken, error) {
 	if err != nil {
 		return nil, err
 	}
-	h, err := v.guard(name, seen, how)
+	h, err := v.guard(v.At(name), seen, how)
 	if err != nil {
 		return nil, err
 	}
@@ -44,7 +44,7 @@ func (s *FS) Take(name string, seen vfs.Info, how How) (*Taken, error) {
 		return nil, asChanged(err)
 	}
 	v.history.Hold(t.entry)
-	if err := h.check(v, t.entry); err != nil {
+	if err := h.check(v.At(t.entry)); err != nil {
 		defer t.Release()
 		return nil, errors.Join(err, t.GiveBack())
 	}
@@ -102,7 +102,7 @@ func (p Place) Remove(seen vfs.Info, how How) error {
 	if err != nil {
 		return err
 	}
-	h, err := v.guardAt(p.Place, seen, how)
+	h, err := v.guard(p.Place, seen, how)
 	if err != nil {
 		return err
 	}
@@ -117,7 +117,7 @@ func (p Place) Remove(seen vfs.Info, how How) error {
 		return asChanged(err)
 	}
 	defer entry.Close()
-	if err := h.checkAt(entry); err != nil {
+	if err := h.check(entry); err != nil {
 		return errors.Join(err, v.undoMove(entry.Name, name, n))
 	}
 	v.history.Finish(entry.Name)

@@ -176,12 +176,12 @@ func TestOpenFileIsWhatIsReadOfIt(t *testing.T) {
 				if armed || int64(n) != info.Size {
 					t.Errorf("%q was read, and it is %+v", content[:n], info)
 				}
-				again, err := b.Refresh(f)
+				again, err := f.Stat()
 				if err != nil || again.Size != info.Size {
 					t.Errorf("a look at it is %+v, %v", again, err)
 				}
 				replaceTest(t, a, "usb/readme", "333")
-				again, err = b.Refresh(f)
+				again, err = f.Stat()
 				if err == nil && again.Size != int64(n) || err != nil && !errors.Is(err, volumes.ErrMoved) {
 					t.Errorf("%q was read, and a look at it is %+v, %v", content[:n], again, err)
 				}

@@ -14,7 +14,7 @@ import (
 // replace renames one name over another on a file system where names cannot be exchanged. At no instant does the second
 // name stand for a part of a version.
 func (v *volume) replace(from, to volumes.Place, directory bool, over vfs.Info, how How) error {
-	h, err := v.guardAt(to, over, how)
+	h, err := v.guard(to, over, how)
 	if err != nil {
 		return err
 	}

@@ -247,7 +247,7 @@ func (c *File) readJudged(ctx context.Context, j *judge, chunk []byte, offset in
 
 // sendRange sends n bytes. It fails with ErrChanged if the file has become too short for them.
 func (c *File) sendRange(w io.Writer, offset, n int64) error {
-	sent, err := c.s.FS.Send(c.file, w, offset, n)
+	sent, err := c.file.SendTo(w, offset, n)
 	if err == nil && sent < n {
 		err = tree.ErrChanged
 	}
@@ -256,7 +256,7 @@ func (c *File) sendRange(w io.Writer, offset, n int64) error {
 
 // read fills a chunk. It fails with ErrChanged if the file has become too short for the chunk.
 func (c *File) read(chunk []byte, offset int64) error {
-	_, err := c.s.FS.ReadAt(c.file, chunk, offset)
+	_, err := c.file.ReadAt(chunk, offset)
 	if err == io.EOF {
 		return tree.ErrChanged
 	}
@@ -375,7 +375,7 @@ func (j *judge) add(ctx context.Context, sum hash.Hash, from, to int64) error {
 		return err
 	}
 	defer end()
-	n, err := hashing.CopyBody(ctx, sum, io.NewSectionReader(hashing.ReaderOf(j.s.FS, j.file), from, to-from))
+	n, err := hashing.CopyBody(ctx, sum, io.NewSectionReader(j.file, from, to-from))
 	if err == nil && n < to-from {
 		err = tree.ErrChanged
 	}

@@ -81,7 +81,7 @@ func (s *Server) keep(f *vfs.File, info vfs.Info, tag tree.ETag) (content Small,
 		return Small{}, false
 	}
 	data := make([]byte, info.Size)
-	if n, err := s.FS.ReadAt(f, data, 0); err != nil && err != io.EOF || n < len(data) {
+	if n, err := f.ReadAt(data, 0); err != nil && err != io.EOF || n < len(data) {
 		return Small{}, false
 	}
 	if !lease.Held() || tree.TagOf(sha256.Sum256(data)) != tag {

@@ -251,7 +251,7 @@ func (c *Copy) read(ctx context.Context, f *vfs.File, size int64, staged *fs.Sta
 				return "", err
 			}
 		}
-		n, err := hashing.CopyBody(ctx, to, io.NewSectionReader(hashing.ReaderOf(c.FS, f), from, end-from))
+		n, err := hashing.CopyBody(ctx, to, io.NewSectionReader(f, from, end-from))
 		if err != nil {
 			return "", err
 		}

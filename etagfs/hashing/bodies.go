@@ -7,7 +7,6 @@ import (
 	"io"
 	"sync"
 
-	"r-seed-1f3a754f.example/ifmatch/fs"
 	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
@@ -19,20 +18,9 @@ func TagOf(ctx context.Context, content io.ReaderAt, size int64) (tree.ETag, err
 	return tree.TagOf([sha256.Size]byte(sum.Sum(nil))), err
 }
 
-// ReaderOf returns a reader of an open file.
-func ReaderOf(below *fs.FS, f *vfs.File) io.ReaderAt { return readerAt{below, f} }
-
-// readerAt reads a file through the table of system calls.
-type readerAt struct {
-	fs   *fs.FS
-	file *vfs.File
-}
-
-func (r readerAt) ReadAt(p []byte, offset int64) (int, error) { return r.fs.ReadAt(r.file, p, offset) }
-
 // heldReader asks before each read whether to go on.
 type heldReader struct {
-	readerAt
+	*vfs.File
 	hold func() bool
 }
 
@@ -40,7 +28,7 @@ func (r heldReader) ReadAt(p []byte, offset int64) (int, error) {
 	if !r.hold() {
 		return 0, ErrChanged
 	}
-	return r.readerAt.ReadAt(p, offset)
+	return r.File.ReadAt(p, offset)
 }
 
 // CopyBody copies until the end of src, or until ctx is done.

@@ -51,7 +51,7 @@ func (h *Hasher) UntilSettled(info vfs.Info) time.Duration {
 func (h *Hasher) Meet(f *vfs.File, name string, info vfs.Info) {
 	if info.Device != h.Root.Device {
 		dir, _ := tree.Split(name)
-		h.Index.Mounted(info.Device, h.FS.Volume(f), info.Mount != h.Root.Mount, dir)
+		h.Index.Mounted(info.Device, f.Volume(), info.Mount != h.Root.Mount, dir)
 	}
 }
 
@@ -301,7 +301,7 @@ func (h *Hasher) provesContent(info vfs.Info) bool {
 func (h *Hasher) lease(f *vfs.File, info vfs.Info) (lease *fs.Lease, writer, remember bool) {
 	able := h.FS.AbilitiesOf(info)
 	// A volume that is read-only, or that is mounted below the root and was not written to, was not tried for leases.
-	if !able.Exclusive && (able.Leases || h.FS.Volume(f).Leases) {
+	if !able.Exclusive && (able.Leases || f.Volume().Leases) {
 		lease, err := h.FS.Lease(f)
 		if err == nil {
 			return lease, false, h.provesContent(info) || h.UntilSettled(info) <= 0
@@ -324,7 +324,7 @@ func (h *Hasher) isWritten(f *vfs.File, info vfs.Info) bool {
 
 // Refresh looks at an open file again.
 func (h *Hasher) Refresh(f *vfs.File, info vfs.Info) (vfs.Info, error) {
-	again, err := h.FS.Refresh(f)
+	again, err := f.Stat()
 	again.Name = info.Name
 	again = again.FoundAs(info)
 	return again, err
@@ -341,7 +341,7 @@ func (h *Hasher) sum(
 		slices.SortFunc(wanted, func(a, b *Capture) int { return cmp.Compare(a.Offset, b.Offset) })
 		to = &capturer{Writer: sum256, wanted: wanted}
 	}
-	_, err = CopyBody(ctx, to, io.NewSectionReader(heldReader{readerAt{h.FS, f}, hold}, 0, size))
+	_, err = CopyBody(ctx, to, io.NewSectionReader(heldReader{f, hold}, 0, size))
 	sum256.Sum(sum[:0])
 	return sum, err
 }

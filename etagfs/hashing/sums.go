@@ -97,7 +97,7 @@ func (h *Hasher) computeSums(ctx context.Context, name string, info vfs.Info, ta
 	}
 	defer end()
 	hashes := tree.NewHasher(crypto.SHA1, crypto.MD5)
-	_, err = CopyBody(ctx, hashes, io.NewSectionReader(ReaderOf(h.FS, f), 0, now.Size))
+	_, err = CopyBody(ctx, hashes, io.NewSectionReader(f, 0, now.Size))
 	if err != nil {
 		return sums, err
 	}

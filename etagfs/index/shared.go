@@ -11,7 +11,7 @@ import (
 	"sync"
 	"time"
 
-	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
@@ -250,7 +250,7 @@ func lockFile(f *os.File, patience time.Duration) error {
 			return err
 		}
 		if !time.Now().Before(end) {
-			return fmt.Errorf("%s: %w: %s has had it for %v", f.Name(), err, volumes.HolderOf(f), patience)
+			return fmt.Errorf("%s: %w: %s has had it for %v", f.Name(), err, vfs.HolderOf(f), patience)
 		}
 	}
 }

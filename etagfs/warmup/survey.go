@@ -118,7 +118,7 @@ func (w *Warmer) verify(ctx context.Context, name string) Reading {
 	r := Reading{Name: name, Size: info.Size}
 	for range hashing.ForCheck.Rounds {
 		was, known := w.Index.Tag(info.Fingerprint)
-		w.FS.Uncache(f)
+		f.Uncache()
 		again, sum, err := w.Hasher.HashOnce(ctx, f, info, hashing.ForCheck)
 		switch {
 		case errors.Is(err, hashing.ErrChanged):

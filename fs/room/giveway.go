@@ -69,7 +69,7 @@ func (r *Room) FreeSpace(full error, step bool) error {
 		free = 0
 	}
 	missing := r.missing(free)
-	if r.known && missing > g.Older && (!r.mayClaimLast() || missing > g.Older+g.OfLast(r.ctx, missing)) {
+	if r.known && missing > g.Older && (!r.mayDropLast(false) || missing > g.Older+g.OfLast(r.ctx, missing)) {
 		return full
 	}
 	if dropped, err := g.DropOldest(r.ctx, r.ask); err != nil {
@@ -78,7 +78,7 @@ func (r *Room) FreeSpace(full error, step bool) error {
 		r.vain++
 		return nil
 	}
-	if !r.known || !files && r.length-r.staged > r.tailOf(r.length) || !r.claimLast() {
+	if !r.known || !files && r.length-r.staged > r.tailOf(r.length) || !r.mayDropLast(true) {
 		return full
 	}
 	if err := r.ask(); err != nil {
@@ -106,30 +106,17 @@ func (r *Room) ask() error {
 	return r.need.Ask()
 }
 
-// claimLast reports whether versions of the last hour may be dropped for this room. No other room may drop them until
-// this room is released.
-func (r *Room) claimLast() bool {
+// mayDropLast reports whether versions of the last hour may be dropped for this room. With claim, no other room may drop
+// them until this room is released. A slow upload does not keep the last hour for itself.
+func (r *Room) mayDropLast(claim bool) bool {
 	all := r.promises()
 	all.mu.Lock()
 	defer all.mu.Unlock()
-	if !r.mayBeLast(all) {
-		return false
+	may := all.last == nil || all.last == r || all.last.isSlow(r.rooms.now())
+	if may && claim {
+		all.last = r
 	}
-	all.last = r
-	return true
-}
-
-// mayClaimLast reports whether claimLast would return true.
-func (r *Room) mayClaimLast() bool {
-	all := r.promises()
-	all.mu.Lock()
-	defer all.mu.Unlock()
-	return r.mayBeLast(all)
-}
-
-// mayBeLast is mayClaimLast for a caller that holds promises.mu. A slow upload does not keep the last hour for itself.
-func (r *Room) mayBeLast(all *promises) bool {
-	return all.last == nil || all.last == r || all.last.isSlow(r.rooms.now())
+	return may
 }
 
 // claimed describes the staged version to the history.

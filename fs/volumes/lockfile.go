@@ -7,7 +7,6 @@ import (
 	iofs "io/fs"
 	"math"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -385,7 +384,3 @@ func (s *Tree) StateReplaced() bool {
 	defer s.mu.Unlock()
 	return len(s.stateDirs) > 1
 }
-
-// HolderOf describes the process that has an open file locked, such as "process 7 (ifmatch)", as far as the system
-// supplies this.
-func HolderOf(f *os.File) string { return vfs.HolderOf(f) }

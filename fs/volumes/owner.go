@@ -126,11 +126,6 @@ func OwnerOf(found iofs.FileInfo) (user, group vfs.ID) {
 	return info.User, info.Group
 }
 
-// hostPath returns the path of a name in the operating system, for messages.
-func (s *Tree) hostPath(name string) string {
-	return s.calls.HostPath(name)
-}
-
 // checkState fails with a [StrangerError] if another user can write to the state directory of a volume. private is
 // false if the file system has no modes that could keep other users out. The server uses such a directory nevertheless.
 func (v *Volume) checkState() (private bool, err error) {
@@ -160,7 +155,7 @@ func (v *Volume) findStranger(modes bool, owners ...vfs.ID) error {
 	if above, err := v.t.calls.Lstat(v.Top); err == nil {
 		owners = append(owners, Heir(above))
 	}
-	if err := stranger(v.t.hostPath(dir), state, modes, owners...); err != nil {
+	if err := stranger(v.t.calls.HostPath(dir), state, modes, owners...); err != nil {
 		return err
 	}
 	members, err := v.t.Entries(dir)
@@ -174,7 +169,7 @@ func (v *Volume) findStranger(modes bool, owners ...vfs.ID) error {
 			continue
 		}
 		if err == nil {
-			err = stranger(v.t.hostPath(name), member, modes && isPassable(state), owners...)
+			err = stranger(v.t.calls.HostPath(name), member, modes && isPassable(state), owners...)
 		}
 		if err != nil {
 			return err

@@ -128,13 +128,6 @@ func (s *Tree) changeAt(places []Place, on func(name string) []*Volume) (end fun
 	return together(volumes, (*sequence).rename)
 }
 
-// rename, renameNew and exchange are the methods of [Place] for names.
-func (s *Tree) rename(from, to string) error { return s.At(from).Rename(s.At(to)) }
-
-func (s *Tree) renameNew(from, to string) error { return s.At(from).RenameNew(s.At(to)) }
-
-func (s *Tree) exchange(a, b string) error { return s.At(a).Exchange(s.At(b)) }
-
 // writable repeats a rename with write permission on the directories that it moves, if the system requires that
 // permission.
 func (s *Tree) writable(rename func() error, places ...Place) error {

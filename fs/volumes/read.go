@@ -41,7 +41,7 @@ func (s *Tree) Open(name string) (*vfs.File, vfs.Info, error) {
 // OpenIf is [Tree.Open] for a file that decide may refuse. decide gets a look at the name before the file is opened. If
 // enough is true, OpenIf does not look at the opened file again, and the Info is that of the first look. A local
 // program may have given the name to another file in between. So the caller must compare the Info with a look at the
-// open file ([Tree.Refresh]) before it trusts the content that it has read.
+// open file ([vfs.File.Stat]) before it trusts the content that it has read.
 func (s *Tree) OpenIf(name string, decide func(look vfs.Info) (enough bool, err error)) (*vfs.File, vfs.Info, error) {
 	return s.openIf(name, decide, nil)
 }
@@ -90,21 +90,6 @@ func (s *Tree) openOnce(name string, decide func(vfs.Info) (bool, error), n *Sna
 	}
 	info.Name = path.Base(name)
 	return f, info.FoundAs(looked), nil
-}
-
-// Refresh looks at an open file again.
-func (s *Tree) Refresh(f *vfs.File) (vfs.Info, error) { return f.Stat() }
-
-// ReadAt reads an open file without moving its offset, through the table of system calls.
-func (s *Tree) ReadAt(f *vfs.File, p []byte, offset int64) (int, error) {
-	return f.ReadAt(p, offset)
-}
-
-// Send writes n bytes of an open file to w, starting at an offset, or fewer if the file ends before. If w has a
-// ReadFrom that can use the kernel for this, such as that of a TCP connection, the kernel sends the bytes. Only one
-// Send may run on a file at a time.
-func (s *Tree) Send(f *vfs.File, w io.Writer, offset, n int64) (int64, error) {
-	return f.SendTo(w, offset, n)
 }
 
 // DirOptions select the information that a listing returns about its members.
@@ -253,9 +238,6 @@ func (s *Tree) Readlink(name string) (string, error) {
 	}
 	return s.calls.Readlink(Local(name))
 }
-
-// AttributesOf returns the value of [Tree.Attributes] for an open file.
-func (s *Tree) AttributesOf(f *vfs.File) ([]byte, error) { return f.GetAttr(PropertiesAttr) }
 
 // Attributes returns the value that [Place.SetAttributes] or a commit has stored with a file or directory, or nil if
 // there is none. See fs.FS.Value.

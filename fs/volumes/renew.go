@@ -18,7 +18,7 @@ import (
 //
 // If the kernel has an inode of its own for each spelling, it looks at an open file by the spelling with which the file
 // was opened. As soon as that spelling stands for another file, a look at the open file shows the other file. See
-// [Tree.Open] and [Tree.Refresh].
+// [Tree.Open] and [vfs.File.Stat].
 
 // A renewal describes a volume whose names are renewed.
 type renewal struct {

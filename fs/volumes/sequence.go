@@ -111,17 +111,17 @@ func (v *Volume) renaming(names ...string) (end func()) {
 // Rename, RenameNew and Exchange are the methods of [Place] for names, as a part of the open commit.
 func (v *Volume) Rename(from, to string) error {
 	defer v.renaming(from, to)()
-	return v.t.rename(from, to)
+	return v.t.At(from).Rename(v.t.At(to))
 }
 
 func (v *Volume) RenameNew(from, to string) error {
 	defer v.renaming(from, to)()
-	return v.t.renameNew(from, to)
+	return v.t.At(from).RenameNew(v.t.At(to))
 }
 
 func (v *Volume) Exchange(a, b string) error {
 	defer v.renaming(a, b)()
-	return v.t.exchange(a, b)
+	return v.t.At(a).Exchange(v.t.At(b))
 }
 
 // OneStep makes readers see all changes at a name, and the changes that go with them, as one step, from the first

@@ -224,7 +224,7 @@ func (s *Tree) openState() error {
 	if err = s.beginState(); errors.Is(err, iofs.ErrPermission) && !errors.As(err, new(*StrangerError)) {
 		// An example is a file that root has left in the state directory. The command changes no files further down,
 		// because the versions there have owners of their own.
-		at := s.hostPath(OwnDir)
+		at := s.calls.HostPath(OwnDir)
 		err = fmt.Errorf("%w; it must belong to the user that the server runs as: chown %s %s %s/* %s/*/*",
 			err, nameOf(self()), at, at, at)
 	}
@@ -291,12 +291,6 @@ func (s *Tree) Lingers() time.Duration { return s.opts.Linger }
 // Durability returns the durability that a commit promises.
 func (s *Tree) Durability() Durability { return s.opts.Durability }
 
-// Uncache asks the system to read an open file from the disk the next time, not from memory.
-func (s *Tree) Uncache(f *vfs.File) { f.Uncache() }
-
-// Volume describes the file system of an open file.
-func (s *Tree) Volume(f *vfs.File) vfs.Volume { return f.Volume() }
-
 // SyncAll returns when all data that any program had written to the file system of a directory before the call is on
 // disk. The more such data there is, the longer it takes.
 func (s *Tree) SyncAll(dir string) error { return s.calls.SyncAll(Local(dir)) }
@@ -304,11 +298,11 @@ func (s *Tree) SyncAll(dir string) error { return s.calls.SyncAll(Local(dir)) }
 // LazyTimes reports whether time stamps can reach the disk long after the bytes that they belong to. With the mount
 // option lazytime, the delay is up to a day.
 func (s *Tree) LazyTimes(dir string) bool {
-	return !s.calls.IsInMemory() && mounts.HasLazyTimes(s.hostPath(dir))
+	return !s.calls.IsInMemory() && mounts.HasLazyTimes(s.calls.HostPath(dir))
 }
 
 // Fresh reports whether the directory had no state directory, which means that no server has served it before.
 func (s *Tree) Fresh() bool { return s.fresh }
 
-// Volume is [Tree.Volume] of a directory.
-func (d *Dir) Volume() vfs.Volume { return d.fs.Volume(d.file) }
+// Volume describes the file system of the directory.
+func (d *Dir) Volume() vfs.Volume { return d.file.Volume() }
