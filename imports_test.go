@@ -76,8 +76,9 @@ var allowedImports = map[string][]string{
 	"tree/undo":            {"tree"},
 	"spelling":             {},
 
-	"fs": {"fs/vfs", "fs/vfs/aferosystem", "fs/volumes", "fs/posixacl", "fs/sharedsync", "spelling",
-		"fs/trash", "fs/history", "fs/room", "fs/properties"},
+	"fs": {"fs/vfs", "fs/vfs/aferosystem", "fs/volumes", "fs/sharedsync", "fs/trash", "fs/history", "fs/room",
+		"fs/properties", "fs/metadata"},
+	"fs/metadata":        {"fs/vfs", "fs/volumes", "fs/posixacl", "fs/properties"},
 	"fs/history":         {"fs/vfs", "fs/volumes", "fs/sharedsync", "fs/trash", "internal/lingering", "spelling"},
 	"fs/properties":      {"fs/vfs", "fs/volumes", "fs/room"},
 	"fs/room":            {"fs/vfs", "fs/volumes", "fs/history"},
@@ -95,12 +96,12 @@ var allowedImports = map[string][]string{
 	"internal/clustertest":       {"internal/pgtest", "pgstore", "pgstore/blobs", "tree"}, // for tests
 	"internal/clustertest/front": {"internal/clustertest"},                                // for tests
 
-	"etagfs": {"tree", "limit", "fs", "fs/history", "fs/room", "fs/vfs", "fs/volumes", "etagfs/content",
+	"etagfs": {"tree", "limit", "fs", "fs/history", "fs/metadata", "fs/room", "fs/vfs", "fs/volumes", "etagfs/content",
 		"etagfs/copier", "etagfs/failure", "etagfs/feed",
 		"etagfs/hashing", "etagfs/index", "etagfs/locktable", "etagfs/resumable", "etagfs/snapshots",
 		"etagfs/past", "etagfs/warmup", "tree/undo"},
 	"etagfs/content": {"tree", "fs", "fs/vfs", "fs/volumes", "etagfs/failure", "etagfs/hashing", "etagfs/index"},
-	"etagfs/copier": {"tree", "fs", "fs/history", "fs/room", "fs/vfs", "fs/volumes", "etagfs/failure",
+	"etagfs/copier": {"tree", "fs", "fs/history", "fs/metadata", "fs/room", "fs/vfs", "fs/volumes", "etagfs/failure",
 		"etagfs/hashing", "etagfs/index", "etagfs/snapshots"},
 	"etagfs/failure": {"tree", "fs", "fs/room", "fs/vfs", "fs/volumes"},
 	"etagfs/feed": {"tree", "fs", "fs/vfs", "fs/volumes", "etagfs/failure", "etagfs/index", "etagfs/journal",
@@ -189,7 +190,7 @@ var testImports = map[string][]string{
 	"site/grace":              {"fs", "etagfs"},
 	"tree/treetest":           {"fs", "etagfs"},
 	"tree/memtree":            {"tree/treetest"},
-	"fs":                      {"internal/folding"},
+	"fs":                      {"fs/posixacl", "internal/folding"},
 	"fs/vfs":                  {"fs/vfs/aferosystem"},
 	"etagfs":                  {"internal/folding", "tree/treetest", "watcher"},
 	"etagfs/index":            {"tree/treetest"},

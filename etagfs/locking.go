@@ -12,6 +12,7 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/etagfs/index"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/locktable"
 	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/metadata"
 	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
@@ -120,7 +121,7 @@ func (s *Store) stageEmpty(ctx context.Context, lock tree.Lock, cond tree.Condit
 		return nil, nil // as above
 	}
 	defer p.Close()
-	inherited, dir, err := p.NewTraits()
+	inherited, dir, err := metadata.OfNew(p.Place)
 	if err != nil {
 		return nil, err
 	}

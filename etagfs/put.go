@@ -16,6 +16,7 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/etagfs/index"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/resumable"
 	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/metadata"
 	"r-seed-1f3a754f.example/ifmatch/fs/room"
 	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
@@ -36,7 +37,7 @@ type upload struct {
 	// The state from which it was prepared: the file that is replaced, or the collection in which a new file is made.
 	over   vfs.Info
 	dir    vfs.Info
-	traits fs.Traits
+	traits metadata.Traits
 	opened *vfs.File // the file that is replaced, if a lease on it may be requested
 	// same is the version that already has these bytes. It is zero if there is none.
 	same   vfs.Fingerprint
@@ -222,11 +223,11 @@ func (u *upload) inherit(ctx context.Context, p fs.Place, alone bool) error {
 	}
 	if err == nil && over.Kind == vfs.Regular {
 		u.over = over
-		u.opened, u.traits, err = p.OpenTraits()
+		u.opened, u.traits, err = metadata.Open(p.Place)
 	} else if err == nil && over.Exists() {
 		return nil // a new file inherits nothing from this resource, and the transaction refuses it
 	} else {
-		u.traits, u.dir, err = p.NewTraits()
+		u.traits, u.dir, err = metadata.OfNew(p.Place)
 	}
 	if errors.Is(failure.Of(err), tree.ErrNotExist) || errors.Is(err, vfs.ErrLink) {
 		err = nil // the transaction decides whether that is an error, as above
@@ -257,7 +258,7 @@ func (u *upload) forget() {
 	if u.opened != nil {
 		u.opened.Close()
 	}
-	u.over, u.dir, u.traits, u.opened, u.same = vfs.Info{}, vfs.Info{}, fs.Traits{}, nil, vfs.Fingerprint{}
+	u.over, u.dir, u.traits, u.opened, u.same = vfs.Info{}, vfs.Info{}, metadata.Traits{}, nil, vfs.Fingerprint{}
 }
 
 // stillInherits fails with errStale if the inherited traits are not those that a new file would inherit now. The look
@@ -273,7 +274,7 @@ func (u *upload) stillInherits(t *transaction, over vfs.Info) error {
 	if over.Kind != u.over.Kind {
 		return errStale
 	}
-	f, now, err := t.at(u.name).OpenTraits()
+	f, now, err := metadata.Open(t.at(u.name).Place)
 	if f != nil {
 		f.Close()
 	}

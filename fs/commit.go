@@ -89,8 +89,8 @@ func (p Place) Commit(st *Staged, over vfs.Info, how How) error {
 	if err == nil || errors.Is(err, ErrAway) || errors.Is(err, errStagedLost) || errors.Is(err, ErrStands) {
 		st.done = true
 	}
-	if err == nil && st.mode != 0 {
-		_ = p.SetMode(st.mode) // the commit is done: at worst the owner of the file may write to it
+	if err == nil && st.traits.Later != 0 {
+		_ = p.SetMode(st.traits.Later) // the commit is done: at worst the owner of the file may write to it
 	}
 	return err
 }

@@ -1,7 +1,6 @@
 package fs
 
 import (
-	"bytes"
 	"errors"
 	iofs "io/fs"
 	"os"
@@ -13,12 +12,13 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"r-seed-1f3a754f.example/ifmatch/fs/metadata"
 	"r-seed-1f3a754f.example/ifmatch/fs/posixacl"
 	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
-func traits(mode iofs.FileMode) Traits {
-	return Traits{Mode: mode, attributes: map[string][]byte{volumes.PropertiesAttr: []byte("x")}}
+func traits(mode iofs.FileMode) metadata.Traits {
+	return metadata.Traits{Mode: mode}.WithProperties([]byte("x"))
 }
 
 // acl makes an ACL of a string such as "u:rw g:r u7:rw m:rw o:-", in which u7 is user 7.
@@ -46,42 +46,6 @@ func acl(t *testing.T, text string) []byte {
 	return posixacl.Encode(made)
 }
 
-func TestStrange(t *testing.T) {
-	for _, test := range []struct {
-		mode      iofs.FileMode
-		acl       string
-		want      iofs.FileMode
-		wantACL   string
-		wantAlone iofs.FileMode // where there can be no ACL
-	}{
-		{mode: 0o644, want: 0o644, wantAlone: 0o600},
-		{mode: 0o664, want: 0o644, wantAlone: 0o600},
-		{mode: 0o640, want: 0o600, wantAlone: 0o600},
-		{mode: 0o604, want: 0o600, wantAlone: 0o600}, // the group was kept out
-		{mode: 0o467, want: 0o466, wantAlone: 0o400},
-		{mode: 0o777 | iofs.ModeSetgid | iofs.ModeSticky, want: 0o777 | iofs.ModeSticky,
-			wantAlone: 0o700 | iofs.ModeSticky},
-		{mode: 0o670, acl: "u:rw u7:rw g:rwx m:rwx o:-", want: 0o670, wantACL: "u:rw u7:rw g:- m:rwx o:-",
-			wantAlone: 0o600},
-		{mode: 0o644, acl: "u:rw u7:- g:rw m:r o:r", want: 0o644, wantACL: "u:rw u7:- g:r m:r o:r", wantAlone: 0o600},
-		{mode: 0o607, acl: "u:rw g8:rwx g:rwx m:- o:rwx", want: 0o600, wantACL: "u:rw g8:rwx g:- m:- o:-",
-			wantAlone: 0o600},
-	} {
-		before := Traits{Mode: test.mode}
-		if test.acl != "" {
-			before.attributes = map[string][]byte{posixacl.Access: acl(t, test.acl)}
-		}
-		got := before.common()
-		if got.Mode != test.want || !bytes.Equal(got.attributes[posixacl.Access], acl(t, test.wantACL)) &&
-			test.wantACL != "" {
-			t.Errorf("%v with %q: got %v with %x", test.mode, test.acl, got.Mode, got.attributes[posixacl.Access])
-		}
-		if got := got.private(); got.Mode != test.wantAlone || got.attributes[posixacl.Access] != nil {
-			t.Errorf("%v with %q and no ACL: got %v", test.mode, test.acl, got.Mode)
-		}
-	}
-}
-
 // put replaces or makes a file as the store does.
 func put(t *testing.T, s *FS, name string) {
 	t.Helper()
@@ -96,9 +60,9 @@ func put(t *testing.T, s *FS, name string) {
 	}
 	defer st.Discard()
 	info, err := s.Lstat(name)
-	var with Traits
+	var with metadata.Traits
 	if errors.Is(err, iofs.ErrNotExist) {
-		with, _, err = s.placeAt(name).NewTraits()
+		with, _, err = metadata.OfNew(s.At(name))
 	} else if err == nil {
 		with, err = s.Traits(name)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 
+	"r-seed-1f3a754f.example/ifmatch/fs/metadata"
 	"r-seed-1f3a754f.example/ifmatch/fs/room"
 	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 )
@@ -17,7 +18,7 @@ func (m *MoveNote) rescue(ctx context.Context) error {
 	if f == nil {
 		return nil
 	}
-	traits, info, err := v.TraitsOf(f)
+	traits, info, err := metadata.Of(f)
 	if err != nil || info.Links != 0 {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"path"
 	"time"
 
+	"r-seed-1f3a754f.example/ifmatch/fs/metadata"
 	"r-seed-1f3a754f.example/ifmatch/fs/room"
 	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
@@ -35,25 +36,21 @@ type Staged struct {
 	at     volumes.Place // the place in the session
 	dir    bool
 	link   bool
-	file   *vfs.File         // open for writing (nil: a directory, or all content is written)
-	attrs  map[string][]byte // the attributes of the last Annotate
-	again  bool              // Annotate was called before
-	seen   vfs.Info          // the last look at it, see Seen
-	leased *vfs.File         // open for reading, with a lease
+	file   *vfs.File // open for writing (nil: a directory, or all content is written)
+	traits metadata.Setter
+	seen   vfs.Info  // the last look at it, see Seen
+	leased *vfs.File // open for reading, with a lease
 	lease  *Lease
 	done   bool
 
 	room   *room.Room // shared with the whole staged tree
 	member bool       // it is a member of a staged directory
-
-	top  bool          // it is a directory, and the commit renames it
-	mode iofs.FileMode // if not 0, the mode that it gets after the rename
 }
 
 // Meta is the metadata of a version: its properties besides the content.
 type Meta struct {
 	Modified time.Time // as near as the disk can keep it (zero: it is not set)
-	Traits
+	metadata.Traits
 }
 
 // Stage makes an empty staged file for a version that is to have the name. If the disk is full, the history gives way.
@@ -152,7 +149,7 @@ func (v *volume) stage() (*Staged, error) {
 	if err == nil {
 		f, err = at.In.Create(at.Base)
 	}
-	return staged(at, &Staged{volume: v, file: f}, err)
+	return staged(at, &Staged{volume: v, file: f, traits: metadata.Setter{IsFile: true}}, err)
 }
 
 func (v *volume) stageDir() (*Staged, error) {
@@ -160,7 +157,7 @@ func (v *volume) stageDir() (*Staged, error) {
 	if err == nil {
 		err = at.In.Mkdir(at.Base, 0o777)
 	}
-	return staged(at, &Staged{volume: v, dir: true, top: true}, err)
+	return staged(at, &Staged{volume: v, dir: true, traits: metadata.Setter{IsTop: true}}, err)
 }
 
 // Member stages a file inside a staged directory. The file becomes visible with the directory.
@@ -174,7 +171,9 @@ func (st *Staged) Member(name string) (*Staged, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Staged{volume: st.volume, at: at, file: f, room: st.room, member: true}, nil
+	return &Staged{
+		volume: st.volume, at: at, file: f, room: st.room, member: true, traits: metadata.Setter{IsFile: true},
+	}, nil
 }
 
 // Mkdir stages a directory inside a staged directory.
@@ -293,20 +292,14 @@ func (st *Staged) Annotate(meta Meta) error {
 		defer dir.Close()
 		f = dir
 	}
-	if st.again {
-		if err := f.Chmod(0o700); err != nil {
-			return err
-		}
-	}
-	err := st.setTraits(f, meta.Traits)
-	st.again = true
-	if err != nil {
+	st.traits.Made, st.traits.Values = st.volume.Made, st.volume.properties
+	if err := st.traits.Set(f, meta.Traits); err != nil {
 		return err
 	}
 	if meta.Modified.IsZero() {
 		return nil
 	}
-	err = st.SetModified(meta.Modified)
+	err := st.SetModified(meta.Modified)
 	if volumes.IsNoTime(err) {
 		err = nil // the disk keeps no such time, and the version keeps the time that it has
 	}

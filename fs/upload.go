@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 
+	"r-seed-1f3a754f.example/ifmatch/fs/metadata"
 	"r-seed-1f3a754f.example/ifmatch/fs/room"
 	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
@@ -341,7 +342,7 @@ func (u *Upload) ReadAt(p []byte, offset int64) (int, error) {
 func (u *Upload) Staged() *Staged {
 	if u.staged == nil {
 		// A commit that failed may have set the metadata already.
-		u.staged = &Staged{volume: u.volume, at: u.volume.At(u.dir + "/" + uploadData), again: true}
+		u.staged = &Staged{volume: u.volume, at: u.volume.At(u.dir + "/" + uploadData), traits: metadata.Setter{Again: true}}
 	}
 	return u.staged
 }

@@ -15,6 +15,7 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/etagfs/index"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/snapshots"
 	"r-seed-1f3a754f.example/ifmatch/fs"
+	"r-seed-1f3a754f.example/ifmatch/fs/metadata"
 	"r-seed-1f3a754f.example/ifmatch/fs/room"
 	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
@@ -203,7 +204,7 @@ func (c *Copy) file(ctx context.Context, from string, staged *fs.Staged) (vfs.In
 	}
 	defer f.Close()
 	tag, err := c.content(ctx, f, info, staged)
-	traits, again, failed := c.FS.TraitsOf(f)
+	traits, again, failed := metadata.Of(f)
 	switch {
 	case errors.Is(failed, volumes.ErrMoved):
 		return vfs.Info{}, "", ErrStale

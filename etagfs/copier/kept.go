@@ -8,6 +8,7 @@ import (
 
 	"r-seed-1f3a754f.example/ifmatch/fs"
 	"r-seed-1f3a754f.example/ifmatch/fs/history"
+	"r-seed-1f3a754f.example/ifmatch/fs/metadata"
 	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
@@ -46,7 +47,7 @@ func (c *Copy) keptFile(ctx context.Context, version history.Kept, staged *fs.St
 	}
 	defer f.Close()
 	_, err = c.content(ctx, f, info, staged)
-	traits, again, failed := c.FS.TraitsOf(f)
+	traits, again, failed := metadata.Of(f)
 	switch {
 	case failed != nil:
 		return failed

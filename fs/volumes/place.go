@@ -44,6 +44,9 @@ func (s *Tree) Resolve(name string) (Place, error) {
 // At returns a place whose directory is resolved anew by each call.
 func (s *Tree) At(name string) Place { return Place{s: s, In: &s.calls.Dir, Base: name, Name: name} }
 
+// FileMode returns the mode of a new file, see [Options].
+func (p Place) FileMode() iofs.FileMode { return p.s.opts.FileMode }
+
 // Close closes the directory, or gives it back.
 func (p Place) Close() {
 	switch {
