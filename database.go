@@ -8,6 +8,8 @@ import (
 	"os"
 	"time"
 
+	"github.com/urfave/cli/v2"
+
 	"r-seed-1f3a754f.example/ifmatch/auth/session"
 	"r-seed-1f3a754f.example/ifmatch/auth/session/replicated"
 	"r-seed-1f3a754f.example/ifmatch/handler/deleteguard"
@@ -24,7 +26,7 @@ import (
 func (cfg Config) hasNoDir() bool { return cfg.Memory || cfg.Database != "" }
 
 // checkDatabase refuses settings that a tree in a database cannot keep.
-func (cfg Config) checkDatabase(file *settings.File) error {
+func (cfg Config) checkDatabase(c *cli.Context, file *settings.File) error {
 	if cfg.Database == "" {
 		return nil
 	}
@@ -34,6 +36,9 @@ func (cfg Config) checkDatabase(file *settings.File) error {
 	switch {
 	case cfg.BlobGrace < pgstore.MinBlobGrace:
 		return usagef("--blob-grace %v is too short: give an hour or more, such as 24h", cfg.BlobGrace)
+	case c.IsSet("history-size") && cfg.History.Share > 0:
+		return usagef("--history-size %s is a share of a disk, and --store has no disk: give a size such as 20GB",
+			c.String("history-size"))
 	case len(file.Quotas) > 0:
 		return usagef("%s has quotas, and --store cannot keep these yet: leave them out", file.Name)
 	case len(file.Shares) > 0:
@@ -45,10 +50,11 @@ func (cfg Config) checkDatabase(file *settings.File) error {
 // openDatabase opens the store of one of several servers.
 func openDatabase(cfg Config, log *slog.Logger) (served, error) {
 	store, err := database.Place{Store: cfg.Database, Blobs: cfg.Blobs}.Open(context.Background(), pgstore.Options{
-		BlobGrace: cfg.BlobGrace,
-		History:   cfg.History.Keep,
-		NoHistory: cfg.History.Keep <= 0,
-		Uploads:   func() pgstore.UploadLimits { return pgstore.UploadLimits(cfg.unfinished()) },
+		BlobGrace:   cfg.BlobGrace,
+		History:     cfg.History.Keep,
+		NoHistory:   cfg.History.Keep <= 0,
+		HistorySize: cfg.History.Most,
+		Uploads:     func() pgstore.UploadLimits { return pgstore.UploadLimits(cfg.unfinished()) },
 		Report: func(err error) {
 			if err != nil {
 				log.Warn("the store reports: " + err.Error())

@@ -324,7 +324,7 @@ func effectiveConfig(c *cli.Context, dir string) (Config, *settings.File, error)
 			return Config{}, nil, err
 		}
 	}
-	if err := cfg.checkDatabase(file); err != nil {
+	if err := cfg.checkDatabase(c, file); err != nil {
 		return Config{}, nil, err
 	}
 	cfg.Quotas, cfg.Sites = file.Quotas, append(cfg.Sites, file.Sites...)

@@ -57,6 +57,9 @@ func scanVersion(rows pgx.Rows, more ...any) (k kept, err error) {
 	err = rows.Scan(append([]any{&k.id, &k.node.size, &k.node.modified, &k.node.created, &k.gone, &k.node.blob, &k.node.kind,
 		&place, &k.cause, &k.node.executable, &path, &k.node.sum, &principal}, more...)...)
 	k.name, k.principal = string(path), tree.Principal(principal)
+	if k.node.kind == kindDir {
+		k.node.size = 0 // the row has that of all files in it
+	}
 	if place != nil {
 		k.node.place = *place
 	}

@@ -56,18 +56,58 @@ func (s *Store) Clean(ctx context.Context) error {
 	if err := s.pool.QueryRow(ctx, "select coalesce($1, now())", s.clock()).Scan(&now); err != nil {
 		return err
 	}
-	for _, task := range s.tasks(now) {
-		for {
-			answer, err := s.pool.Exec(ctx, task.sql, task.args...)
-			if err != nil {
-				return fmt.Errorf("%s: %w", task.name, err)
-			}
-			if answer.RowsAffected() < task.most {
-				break
-			}
+	expired := now.Add(-s.opts.History)
+	if s.opts.HistorySize > 0 {
+		if expired, err = s.oversize(ctx, expired); err != nil {
+			return err
+		}
+	}
+	for _, task := range s.tasks(now, expired) {
+		if err := s.do(ctx, task); err != nil {
+			return err
 		}
 	}
 	return s.collect(ctx, now.Add(-s.opts.BlobGrace))
+}
+
+// do runs a task to its end.
+func (s *Store) do(ctx context.Context, task task) error {
+	for {
+		answer, err := s.pool.Exec(ctx, task.sql, task.args...)
+		if err != nil {
+			return fmt.Errorf("%s: %w", task.name, err)
+		}
+		if answer.RowsAffected() < task.most {
+			return nil
+		}
+	}
+}
+
+// measureSQL writes the bytes of the files in a removed collection into its version, once: such a tree does not change.
+// A tree without any counts as a byte.
+const measureSQL = `update ifmatch.version v set size = (
+ with recursive t as (
+  select n.id, n.kind, n.size from ifmatch.node n where n.parent = -v.id
+  union all
+  select n.id, n.kind, n.size
+  from t cross join lateral (select * from ifmatch.node where parent = t.id offset 0) n where t.kind = 'd')
+ select greatest(1, coalesce(sum(t.size) filter (where t.kind = 'f'), 0)) from t)
+where v.id in (select id from ifmatch.version where kind = 'd' and size = 0 limit 1000)`
+
+// oversize returns the time before which versions expire, so that the others take no more than the size of the history:
+// that of their age, or a later one. A content that has several versions counts for each.
+func (s *Store) oversize(ctx context.Context, expired time.Time) (time.Time, error) {
+	if err := s.do(ctx, task{"sizes of removed collections", measureSQL, nil, garbageAtOnce}); err != nil {
+		return expired, err
+	}
+	var last *time.Time // the newest version that has no room
+	err := s.pool.QueryRow(ctx, `select max(gone) from (
+ select gone, sum(size) over (order by gone desc, id desc) as until from ifmatch.version where gone >= $2) v where until > $1`,
+		s.opts.HistorySize, expired).Scan(&last)
+	if err != nil || last == nil {
+		return expired, err
+	}
+	return last.Add(time.Microsecond), nil // the unit of the database's time
 }
 
 // A task is a statement that runs until it has done less than the most that it does at once.
@@ -93,10 +133,9 @@ const treeRemoval = `
  g as (insert into ifmatch.dead (blob, place, since) select blob, place, $2::timestamptz from (
   select distinct blob, place from t where kind = 'f'`
 
-// tasks returns what there is to do at a time. A content whose last name has gone is kept for the whole of its grace from
+// tasks returns the tasks at a time. Versions from before expired are removed. A content whose last name has gone is kept for the whole of its grace from
 // then on, also where it was noted before that it may be garbage.
-func (s *Store) tasks(now time.Time) []task {
-	old := now.Add(-s.opts.History)
+func (s *Store) tasks(now, expired time.Time) []task {
 	return []task{
 		{"locks", "delete from ifmatch.davlock where expires < $1", []any{now}, garbageAtOnce},
 		{"sums of an earlier release, which are notes now", `delete from ifmatch.sums where sha256 in (
@@ -107,9 +146,9 @@ func (s *Store) tasks(now time.Time) []task {
  insert into ifmatch.dead (blob, place, begun, since) select blob, 'o', true, $1 from d where sha256 is null` + noted,
 			[]any{now}, garbageAtOnce},
 		{"files of the history", removal(`select id from ifmatch.version
- where gone < $1 and kind = 'f' order by gone limit 1000`), []any{old, now}, garbageAtOnce},
+ where gone < $1 and kind = 'f' order by gone limit 1000`), []any{expired, now}, garbageAtOnce},
 		{"collections of the history", removal(`select id from ifmatch.version
- where gone < $1 and kind = 'd' order by gone limit 1`), []any{old, now}, 1},
+ where gone < $1 and kind = 'd' order by gone limit 1`), []any{expired, now}, 1},
 		{"dates of names at which nothing is", `with g as (delete from ifmatch.gone where at < $1
   returning greatest(earlier, below, ahead_last, extract(epoch from at)::bigint + 1) as last)
  update ifmatch.node set earlier = greatest(earlier, (select max(last) from g))

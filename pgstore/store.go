@@ -68,6 +68,8 @@ type Options struct {
 	// History is how long versions that were replaced or removed are kept, unless NoHistory says that none are.
 	History   time.Duration
 	NoHistory bool
+	// HistorySize is the most bytes that versions may have together, or 0. The janitor removes the oldest ones beyond it.
+	HistorySize int64
 	// BlobGrace is how long an object is kept that has no name any more, since requests may still read it (0: the
 	// default; [MinBlobGrace] at least, but in tests).
 	BlobGrace time.Duration
