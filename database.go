@@ -88,6 +88,15 @@ func databaseFigures(m *monitor.Monitor, store *pgstore.Store) {
 		func(f pgstore.Figures) float64 { return float64(f.Waits) })
 	counter("ifmatch_database_wait_seconds_total", "For how long requests have waited for connections to the database.",
 		func(f pgstore.Figures) float64 { return f.Waited.Seconds() })
+	for name, read := range map[string]func(pgstore.Figures) pgstore.Trips{
+		"look":   func(f pgstore.Figures) pgstore.Trips { return f.Looks },
+		"commit": func(f pgstore.Figures) pgstore.Trips { return f.Commits },
+	} {
+		counter("ifmatch_database_"+name+"s_total", "Trips of writes to the database: the "+name+".",
+			func(f pgstore.Figures) float64 { return float64(read(f).Count) })
+		counter("ifmatch_database_"+name+"_seconds_total", "How long these took in all, with the waits of the "+name+".",
+			func(f pgstore.Figures) float64 { return read(f).Took.Seconds() })
+	}
 	counter("ifmatch_objects_failed_total", "Calls of the place for large contents that have failed.",
 		func(f pgstore.Figures) float64 { return float64(f.ObjectFailures) })
 	counter("ifmatch_contents_damaged_total", "Contents that were found to be missing or damaged.",

@@ -60,7 +60,8 @@ func TestDatabaseIsMeasured(t *testing.T) {
 		return text
 	}
 	text := want(`ifmatch_database_connections{state="most"} 16`, `ifmatch_database_connections{state="used"} 0`,
-		"ifmatch_feed_lag_seconds 0", "ifmatch_objects_failed_total 0", "ifmatch_contents_damaged_total 0")
+		"ifmatch_feed_lag_seconds 0", "ifmatch_database_looks_total 1", "ifmatch_database_commits_total 1",
+		"ifmatch_objects_failed_total 0", "ifmatch_contents_damaged_total 0")
 	page := readPage(t, "docs/metrics.md")
 	for _, name := range regexp.MustCompile(`(?m)^# TYPE (ifmatch_\w+)`).FindAllStringSubmatch(text, -1) {
 		if ofDatabases.MatchString(name[1]) && !strings.Contains(page, "`"+name[1]+"`") {

@@ -2,6 +2,7 @@ package pgstore
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 )
 
@@ -10,8 +11,28 @@ type Figures struct {
 	Connections, Used, Most int           // to the database
 	Waits                   uint64        // requests that had to wait for a connection
 	Waited                  time.Duration // for connections, in all
-	ObjectFailures          uint64        // calls of the place for objects that have failed
-	Damages                 uint64        // contents that were found to be missing or damaged
+	Looks, Commits          Trips
+	ObjectFailures          uint64 // calls of the place for objects that have failed
+	Damages                 uint64 // contents that were found to be missing or damaged
+}
+
+// Trips are how often writes have made one of their two trips to the database, and how long these took in all. A look
+// includes the wait for the locks of its names, a commit that for the disks of the database and its standbys.
+type Trips struct {
+	Count uint64
+	Took  time.Duration
+}
+
+// A tripCounter counts trips.
+type tripCounter struct{ count, took atomic.Int64 }
+
+func (c *tripCounter) since(start time.Time) {
+	c.count.Add(1)
+	c.took.Add(int64(time.Since(start)))
+}
+
+func (c *tripCounter) trips() Trips {
+	return Trips{uint64(c.count.Load()), time.Duration(c.took.Load())}
 }
 
 // Figures returns how the store does. It asks nobody.
@@ -20,6 +41,7 @@ func (s *Store) Figures() Figures {
 	return Figures{
 		Connections: int(pool.TotalConns()), Used: int(pool.AcquiredConns()), Most: int(pool.MaxConns()),
 		Waits: uint64(pool.EmptyAcquireCount()), Waited: pool.AcquireDuration(),
+		Looks: s.looks.trips(), Commits: s.commits.trips(),
 		ObjectFailures: s.objectFailures.Load(), Damages: s.damages.Load(),
 	}
 }

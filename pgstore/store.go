@@ -103,6 +103,7 @@ type Store struct {
 	seen atomic.Int64
 
 	objectFailures, damages atomic.Uint64 // see [Figures]
+	looks, commits          tripCounter
 
 	stopJanitor func()
 }

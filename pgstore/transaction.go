@@ -227,6 +227,7 @@ func (s *Store) decide(ctx context.Context, conn *pgxpool.Conn, w write, t *tran
 func (s *Store) commit(ctx context.Context, conn *pgxpool.Conn, t *transaction, done func()) (late bool, err error) {
 	t.batch.Queue("commit")
 	answered := make(chan error, 1)
+	start := time.Now()
 	go func() { answered <- conn.SendBatch(context.WithoutCancel(ctx), t.batch).Close() }()
 	limit := s.opts.Patience
 	if t.long {
@@ -236,9 +237,11 @@ func (s *Store) commit(ctx context.Context, conn *pgxpool.Conn, t *transaction, 
 	defer timeout.Stop()
 	select {
 	case err := <-answered:
+		s.commits.since(start)
 		return false, err
 	case <-timeout.C:
 	}
+	s.commits.since(start)
 	go func() {
 		defer done()
 		defer conn.Release()
@@ -266,7 +269,10 @@ func (s *Store) begin(
 	seen := s.seen.Load()
 	limited, cancel := context.WithTimeout(ctx, min(lookPatience, s.opts.Patience))
 	defer cancel()
-	if err := s.send(limited, conn.Conn(), b, 2, readers...); err != nil {
+	start := time.Now()
+	err := s.send(limited, conn.Conn(), b, 2, readers...)
+	s.looks.since(start)
+	if err != nil {
 		return &transaction{}, err
 	}
 	if by := time.Duration(seen - v.snap.now.UnixNano()); by > 0 && s.opts.Now == nil {
