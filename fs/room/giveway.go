@@ -93,9 +93,8 @@ func (r *Room) FreeSpace(full error, step bool) error {
 
 // missing returns how many of the bytes to be staged will find no space, as far as is known.
 func (r *Room) missing(free int64) int64 {
-	all := r.promises()
-	all.mu.Lock()
-	defer all.mu.Unlock()
+	all, unlock := r.lock()
+	defer unlock()
 	return max(r.length-r.staged-max(free-(all.bytes-r.held), 0), 0)
 }
 
@@ -109,9 +108,8 @@ func (r *Room) ask() error {
 // mayDropLast reports whether versions of the last hour may be dropped for this room. With claim, no other room may drop
 // them until this room is released. A slow upload does not keep the last hour for itself.
 func (r *Room) mayDropLast(claim bool) bool {
-	all := r.promises()
-	all.mu.Lock()
-	defer all.mu.Unlock()
+	all, unlock := r.lock()
+	defer unlock()
 	may := all.last == nil || all.last == r || all.last.isSlow(r.rooms.now())
 	if may && claim {
 		all.last = r

@@ -69,9 +69,8 @@ func (r *Room) isSlow(now time.Time) bool {
 
 // works records that data has arrived and that the server is writing it, until waits is called.
 func (r *Room) works() {
-	all := r.promises()
-	all.mu.Lock()
-	defer all.mu.Unlock()
+	_, unlock := r.lock()
+	defer unlock()
 	if r.pace.busy.IsZero() {
 		r.pace.busy = r.rooms.now()
 	}
@@ -81,8 +80,7 @@ func (r *Room) Waits() {
 	if r == nil {
 		return
 	}
-	all := r.promises()
-	all.mu.Lock()
-	defer all.mu.Unlock()
+	_, unlock := r.lock()
+	defer unlock()
 	r.pace.waits(r.rooms.now(), r.staged)
 }

@@ -144,7 +144,12 @@ func (s *Rooms) promises(v *volumes.Volume) *promises {
 	return all.(*promises)
 }
 
-func (r *Room) promises() *promises { return r.rooms.promises(r.volume) }
+// lock locks the promises on the disk of the room.
+func (r *Room) lock() (all *promises, unlock func()) {
+	all = r.rooms.promises(r.volume)
+	all.mu.Lock()
+	return all, all.mu.Unlock
+}
 
 // Promise keeps room for a version on a volume. It fails if there cannot be any.
 func (s *Rooms) Promise(ctx context.Context, v *volumes.Volume, need Need) (*Room, error) {
@@ -255,7 +260,7 @@ func (r *Room) promise(more, atHand int64) error {
 		return err
 	}
 	// Other uploads may take bytes of the last hour later. These bytes count as room for this upload now.
-	if last := g.OfLast(r.ctx, max(r.tailOf(r.length+more), r.promises().longestTail())); last > 0 {
+	if last := g.OfLast(r.ctx, max(r.tailOf(r.length+more), r.rooms.promises(r.volume).longestTail())); last > 0 {
 		err = r.take(more, atHand, g.Older+last)
 	}
 	return err
@@ -263,9 +268,8 @@ func (r *Room) promise(more, atHand int64) error {
 
 // take keeps room for more bytes. It counts history as free bytes: so many bytes of the history can give way.
 func (r *Room) take(more, atHand, history int64) error {
-	all := r.promises()
-	all.mu.Lock()
-	defer all.mu.Unlock()
+	all, unlock := r.lock()
+	defer unlock()
 	free, known := r.freeBytes()
 	if !known {
 		r.length += more
@@ -283,9 +287,8 @@ func (r *Room) take(more, atHand, history int64) error {
 
 // fits checks whether take can keep room for more bytes, but takes nothing.
 func (r *Room) fits(more, atHand, history int64) error {
-	all := r.promises()
-	all.mu.Lock()
-	defer all.mu.Unlock()
+	all, unlock := r.lock()
+	defer unlock()
 	free, _ := r.freeBytes()
 	_, err := all.admit(r, more, atHand, free, history)
 	return err
@@ -356,9 +359,8 @@ func (all *promises) refusal(r *Room, more, free, history int64) error {
 
 // cover is called before n bytes are written. It keeps room for these bytes, and for more bytes of the rest.
 func (r *Room) cover(n int64) error {
-	all := r.promises()
-	all.mu.Lock()
-	defer all.mu.Unlock()
+	all, unlock := r.lock()
+	defer unlock()
 	if r.rest == 0 {
 		return nil
 	}

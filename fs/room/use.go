@@ -65,9 +65,8 @@ func (r *Room) Wrote(n int64) {
 	if r == nil || n == 0 {
 		return
 	}
-	all := r.promises()
-	all.mu.Lock()
-	defer all.mu.Unlock()
+	all, unlock := r.lock()
+	defer unlock()
 	r.staged += n
 	r.vain, r.tidied = 0, 0
 	r.pace.gaveWay = false
@@ -79,9 +78,8 @@ func (r *Room) Release() {
 	if r == nil {
 		return
 	}
-	all := r.promises()
-	all.mu.Lock()
-	defer all.mu.Unlock()
+	all, unlock := r.lock()
+	defer unlock()
 	r.length = 0
 	r.hold(all)
 	if all.last == r {

@@ -150,19 +150,6 @@ func (k openat2) GetAttr(f *File, attr string) ([]byte, error) {
 	return k.osFiles.GetAttr(f, attr)
 }
 
-func (openat2) Lease(f *File) error {
-	return onDescriptor(f, func(fd int) error { return setLease(fd, f.name, unix.F_RDLCK) })
-}
-
-func (openat2) Leased(f *File) (held bool, err error) {
-	err = onDescriptor(f, func(fd int) (err error) { held, err = isLeased(fd, f.name); return err })
-	return held, err
-}
-
-func (openat2) Unlease(f *File) {
-	_ = onDescriptor(f, func(fd int) error { return setLease(fd, f.name, unix.F_UNLCK) })
-}
-
 // readAt reads as [io.ReaderAt] says.
 func (d *descriptor) readAt(p []byte, offset int64) (n int, err error) {
 	err = d.use(func(fd int) error {

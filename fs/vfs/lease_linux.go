@@ -2,7 +2,6 @@ package vfs
 
 import (
 	iofs "io/fs"
-	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -28,18 +27,25 @@ func setLease(fd int, name string, how int) error {
 	}
 }
 
-func isLeased(fd int, name string) (bool, error) {
-	how, err := unix.FcntlInt(uintptr(fd), unix.F_GETLEASE, 0)
-	return how == unix.F_RDLCK, pathError("lease", name, err)
+func (osFiles) Lease(f *File) error {
+	return onDescriptor(f, func(fd int) error { return setLease(fd, f.name, unix.F_RDLCK) })
 }
 
-func lease(f *os.File) error          { return setLease(int(f.Fd()), f.Name(), unix.F_RDLCK) }
-func unlease(f *os.File)              { _ = setLease(int(f.Fd()), f.Name(), unix.F_UNLCK) }
-func leased(f *os.File) (bool, error) { return isLeased(int(f.Fd()), f.Name()) }
+func (osFiles) Leased(f *File) (held bool, err error) {
+	err = onDescriptor(f, func(fd int) error {
+		how, err := unix.FcntlInt(uintptr(fd), unix.F_GETLEASE, 0)
+		held = how == unix.F_RDLCK
+		return pathError("lease", f.name, err)
+	})
+	return held, err
+}
 
-// mapWritable maps the first byte of a file, so that it can be written through memory.
-func mapWritable(f *os.File) (memory []byte, err error) {
-	return unix.Mmap(int(f.Fd()), 0, 1, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+func (osFiles) Unlease(f *File) {
+	_ = onDescriptor(f, func(fd int) error { return setLease(fd, f.name, unix.F_UNLCK) })
+}
+
+func (osFiles) MapWritable(f *File) ([]byte, error) {
+	return unix.Mmap(int(osFile(f).Fd()), 0, 1, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 }
 
 func unmap(memory []byte) { _ = unix.Munmap(memory) }

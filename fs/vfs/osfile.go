@@ -60,8 +60,6 @@ func onDir(sys System, name string, call func(*os.File) error) error {
 
 func (osFiles) Names(f *File, n int) ([]string, error) { return osFile(f).Readdirnames(n) }
 
-func (osFiles) Kinds(f *File) ([]Info, error) { return kindsIn(osFile(f)) }
-
 func (osFiles) ReadAt(f *File, p []byte, offset int64) (int, error) {
 	return osFile(f).ReadAt(p, offset)
 }
@@ -90,19 +88,6 @@ func (osFiles) Write(f *File, p []byte) (int, error) {
 }
 
 func (osFiles) Chmod(f *File, mode iofs.FileMode) error { return osFile(f).Chmod(mode) }
-
-func (osFiles) Clone(from, to *File) error {
-	return named(to, reflink(osFile(from), osFile(to)))
-}
-
-func (osFiles) CopyRange(from, to *File, offset int64, n int) (int, error) {
-	copied, err := copyRange(osFile(from), osFile(to), offset, n)
-	return copied, named(to, err)
-}
-
-func (osFiles) NextData(f *File, offset int64) (from, to int64, err error) {
-	return nextData(osFile(f), offset)
-}
 
 func (osFiles) Extend(f *File, size int64) error {
 	err := osFile(f).Truncate(size)
@@ -165,12 +150,4 @@ func (osFiles) SyncDir(f *File) error  { return fsyncDir(osFile(f)) }
 func (osFiles) TryFlock(f *File) error { return tryFlock(osFile(f)) }
 func (osFiles) Funlock(f *File) error  { return funlock(osFile(f)) }
 
-func (osFiles) Lease(f *File) error          { return lease(osFile(f)) }
-func (osFiles) Leased(f *File) (bool, error) { return leased(osFile(f)) }
-func (osFiles) Unlease(f *File)              { unlease(osFile(f)) }
-
-func (osFiles) Uncache(f *File) { uncache(osFile(f)) }
-
 func (osFiles) Volume(f *File) Volume { return mounts.VolumeOf(osFile(f)) }
-
-func (osFiles) MapWritable(f *File) ([]byte, error) { return mapWritable(osFile(f)) }

@@ -31,9 +31,9 @@ func syncfs(f *os.File) error {
 	return pathError("syncfs", f.Name(), err)
 }
 
-// uncache removes the content of a file from memory, unless a program has it mapped. The next read comes from the disk.
-// The call is advice to the kernel, and its failures do not matter.
-func uncache(f *os.File) { _ = unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED) }
+// Uncache does nothing to the content that a program has mapped. The call is advice to the kernel, and its failures do
+// not matter.
+func (osFiles) Uncache(f *File) { _ = unix.Fadvise(int(osFile(f).Fd()), 0, 0, unix.FADV_DONTNEED) }
 
 // These calls are not in os.Root. They take directories that os.Root has opened.
 

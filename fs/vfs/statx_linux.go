@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"io"
 	iofs "io/fs"
-	"os"
 	"strings"
 	"syscall"
 	"unsafe"
@@ -135,9 +134,9 @@ func identify(info *Info, fi iofs.FileInfo) {
 	}
 }
 
-// kindsIn returns the next members of a directory, with only name and kind. The kind is Nothing if the file system does
-// not tell it. It returns io.EOF at the end. See getdents64(2).
-func kindsIn(dir *os.File) ([]Info, error) {
+// Kinds reads the names and the kinds by getdents64(2).
+func (osFiles) Kinds(f *File) ([]Info, error) {
+	dir := osFile(f)
 	buffer := make([]byte, 32<<10)
 	n := 0
 	err := again(func() (err error) { n, err = unix.ReadDirent(int(dir.Fd()), buffer); return err })
