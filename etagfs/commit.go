@@ -132,7 +132,7 @@ func (t *transaction) date(n newVersion, change *index.Change) error {
 // give gives a staged version a name.
 func (t *transaction) give(staged *fs.Staged, name string, over vfs.Info, how fs.How) error {
 	defer t.givingWay(name, over)()
-	err := t.at(name).Commit(staged, over, how)
+	err := staged.Commit(t.at(name), over, how)
 	if errors.Is(err, syscall.EXDEV) && !staged.Fits(name) {
 		return fmt.Errorf("%w: %w", errStale, err) // a file system was mounted or unmounted since it was staged
 	}
@@ -151,7 +151,7 @@ func (t *transaction) remove(name string, found vfs.Info, how fs.How) error {
 	if err := t.tell(telling{cause: how.Cause, name: name, over: found, old: tree.ETag(how.Tag)}); err != nil {
 		return err
 	}
-	if err := t.at(name).Remove(found, how); err != nil {
+	if err := t.s.fs.Remove(t.at(name), found, how); err != nil {
 		return err
 	}
 	t.feed.Made(name, vfs.Info{}, false)

@@ -79,7 +79,7 @@ func (t *transaction) takeLock(lock tree.Lock, created bool) error {
 	p := t.at(lock.Root)
 	made, failed := p.Lstat()
 	if failed == nil {
-		failed = p.Remove(made, fs.How{Exact: true, Cause: "LOCK"})
+		failed = t.s.fs.Remove(p, made, fs.How{Exact: true, Cause: "LOCK"})
 	}
 	t.s.displaced()
 	return errors.Join(err, failure.Unsure(failed)) // the file is there, without a lock
@@ -121,7 +121,7 @@ func (s *Store) stageEmpty(ctx context.Context, lock tree.Lock, cond tree.Condit
 		return nil, nil // as above
 	}
 	defer p.Close()
-	inherited, dir, err := metadata.OfNew(p.Place)
+	inherited, dir, err := metadata.OfNew(p)
 	if err != nil {
 		return nil, err
 	}

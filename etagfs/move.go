@@ -193,7 +193,7 @@ func (t *transaction) setModified(name string, before vfs.Info, to time.Time, ta
 func (s *Store) move(from string, source vfs.Info, to string, over vfs.Info, how fs.How) error {
 	if source.Kind != vfs.Directory && source.SameFile(over) && !s.fs.SameName(from, source, to, over) {
 		// These are two names of one file, and rename(2) does nothing in that case.
-		return s.fs.Remove(from, source, how)
+		return s.fs.Remove(s.fs.At(from), source, how)
 	}
 	return s.fs.Move(from, source, to, over, how)
 }

@@ -13,8 +13,8 @@ import (
 
 	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/index"
-	"r-seed-1f3a754f.example/ifmatch/fs"
 	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
@@ -94,7 +94,7 @@ func (s *Store) patch(name string, patches []webdav.Proppatch, beside bool) (p p
 }
 
 // still fails with errStale if the properties have changed since patch read them.
-func (p patched) still(at fs.Place) error {
+func (p patched) still(at volumes.Place) error {
 	now, err := at.Attributes()
 	if err == nil && (p.unread || !bytes.Equal(now, p.from)) {
 		err = errStale

@@ -174,7 +174,7 @@ func (u *upload) prepare(ctx context.Context, alone bool) error {
 	u.forget()
 	p, err := u.s.fs.Resolve(u.name)
 	if err != nil {
-		p, err = fs.Place{}, nil // the transaction decides whether that is an error
+		p, err = volumes.Place{}, nil // the transaction decides whether that is an error
 	} else {
 		defer p.Close()
 		err = u.inherit(ctx, p, alone)
@@ -208,7 +208,7 @@ func (u *upload) version() newVersion {
 
 // inherit looks at a place, and finds out which traits a new file inherits there: those of the file that it replaces,
 // or else those of the collection in which it is made.
-func (u *upload) inherit(ctx context.Context, p fs.Place, alone bool) error {
+func (u *upload) inherit(ctx context.Context, p volumes.Place, alone bool) error {
 	over, err := p.Lstat() // the transaction looks again
 	if err == nil && !u.unlike {
 		u.same = u.s.isThere(ctx, u.name, over, u.tag, u.size, alone)
@@ -223,11 +223,11 @@ func (u *upload) inherit(ctx context.Context, p fs.Place, alone bool) error {
 	}
 	if err == nil && over.Kind == vfs.Regular {
 		u.over = over
-		u.opened, u.traits, err = metadata.Open(p.Place)
+		u.opened, u.traits, err = metadata.Open(p)
 	} else if err == nil && over.Exists() {
 		return nil // a new file inherits nothing from this resource, and the transaction refuses it
 	} else {
-		u.traits, u.dir, err = metadata.OfNew(p.Place)
+		u.traits, u.dir, err = metadata.OfNew(p)
 	}
 	if errors.Is(failure.Of(err), tree.ErrNotExist) || errors.Is(err, vfs.ErrLink) {
 		err = nil // the transaction decides whether that is an error, as above
@@ -274,7 +274,7 @@ func (u *upload) stillInherits(t *transaction, over vfs.Info) error {
 	if over.Kind != u.over.Kind {
 		return errStale
 	}
-	f, now, err := metadata.Open(t.at(u.name).Place)
+	f, now, err := metadata.Open(t.at(u.name))
 	if f != nil {
 		f.Close()
 	}

@@ -73,7 +73,7 @@ type look struct {
 // A resolved name has the place of the name, in its directory.
 type resolved struct {
 	name, dir string
-	at        fs.Place
+	at        volumes.Place
 }
 
 // newView returns the view of a commit.
@@ -270,13 +270,13 @@ func (v *view) leave() {
 }
 
 // at returns the place of a name at which target or existing has looked.
-func (v *view) at(name string) fs.Place {
+func (v *view) at(name string) volumes.Place {
 	for _, r := range v.resolved {
 		if r.name == name {
 			return r.at
 		}
 	}
-	return fs.Place{}
+	return volumes.Place{}
 }
 
 // resolve resolves the directory of a name that is about to be changed. The directory must exist, and no symbolic link

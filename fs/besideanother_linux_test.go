@@ -78,7 +78,7 @@ func TestEmptyTrashBesideRemoval(t *testing.T) {
 	}
 	defer unlock()
 	armed = true
-	if err := s.Remove("f", seen, How{Exact: true, Unkept: true}); !errors.Is(err, volumes.ErrMoved) || armed {
+	if err := s.Remove(s.At("f"), seen, How{Exact: true, Unkept: true}); !errors.Is(err, volumes.ErrMoved) || armed {
 		t.Errorf("got error %v", err)
 	}
 	has(t, dir, "f", "theirs")

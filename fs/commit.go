@@ -69,7 +69,7 @@ var (
 //
 // The replaced version stays in the history. If names cannot be exchanged, Commit replaces a file by one rename and a
 // collection by two (see moveAside), and does not compare the replaced version.
-func (p Place) Commit(st *Staged, over vfs.Info, how How) error {
+func (st *Staged) Commit(p volumes.Place, over vfs.Info, how How) error {
 	if st.done {
 		return errStagedLost
 	}
@@ -81,9 +81,9 @@ func (p Place) Commit(st *Staged, over vfs.Info, how How) error {
 		err = st.at.In.RenameNewTo(st.at.Base, p.In, p.Base)
 		end()
 	} else if v.Able().Exchange {
-		err = v.commitOver(st, p.Place, over, how)
+		err = v.commitOver(st, p, over, how)
 	} else {
-		err = v.replace(st.at, p.Place, st.dir, over, how)
+		err = v.replace(st.at, p, st.dir, over, how)
 	}
 	// A later try of the undo acts on the place at which it finds the new version. So the new version stays there.
 	if err == nil || errors.Is(err, ErrAway) || errors.Is(err, errStagedLost) || errors.Is(err, ErrStands) {

@@ -42,7 +42,7 @@ func TestCompareAndExchange(t *testing.T) {
 	over := func(t *testing.T, s *FS, how How) error {
 		return moveTest(s, "o", see(t, s, "o"), "f", see(t, s, "f"), how)
 	}
-	unlink := func(t *testing.T, s *FS, how How) error { return s.Remove("f", see(t, s, "f"), how) }
+	unlink := func(t *testing.T, s *FS, how How) error { return s.Remove(s.At("f"), see(t, s, "f"), how) }
 	for _, test := range []struct {
 		name    string
 		do      func(t *testing.T, s *FS, how How) error
@@ -143,7 +143,7 @@ func TestCompareAndExchange(t *testing.T) {
 			}
 			// The directory of the hour is there.
 			lay(t, dir, "warm=1")
-			if err := s.Remove("warm", see(t, s, "warm"), How{}); err != nil {
+			if err := s.Remove(s.At("warm"), see(t, s, "warm"), How{}); err != nil {
 				t.Fatal(err)
 			}
 			between = test.between
@@ -203,7 +203,7 @@ func TestWriterInTheWay(t *testing.T) {
 		"Commit":    s.Commit(st, "f", see(t, s, "f"), exact),
 		"Move":      moveTest(s, "f", see(t, s, "f"), "g", vfs.Info{}, exact),
 		"Move over": moveTest(s, "o", see(t, s, "o"), "f", see(t, s, "f"), exact),
-		"Remove":    s.Remove("f", see(t, s, "f"), exact),
+		"Remove":    s.Remove(s.At("f"), see(t, s, "f"), exact),
 	} {
 		if !errors.Is(err, vfs.ErrWriter) {
 			t.Errorf("%s: got error %v", name, err)

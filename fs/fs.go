@@ -100,24 +100,6 @@ func (s *FS) report(news error) {
 	}
 }
 
-// A Place is a name in a directory that was resolved. If the system has descriptors of directories, each operation on
-// the place happens in that directory, even if a local program has renamed the directory since. On other systems the
-// directory is a path.
-type Place struct {
-	volumes.Place
-	s *FS
-}
-
-// Resolve resolves the directory of a name. It fails with [vfs.ErrLink] if a symbolic link is on the way. The caller
-// must close the place.
-func (s *FS) Resolve(name string) (Place, error) {
-	p, err := s.Tree.Resolve(name)
-	return Place{p, s}, err
-}
-
-// placeAt returns a place whose directory is resolved anew by each call.
-func (s *FS) placeAt(name string) Place { return Place{s.At(name), s} }
-
 // Open opens the directory dir of the operating system.
 func Open(dir string, opts Options) (*FS, error) {
 	calls, err := vfs.Open(dir, opts.Before)

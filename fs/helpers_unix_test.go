@@ -124,9 +124,9 @@ func abandon(s *FS) {
 	s.calls.Close()
 }
 
-// Commit is [Place.Commit] by a name.
+// Commit is [Staged.Commit] by a name.
 func (s *FS) Commit(st *Staged, name string, over vfs.Info, how How) error {
-	return s.placeAt(name).Commit(st, over, how)
+	return st.Commit(s.At(name), over, how)
 }
 
 func recoverTest(t *testing.T, s *FS) error {
@@ -137,7 +137,7 @@ func recoverTest(t *testing.T, s *FS) error {
 // removeTest removes what is at a name.
 func removeTest(t *testing.T, s *FS, name string) {
 	t.Helper()
-	if err := s.Remove(name, see(t, s, name), How{Exact: true, Cause: "DELETE"}); err != nil {
+	if err := s.Remove(s.At(name), see(t, s, name), How{Exact: true, Cause: "DELETE"}); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -33,7 +33,7 @@ func TestLateBytes(t *testing.T) {
 		open = append(open, f)
 	}
 	replaceBy(t, s, "f", "ours")
-	if err := s.Remove("d", see(t, s, "d"), How{Cause: "DELETE"}); err != nil {
+	if err := s.Remove(s.At("d"), see(t, s, "d"), How{Cause: "DELETE"}); err != nil {
 		t.Fatal(err)
 	}
 	if k := keeps(t, s, "f", "1"); k[0].Late {

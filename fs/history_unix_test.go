@@ -29,7 +29,7 @@ func TestHistory(t *testing.T) {
 	tick() // the next hour
 	remove := func(name, tag string) {
 		t.Helper()
-		if err := s.Remove(name, see(t, s, name), How{Exact: true, Cause: "DELETE", Tag: tag}); err != nil {
+		if err := s.Remove(s.At(name), see(t, s, name), How{Exact: true, Cause: "DELETE", Tag: tag}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -81,7 +81,7 @@ func TestNoHistory(t *testing.T) {
 	lay(t, dir, "f=1", "g=2")
 	s := openTest(t, dir, Options{})
 	replaceBy(t, s, "f", "new")
-	if err := s.Remove("g", see(t, s, "g"), How{Exact: true}); err != nil {
+	if err := s.Remove(s.At("g"), see(t, s, "g"), How{Exact: true}); err != nil {
 		t.Fatal(err)
 	}
 	keeps(t, s, "f")

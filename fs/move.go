@@ -12,7 +12,7 @@ import (
 )
 
 // Move renames the file or collection at from to the name to, and replaces the file or collection that has that name.
-// The caller has just looked at both names. Move must be called under [FS.Lock]. It fails as [Place.Commit] does, and
+// The caller has just looked at both names. Move must be called under [FS.Lock]. It fails as [Staged.Commit] does, and
 // with ErrNotNoted if how.Note describes other files.
 //
 //	nothing there:  lease(from), RenameNew(from, to), compare, and rename it back if need be

@@ -176,7 +176,7 @@ func (v *volume) recoverMove(ctx context.Context, at string) error {
 	if m, err := v.readMove(at); err == nil && m != nil {
 		unsynced := v.Unsynced()
 		for _, name := range []string{m.from, m.to} {
-			if err := unsynced.Names(v.placeAt(name)); err != nil && !volumes.IsDisplaced(err) {
+			if err := unsynced.Names(v.At(name)); err != nil && !volumes.IsDisplaced(err) {
 				unsynced.Close()
 				return errors.Join(told, err)
 			}

@@ -116,7 +116,7 @@ func (b *besides) remove(name string) {
 	b.t.Helper()
 	seen, err := b.Lstat(name)
 	if err == nil {
-		err = b.Remove(name, seen, How{Cause: "DELETE"})
+		err = b.Remove(b.At(name), seen, How{Cause: "DELETE"})
 	}
 	if err != nil {
 		b.t.Fatal(err)

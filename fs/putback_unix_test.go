@@ -90,12 +90,12 @@ func TestPutBackAgain(t *testing.T) {
 		{name: "removed, the look fails", op: "lstat", n: 1, asked: true,
 			do: func(_ *testing.T, s *FS, seen, _ vfs.Info, arm func()) error {
 				arm()
-				return s.Remove("d/o", seen, How{Exact: true, Cause: "DELETE"})
+				return s.Remove(s.At("d/o"), seen, How{Exact: true, Cause: "DELETE"})
 			}},
 		{name: "removed for good, the look fails", op: "lstat", n: 1,
 			do: func(_ *testing.T, s *FS, seen, _ vfs.Info, arm func()) error {
 				arm()
-				return s.Remove("d/o", seen, How{Exact: true, Unkept: true})
+				return s.Remove(s.At("d/o"), seen, How{Exact: true, Unkept: true})
 			}},
 		{name: "taken, the look fails", op: "lstat", n: 1, asked: true,
 			do: func(_ *testing.T, s *FS, seen, _ vfs.Info, arm func()) error {
@@ -188,7 +188,7 @@ func TestAwayIsShown(t *testing.T) {
 		}
 		return nil
 	}})
-	if err := s.Remove("o", see(t, s, "o"), How{Exact: true, Cause: "DELETE"}); !errors.Is(err, ErrAway) {
+	if err := s.Remove(s.At("o"), see(t, s, "o"), How{Exact: true, Cause: "DELETE"}); !errors.Is(err, ErrAway) {
 		t.Fatalf("got error %v", err)
 	}
 	keepsNow := func() {

@@ -20,7 +20,7 @@ type Taken struct {
 }
 
 // Take takes the file or collection away that the caller has just seen at a name. It must be called under [FS.Lock],
-// and fails as [Place.Commit] does. This process does not drop the entry from the history until Release.
+// and fails as [Staged.Commit] does. This process does not drop the entry from the history until Release.
 func (s *FS) Take(name string, seen vfs.Info, how How) (*Taken, error) {
 	v, err := s.volumeHolding(name, seen)
 	if err != nil {
@@ -80,15 +80,10 @@ func (s *FS) Unkept(name string, seen vfs.Info) history.Kept {
 	return history.OutsideHistory(volumes.Local(name), name, seen)
 }
 
-// Remove is [Place.Remove] for a name.
-func (s *FS) Remove(name string, seen vfs.Info, how How) error {
-	return s.placeAt(name).Remove(seen, how)
-}
-
 // Remove takes the file or collection away that the caller has just seen at the place, by one rename into the history.
-// It must be called under [FS.Lock], and fails as [Place.Commit] does.
-func (p Place) Remove(seen vfs.Info, how How) error {
-	s, name := p.s, p.Name
+// It must be called under [FS.Lock], and fails as [Staged.Commit] does.
+func (s *FS) Remove(p volumes.Place, seen vfs.Info, how How) error {
+	name := p.Name
 	if how.Unkept {
 		t, err := s.Take(name, seen, how)
 		if err != nil {
@@ -102,14 +97,14 @@ func (p Place) Remove(seen vfs.Info, how How) error {
 	if err != nil {
 		return err
 	}
-	h, err := v.guard(p.Place, seen, how)
+	h, err := v.guard(p, seen, how)
 	if err != nil {
 		return err
 	}
 	defer h.release()
 	defer v.Committing()()
 	n := how.note(name, seen)
-	entry, err := v.history.ArchiveFrom(p.Place, n)
+	entry, err := v.history.ArchiveFrom(p, n)
 	if errors.Is(err, syscall.EXDEV) && seen.Kind == vfs.Directory && p.RemoveEmpty() == nil {
 		return nil // an overlay cannot rename a directory of a lower layer, but can remove an empty one
 	}

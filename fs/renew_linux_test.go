@@ -206,7 +206,7 @@ func TestFirstCommitIsByANewLook(t *testing.T) {
 			name string
 			do   func(s *FS, seen vfs.Info) error
 		}{
-			{"remove", func(s *FS, seen vfs.Info) error { return s.Remove(two, seen, How{Cause: "DELETE"}) }},
+			{"remove", func(s *FS, seen vfs.Info) error { return s.Remove(s.At(two), seen, How{Cause: "DELETE"}) }},
 			{"move", func(s *FS, seen vfs.Info) error { return moveTest(s, two, seen, "usb/other", vfs.Info{}, How{}) }},
 		} {
 			t.Run(name+" "+step.name, func(t *testing.T) {

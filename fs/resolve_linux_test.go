@@ -82,7 +82,7 @@ func TestSwapped(t *testing.T) {
 		{"Move to", func() error { return moveTest(s, "f", f, "d/format", regular, How{}) }},
 		{"Move from", func() error { return moveTest(s, "d/format", regular, "g", vfs.Info{}, How{}) }},
 		{"Mkdir", func() error { return s.At("d/new").Mkdir(time.Time{}) }},
-		{"Remove", func() error { return s.Remove("d/format", regular, How{}) }},
+		{"Remove", func() error { return s.Remove(s.At("d/format"), regular, How{}) }},
 		{"SetAttributes", func() error { return s.At("d/format").SetAttributes([]byte("x")) }},
 		{"SetModified", func() error {
 			_,
@@ -183,7 +183,7 @@ func TestDirectoriesNotToBeWritten(t *testing.T) {
 		must(moveTest(s, "e", look("e"), "f", vfs.Info{}, How{})) // in one directory
 		must(s.At("g").Mkdir(time.Time{}))
 		must(s.calls.Rename(stage().at.Name, "g/h"))
-		must(s.Remove("g", look("g"), How{}))
+		must(s.Remove(s.At("g"), look("g"), How{}))
 		must(s.EmptyTrash(context.Background()))
 		if found, err := s.Entries(s.root.StatePath(volumes.TrashPart)); err != nil || len(found) != 0 {
 			t.Errorf("there is left %q, error %v", found, err)
@@ -209,10 +209,10 @@ func TestDirectoriesNotToBeWrittenGiveWay(t *testing.T) {
 		at   string // where it is then; "" in the history
 	}{
 		{"removed", func(s *FS, look func(string) vfs.Info) error {
-			return s.Remove("d", look("d"), How{Exact: true, Cause: "DELETE"})
+			return s.Remove(s.At("d"), look("d"), How{Exact: true, Cause: "DELETE"})
 		}, ""},
 		{"removed from a full disk", func(s *FS, look func(string) vfs.Info) error {
-			return s.Remove("d", look("d"), How{Unkept: true})
+			return s.Remove(s.At("d"), look("d"), How{Unkept: true})
 		}, "trash"},
 		{"moved", func(s *FS, look func(string) vfs.Info) error {
 			return moveTest(s, "d", look("d"), "to/d", vfs.Info{}, How{Exact: true})

@@ -27,7 +27,7 @@ func (s *FS) Unsynced() *Unsynced { return &Unsynced{s: s} }
 
 // Names adds the directory of a place, if the durability requires it. It must be called under [FS.Lock], before the
 // commit changes the names.
-func (u *Unsynced) Names(p Place) error {
+func (u *Unsynced) Names(p volumes.Place) error {
 	dir := path.Dir(p.Name)
 	if u.s.opts.Durability != Full || u.dirs[dir] {
 		return nil
@@ -44,7 +44,7 @@ func (u *Unsynced) Names(p Place) error {
 }
 
 // File adds the file or directory at a place, if the durability requires it. It must be called under [FS.Lock].
-func (u *Unsynced) File(p Place) error {
+func (u *Unsynced) File(p volumes.Place) error {
 	if u.s.opts.Durability == None {
 		return nil
 	}

@@ -28,7 +28,7 @@ func TestEmptyTrash(t *testing.T) {
 		return nil
 	}})
 	lay(t, dir, "f=1", "g=2")
-	if err := errors.Join(s.Remove("f", see(t, s, "f"), How{}), s.Remove("g", see(t, s, "g"), How{})); err != nil {
+	if err := errors.Join(s.Remove(s.At("f"), see(t, s, "f"), How{}), s.Remove(s.At("g"), see(t, s, "g"), How{})); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []int{1, 0} {

@@ -85,7 +85,7 @@ func TestPlaces(t *testing.T) {
 				t.Errorf("a move to another: %v", err)
 			}
 			var mounted *MountedError
-			if err := s.Remove("d", see(t, s, "d"), How{}); !errors.As(err, &mounted) || mounted.At != "d/m" {
+			if err := s.Remove(s.At("d"), see(t, s, "d"), How{}); !errors.As(err, &mounted) || mounted.At != "d/m" {
 				t.Errorf("what has a mount in it is removed: %v", err)
 			}
 			for _, name := range []string{"d/m/.ifmatch", "d/m/.IFMATCH/format"} {
@@ -233,7 +233,7 @@ func TestFullPlace(t *testing.T) {
 	if _, err := s.Stage("full/g"); !volumes.IsFull(err) {
 		t.Errorf("staged in what is full: %v", err)
 	}
-	if err := s.Remove("full/f", see(t, s, "full/f"), How{Exact: true, Unkept: true}); err != nil {
+	if err := s.Remove(s.At("full/f"), see(t, s, "full/f"), How{Exact: true, Unkept: true}); err != nil {
 		t.Errorf("nothing can be removed: %v", err)
 	}
 }
@@ -269,7 +269,7 @@ func TestFullPlaceWithoutState(t *testing.T) {
 		return nil
 	}})
 	for _, unkept := range []bool{false, true} {
-		if err := s.Remove("m/f", see(t, s, "m/f"), How{Exact: true, Unkept: unkept}); !volumes.IsFull(err) {
+		if err := s.Remove(s.At("m/f"), see(t, s, "m/f"), How{Exact: true, Unkept: unkept}); !volumes.IsFull(err) {
 			t.Errorf("unkept %v: got error %v", unkept, err)
 		}
 	}
