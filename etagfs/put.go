@@ -246,7 +246,7 @@ func (u *upload) describe(has []byte) []byte {
 		return nil
 	}
 	before, _ := encodeProperties(properties)
-	now, err := encodeProperties(tree.Patched(properties, u.opts.Describe(u.sums.Tag())))
+	now, err := encodeProperties(u.opts.Described(properties, u.sums.Tag()))
 	if err != nil || len(now) > maxInAttribute || bytes.Equal(now, before) {
 		return nil
 	}

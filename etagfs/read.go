@@ -164,7 +164,7 @@ func (s *Store) Open(
 func (s *Store) openContent(
 	ctx context.Context, name string, opts tree.ReadOptions, cond tree.Condition,
 ) (tree.Content, tree.State, error) {
-	var small content.Small
+	var small tree.Bytes
 	var smallState tree.State
 	f, info, err := s.reader.OpenIf(ctx, name, opts.Follow,
 		func(at *volumes.Snapshot, look vfs.Info) (enough bool, err error) {
@@ -209,7 +209,7 @@ type decision struct {
 	cond tree.Condition
 
 	// The content in memory, and the state of its version, with errInMemory.
-	content content.Small
+	content tree.Bytes
 	state   tree.State
 }
 

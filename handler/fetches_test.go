@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"r-seed-1f3a754f.example/ifmatch/tree"
 	"r-seed-1f3a754f.example/ifmatch/tree/memtree"
 	"r-seed-1f3a754f.example/ifmatch/tree/treetest"
 )
@@ -25,7 +26,12 @@ func (d *distant) fetch(names []string) {
 	time.Sleep(distance)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.fetches = append(d.fetches, names)
+	var above []string
+	for _, name := range names {
+		above = append(above, tree.Prefixes(name)...)
+	}
+	slices.Sort(above)
+	d.fetches = append(d.fetches, slices.Compact(above))
 }
 
 // TestFetches: a condition names what it looks at, so a store needs one fetch for it. A guarded PUT needs one before

@@ -28,7 +28,7 @@ func (s *Store) open(ctx context.Context, name string, n *node) (tree.Content, e
 		if int64(len(n.data)) != n.size {
 			return nil, s.damaged(name, n, errors.New("it is not in table content"))
 		}
-		return inline{n.data}, nil
+		return tree.Bytes(n.data), nil
 	}
 	if s.opts.Blobs == nil {
 		return nil, &tree.StorageError{Kind: tree.ErrUnavailable,
@@ -44,26 +44,6 @@ func (s *Store) damaged(name string, n *node, err error) error {
 		name, n.blob, n.place, n.tag(), err))
 	return &tree.StorageError{Kind: tree.ErrFailed, Hint: "the content is damaged; restore it from a backup", Err: err}
 }
-
-// An inline content lies in the database, and is in memory here.
-type inline struct{ data []byte }
-
-// ReadAt implements [io.ReaderAt].
-func (c inline) ReadAt(p []byte, offset int64) (int, error) {
-	return bytes.NewReader(c.data).ReadAt(p, offset)
-}
-
-// WriteRange implements [tree.Content].
-func (c inline) WriteRange(_ context.Context, w io.Writer, offset, n int64) (int64, error) {
-	written, err := w.Write(c.data[offset : offset+n])
-	return int64(written), err
-}
-
-// Parts implements [tree.PartedContent].
-func (inline) Parts(context.Context, []tree.Part) (bool, error) { return true, nil }
-
-// Close implements [io.Closer].
-func (inline) Close() error { return nil }
 
 // A largeContent is an object.
 type largeContent struct {

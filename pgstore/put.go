@@ -7,8 +7,6 @@ import (
 	"errors"
 	"io"
 
-	"golang.org/x/net/webdav"
-
 	"r-seed-1f3a754f.example/ifmatch/pgstore/turns"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
@@ -104,7 +102,7 @@ func (s *Store) putStaged(
 		if err != nil {
 			return err
 		}
-		props, err := content.described(over.props, opts.Describe)
+		props, err := content.described(over.props, opts)
 		if err != nil {
 			return err
 		}
@@ -139,21 +137,16 @@ func (s *Store) putStaged(
 	return state, created && err == nil, used && err == nil, err
 }
 
-// described returns the properties of a file with a change that is about its content. Where there is no room for that, they
-// stay as they are.
-func (c *staged) described(props []byte, describe func(tree.ETag) []webdav.Proppatch) ([]byte, error) {
-	if describe == nil {
+// described returns the properties of a file with a change that is about its content.
+func (c *staged) described(props []byte, opts tree.PutOptions) ([]byte, error) {
+	if opts.Describe == nil {
 		return props, nil
 	}
 	all, err := decodeProperties(props)
 	if err != nil {
 		return nil, err
 	}
-	changed, err := encodeProperties(tree.Patched(all, describe(tree.TagOf([32]byte(c.sum)))))
-	if errors.Is(err, tree.ErrNoSpace) {
-		return props, nil
-	}
-	return changed, err
+	return encodeProperties(opts.Described(all, tree.TagOf([32]byte(c.sum))))
 }
 
 // sameContent makes no version. It may set the date of the one that is there.

@@ -72,7 +72,7 @@ func (s *Store) Open(
 		}
 	}
 	if opts.NoContent {
-		return inline{}, state, nil
+		return tree.Bytes(nil), state, nil
 	}
 	c, err := s.open(ctx, name, n)
 	return c, state, err

@@ -63,8 +63,7 @@ func (v *view) Holds(name, token string) (bool, error) {
 	if v.asked = true; v.nodes[name] == nil {
 		return false, v.unnamed(name)
 	}
-	_, err := v.locks.Held(name, token)
-	return err == nil, nil
+	return v.locks.Holds(name, token), nil
 }
 
 // Committing implements the method for which [tree.Committing] looks.
@@ -181,12 +180,7 @@ func (v *view) Since(name string, since tree.Cursor, hidden func(name string) bo
 
 // isExclusive reports whether no other write can change a name, or a name below it.
 func (v *view) isExclusive(name string) bool {
-	for _, locked := range v.changes {
-		if name == locked || tree.Below(name, locked) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(v.changes, func(locked string) bool { return tree.Within(name, locked) })
 }
 
 // catchUp reads the changes that the Check has asked for.

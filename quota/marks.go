@@ -59,7 +59,7 @@ type mark struct {
 // or not all of it. The zero value: none.
 func (m mark) moved(from, to string) mark {
 	switch {
-	case m.name == from, tree.Below(m.name, from):
+	case tree.Within(m.name, from):
 		return mark{to + m.name[len(from):], m.deep, true}
 	case m.deep && tree.Below(from, m.name):
 		return mark{to, true, true}
@@ -75,7 +75,7 @@ func (l *ledger) remark(from, to string) {
 		more = append(more, l.listed.moved(from, to))
 	}
 	for name, deep := range l.dirty.marks {
-		if !deep || name != to && !tree.Below(to, name) { // else it is found there
+		if !deep || !tree.Within(to, name) { // else it is found there
 			more = append(more, mark{name, deep, true}.moved(from, to))
 		}
 	}
@@ -125,7 +125,7 @@ func (o *ownChanges) add(name, from string) {
 // come to.
 func (o *ownChanges) since(name string) string {
 	for _, c := range o.order {
-		if c.from != "" && (name == c.from || tree.Below(name, c.from)) {
+		if c.from != "" && tree.Within(name, c.from) {
 			name = c.name + name[len(c.from):]
 		}
 	}

@@ -32,8 +32,7 @@ type patchWatch struct {
 // concerns reports whether a patch is of the watched resource, or below it. Names are compared as a file system does
 // that ignores case and the form of letters.
 func (w *patchWatch) concerns(p *patch) bool {
-	a, b := folded(p.inner), folded(w.inner)
-	return p.share == w.share && (a == b || tree.Below(a, b))
+	return p.share == w.share && tree.Within(folded(p.inner), folded(w.inner))
 }
 
 func folded(name string) string { return strings.ToLower(norm.NFKC.String(name)) }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"time"
 
 	"golang.org/x/net/webdav"
@@ -166,17 +165,7 @@ func (r *sourceReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// sameProperties reports whether two states have the same properties, in any order.
+// sameProperties reports whether two states have the same properties.
 func sameProperties(a, b tree.State) bool {
-	if len(a.Properties) != len(b.Properties) || a.Executable != b.Executable {
-		return false
-	}
-	for _, p := range a.Properties {
-		if !slices.ContainsFunc(b.Properties, func(q webdav.Property) bool {
-			return p.XMLName == q.XMLName && p.Lang == q.Lang && string(p.InnerXML) == string(q.InnerXML)
-		}) {
-			return false
-		}
-	}
-	return true
+	return a.Executable == b.Executable && tree.SameProperties(a.Properties, b.Properties)
 }

@@ -26,7 +26,7 @@ func (s *Store) RestoreAt(
 		}
 	}
 	if opts.Condition == nil { // no share is touched if one has a lock
-		if err := s.tryUnlocked(ctx, name); err != nil {
+		if err := s.Try(ctx, tree.Unlocked(name)); err != nil {
 			return result, err
 		}
 	}
@@ -44,19 +44,6 @@ func (s *Store) RestoreAt(
 	}
 	result.Existed = true // the collection itself is always there
 	return result, nil
-}
-
-// tryUnlocked fails with a LockedError if a lock covers a name or one below it.
-func (s *Store) tryUnlocked(ctx context.Context, name string) error {
-	return s.Try(ctx, tree.Condition{Names: []string{name}, Check: func(v tree.View) error { return unlocked(v, name) }})
-}
-
-func unlocked(v tree.View, name string) error {
-	locks, err := v.Locks(name)
-	if err == nil && len(locks) > 0 {
-		err = &tree.LockedError{Name: name, Lock: locks[0]}
-	}
-	return err
 }
 
 // joined returns the result of two calls, of which a was the first.
@@ -78,22 +65,6 @@ func joined(a, b tree.Restored) tree.Restored {
 // maxLeft bounds the names that a result of several shares has.
 const maxLeft = 10_000
 
-// unlockedAt returns the condition that no name of a step has a lock, or has one below it.
-func (sh *share) unlockedAt(name, from string) tree.Condition {
-	names := []string{sh.outer(name)}
-	if from != "" {
-		names = append(names, sh.outer(from))
-	}
-	return tree.Condition{Names: names, Check: func(v tree.View) error {
-		for _, name := range names {
-			if err := unlocked(v, name); err != nil {
-				return err
-			}
-		}
-		return nil
-	}}
-}
-
 // refusing returns a condition that is never true.
 func refusing(err error) tree.Condition {
 	return tree.Condition{Check: func(tree.View) error { return err }}
@@ -112,15 +83,15 @@ func (s *Store) restoreShare(
 		if isReserved(name) || isReserved(from) {
 			return refusing(reserved(sh.outer(name)))
 		}
-		var cond tree.Condition
+		name = sh.outer(name)
+		names := []string{name}
+		if from != "" {
+			from = sh.outer(from)
+			names = append(names, from)
+		}
+		cond := tree.Unlocked(names...)
 		if asked != nil {
-			outer := from
-			if from != "" {
-				outer = sh.outer(from)
-			}
-			cond = asked(sh.outer(name), outer)
-		} else {
-			cond = sh.unlockedAt(name, from)
+			cond = asked(name, from)
 		}
 		m := s.memo(cond)
 		if err := m.beforeBody(ctx, sh); err != nil {
@@ -129,7 +100,7 @@ func (s *Store) restoreShare(
 		return m.condition(sh, nil)
 	}
 	if asked == nil {
-		if err := s.tryUnlocked(ctx, sh.outer(inner)); err != nil {
+		if err := s.Try(ctx, tree.Unlocked(sh.outer(inner))); err != nil {
 			return tree.Restored{}, err
 		}
 	}

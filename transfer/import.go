@@ -20,7 +20,6 @@ import (
 	"fmt"
 	iofs "io/fs"
 	"os"
-	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -148,7 +147,7 @@ func (im *Import) takeDir(ctx context.Context, e entry) (enter, made bool, err e
 		return false, false, err
 	case !now.Collection:
 		return false, false, errOther
-	case len(properties) > 0 && !sameProperties(properties, now.Properties):
+	case len(properties) > 0 && !tree.SameProperties(properties, now.Properties):
 		err = im.patch(ctx, e.name, tree.Patch{Properties: []webdav.Proppatch{{Props: properties}}})
 	}
 	return err == nil, made, err
@@ -164,12 +163,6 @@ func (im *Import) stat(ctx context.Context, name string) (now tree.State, err er
 
 func (im *Import) patch(ctx context.Context, name string, patch tree.Patch) error {
 	return patiently(ctx, func() error { return im.To.PatchProperties(ctx, name, patch, tree.Condition{}) })
-}
-
-func sameProperties(a, b []webdav.Property) bool {
-	return slices.EqualFunc(a, b, func(a, b webdav.Property) bool {
-		return a.XMLName == b.XMLName && a.Lang == b.Lang && string(a.InnerXML) == string(b.InnerXML)
-	})
 }
 
 // describe returns the dead properties of a member, and tells what it has besides, which a store does not keep.
@@ -282,11 +275,7 @@ func unchanged(name string, tag tree.ETag) tree.Condition {
 		case now.Tag != tag || now.Exists != (tag != ""):
 			return errOther
 		}
-		locks, err := v.Locks(name)
-		if err == nil && len(locks) > 0 {
-			err = &tree.LockedError{Name: name, Lock: locks[0]}
-		}
-		return err
+		return tree.Unlocked(name).Check(v)
 	}}
 }
 

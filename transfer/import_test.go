@@ -260,7 +260,7 @@ func TestImportTakesProperties(t *testing.T) {
 		t.Fatal(err)
 	}
 	s, err := store.Stat(t.Context(), "a/one", tree.ReadOptions{Want: tree.WantProperties})
-	if err != nil || !sameProperties(s.Properties, []webdav.Property{property}) {
+	if err != nil || !tree.SameProperties(s.Properties, []webdav.Property{property}) {
 		t.Errorf("it has %+v, error %v", s.Properties, err)
 	}
 	if want := "empty: is taken without the attribute user.other"; !slices.Contains(*lines, want) {

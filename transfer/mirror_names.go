@@ -65,7 +65,7 @@ func (m *Mirror) deep(ctx context.Context, name string) error {
 
 // ensure makes the name of a state what the state says. entered says that it is a directory now.
 func (m *Mirror) ensure(ctx context.Context, s tree.State) (entered bool, err error) {
-	if s.Name == MirrorState || tree.Below(s.Name, MirrorState) {
+	if tree.Within(s.Name, MirrorState) {
 		if s.Exists {
 			m.left(s.Name, "has the name of the state of the mirror")
 		}

@@ -169,7 +169,7 @@ func FollowChanges(since, until Cursor, read func(since Cursor) (changes []Chang
 
 // within reports whether name is dir, or below dir.
 func within(name, dir string, alike func(a, b string) bool) bool {
-	if name == dir || Below(name, dir) {
+	if Within(name, dir) {
 		return true
 	}
 	return alike != nil && alike(cut(name, strings.Count(dir, "/")+1), dir)

@@ -103,6 +103,12 @@ func (s *Locks) Held(name string, tokens ...string) (Lock, error) {
 	return Lock{}, ErrNoLock
 }
 
+// Holds reports whether a lock with a token covers a name.
+func (s *Locks) Holds(name, token string) bool {
+	_, err := s.Held(name, token)
+	return err == nil
+}
+
 // Admit returns a [LockedError] if a lock conflicts with another one.
 func (s *Locks) Admit(l Lock) error {
 	for _, other := range s.About(l.Root) {
@@ -111,4 +117,20 @@ func (s *Locks) Admit(l Lock) error {
 		}
 	}
 	return nil
+}
+
+// Unlocked returns the condition that no lock covers one of some names, or a name below it: a [LockedError].
+func Unlocked(names ...string) Condition {
+	return Condition{Names: names, Check: func(v View) error {
+		for _, name := range names {
+			locks, err := v.Locks(name)
+			if err == nil && len(locks) > 0 {
+				err = &LockedError{Name: name, Lock: locks[0]}
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}}
 }

@@ -73,6 +73,9 @@ func Below(name, dir string) bool {
 	return len(name) > len(dir) && name[len(dir)] == '/' && strings.HasPrefix(name, dir)
 }
 
+// Within reports whether name is dir, or below it.
+func Within(name, dir string) bool { return name == dir || Below(name, dir) }
+
 // Prefixes returns the collections above a name, the root first, and the name itself.
 func Prefixes(name string) []string {
 	all := []string{""}

@@ -1,6 +1,7 @@
 package tree
 
 import (
+	"bytes"
 	"encoding/xml"
 	"slices"
 	"strings"
@@ -54,4 +55,24 @@ func FitProperties(properties []webdav.Property) bool {
 		values += len(p.InnerXML)
 	}
 	return max(names, values) <= MaxProperties
+}
+
+// Described returns the dead properties of a file after the change that Describe makes of them. They stay as they are if
+// there is no room for that.
+func (o PutOptions) Described(properties []webdav.Property, tag ETag) []webdav.Property {
+	if o.Describe != nil {
+		if all := Patched(properties, o.Describe(tag)); FitProperties(all) {
+			return all
+		}
+	}
+	return properties
+}
+
+// SameProperties reports whether two resources have the same dead properties, in any order.
+func SameProperties(a, b []webdav.Property) bool {
+	return len(a) == len(b) && !slices.ContainsFunc(a, func(p webdav.Property) bool {
+		return !slices.ContainsFunc(b, func(q webdav.Property) bool {
+			return p.XMLName == q.XMLName && p.Lang == q.Lang && bytes.Equal(p.InnerXML, q.InnerXML)
+		})
+	})
 }

@@ -22,6 +22,13 @@ func (s Sums) Tag() ETag {
 	return TagOf([32]byte(sum))
 }
 
+// SumsOf returns the SHA-256 of a content, and other hashes.
+func SumsOf(data []byte, others ...crypto.Hash) Sums {
+	h := NewHasher(others...)
+	h.Write(data)
+	return h.Sums()
+}
+
 // SumOf returns the SHA-256 that a tag encodes.
 func SumOf(tag ETag) (sum []byte, ok bool) {
 	if len(tag) < 2 {

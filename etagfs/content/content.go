@@ -35,9 +35,9 @@ func (s *Server) Of(f *vfs.File, info vfs.Info, tag tree.ETag, stamped bool) *Fi
 }
 
 // InMemory returns the content of the file from memory, where it is kept or may be kept there.
-func (c *File) InMemory() (Small, bool) {
+func (c *File) InMemory() (tree.Bytes, bool) {
 	if !c.stamped {
-		return Small{}, false
+		return nil, false
 	}
 	if small, ok := c.s.InMemory(c.info, c.tag); ok {
 		return small, true

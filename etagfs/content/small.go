@@ -2,7 +2,6 @@ package content
 
 import (
 	"bytes"
-	"context"
 	"crypto/sha256"
 	"io"
 
@@ -14,33 +13,6 @@ import (
 
 // maxBody bounds the contents that are kept in memory, in bytes.
 const maxBody = 16 << 10
-
-// Small is the content of a version in memory. Bytes and tag are of one version, which the name had at the
-// look that has found its fingerprint. It implements [tree.Content].
-type Small struct{ data []byte }
-
-// Close implements [tree.Content].
-func (c Small) Close() error { return nil }
-
-// InMemory marks a content that stays readable after its store has been closed.
-func (c Small) InMemory() {}
-
-// Parts implements [tree.PartedContent].
-func (c Small) Parts(context.Context, []tree.Part) (bool, error) { return true, nil }
-
-// ReadAt implements [tree.Content].
-func (c Small) ReadAt(p []byte, offset int64) (int, error) {
-	return bytes.NewReader(c.data).ReadAt(p, offset)
-}
-
-// WriteRange implements [tree.Content].
-func (c Small) WriteRange(_ context.Context, w io.Writer, offset, n int64) (int64, error) {
-	if offset < 0 || n < 0 || offset > int64(len(c.data)) || n > int64(len(c.data))-offset {
-		return 0, tree.ErrChanged
-	}
-	written, err := w.Write(c.data[offset : offset+n])
-	return int64(written), err
-}
 
 // mayKeep reports whether a look always shows that the content of a file has changed since it was read under a lease.
 // It does not where a program can write through a memory map unseen (tmpfs, overlayfs), and where there are no leases.
@@ -57,38 +29,38 @@ func showAll(able volumes.Abilities) bool {
 }
 
 // InMemory returns the content in memory of the version that a look has found, if the content has that tag.
-func (s *Server) InMemory(look vfs.Info, tag tree.ETag) (Small, bool) {
+func (s *Server) InMemory(look vfs.Info, tag tree.ETag) (tree.Bytes, bool) {
 	if look.Size > maxBody {
-		return Small{}, false
+		return nil, false
 	}
 	data, of, ok := s.Index.Body(look.Fingerprint)
-	return Small{data}, ok && of == tag
+	return data, ok && of == tag
 }
 
 // keep reads a small file that was opened, and keeps the content in memory. It reads under a lease, which is
 // unbroken from before the look at the open file until after the read. ok is false if no content is kept.
-func (s *Server) keep(f *vfs.File, info vfs.Info, tag tree.ETag) (content Small, ok bool) {
+func (s *Server) keep(f *vfs.File, info vfs.Info, tag tree.ETag) (content tree.Bytes, ok bool) {
 	if !s.mayKeep(info) || !s.Index.Plain(info.Fingerprint) || !s.Index.WantsBody(info.Fingerprint) {
-		return Small{}, false
+		return nil, false
 	}
 	lease, err := s.FS.Lease(f)
 	if err != nil {
-		return Small{}, false
+		return nil, false
 	}
 	defer lease.Release()
 	now, err := s.Hasher.Refresh(f, info)
 	if err != nil || now.Fingerprint != info.Fingerprint {
-		return Small{}, false
+		return nil, false
 	}
 	data := make([]byte, info.Size)
 	if n, err := f.ReadAt(data, 0); err != nil && err != io.EOF || n < len(data) {
-		return Small{}, false
+		return nil, false
 	}
 	if !lease.Held() || tree.TagOf(sha256.Sum256(data)) != tag {
-		return Small{}, false
+		return nil, false
 	}
 	s.Index.KeepBody(info.Fingerprint, tag, data)
-	return Small{data}, true
+	return data, true
 }
 
 // KeepWhileReading returns the body of a staged file that also keeps in memory what is read of it, if the body is

@@ -79,7 +79,7 @@ func opening[T any](r *Store, method func(s *etagfs.Store) (tree.Content, T, err
 		o.leave()
 		return nil, about, err
 	}
-	if _, ok := content.(interface{ InMemory() }); ok { // it needs nothing of its store
+	if _, ok := content.(tree.Bytes); ok { // it needs nothing of its store
 		o.leave()
 		return content, about, nil
 	}

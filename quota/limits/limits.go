@@ -173,8 +173,5 @@ func same(a, b []string) bool {
 	return slices.EqualFunc(a, b, func(x, y string) bool { return x == y || isAny(x) && isAny(y) })
 }
 
-// covers reports whether a name is a resource or below it.
-func covers(dir, name string) bool { return dir == name || tree.Below(name, dir) }
-
 // Covers reports whether a limit holds for a name, too.
-func (a Applied) Covers(name string) bool { return covers(a.Name, name) }
+func (a Applied) Covers(name string) bool { return tree.Within(name, a.Name) }

@@ -37,9 +37,9 @@ func (p *planner) make(name string) error {
 		}
 		now := n.ref.name
 		switch {
-		case within(was, name):
+		case tree.Within(was, name):
 			p.sources[now] = was
-		case within(now, name):
+		case tree.Within(now, name):
 			p.sources[now] = was
 			out = append(out, now)
 		}
@@ -91,7 +91,7 @@ func (p *planner) isBlocked(here place, whole bool) bool {
 		return p.isPending(here.name)
 	}
 	for source := range p.sources {
-		if within(source, here.name) && p.isPending(source) {
+		if tree.Within(source, here.name) && p.isPending(source) {
 			return true
 		}
 	}
@@ -127,8 +127,6 @@ func (p *planner) walkWaiting() error {
 	}
 	return nil
 }
-
-func within(name, dir string) bool { return name == dir || tree.Below(name, dir) }
 
 func (p *planner) emit(s Step) { p.steps = append(p.steps, s) }
 

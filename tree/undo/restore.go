@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -58,10 +59,7 @@ func RestoreAt(
 			return result, err
 		}
 		u := &undoing{Store: store, opts: opts, archived: map[int]Kept{}}
-		u.result = tree.Restored{Existed: plan.Existed, Began: now, Since: known.Begun, More: plan.More}
-		for _, left := range plan.Left {
-			u.result.Left = append(u.result.Left, tree.LeftAlone(left))
-		}
+		u.result = tree.Restored{Existed: plan.Existed, Began: now, Since: known.Begun, Left: plan.Left, More: plan.More}
 		if opts.DryRun {
 			for _, step := range plan.Steps {
 				u.count(step)
@@ -73,8 +71,10 @@ func RestoreAt(
 		} else if changed {
 			continue
 		}
-		if err := u.checkLocks(ctx, name); err != nil {
-			return result, err
+		if opts.Condition == nil {
+			if err := store.Try(ctx, tree.Unlocked(name)); err != nil {
+				return result, err
+			}
 		}
 		err = u.run(ctx, plan.Steps)
 		return u.result, err
@@ -92,23 +92,6 @@ type undoing struct {
 
 // errOtherThanSeen says that a name has changed since the plan was made.
 var errOtherThanSeen = errors.New("it has changed meanwhile")
-
-// checkLocks fails with a LockedError if a lock covers the name or one below it.
-func (u *undoing) checkLocks(ctx context.Context, name string) error {
-	if u.opts.Condition != nil {
-		return nil
-	}
-	return u.Try(ctx,
-		tree.Condition{Names: []string{name}, Check: func(v tree.View) error { return unlocked(v, name) }})
-}
-
-func unlocked(v tree.View, name string) error {
-	locks, err := v.Locks(name)
-	if err == nil && len(locks) > 0 {
-		err = &tree.LockedError{Name: name, Lock: locks[0]}
-	}
-	return err
-}
 
 // run takes the steps. A step that is not possible is reported, and the others are taken.
 func (u *undoing) run(ctx context.Context, steps []Step) error {
@@ -145,25 +128,16 @@ func (u *undoing) count(step Step) {
 
 // condition returns the condition of a step: its names are as they were when the plan was made.
 func (u *undoing) condition(step Step) tree.Condition {
-	from := step.From
-	cond := tree.Condition{Names: []string{step.Name}}
+	from, names := step.From, []string{step.Name}
 	if from != "" {
-		cond.Names = append(cond.Names, from)
+		names = append(names, from)
 	}
-	asked := tree.Condition{Check: func(v tree.View) error {
-		for _, name := range cond.Names {
-			if err := unlocked(v, name); err != nil {
-				return err
-			}
-		}
-		return nil
-	}}
+	asked := tree.Unlocked(names...)
 	if u.opts.Condition != nil {
 		asked = u.opts.Condition(step.Name, from)
-		cond.Names = append(cond.Names, asked.Names...)
-		cond.Follow, cond.Made = asked.Follow, asked.Made
 	}
-	cond.Exact = true
+	cond := asked
+	cond.Exact, cond.Names = true, slices.Concat(names, asked.Names)
 	cond.Check = func(v tree.View) error {
 		seen := map[string]Info{step.Name: step.Seen}
 		if step.Op == MoveBack {

@@ -79,9 +79,6 @@ type Known struct {
 	Before  Census        // of At
 }
 
-// Complete reports whether all changes of the server since the time are known.
-func (k Known) Complete() bool { return !k.Begun.IsZero() && !k.Begun.After(k.At) }
-
 // An Op says what a step does.
 type Op uint8
 
@@ -112,20 +109,14 @@ type Step struct {
 	Files, Dirs int
 }
 
-// A Left is a name that does not become what it was, and the reason.
-type Left struct {
-	Name   string
-	Reason string
-}
-
 // maxLeft bounds the names that a plan remembers.
 const maxLeft = 10_000
 
 // A Plan makes a part of the tree what it was.
 type Plan struct {
 	Steps []Step
-	Left  []Left // sorted as they were found, at most maxLeft
-	More  int    // how many more there are
+	Left  []tree.LeftAlone // sorted as they were found, at most maxLeft
+	More  int              // how many more there are
 	// Existed says that something was at the name then.
 	Existed bool
 }
@@ -135,7 +126,7 @@ func (p *Plan) leave(name, reason string) {
 		p.More++
 		return
 	}
-	p.Left = append(p.Left, Left{name, reason})
+	p.Left = append(p.Left, tree.LeftAlone{Name: name, Reason: reason})
 }
 
 // Make returns the plan that makes a name, and everything below it, what it was.

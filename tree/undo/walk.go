@@ -4,6 +4,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // walk plans a name and all names below it. It reports whether the name is free after the steps, if nothing was there
@@ -117,7 +119,7 @@ func (p *planner) moveBack(at string, n *node, want ref, over Info, here place, 
 		return nil
 	}
 	now, archived, below := p.now(want.name)
-	if archived == 0 && (within(now, at) || within(at, now)) {
+	if archived == 0 && (tree.Within(now, at) || tree.Within(at, now)) {
 		p.plan.leave(at, "it is at "+now+" now, and one name contains the other")
 		return nil
 	}
