@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"slices"
 	"strings"
 
 	"r-seed-1f3a754f.example/ifmatch/tree"
@@ -13,33 +14,22 @@ import (
 func (s *Store) Versions(
 	ctx context.Context, name string, opts tree.VersionOptions,
 ) iter.Seq2[tree.Version, error] {
-	return func(yield func(tree.Version, error) bool) {
-		if opts.Inside != "" {
-			sh, id, err := s.versionID(opts.Inside)
-			if err != nil {
-				yield(tree.Version{}, err)
-				return
-			}
-			opts.Inside = id
-			for v, err := range sh.Store.Versions(ctx, s.place(name).inner, opts) {
-				if !yield(sh.version(v), sh.told(err)) {
-					return
-				}
-			}
-			return
+	if opts.Inside != "" {
+		sh, id, err := s.versionID(opts.Inside)
+		if err != nil {
+			return func(yield func(tree.Version, error) bool) { yield(tree.Version{}, err) }
 		}
-		p, err := s.resource(name, nil)
-		switch {
-		case p.above != nil:
-			s.merge(ctx, p.above, opts, yield)
-		case p.share != nil && err == nil:
-			for v, err := range p.share.versions(ctx, p.inner, opts) {
-				if !yield(v, err) {
-					return
-				}
-			}
-		}
+		opts.Inside = id
+		return sh.versions(ctx, s.place(name).inner, opts)
 	}
+	p, err := s.resource(name, nil)
+	switch {
+	case p.above != nil:
+		return merged(ctx, p.above, opts)
+	case p.share != nil && err == nil:
+		return p.share.versions(ctx, p.inner, opts)
+	}
+	return func(func(tree.Version, error) bool) {}
 }
 
 // versions yields the versions of a name in a share, without those of copies that were being made.
@@ -58,48 +48,41 @@ func (sh *share) versions(
 	}
 }
 
-// merge yields the versions of all shares below a collection, the oldest first.
-func (s *Store) merge(
-	ctx context.Context, n *node, opts tree.VersionOptions, yield func(tree.Version, error) bool,
-) {
-	type source struct {
-		next func() (tree.Version, error, bool)
-		now  tree.Version
-	}
-	var sources []*source
-	for sh := range n.shares() {
-		next, stop := iter.Pull2(sh.versions(ctx, "", opts))
-		defer stop()
-		sources = append(sources, &source{next: next})
-	}
-	advance := func(i int) error {
-		v, err, ok := sources[i].next()
-		if !ok {
-			sources = append(sources[:i], sources[i+1:]...)
-			return nil
+// A source yields the versions of a share.
+type source struct {
+	next  func() (tree.Version, error, bool)
+	first tree.Version // that was not yielded yet
+	known bool
+}
+
+// merged yields the versions of all shares below a collection, the oldest first.
+func merged(ctx context.Context, n *node, opts tree.VersionOptions) iter.Seq2[tree.Version, error] {
+	return func(yield func(tree.Version, error) bool) {
+		var sources []*source
+		for sh := range n.shares() {
+			next, stop := iter.Pull2(sh.versions(ctx, "", opts))
+			defer stop()
+			sources = append(sources, &source{next: next})
 		}
-		sources[i].now = v
-		return err
-	}
-	for i := len(sources) - 1; i >= 0; i-- {
-		if err := advance(i); err != nil {
-			yield(tree.Version{}, err)
-			return
-		}
-	}
-	for len(sources) > 0 {
-		oldest := 0
-		for i := range sources {
-			if sources[i].now.Gone.Before(sources[oldest].now.Gone) {
-				oldest = i
+		for {
+			var failed error
+			sources = slices.DeleteFunc(sources, func(s *source) bool {
+				if !s.known && failed == nil {
+					s.first, failed, s.known = s.next()
+				}
+				return !s.known && failed == nil
+			})
+			if failed != nil {
+				yield(tree.Version{}, failed)
+				return
 			}
-		}
-		if !yield(sources[oldest].now, nil) {
-			return
-		}
-		if err := advance(oldest); err != nil {
-			yield(tree.Version{}, err)
-			return
+			if len(sources) == 0 {
+				return
+			}
+			oldest := slices.MinFunc(sources, func(a, b *source) int { return a.first.Gone.Compare(b.first.Gone) })
+			if oldest.known = false; !yield(oldest.first, nil) {
+				return
+			}
 		}
 	}
 }
@@ -148,10 +131,7 @@ func (s *Store) Restore(
 	if err != nil {
 		return tree.State{}, false, err
 	}
-	p, err := s.creatable(to, errFixed)
-	if err == nil && p.isRoot() {
-		err = errFixed
-	}
+	p, err := s.inside(to, errFixed)
 	if err == nil && p.share != sh {
 		err = errOtherShare
 	}

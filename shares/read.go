@@ -152,15 +152,25 @@ func (s *Store) listAbove(
 	ctx context.Context, n *node, opts tree.ListOptions, cond tree.Condition, yield func(tree.State, error) bool,
 ) {
 	err := s.ask(ctx, cond)
-	if err == nil && opts.Limit > 0 {
-		left := opts.Limit
-		err = s.count(ctx, n, opts.Depth, opts, &left)
+	limit := opts.Limit
+	opts.Limit = 0
+	if err == nil && limit > 0 { // no store tells the number of members otherwise
+		counted, count := opts, 0
+		counted.Want = 0
+		s.below(ctx, n, opts.Depth, counted, func(state tree.State, err error) bool {
+			if state.Name != "" {
+				count++
+			}
+			return count <= limit
+		})
+		if count > limit {
+			err = tree.ErrTooMany
+		}
 	}
 	if err != nil {
 		yield(tree.State{}, err)
 		return
 	}
-	opts.Limit = 0
 	if yield(s.collection(n), nil) {
 		s.below(ctx, n, opts.Depth, opts, yield)
 	}
@@ -212,44 +222,4 @@ func (sh *share) member(ctx context.Context, opts tree.ListOptions, yield func(t
 		}
 	}
 	return true
-}
-
-// count takes the number of members below a collection from left, and fails with [tree.ErrTooMany] if it is not enough.
-// It looks at all of them, since no store tells their number otherwise.
-func (s *Store) count(ctx context.Context, n *node, depth int, opts tree.ListOptions, left *int) error {
-	opts.Want = 0
-	if depth == 0 {
-		return nil
-	}
-	for m := range n.sorted() {
-		if opts.Show != nil && !opts.Show(m.name, nil, true) {
-			continue
-		}
-		if *left--; *left < 0 {
-			return tree.ErrTooMany
-		}
-		if m.share == nil {
-			if err := s.count(ctx, m, depth-1, opts, left); err != nil {
-				return err
-			}
-			continue
-		}
-		opts.Depth = depth - 1
-		if opts.Depth == 0 {
-			continue
-		}
-		opts.Limit = 0 // no limit would be none: left may be 0
-		for state, err := range m.share.Store.List(ctx, "", m.share.listing("", opts), tree.Condition{}) {
-			if state.Name == "" { // the share itself, or an error that the listing tells
-				if err != nil && ctx.Err() != nil {
-					return ctx.Err()
-				}
-				continue
-			}
-			if *left--; *left < 0 {
-				return tree.ErrTooMany
-			}
-		}
-	}
-	return nil
 }

@@ -202,6 +202,15 @@ func (s *Store) creatable(name string, isAbove error) (place, error) {
 	return p, err
 }
 
+// inside is creatable for a name that is not the root of a share either.
+func (s *Store) inside(name string, taken error) (place, error) {
+	p, err := s.creatable(name, taken)
+	if err == nil && p.isRoot() {
+		err = taken
+	}
+	return p, err
+}
+
 // Spelled implements [tree.Speller]. The segments of the path of a share are compared in their composed form: macOS
 // sends them decomposed.
 func (s *Store) Spelled(ctx context.Context, name string) (string, error) {

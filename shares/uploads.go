@@ -22,10 +22,7 @@ func (sh *share) mark() string {
 func (s *Store) NewUpload(
 	ctx context.Context, name string, opts tree.UploadOptions, cond tree.Condition,
 ) (tree.Upload, error) {
-	p, err := s.creatable(name, tree.ErrIsCollection)
-	if err == nil && p.isRoot() {
-		err = tree.ErrIsCollection
-	}
+	p, err := s.inside(name, tree.ErrIsCollection)
 	if err != nil {
 		return nil, err
 	}

@@ -24,10 +24,7 @@ func write[T any](
 func (s *Store) Put(
 	ctx context.Context, name string, body io.Reader, opts tree.PutOptions, cond tree.Condition,
 ) (tree.State, bool, error) {
-	p, err := s.creatable(name, tree.ErrIsCollection)
-	if err == nil && p.isRoot() {
-		err = tree.ErrIsCollection
-	}
+	p, err := s.inside(name, tree.ErrIsCollection)
 	if err != nil {
 		return tree.State{}, false, err
 	}
@@ -78,10 +75,7 @@ func (m *memo) afterBody(ctx context.Context, opts tree.PutOptions) tree.PutOpti
 func (s *Store) Mkdir(
 	ctx context.Context, name string, opts tree.MkdirOptions, cond tree.Condition,
 ) (tree.State, error) {
-	p, err := s.creatable(name, tree.ErrExist)
-	if err == nil && p.isRoot() {
-		err = tree.ErrExist
-	}
+	p, err := s.inside(name, tree.ErrExist)
 	if err != nil {
 		return tree.State{}, err
 	}
