@@ -15,7 +15,7 @@ type Asked struct {
 	Path string // of what it is about, as in a URL
 }
 
-// A BadError says that a description is not what it has to be.
+// A BadError says why a description is refused.
 type BadError struct{ Detail string }
 
 // Error implements error.

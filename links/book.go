@@ -23,7 +23,7 @@ type Book struct {
 	mu    sync.Mutex // one reads the file
 }
 
-// A reading is what the file was at one moment.
+// A reading is the file as it was at one moment.
 type reading struct {
 	name string      // of the file, or the version on the shelf
 	info os.FileInfo // nil: there was none
@@ -55,7 +55,8 @@ func (b *Book) Now() time.Time { return b.now() }
 // coarse is how long after a change another one may have the same date.
 const coarse = 2 * time.Second
 
-// current reports whether the file is what was read. A file that changed shortly before it was read is read again.
+// current reports whether the file is the one that was read. A file that changed shortly before it was read is read
+// again.
 func (r *reading) current(name string, info os.FileInfo) bool {
 	switch {
 	case r == nil || r.name != name:
@@ -158,7 +159,7 @@ func (b *Book) editor(ctx context.Context) editor {
 	return func(change func(text string) (string, error)) error { return b.shelf.Edit(ctx, change) }
 }
 
-// read reads the file of some users. What was read before, which may be nil, is kept if the text is the same.
+// read reads the file of some users. The reading before, which may be nil, is kept if the text is the same.
 func read(users string, before *reading) (*reading, error) {
 	name := File(users)
 	text, err := auth.ReadFile(name)

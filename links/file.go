@@ -139,7 +139,7 @@ func change(edit editor, now time.Time, fn func(*List) error) error {
 	}))
 }
 
-// patience is when a client may try again to make a link where somebody who runs the server has to help first.
+// patience is when a client may try again to make a link where the operator of the server has to help first.
 const patience = time.Minute
 
 // inWords returns the error of a change as one of the contract, with the sentence that a client gets.

@@ -1,16 +1,16 @@
 // Package links keeps share links: URLs by which a client without a login reads a file or a folder, or drops new files
 // into a folder, with a part of the rights of the user who has made the link.
 //
-// A link is a line of a file beside the users file, with the SHA-256 of its token. The token itself is in the URL and is
-// shown once. A link gives no right of its own: at each request its maker is asked for, by the rules of that instant, and
-// the rights of the maker are cut to those of the link (see [Link.Principal]). So a link ends with its maker, with the
-// rule that lets the maker do it, and with the name that it is about. It is about a name and not about a file: what is
-// moved away is not at the link any more, and what comes to the name is.
+// A link is a line of a file beside the users file, with the SHA-256 of its token. The token itself is in the URL and
+// is shown once. A link gives no right of its own: at each request its maker is asked for, by the rules of that
+// instant, and the rights of the maker are cut to those of the link (see [Link.Principal]). So a link ends with its
+// maker, with the rule that lets the maker do it, and with the name that it is about. It is about a name and not about
+// a file: a file that is moved away is not at the link any more, and one that comes to the name is.
 //
 // # Limits
 //
-// A maker has at most [MaxOfMaker] links, and a file has at most [MaxLinks]. Who can see the URL has the link. A link
-// that has no password is no safer than the places where the URL is kept.
+// A maker has at most [MaxOfMaker] links, and a file has at most [MaxLinks]. A client that can see the URL has the
+// link. A link that has no password is no safer than the places where the URL is kept.
 package links
 
 import (
@@ -32,7 +32,7 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
-// An Access says what a link is for.
+// An Access is the purpose of a link.
 type Access string
 
 // The accesses.
@@ -92,7 +92,7 @@ type Link struct {
 	name string
 }
 
-// A Wish is what a maker says of a new link.
+// A Wish is the description of a new link by its maker.
 type Wish struct {
 	Maker, Token string
 	Account      string // of the maker: see [auth.Users.Account]
@@ -217,7 +217,7 @@ func CheckLabel(label string) error {
 // Name returns the name that the link is about.
 func (l *Link) Name() string { return l.name }
 
-// Title returns what people who have the link see of its name: the last segment, or the label.
+// Title returns the part of its name that people with the link see: the last segment, or the label.
 func (l *Link) Title() string {
 	if l.Label != "" {
 		return l.Label

@@ -2,17 +2,17 @@ package quota
 
 // A copied is a collection that is being copied. It is summed first, then the store copies one member after the other,
 // and then the copy is put in its place. Meanwhile other operations change the collection, so that the copy has each of
-// these changes or not. The copy has at most what was summed and all that was added since, and is listed in the end.
+// these changes or not. The copy has at most the sum and all bytes that were added since, and is listed in the end.
 type copied struct {
 	of      *node
 	name    string
-	placed  uint64 // what was moved later than this may be another collection
+	placed  uint64 // a collection that was moved later than this may be another one
 	before  int64  // of the node, when this began
 	changes uint64
 }
 
-// copies begins a copy of a collection. It is called before the collection is summed: what operations have made until
-// then can be seen by the listing.
+// copies begins a copy of a collection. It is called before the collection is summed: the listing can see all changes
+// that operations have made until then.
 func (l *ledger) copies(o *operation, name string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -11,7 +11,8 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
-// A counter keeps a ledger true to a store: it lists the tree once, and after that what the feed tells of.
+// A counter keeps a ledger true to a store: it lists the tree once, and after that the collections of which the feed
+// tells.
 type counter struct {
 	*ledger
 	store   Inner
@@ -54,8 +55,8 @@ func (c *counter) report(err error) {
 // followPause is the time after which a feed is tried again that has failed.
 const followPause = 5 * time.Second
 
-// follow marks what the feed tells of. The counting begins when the position of the feed is known, so that nothing is
-// missed in between. Where there is no feed, the whole tree is listed from time to time.
+// follow marks the collections of which the feed tells. The counting begins when the position of the feed is known, so
+// that nothing is missed in between. Where there is no feed, the whole tree is listed from time to time.
 func (c *counter) follow(ctx context.Context) {
 	begun := false
 	for ctx.Err() == nil {
@@ -103,7 +104,7 @@ func (c *counter) follows(at tree.Cursor) {
 	c.followed = at
 }
 
-// changed marks what a change concerns, unless it is of an operation that was counted.
+// changed marks the collections that a change concerns, unless it is of an operation that was counted.
 func (c *counter) changed(change tree.Change) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -22,7 +22,7 @@ const (
 // maxEntries bounds for how many collections in the history the size is remembered. A version never changes.
 const maxEntries = 1 << 14
 
-// readHistory sums what the history keeps for limits that count it, until the context ends.
+// readHistory sums the versions that the history keeps for limits that count it, until the context ends.
 func (c *counter) readHistory(ctx context.Context) {
 	sizes, _ := lru.New[string, int64](maxEntries) // it fails only for a size below one
 	for ctx.Err() == nil {

@@ -8,12 +8,13 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
-// A ledger has the sums of all collections of a tree, and what operations that are under way do to them. It decides
-// from memory alone, and asks no store.
+// A ledger has the sums of all collections of a tree, and the changes of them by operations that are under way. It
+// decides from memory alone, and asks no store.
 //
-// An operation is decided inside its commit, before the change, and reserves what it needs. It is counted inside the
-// commit too, when the change is made. So operations are counted in the order in which they happen, a name always means
-// the collection that the commit has found there, and sum and reservations together are never less than what is there.
+// An operation is decided inside its commit, before the change, and reserves the room that it needs. It is counted
+// inside the commit too, when the change is made. So operations are counted in the order in which they happen, a name
+// always means the collection that the commit has found there, and sum and reservations together are never less than
+// the bytes that are there.
 type ledger struct {
 	mu       sync.Mutex
 	limits   *limits.Set
@@ -21,8 +22,9 @@ type ledger struct {
 	history  aged
 	listings map[*node]struct{} // that are being listed
 	clock    uint64             // counts decisions and moves
-	own      *ownChanges
-	listed   mark // what is being listed (zero: nothing)
+	own      ownChanges
+	now      func() time.Time
+	listed   mark // the collection that is being listed (zero: none)
 	dirty    *dirt
 	learned  chan struct{} // closed when more is known, and replaced
 	// limitsChanged has a value when there are other limits.
@@ -33,7 +35,7 @@ type ledger struct {
 func newLedger(set *limits.Set, now func() time.Time) *ledger {
 	root := &node{unknown: true, unknowns: 1}
 	return &ledger{
-		limits: set, root: root, history: newAged(), listings: map[*node]struct{}{}, own: newOwnChanges(now),
+		limits: set, root: root, history: aged{kept: map[string]int64{}}, listings: map[*node]struct{}{}, now: now,
 		dirty: newDirt(), learned: make(chan struct{}), limitsChanged: make(chan struct{}, 1),
 	}
 }
@@ -51,7 +53,8 @@ func (l *ledger) setLimits(set *limits.Set) {
 	}
 }
 
-// errFull is the refusal of a limit. It tells no number: the asker may not list what the limit counts.
+// errFull is the refusal of a limit. It tells no number: the asker may not be allowed to list the files that the limit
+// counts.
 var errFull = &tree.StorageError{Kind: tree.ErrNoSpace,
 	Hint: "the quota of this path has no room for it; nothing has changed; " +
 		"remove something there, or ask for a larger quota"}
@@ -169,7 +172,7 @@ func (l *ledger) learnedMore() {
 	l.learned = make(chan struct{})
 }
 
-// allowances returns what limits leave of a name, the innermost first, as far as the sums are known.
+// allowances returns the room that limits leave for a name, the innermost first, as far as the sums are known.
 func (l *ledger) allowances(name string) (all []tree.Allowance) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -1,6 +1,7 @@
 package quota
 
 import (
+	"slices"
 	"time"
 
 	"r-seed-1f3a754f.example/ifmatch/tree"
@@ -55,8 +56,8 @@ type mark struct {
 	set  bool
 }
 
-// moved returns the mark that a MOVE of a collection makes necessary: the listing of m would not find what was moved,
-// or not all of it. The zero value: none.
+// moved returns the mark that a MOVE of a collection makes necessary: the listing of m would not find the moved
+// collection, or not all of it. The zero value: none.
 func (m mark) moved(from, to string) mark {
 	switch {
 	case tree.Within(m.name, from):
@@ -94,11 +95,7 @@ const (
 
 // ownChanges are the latest operations that have ended before the feed has told of them. Without it, each of them would
 // have its collection listed.
-type ownChanges struct {
-	counts map[string]int
-	order  []ownChange
-	now    func() time.Time
-}
+type ownChanges []ownChange
 
 type ownChange struct {
 	name string
@@ -106,25 +103,19 @@ type ownChange struct {
 	at   time.Time
 }
 
-func newOwnChanges(now func() time.Time) *ownChanges {
-	return &ownChanges{counts: map[string]int{}, now: now}
-}
-
 // add notes an operation. from is the former name of a collection that was moved, or empty.
-func (o *ownChanges) add(name, from string) {
-	at := o.now()
-	for len(o.order) > 0 && (len(o.order) >= maxOwn || at.Sub(o.order[0].at) > ownTime) {
-		o.forget(o.order[0].name)
-		o.order = o.order[1:]
+func (o *ownChanges) add(name, from string, at time.Time) {
+	all := *o
+	for len(all) > 0 && (len(all) >= maxOwn || at.Sub(all[0].at) > ownTime) {
+		all = all[1:]
 	}
-	o.counts[name]++
-	o.order = append(o.order, ownChange{name, from, at})
+	*o = append(all, ownChange{name, from, at})
 }
 
 // since returns where a name leads now, of which the feed tells: operations may have moved it that the feed has not
 // come to.
-func (o *ownChanges) since(name string) string {
-	for _, c := range o.order {
+func (o ownChanges) since(name string) string {
+	for _, c := range o {
 		if c.from != "" && tree.Within(name, c.from) {
 			name = c.name + name[len(c.from):]
 		}
@@ -132,35 +123,21 @@ func (o *ownChanges) since(name string) string {
 	return name
 }
 
-func (o *ownChanges) forget(name string) {
-	if o.counts[name]--; o.counts[name] <= 0 {
-		delete(o.counts, name)
-	}
-}
-
 // is reports whether a change that the feed tells is one of those, and forgets it then.
 func (o *ownChanges) is(name string) bool {
-	if o.counts[name] == 0 {
-		return false
+	i := slices.IndexFunc(*o, func(c ownChange) bool { return c.name == name })
+	if i >= 0 {
+		*o = slices.Delete(*o, i, i+1)
 	}
-	for i, c := range o.order {
-		if c.name == name {
-			o.order = append(o.order[:i], o.order[i+1:]...)
-			break
-		}
-	}
-	o.forget(name)
-	return true
+	return i >= 0
 }
 
-// aged is what the history keeps for limits with History.
+// aged are the bytes in the history that count for limits with History.
 type aged struct {
 	kept  map[string]int64 // by the name of the limit
 	known bool             // it was read once
 	since map[string]int64 // of operations since the history is being read (nil: it is not)
 }
-
-func newAged() aged { return aged{kept: map[string]int64{}} }
 
 // add counts bytes that an operation has given to the history.
 func (h *aged) add(name string, bytes int64) {
@@ -173,8 +150,8 @@ func (h *aged) add(name string, bytes int64) {
 // begin is called before the history is read.
 func (h *aged) begin() { h.since = map[string]int64{} }
 
-// took sets what was read. What operations have given meanwhile may be in it, and counts all the same until the next
-// time.
+// took sets the sums that were read. The bytes that operations have given meanwhile may be in them. They count once
+// more until the next time.
 func (h *aged) took(read map[string]int64) {
 	for name, bytes := range h.since {
 		read[name] += bytes

@@ -25,14 +25,14 @@ type node struct {
 	listing *listing  // it is being listed
 }
 
-// A listing remembers what operations have done with the members of a collection while it is being listed.
+// A listing remembers the changes that operations have made of the members of a collection while it is being listed.
 type listing struct {
 	begun uint64 // by the clock of the ledger
 	log   []*change
-	moved bool // it, or a collection above it, was moved: what is being listed may be another one
+	moved bool // it, or a collection above it, was moved: the one that is being listed may be another one
 }
 
-// A change is what an operation does with a member of a collection.
+// A change is that of a member of a collection by an operation.
 type change struct {
 	in            *node
 	name          string // the last segment
@@ -117,13 +117,13 @@ func (n *node) account(bytes int64, unknowns int) {
 }
 
 // add changes the bytes of the files in a collection. They are less than 0 for a moment if a file goes that was not
-// counted yet: changes must add up in whatever order they are taken back.
+// counted yet: changes must add up in any order in which they are taken back.
 func (n *node) add(bytes int64) {
 	n.files += bytes
 	n.account(bytes, 0)
 }
 
-// learn sets what is known of a node.
+// learn sets whether a node is unknown.
 func (n *node) learn(unknown bool) {
 	if n.unknown == unknown {
 		return

@@ -23,18 +23,18 @@ type operation struct {
 	name   string  // the name that gets something, or loses it
 	from   string  // of a move
 	brings *node   // the collection that comes with a bring, or nil
-	copied *copied // what that is a copy of, or nil
+	copied *copied // the original of that, or nil
 	bytes  int64   // of the file that comes with a put or a bring
 
 	held       holds     // room, until the change is made
-	at, source site      // what the last decision has found
+	at, source site      // as the last decision has found them
 	pending    []*change // of the last decision
 	more       int64     // bytes that the last decision allowed for besides those of brings
 	made       bool      // the store has made the change
 	aged       int64     // bytes that gave way to it
 }
 
-// A site is what is at a name.
+// A site is a name with the resource there, if there is one.
 type site struct {
 	tree.State
 }
@@ -50,8 +50,8 @@ func (s site) fileSize() int64 {
 func (s site) isCollection() bool { return s.Exists && s.Collection && !s.Link }
 
 // decide decides about an operation inside its commit, and reserves the room that it needs, or refuses it with errFull
-// or errCounting. A commit may ask several times: the last time counts. at is what is at the name now, and source is
-// what a move takes there.
+// or errCounting. A commit may ask several times: the last time counts. at is the resource at the name now, and source
+// is the one that a move takes there.
 func (l *ledger) decide(o *operation, at, source tree.State) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -108,7 +108,8 @@ func (l *ledger) sizes(o *operation) (come, more, gone int64) {
 	return come, more, gone
 }
 
-// admit fails if an operation would have a sum grow above its limit. Otherwise it reserves what the operation needs.
+// admit fails if an operation would have a sum grow above its limit. Otherwise it reserves the room that the operation
+// needs.
 func (l *ledger) admit(o *operation) error {
 	if o.kind == remove {
 		return nil
@@ -172,7 +173,7 @@ func (l *ledger) expect(o *operation, name string, before, after int64) {
 	}
 }
 
-// withdraw ends what expect has begun.
+// withdraw takes back the changes that expect has noted.
 func (l *ledger) withdraw(o *operation) {
 	pending := o.pending
 	o.pending = nil
@@ -199,7 +200,7 @@ func (l *ledger) count(o *operation) {
 	if o.kind == move && o.source.isCollection() {
 		from = o.from
 	}
-	l.own.add(o.name, from)
+	l.own.add(o.name, from, l.now())
 	changes := o.pending
 	to := changes[len(changes)-1]
 	for _, c := range changes {
@@ -251,7 +252,7 @@ func (l *ledger) take(in *node, base string) *node {
 	return c
 }
 
-// settle ends an operation, by the error of the store and what is at the name then.
+// settle ends an operation, by the error of the store and the state of the name then.
 func (l *ledger) settle(o *operation, err error, after tree.State) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

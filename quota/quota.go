@@ -1,10 +1,10 @@
 // Package quota bounds how many bytes clients may keep below a path (RFC 4331).
 //
 // A [Store] wraps the store of the whole tree. It knows the sum of each collection that has bytes in it: by listing the
-// tree once, then by its own writes, exactly, and by what the feed of changes tells of other programs. A write reserves
-// room before its body comes, and is decided inside the commit by a [tree.Check], as conditions and rules are. So
-// writes through the store never take a sum above its limit, however many there are at once. Another program can, and
-// then no write may add to the sum until it is below the limit again.
+// tree once, then by its own writes, exactly, and by the changes of other programs, of which the feed tells. A write
+// reserves room before its body comes, and is decided inside the commit by a [tree.Check], as conditions and rules are.
+// So writes through the store never take a sum above its limit, however many there are at once. Another program can,
+// and then no write may add to the sum until it is below the limit again.
 //
 // The ledger (ledger.go, operation.go, copied.go, node.go) decides from memory. The counter (counter.go, scan.go,
 // history.go) keeps it true to the store. Reservations are in memory alone, so a crash leaves none.
@@ -13,6 +13,7 @@
 package quota
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"sync"
@@ -47,15 +48,10 @@ type Options struct {
 	// Apart reports whether a MOVE from one name to the other is a copy, whose end the store does not decide in one commit
 	// (nil: none is).
 	Apart  func(from, to string) bool
-	Report func(error)      // about what cannot be listed now (nil: nowhere)
+	Report func(error)      // about collections that cannot be listed now (nil: nowhere)
 	Counts *admin.Metrics   // may be nil
 	Now    func() time.Time // nil: time.Now
 }
-
-const (
-	defaultPatience = 5 * time.Second
-	defaultGather   = 200 * time.Millisecond
-)
 
 // A Store is the store of a tree with limits.
 type Store struct {
@@ -79,12 +75,8 @@ var (
 
 // New returns a store with limits. It counts from Start on.
 func New(store Inner, set *limits.Set, opts Options) *Store {
-	if opts.Patience == 0 {
-		opts.Patience = defaultPatience
-	}
-	if opts.Gather == 0 {
-		opts.Gather = defaultGather
-	}
+	opts.Patience = cmp.Or(opts.Patience, 5*time.Second)
+	opts.Gather = cmp.Or(opts.Gather, 200*time.Millisecond)
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
@@ -99,7 +91,7 @@ func New(store Inner, set *limits.Set, opts Options) *Store {
 	return s
 }
 
-// Start begins to watch what is served, and to count it.
+// Start begins to watch the tree, and to count it.
 func (s *Store) Start() {
 	s.changing.Lock()
 	defer s.changing.Unlock()
@@ -168,7 +160,6 @@ func (s *Store) Allowances(name string) []tree.Allowance {
 // A reservation is that of [Store.Reserve].
 type reservation struct {
 	c    *counter
-	name string
 	held holds // under the mutex of the ledger
 }
 
@@ -185,7 +176,7 @@ func (r *reservation) End() {
 // Reserve implements [tree.Limited].
 func (s *Store) Reserve(ctx context.Context, name string, bytes int64) (tree.Reservation, error) {
 	c := s.counter()
-	r := &reservation{c: c, name: name}
+	r := &reservation{c: c}
 	if c == nil {
 		return r, nil
 	}
@@ -221,7 +212,7 @@ func (s *Store) count() {
 		of(func(c *counter) float64 { return float64(c.root.reserved) }))
 }
 
-// A countedBody counts a body while it comes, and reserves room for what was not announced.
+// A countedBody counts a body while it comes, and reserves room for bytes that were not announced.
 type countedBody struct {
 	io.Reader
 	c     *counter
@@ -250,7 +241,7 @@ func (b *countedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// reserve reserves room for what has come, and for more if there is more.
+// reserve reserves room for the bytes that have come, and for more if there is room.
 func (b *countedBody) reserve() error {
 	b.c.mu.Lock()
 	defer b.c.mu.Unlock()

@@ -26,12 +26,12 @@ const (
 // errAgain says that a listing does not count, because operations have come in between.
 var errAgain = errors.New("it has changed while it was listed")
 
-// found is what a listing of one collection has found.
+// found is the result of a listing of one collection.
 type found struct {
 	sum         int64
 	sizes       map[string]int64 // of files (nil: there are too many)
 	collections []string
-	walked      map[string]*node // those that had no node: what is in them
+	walked      map[string]*node // nodes of those that had none
 }
 
 // count lists collections that were marked, and the whole tree now and then, until the context ends.
@@ -124,7 +124,7 @@ func (c *counter) refresh(ctx context.Context, name string, deep bool) error {
 }
 
 // refreshOne lists one collection. It returns the collections in it that had a node before, and whether it is to be
-// listed again: it counts then for at least what is there.
+// listed again: its sum is then at least that of its files.
 func (c *counter) refreshOne(ctx context.Context, name string) (again bool, below []string, err error) {
 	n := c.beginListing(name)
 	if n == nil {
@@ -180,8 +180,8 @@ func (n *node) mayMove() bool {
 	return false
 }
 
-// settleListing takes over what a listing has found. Operations that have come in between may be in it or not: what
-// they have made counts in its place, and what they are about to make counts from what was listed on.
+// settleListing takes over the result of a listing. Operations that have come in between may be in it or not: the
+// changes that they have made count in its place, and those that they are about to make count from the listing on.
 func (c *counter) settleListing(n *node, l *listing, f found) (again bool, below []string) {
 	made := map[string]*change{} // the last one of each name
 	for _, change := range l.log {

@@ -98,7 +98,7 @@ func (all *reservations) end() {
 	}
 }
 
-// NewUpload implements [tree.Uploads]. It reserves what the name will grow by.
+// NewUpload implements [tree.Uploads]. It reserves the bytes by which the name will grow.
 func (s *Store) NewUpload(
 	ctx context.Context, name string, opts tree.UploadOptions, cond tree.Condition,
 ) (tree.Upload, error) {
@@ -131,7 +131,7 @@ func (s *Store) wrap(u tree.Upload, err error) (tree.Upload, error) {
 	return &upload{u, s}, nil
 }
 
-// reserveGrowth reserves what a name grows by when its file gets a length.
+// reserveGrowth reserves the bytes by which a name grows when its file gets a length.
 func (c *counter) reserveGrowth(
 	ctx context.Context, name string, length int64, follow tree.Follow,
 ) (*reservation, error) {
@@ -139,7 +139,7 @@ func (c *counter) reserveGrowth(
 	if err := c.beforeBody(ctx, &countedBody{c: c, o: o}, length, tree.Condition{Follow: follow}); err != nil {
 		return nil, err
 	}
-	return &reservation{c: c, name: name, held: o.held}, nil
+	return &reservation{c: c, held: o.held}, nil
 }
 
 // An upload is an upload whose Put is counted.
@@ -209,8 +209,8 @@ func (u *upload) Remove(ctx context.Context) error {
 	return err
 }
 
-// RestoreAt implements [tree.Undoer]. It is for those who administer the tree: no limit refuses it. What it brings
-// counts, as what other programs bring does.
+// RestoreAt implements [tree.Undoer]. It is for those who administer the tree: no limit refuses it. Its files count, as
+// those of other programs do.
 func (s *Store) RestoreAt(
 	ctx context.Context, name string, at time.Time, opts tree.RestoreAtOptions,
 ) (tree.Restored, error) {

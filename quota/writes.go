@@ -101,7 +101,7 @@ func (l *ledger) rename(o *operation, name string) {
 	o.name = name
 }
 
-// beforeBody reserves what the file at the name is to grow by, or fails before the body is read.
+// beforeBody reserves the bytes by which the file at the name is to grow, or fails before the body is read.
 func (c *counter) beforeBody(ctx context.Context, b *countedBody, length int64, cond tree.Condition) error {
 	c.mu.Lock()
 	all := c.limits.Of(b.o.name)
@@ -212,7 +212,7 @@ func (s *Store) Copy(
 	if source.State, err = c.store.Stat(ctx, from, tree.ReadOptions{Follow: cond.Follow}); err == nil {
 		err = c.beforeCopy(ctx, o, from, source, opts.Shallow, cond.Follow)
 	} else {
-		err = nil // the store says what is wrong
+		err = nil // the store says why
 	}
 	if err != nil {
 		c.settle(o, err, tree.State{})
@@ -241,7 +241,7 @@ func (c *counter) beforeCopy(
 		if o.brings, err = c.walk(ctx, from); err != nil {
 			return err
 		}
-		o.brings.learn(false) // what cannot be read cannot be copied, so that the copy fails
+		o.brings.learn(false) // a member that cannot be read has the copy fail
 		need = o.brings.total
 	}
 	if !limited || need == 0 {
@@ -316,7 +316,7 @@ func (s *Store) Restore(
 	return s.Inner.Restore(ctx, id, to, opts, c.deciding(o, cond, always))
 }
 
-// versionOf finds out what a version brings. An error of the version itself is left to the store.
+// versionOf finds out the size of a version. An error of the version itself is left to the store.
 func (c *counter) versionOf(ctx context.Context, o *operation, id string) error {
 	content, v, err := c.store.OpenVersion(ctx, id)
 	if err == nil {
@@ -333,7 +333,7 @@ func (c *counter) versionOf(ctx context.Context, o *operation, id string) error 
 }
 
 // PatchProperties implements [tree.Store]. Dead properties do not count, but those that are set must have room beside
-// what does: else a path without room could take them without end.
+// the bytes that do: else a path without room could take them without end.
 func (s *Store) PatchProperties(ctx context.Context, name string, patch tree.Patch, cond tree.Condition) error {
 	if c := s.counter(); c != nil {
 		var bytes int64
@@ -350,7 +350,7 @@ func (s *Store) PatchProperties(ctx context.Context, name string, patch tree.Pat
 				return err
 			}
 			c.mu.Lock()
-			err := c.reserve(&held, tree.Join(name, "."), bytes) // beside what is there
+			err := c.reserve(&held, tree.Join(name, "."), bytes) // beside the resource
 			held.drop()
 			c.mu.Unlock()
 			if err != nil {

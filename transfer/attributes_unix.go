@@ -17,7 +17,8 @@ const nonblock = syscall.O_NONBLOCK
 // ours is the attribute with the dead properties of a file that a server has kept.
 const ours = "user.ifmatch.props"
 
-// attributesOf reports whether a file has dead properties, and says what else a store does not keep, or "".
+// attributesOf reports whether a file has dead properties, and names the other things that a store does not keep, or
+// "".
 func attributesOf(f *os.File, info iofs.FileInfo) (properties bool, lost string) {
 	var all []string
 	names, err := xattr.FList(f)

@@ -4,12 +4,12 @@
 //
 // An import is a sequence of writes of which each leaves the tree whole, and each is skipped where it has happened. So
 // one that was cut off goes on when it is begun again, and needs no note of how far it has come. It never replaces
-// other content unless it is told to, and what it replaces is in the history.
+// other content unless it is told to, and the replaced versions are in the history.
 //
 // # Mirror
 //
-// A mirror makes the names that a change of the feed is about what they are in the store now. It does not repeat the
-// change. So it may take a change twice, and in an order in which changes of different names did not happen.
+// For each change of the feed, a mirror takes over the present state of its names. It does not repeat the change. So it
+// may take a change twice, and in an order in which changes of different names did not happen.
 //
 // Memory is bounded by the depth of the tree, not by its size.
 package transfer
@@ -48,7 +48,7 @@ type Import struct {
 	done Imported
 }
 
-// Imported counts what an import has found and done.
+// Imported are the counts of an import.
 type Imported struct {
 	Files, Collections atomic.Int64 // that were made
 	Bytes              atomic.Int64 // of these files
@@ -82,7 +82,7 @@ func (im *Import) tell(count *atomic.Int64, name, what string) {
 	im.Tell(name, what)
 }
 
-// take makes a member in the store what it is in the directory.
+// take gives a name in the store the content that it has in the directory.
 func (im *Import) take(ctx context.Context, e entry) (enter, made bool, err error) {
 	_, base := tree.Split(e.name)
 	switch mode := e.info.Mode(); {
@@ -165,7 +165,7 @@ func (im *Import) patch(ctx context.Context, name string, patch tree.Patch) erro
 	return patiently(ctx, func() error { return im.To.PatchProperties(ctx, name, patch, tree.Condition{}) })
 }
 
-// describe returns the dead properties of a member, and tells what it has besides, which a store does not keep.
+// describe returns the dead properties of a member, and tells of its other attributes, which a store does not keep.
 func (im *Import) describe(ctx context.Context, e entry) ([]webdav.Property, error) {
 	f, err := im.open(e)
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
-// MirrorState is the name of the directory in a mirror that says what it is, and how far it has come.
+// MirrorState is the name of the directory in a mirror that marks the mirror, and says how far it has come.
 const MirrorState = ".ifmatch-export"
 
 // A Source is a store with a feed of its changes.
@@ -22,8 +22,9 @@ type Source interface {
 	tree.Feed
 }
 
-// A Mirror keeps a directory what a store is. Its files are read-only. Each has an extended attribute that says that the
-// mirror has made it, and of which version. It replaces and removes nothing else, and no file that was changed since.
+// A Mirror keeps a directory the same as a store. Its files are read-only. Each has an extended attribute that says
+// that the mirror has made it, and of which version. It replaces and removes nothing else, and no file that was changed
+// since.
 type Mirror struct {
 	Dir  string
 	From Source
@@ -47,7 +48,7 @@ type mirrorState struct {
 	Cursor   tree.Cursor `json:"cursor"`   // all changes up to there are in the mirror ("": it was never complete)
 }
 
-// Mirrored counts what a mirror has done.
+// Mirrored are the counts of a mirror.
 type Mirrored struct {
 	Fetched, Bytes int64 // files that were fetched
 	Removed        int64 // files and directories
@@ -209,8 +210,8 @@ func (m *Mirror) left(name, what string) {
 	m.Tell(name, what)
 }
 
-// Run makes the directory what the tree is, by the changes since the last run where they are known, and compares all
-// tags then.
+// Run makes the directory the same as the tree, by the changes since the last run where they are known, and compares
+// all tags then.
 func (m *Mirror) Run(ctx context.Context) (Mirrored, error) {
 	err := m.catchUp(ctx)
 	if err == nil {
@@ -235,7 +236,7 @@ func (m *Mirror) catchUp(ctx context.Context) error {
 // errTooOld says that the changes after the cursor of the mirror are not known any more.
 var errTooOld = errors.New("the tree has to be listed again")
 
-// listAnew makes the whole directory what the tree is. Changes meanwhile come by the feed.
+// listAnew makes the whole directory the same as the tree. Changes meanwhile come by the feed.
 func (m *Mirror) listAnew(ctx context.Context) error {
 	m.done.Listed++
 	var now tree.Cursor

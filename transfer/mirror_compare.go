@@ -50,8 +50,9 @@ func (m *Mirror) compareMembers(ctx context.Context, dir string) error {
 // changesMeanwhile is how often a name may change while it is compared.
 const changesMeanwhile = 20
 
-// settle makes a name what the tree has there, if it is not what a state says, and counts and tells of one that is another
-// thing in the end. A name can come and go all the time, so one that the mirror did not leave as it is is looked at again.
+// settle compares a name with a state. If they differ, it takes over the present state. It counts and tells of a name
+// that differs in the end. A name can come and go all the time, so one that the mirror did not leave as it is is looked
+// at again.
 func (m *Mirror) settle(ctx context.Context, s tree.State) (tree.State, bool, error) {
 	same, err := m.isSame(s)
 	for tries, left := 0, m.done.Left; err == nil && !same && m.done.Left == left && tries < changesMeanwhile; tries++ {
@@ -73,7 +74,7 @@ func (m *Mirror) settle(ctx context.Context, s tree.State) (tree.State, bool, er
 	return s, same, err
 }
 
-// isSame reports whether a name is what a state says. A file is read.
+// isSame reports whether a name is as a state says. A file is read.
 func (m *Mirror) isSame(s tree.State) (bool, error) {
 	l, err := m.look(s.Name)
 	switch {

@@ -15,7 +15,7 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
-// take makes the names of a change what they are in the store now.
+// take makes the names of a change as they are in the store now.
 func (m *Mirror) take(ctx context.Context, c tree.Change) error {
 	for _, name := range []string{c.From, c.Name} {
 		if name == "" && !c.Again {
@@ -40,7 +40,7 @@ func (m *Mirror) stat(ctx context.Context, name string) (tree.State, error) {
 	return s, err
 }
 
-// shallow makes a name what it is in the store, and lets the members of a collection be.
+// shallow makes a name as it is in the store, and lets the members of a collection be.
 func (m *Mirror) shallow(ctx context.Context, name string) error {
 	s, err := m.stat(ctx, name)
 	if err != nil {
@@ -50,7 +50,7 @@ func (m *Mirror) shallow(ctx context.Context, name string) error {
 	return err
 }
 
-// deep makes a name what it is in the store, with all below it.
+// deep makes a name as it is in the store, with all below it.
 func (m *Mirror) deep(ctx context.Context, name string) error {
 	s, err := m.stat(ctx, name)
 	if err != nil {
@@ -63,7 +63,7 @@ func (m *Mirror) deep(ctx context.Context, name string) error {
 	return m.members(ctx, name)
 }
 
-// ensure makes the name of a state what the state says. entered says that it is a directory now.
+// ensure makes the name of a state as the state says. entered says that it is a directory now.
 func (m *Mirror) ensure(ctx context.Context, s tree.State) (entered bool, err error) {
 	if tree.Within(s.Name, MirrorState) {
 		if s.Exists {
@@ -89,7 +89,7 @@ func (m *Mirror) ensure(ctx context.Context, s tree.State) (entered bool, err er
 	return false, m.file(ctx, s)
 }
 
-// A look is what a name in the directory is.
+// A look is the result of looking at a name in the directory.
 type look struct {
 	info iofs.FileInfo // nil: nothing is there
 	mark mark          // the zero value where the mirror has not made it
@@ -198,7 +198,7 @@ func (m *Mirror) fetch(ctx context.Context, name string, replace bool) (err erro
 	}
 	if replace {
 		err = m.root.Rename(temporary, name)
-	} else if err = m.root.Link(temporary, name); err == nil { // it must not replace what has come meanwhile
+	} else if err = m.root.Link(temporary, name); err == nil { // it must not replace a file that has come meanwhile
 		err = m.root.Remove(temporary)
 	}
 	if errors.Is(err, iofs.ErrExist) {
@@ -247,7 +247,7 @@ func (m *Mirror) write(ctx context.Context, f *os.File, content tree.Content, s 
 	return errors.Join(f.Chmod(mode), f.Sync())
 }
 
-// remove removes what the mirror has made at a name and below it, and reports whether nothing is left there.
+// remove removes all that the mirror has made at a name and below it, and reports whether nothing is left there.
 func (m *Mirror) remove(ctx context.Context, name string) (gone bool, err error) {
 	l, err := m.look(name)
 	switch {
@@ -316,8 +316,8 @@ func (m *Mirror) each(dir string, do func(base string) error) error {
 	}
 }
 
-// members makes all below a directory what it is in the store. Names in memory are those of the collections in one
-// directory of each level; of its files, 8 bytes each.
+// members makes all below a directory as it is in the store. Names in memory are those of the collections in one
+// directory of each level. Of its files there are 8 bytes each.
 func (m *Mirror) members(ctx context.Context, dir string) error {
 	seed, there, below := maphash.MakeSeed(), map[uint64]bool{}, []string(nil)
 	err := patiently(ctx, func() error {

@@ -17,7 +17,7 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
-// markName is the attribute of what a mirror has made.
+// markName is the attribute of the files and directories that a mirror has made.
 const markName = "user.ifmatch.mirror"
 
 // A mark says that a mirror has made a file or a directory. A copy of that with its attributes has another inode.
@@ -46,7 +46,7 @@ func (k mark) of(info iofs.FileInfo) bool {
 	return k.ID != "" && k.Size == info.Size() && k.Time == info.ModTime().UnixNano()
 }
 
-// path returns a name for calls that take no root. It is used for attributes alone, of what was just looked at.
+// path returns a name for calls that take no root. It is used for attributes alone, of a name that was just looked at.
 func (m *Mirror) path(name string) string { return filepath.Join(m.Dir, filepath.FromSlash(name)) }
 
 // readMark returns the mark of this mirror, or the zero value.

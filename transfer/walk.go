@@ -96,7 +96,7 @@ func local(name string) string {
 	return name
 }
 
-// open opens a member that is still what the walk has seen.
+// open opens a member that is still the one that the walk has seen.
 func (im *Import) open(e entry) (*os.File, error) {
 	f, err := im.root.OpenFile(local(e.name), os.O_RDONLY|nonblock, 0)
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 )
 
 // users are the requests that work on uploads, one for each. A request that comes interrupts the one before: mostly its
-// line is broken, and the server has not noticed yet. So a connection that hangs keeps nobody away.
+// line is broken, and the server has not noticed yet. So a connection that hangs keeps no other client away.
 type users struct {
 	mu   sync.Mutex
 	byID map[string]*user

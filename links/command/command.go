@@ -1,4 +1,4 @@
-// Package command is the command ifmatch link: who runs a server makes share links, lists them and revokes them.
+// Package command is the command ifmatch link: it makes share links, lists them and revokes them.
 package command
 
 import (
@@ -20,7 +20,7 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/links"
 )
 
-// Needs is what the command takes from the program.
+// Needs are the things that the command takes from the program.
 type Needs struct {
 	Misused cli.OnUsageErrorFunc
 	Users   cli.Flag                                                 // names the users file

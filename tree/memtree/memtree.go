@@ -196,7 +196,7 @@ func (s *Store) read(cond tree.Condition, shape, look func() error, name string)
 	return err
 }
 
-// yields yields what get returns.
+// yields yields the values that get returns.
 func yields[T any](ctx context.Context, get func() ([]T, error)) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		all, err := get()

@@ -8,9 +8,9 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
-// A Census is what was at names at a time, as far as the changes of the journal before that time tell. So a restore
-// sees what is gone without any change that tells of it: a program has removed it while no server was there to see
-// that.
+// A Census has the names that existed at a time, as far as the changes of the journal before that time tell. So a
+// restore sees a name that is gone without any change that tells of it: a program has removed it while no server was
+// there to see that.
 type Census struct {
 	root counted
 	last tree.Change // of ours

@@ -6,7 +6,7 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
-// matches reports whether a resource on the disk is what a change has made.
+// matches reports whether a resource on the disk is the one that a change has made.
 func (r *replay) matches(name string, info Info, c tree.Change) (bool, error) {
 	switch {
 	case c.State.Collection:
@@ -40,8 +40,8 @@ func (r *replay) latest(name string, i int, to ref, info Info) (e event, ok bool
 	return e, ok, err
 }
 
-// wasNeverMade reports whether a name is still what it was before a change: on the disk, or in the version that has
-// given way later. info is what a look at the name has found.
+// wasNeverMade reports whether a name is still as it was before a change: on the disk, or in the version that has given
+// way later. info is the result of a look at the name.
 func (r *replay) wasNeverMade(e event, name string, to ref, info Info) (bool, error) {
 	switch {
 	case e.kept != nil:
@@ -117,7 +117,7 @@ func (r *replay) wasNeverMoved(e event) (bool, error) {
 	return tag == e.State.Tag, err
 }
 
-// info returns what a name of the model stands for, on the disk or in the history.
+// info returns the resource that a name of the model stands for, on the disk or in the history.
 func (r *replay) info(of ref) (Info, error) {
 	if of.kind != kept {
 		return r.look(of)

@@ -4,25 +4,25 @@ import (
 	"strings"
 )
 
-// A kind says what a name of the model stands for.
+// A kind is that of the resource that a name of the model stands for.
 type kind uint8
 
 const (
 	absent  kind = iota // nothing
-	live                // what is at a name on the disk now
+	live                // the resource at a name on the disk now
 	kept                // a version in the history
 	implied             // a collection of which only members are known
 	unknown             // something, or nothing
 )
 
-// A ref is what a name of the model stands for.
+// A ref is the resource that a name of the model stands for.
 type ref struct {
 	kind kind
 	name string // live: the present name. kept: the path below the version. unknown: the reason
 	kept *Kept  // the version
 }
 
-// member returns what a member stands for, if nothing else is known of it.
+// member returns the ref of a member of which nothing else is known.
 func (r ref) member(base string) ref {
 	switch r.kind {
 	case live, kept:
@@ -33,9 +33,9 @@ func (r ref) member(base string) ref {
 	return r
 }
 
-// A node is a name of which more is known than what its collection stands for.
+// A node is a name of which more is known than that it is a member of its collection.
 type node struct {
-	set  bool // it stands for ref, and not for a member of what its collection stands for
+	set  bool // it stands for ref, and not for a member of the ref of its collection
 	ref  ref
 	kids map[string]*node
 	left string // why it must be left alone, or ""
@@ -43,7 +43,7 @@ type node struct {
 	explained bool
 }
 
-// asItWas reports whether the name and all names below it stand for the members of what its collection stands for.
+// asItWas reports whether the name and all names below it stand for members of the ref of its collection.
 func (n *node) asItWas() bool {
 	if n == nil {
 		return true
@@ -77,12 +77,12 @@ func (n *node) setKid(base string, kid *node) {
 	n.kids[base] = kid
 }
 
-// A model is a tree of names. At first each name stands for what is at it on the disk.
+// A model is a tree of names. At first each name stands for the resource at that name on the disk.
 type model struct{ root *node }
 
 func newModel() *model { return &model{&node{set: true, ref: ref{kind: live}}} }
 
-// at returns what a name stands for, and its node, or nil.
+// at returns the ref of a name, and its node, or nil.
 func (m *model) at(name string) (*node, ref) {
 	n, r := m.root, m.root.ref
 	if name == "" {
@@ -115,7 +115,7 @@ func (m *model) node(name string) *node {
 	return n
 }
 
-// attach makes a name stand for what a node stands for. The collections above it existed at that time.
+// attach makes a name stand for the ref of a node. The collections above it existed at that time.
 func (m *model) attach(name string, n *node) {
 	n.set = true
 	if name == "" {

@@ -8,9 +8,9 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
-// A planner compares the model with the disk. The steps come in this order: what is brought or moved back, the
-// collections before their members. What needs a name that is to become free by a move comes after that move. Last,
-// what was made since then is removed, the members before their collections.
+// A planner compares the model with the disk. The steps come in this order: resources are brought or moved back, the
+// collections before their members. A step that needs a name which is to become free by a move comes after that move.
+// Last, new resources are removed, the members before their collections.
 type planner struct {
 	ctx    context.Context
 	disk   Disk
@@ -23,14 +23,14 @@ type planner struct {
 	waiting         []waiting
 	forced          bool // the name that is walked does not wait
 
-	sources  map[string]string // the present names of what is moved back, with its former names
+	sources  map[string]string // the present names of resources that are moved back, with their former names
 	moved    map[string]string // the same, for those that have been moved by the steps so far
 	archived map[string]int    // present names that a MoveBack replaces, and that step, from 1 on
 }
 
 // make makes the plan for a name.
 func (p *planner) make(name string) error {
-	var out []string // present names, of what has come from elsewhere
+	var out []string // present names of resources that have come from elsewhere
 	p.model.each(func(was string, n *node) {
 		if n.ref.kind != live || n.ref.name == was || n.left != "" {
 			return
@@ -147,7 +147,7 @@ func (p *planner) now(name string) (now string, archived int, below string) {
 	}
 }
 
-// moveOut moves back to its name outside what has come from there.
+// moveOut moves a resource back that has come from outside.
 func (p *planner) moveOut(now string) error {
 	was := p.sources[now]
 	info, err := p.disk.Lstat(p.ctx, now)
@@ -227,7 +227,7 @@ func (p *planner) present(here place) (map[string]bool, error) {
 	return found, err
 }
 
-// A place is the present name of what is at a name, after the moves of the plan.
+// A place is the present name of the resource at a name, after the moves of the plan.
 type place struct {
 	name string
 	ok   bool // there is one
@@ -235,7 +235,7 @@ type place struct {
 
 func (h place) member(base string) place { return place{join(h.name, base), h.ok} }
 
-// look looks at a place. What the plan moves away does not count.
+// look looks at a place. A resource that the plan moves away does not count.
 func (p *planner) look(at string, here place) (Info, error) {
 	if !here.ok {
 		return Info{}, nil

@@ -56,7 +56,7 @@ func (r *replay) undo(i int, e event) error {
 	case e.past:
 		return nil
 	case e.Again:
-		return nil // the times of change tell what has changed
+		return nil // the times of change tell which files have changed
 	case !e.isOurs():
 		return r.onDisk(i, e)
 	case e.Cause == "PROPPATCH":
@@ -72,7 +72,8 @@ func (r *replay) undo(i int, e event) error {
 	return r.write(e)
 }
 
-// look returns what a name of the model is on the disk: nothing, unless it stands for something there.
+// look looks at the resource on the disk that a name of the model stands for. If it stands for another one, nothing is
+// found.
 func (r *replay) look(to ref) (Info, error) {
 	if to.kind != live {
 		return Info{}, nil
@@ -130,7 +131,7 @@ func (r *replay) members(k Kept) ([]Kept, error) {
 	return members, err
 }
 
-// onDisk takes in what the watcher has seen.
+// onDisk takes in a change that the watcher has seen.
 func (r *replay) onDisk(i int, e event) error {
 	n, to := r.model.at(e.Name)
 	if n != nil && n.left != "" || e.State.Exists && e.State.Collection {
@@ -147,7 +148,7 @@ func (r *replay) onDisk(i int, e event) error {
 	return nil
 }
 
-// isEcho reports whether what the watcher has seen is a change that another process of ours has made. n may be nil.
+// isEcho reports whether the watcher has seen a change that another process of ours has made. n may be nil.
 func (r *replay) isEcho(i int, e event, n *node, to ref) (bool, error) {
 	info, err := r.look(to)
 	if err != nil {
@@ -188,7 +189,8 @@ func (r *replay) isEcho(i int, e event, n *node, to ref) (bool, error) {
 	return r.matches(to.name, info, ours.Change)
 }
 
-// wasExchanged reports whether a MOVE gave the name, for an instant, to a member of what the MOVE has replaced.
+// wasExchanged reports whether a MOVE gave the name, for an instant, to a member of the collection that the MOVE has
+// replaced.
 func (r *replay) wasExchanged(i int, e event) (was bool, err error) {
 	r.line.wasExchanged(e.Name, i, func(k *Kept, below string) bool {
 		_, was, err = r.version(ref{kind: kept, name: below, kept: k})
@@ -282,7 +284,7 @@ func (r *replay) move(e event) error {
 	return nil
 }
 
-// write undoes a change that has made, or has replaced, what is at the name.
+// write undoes a change that has made, or has replaced, the resource at a name.
 func (r *replay) write(e event) error {
 	old, to := r.model.at(e.Name)
 	info, err := r.look(to)
@@ -330,7 +332,7 @@ func (r *replay) write(e event) error {
 	return nil
 }
 
-// prove notes that what is at a present name was made by a change.
+// prove notes that the resource at a present name was made by a change.
 func (r *replay) prove(name string, e event) {
 	var p proof
 	if e.State.Collection && e.Cause != "MKCOL" {
@@ -339,7 +341,7 @@ func (r *replay) prove(name string, e event) {
 	r.proofs[name] = p
 }
 
-// proven reports whether what is at a present name was made by a change.
+// proven reports whether the resource at a present name was made by a change.
 func (r *replay) proven(name string, info Info) bool {
 	if _, ok := r.proofs[name]; ok {
 		return true

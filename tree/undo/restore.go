@@ -19,7 +19,7 @@ type Store interface {
 	Disk
 	// Now returns a position in the feed, and the time.
 	Now(ctx context.Context) (tree.Cursor, time.Time, error)
-	// Known returns what is known since a time.
+	// Known returns all that is known since a time.
 	Known(ctx context.Context, at time.Time) (Known, error)
 	// ChangedSince reports whether a name, or one below it, has changed since a position.
 	ChangedSince(ctx context.Context, name string, since tree.Cursor) (bool, error)
@@ -31,8 +31,8 @@ type Store interface {
 	Move(ctx context.Context, from, to string, opts tree.CopyOptions, cond tree.Condition) (tree.State, bool, error)
 	// Bring restores a version at its path, if shallow without its members.
 	Bring(ctx context.Context, k Kept, shallow bool, opts tree.RestoreOptions, cond tree.Condition) error
-	// IsSeen reports whether a name is, inside a commit, what was seen before. Of a collection only the identity
-	// counts.
+	// IsSeen reports whether the resource at a name is, inside a commit, the one that was seen before. Of a collection
+	// only the identity counts.
 	IsSeen(v tree.View, name string, seen Info) (bool, error)
 	// Archived returns the version that a MOVE to a name has just replaced.
 	Archived(ctx context.Context, name string, over Info) (k Kept, ok bool, err error)
@@ -87,7 +87,7 @@ type undoing struct {
 	Store
 	opts     tree.RestoreAtOptions
 	result   tree.Restored
-	archived map[int]Kept // what steps have replaced and others need, by the number of the step
+	archived map[int]Kept // versions that steps have replaced and others need, by the number of the step
 }
 
 // errOtherThanSeen says that a name has changed since the plan was made.

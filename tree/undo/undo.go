@@ -1,17 +1,17 @@
-// Package undo finds out what a part of a tree was at a time, and which steps make it that again. It
-// changes nothing itself: a [Store] takes the steps.
+// Package undo finds out how a part of a tree was at a time, and which steps make it that again. It changes nothing
+// itself: a [Store] takes the steps.
 //
 // # The state at a time
 //
-// The present tree is a model in which each name stands for what is at it on the disk. The changes since the time are
-// undone in the model, the newest first: a removal brings the version back that the history has kept, a MOVE moves the
-// name back with all below it, a new file goes. What is left is the tree of that time. Each name in it stands for a
-// resource on the disk, for a version in the history, for nothing, or for something that is not known.
+// The present tree is a model in which each name stands for the resource at that name on the disk. The changes since
+// the time are undone in the model, the newest first: a removal brings the version back that the history has kept, a
+// MOVE moves the name back with all below it, a new file goes. The rest is the tree of that time. Each name in it
+// stands for a resource on the disk, for a version in the history, for nothing, or for something that is not known.
 //
 // # Evidence
 //
 // A file that is there now may be replaced or removed only if a change of the journal has made it, and if it is still
-// what that change has made: it has the same ETag, or it came with a collection and has an earlier time of change. All
+// as that change has made it: it has the same ETag, or it came with a collection and has an earlier time of change. All
 // other files stay: those that programs have changed or made, and those of unknown age. They are reported.
 package undo
 
@@ -23,10 +23,10 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
-// A Kind says what a resource is.
+// A Kind is that of a resource.
 type Kind uint8
 
-// The kinds. Nothing: the name does not exist. Other: what is neither served nor touched.
+// The kinds. Nothing: the name does not exist. Other: it is neither served nor touched.
 const (
 	Nothing Kind = iota
 	File
@@ -41,7 +41,7 @@ type Info struct {
 	Kind                    Kind
 	Size                    int64
 	Born, Modified, Changed int64
-	// Of is what the store itself has seen.
+	// Of belongs to the store.
 	Of any
 }
 
@@ -70,7 +70,7 @@ type Disk interface {
 	TagKept(ctx context.Context, k Kept) (tree.ETag, error)
 }
 
-// Known is what is known of the time since then.
+// Known is all that is known of the time since then.
 type Known struct {
 	At      time.Time
 	Begun   time.Time     // since when the journal has all changes of the server. Zero: it has none
@@ -79,10 +79,10 @@ type Known struct {
 	Before  Census        // of At
 }
 
-// An Op says what a step does.
+// An Op is the kind of a step.
 type Op uint8
 
-// The steps. All leave what they replace or remove to the history.
+// The steps. All leave to the history the versions that they replace or remove.
 const (
 	BringBack Op = iota // a version of the history gets its name back, where nothing is
 	Replace             // a version of the history takes the place of the file at its name
@@ -98,11 +98,11 @@ type Step struct {
 	Name string
 	From string // of a MoveBack
 	Kept Kept   // of a BringBack and a Replace. Of a MakeDir, the collection whose mode it gets, if it has a name
-	Seen Info   // what is replaced, moved or removed, as it was seen
-	// Over is what the MoveBack replaces, if that exists. It goes to the history.
+	Seen Info   // the resource that is replaced, moved or removed, as it was seen
+	// Over is the resource that the MoveBack replaces, if there is one. It goes to the history.
 	Over Info
-	// Archived is set if the source is what an earlier MoveBack of the plan has replaced: that step, from 1 on, and the
-	// path below it.
+	// Archived is set if an earlier MoveBack of the plan has replaced the source: that step, from 1 on, and the path
+	// below it.
 	Archived int
 	Below    string
 	// Files and Dirs are how many files and collections the step brings, with all members.
@@ -112,7 +112,7 @@ type Step struct {
 // maxLeft bounds the names that a plan remembers.
 const maxLeft = 10_000
 
-// A Plan makes a part of the tree what it was.
+// A Plan has the steps that make a part of the tree as it was.
 type Plan struct {
 	Steps []Step
 	Left  []tree.LeftAlone // sorted as they were found, at most maxLeft
@@ -129,7 +129,7 @@ func (p *Plan) leave(name, reason string) {
 	p.Left = append(p.Left, tree.LeftAlone{Name: name, Reason: reason})
 }
 
-// Make returns the plan that makes a name, and everything below it, what it was.
+// Make returns the plan that makes a name, and everything below it, as it was.
 func Make(ctx context.Context, disk Disk, name string, known Known) (*Plan, error) {
 	m := newModel()
 	r := &replay{ctx: ctx, disk: disk, model: m, proofs: map[string]proof{},

@@ -82,7 +82,7 @@ func (p *planner) each(at string, n *node, want ref, here place, others []Kept) 
 	return free, nil
 }
 
-// stays plans a name that stands for what is there.
+// stays plans a name that stands for the resource that is there.
 func (p *planner) stays(at string, n *node, want ref, info Info, here place) error {
 	switch {
 	case info.Kind == Collection:
@@ -152,7 +152,7 @@ func (p *planner) clear(at string, n *node, want ref, info Info, here place, for
 	return free, err
 }
 
-// removeAt plans the removal of what was made since then. It reports whether the name is free after that.
+// removeAt plans the removal of a resource that was made since then. It reports whether the name is free after that.
 func (p *planner) removeAt(steps *[]Step, at string, n *node, info Info, here place) (free bool, err error) {
 	if !info.Exists() {
 		return true, nil
@@ -259,7 +259,7 @@ func (p *planner) bring(at string, n *node, want ref, info Info, here place, for
 // dateStep is by how much a version can be dated ahead, in nanoseconds: to the next second.
 const dateStep = int64(1e9)
 
-// doubt returns why a version is not what was at its name then, or "".
+// doubt returns why a version may not have been at its name then, or "".
 func (p *planner) doubt(k Kept, want ref, n *node) string {
 	then, gone := p.known.At.UnixNano(), k.Gone.UnixNano()
 	if n != nil && n.explained {
@@ -334,7 +334,7 @@ func (p *planner) bringDir(at string, n *node, want ref, k Kept, info Info, here
 	return err
 }
 
-// count counts the members of a version. whole reports whether all of them are what was there then.
+// count counts the members of a version. whole reports whether all of them were there then.
 func (p *planner) count(at string, n *node, want ref, k Kept, s *Step) (whole bool, err error) {
 	members, err := p.replay.members(k)
 	if err != nil {
