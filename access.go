@@ -104,7 +104,7 @@ func openAuth(cfg Config) (*auth.Authority, error) {
 // where there are several, or in --state-dir. They end with the process where neither can be written.
 func (cfg Config) sessions(log *slog.Logger) *session.Table {
 	if cfg.shared.sessions != nil {
-		return session.New(cfg.shared.sessions, nil)
+		return session.New(cfg.shared.sessions, cfg.shared.now)
 	}
 	if cfg.Memory || cfg.ReadOnly && cfg.StateDir == "" {
 		return session.New(session.Memory(), nil)

@@ -238,6 +238,7 @@ func newHandler(cfg Config, store tree.Store, log *slog.Logger) (http.Handler, e
 	h.MaxUpload, h.Exchange.Pace, h.Current = cfg.Limits.Upload, cfg.Limits.Pace, cfg.Live.current()
 	h.MaxInfinite = cmp.Or(cfg.DepthInfinity, -1)
 	h.Guarded, h.Links, h.Sessions = cfg.shared.guard, cfg.shared.links, cfg.sessions(log)
+	h.Now = cfg.shared.now
 	return handler.New(h)
 }
 

@@ -18,6 +18,7 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/links"
 	"r-seed-1f3a754f.example/ifmatch/monitor"
 	"r-seed-1f3a754f.example/ifmatch/pgstore"
+	"r-seed-1f3a754f.example/ifmatch/pgstore/clock"
 	"r-seed-1f3a754f.example/ifmatch/pgstore/replicas"
 	"r-seed-1f3a754f.example/ifmatch/settings"
 )
@@ -142,6 +143,7 @@ func sharedLinks(store *pgstore.Store) links.Shelf { return store.Notes("links")
 type sharedState struct {
 	sessions session.Store
 	guard    deleteguard.Store // of DELETE
+	now      func() time.Time  // the clock that they share
 	links    links.Shelf
 }
 
@@ -156,8 +158,9 @@ func (cfg *Config) share(ctx context.Context, store served, log *slog.Logger) (s
 		sessions: replicated.New(shared.Notes(replicated.Kind)),
 		guard:    shared.Notes("failed-put"),
 		links:    sharedLinks(shared),
+		now:      shared.Time,
 	}
-	cfg.Auth.CountWith(shared.Notes("wrong-password"))
+	cfg.Auth.CountWith(shared.Notes("wrong-password"), shared.Time)
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan struct{})
 	go func() {
@@ -167,12 +170,15 @@ func (cfg *Config) share(ctx context.Context, store served, log *slog.Logger) (s
 	return func() { cancel(); <-ended }
 }
 
-// teller tells the other replicas of this one, and the log of replicas with other users or rules.
+// teller tells the other replicas of this one, and the log of replicas with other users or rules, and of a wrong clock.
 func (cfg *Config) teller(store *pgstore.Store, log *slog.Logger) *replicas.Teller {
 	host, _ := os.Hostname() // "" is told where it has none
-	self := replicas.Replica{ID: rand.Text(), Host: host, Program: programVersion(), Started: time.Now().UTC().Truncate(time.Second)}
-	authority, differ := cfg.Auth, cfg.Monitor.Replicas()
-	return replicas.New(store.Notes(replicas.Kind), self, func() string { return authority.Now().Sum() }, func(others []replicas.Replica) {
+	self := replicas.Replica{ID: rand.Text(), Host: host, Program: programVersion(), Started: store.Time().UTC().Truncate(time.Second)}
+	authority, differ, check := cfg.Auth, cfg.Monitor.Replicas(), cfg.clockCheck(store, log)
+	look := func(ctx context.Context, self *replicas.Replica) {
+		self.Files, self.Ahead = authority.Now().Sum(), check(ctx)
+	}
+	return replicas.New(store.Notes(replicas.Kind), self, look, func(others []replicas.Replica) {
 		if len(others) == 0 {
 			differ(0, "")
 			log.Info("all replicas have the same users and rules again")
@@ -182,4 +188,27 @@ func (cfg *Config) teller(store *pgstore.Store, log *slog.Logger) *replicas.Tell
 		log.Warn("other replicas have other users, app tokens or rules: give all of them the same files",
 			"others", len(others), "first", others[0].Host)
 	})
+}
+
+// clockCheck returns a function that compares the clock of this machine with that of the database, and returns by how much
+// it is ahead. It tells the log when that begins to be much, and when it ends. As long as the database is away, the last
+// comparison counts.
+func (cfg *Config) clockCheck(store *pgstore.Store, log *slog.Logger) func(context.Context) time.Duration {
+	tell := cfg.Monitor.Clock()
+	wrong := false
+	return func(ctx context.Context) time.Duration {
+		ahead, err := store.LookAtClock(ctx)
+		before := wrong
+		if err == nil {
+			wrong = ahead.Abs() > clock.Off
+			tell(ahead, wrong)
+		}
+		switch {
+		case wrong && !before:
+			log.Warn("the clock of this machine is not that of the database: have both follow the same time server", "ahead", ahead)
+		case before && !wrong:
+			log.Info("the clock of this machine is that of the database again", "ahead", ahead)
+		}
+		return ahead
+	}
 }

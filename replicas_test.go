@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -14,9 +15,11 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"r-seed-1f3a754f.example/ifmatch/auth"
 	"r-seed-1f3a754f.example/ifmatch/handler"
+	"r-seed-1f3a754f.example/ifmatch/internal/database"
 	"r-seed-1f3a754f.example/ifmatch/internal/pgtest"
 	"r-seed-1f3a754f.example/ifmatch/internal/servertest"
 	"r-seed-1f3a754f.example/ifmatch/monitor"
@@ -27,31 +30,41 @@ import (
 // serveReplicas serves a tree in a database by some servers, each with a users file of its own.
 func serveReplicas(t *testing.T, n int, users string) (urls []string, client *http.Client) {
 	t.Helper()
-	dsn := pgtest.Run(t).Database(t, nil)
+	dsn, objects := pgtest.Run(t).Database(t, nil), t.TempDir()
 	for range n {
-		store, err := pgstore.Open(t.Context(), dsn, pgstore.Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { store.Close() })
-		file := filepath.Join(t.TempDir(), "users")
-		if err := os.WriteFile(file, []byte(users), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		cfg := Config{Config: handler.Config{DeleteGuard: []string{"rclone/*"}}, Database: dsn}
-		if cfg.Auth, err = auth.Open(auth.Options{Users: file, InsecureBasic: true}); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(cfg.share(t.Context(), store, slog.New(slog.DiscardHandler)))
-		h, err := newHandler(cfg, store, slog.New(slog.DiscardHandler))
-		if err != nil {
-			t.Fatal(err)
-		}
 		var url string
-		url, client = servertest.Serve(t, h)
+		url, client, _ = serveReplica(t, dsn, objects, users, "")
 		urls = append(urls, url)
 	}
 	return urls, client
+}
+
+// serveReplica serves a tree by one server with users and app tokens.
+func serveReplica(t *testing.T, dsn, dir, users, tokens string) (url string, client *http.Client, cfg Config) {
+	t.Helper()
+	// The tables are there where the server goes by another clock, see shiftedClock.
+	store, err := database.Place{Store: dsn, Blobs: "dir://" + dir}.Open(t.Context(),
+		pgstore.Options{NoMigrate: strings.Contains(dsn, "search_path")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { store.Close() })
+	file := filepath.Join(t.TempDir(), "users")
+	err = errors.Join(os.WriteFile(file, []byte(users), 0o600), os.WriteFile(auth.TokensFile(file), []byte(tokens), 0o600))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg = Config{Config: handler.Config{DeleteGuard: []string{"rclone/*"}, UploadExpiry: time.Hour}, Database: dsn}
+	if cfg.Auth, err = auth.Open(auth.Options{Users: file, InsecureBasic: true}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cfg.share(t.Context(), store, slog.New(slog.DiscardHandler)))
+	h, err := newHandler(cfg, store, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	url, client = servertest.Serve(t, h)
+	return url, client, cfg
 }
 
 // TestReplicasShare links, failed PUTs and wrong passwords: each request of a client comes to another one.

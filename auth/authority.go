@@ -53,8 +53,11 @@ func Open(opts Options) (*Authority, error) {
 }
 
 // CountWith has several servers count wrong passwords together, instead of each by itself. It must be called before the
-// first password is checked.
-func (a *Authority) CountWith(shared Counts) { a.guard.throttle.shared = shared }
+// first password is checked. now is the clock of all of them, in place of that of the [Options].
+func (a *Authority) CountWith(shared Counts, now func() time.Time) {
+	a.guard.throttle.shared = shared
+	a.opts.Now, a.guard.now, a.guard.throttle.now = now, now, now
+}
 
 // Reload reads all files and takes them over. If one of them cannot be used, nothing is taken over.
 func (a *Authority) Reload() error {

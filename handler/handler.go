@@ -113,7 +113,7 @@ type Config struct {
 	Audit *slog.Logger
 	// Observe gets the outcome of each request (nil: none). It must not wait.
 	Observe func(accesslog.Answered)
-	// Now is the clock (nil: time.Now).
+	// Now is the clock of all dates and times that clients are told, such as that of several servers (nil: time.Now).
 	Now func() time.Time
 	// Ending is closed when the server stops. Streams of events end then (nil: never).
 	Ending <-chan struct{}
@@ -146,7 +146,8 @@ func New(config Config) (http.Handler, error) {
 	h = s.origin.CORS(append(slices.Clip(onFile), "MKCOL", "PATCH", "POST", "REPORT"), h)
 	h = s.byHost(served, h)
 	log := accesslog.Log{
-		Logger: s.AccessLog, Faults: s.Log, Now: s.Now, Client: s.clientText, Trusted: s.TrustedProxies.Sent, Observe: s.Observe,
+		Logger: s.AccessLog, Faults: s.Log, Now: time.Now, Date: config.Now, Client: s.clientText,
+		Trusted: s.TrustedProxies.Sent, Observe: s.Observe,
 		Known: func(method string) bool {
 			_, known := methods[method]
 			return known || method == http.MethodPost || method == http.MethodPatch

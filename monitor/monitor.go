@@ -38,6 +38,8 @@ type Monitor struct {
 	leaving atomic.Bool                // the server is asked to stop
 	watches atomic.Int64               // directories that are watched
 	differ  atomic.Pointer[differing]  // nil: no other replica does
+	ahead   atomic.Int64               // by how much the clock is ahead of that of the database, in nanoseconds
+	wrong   atomic.Bool                // that is more than it may be
 }
 
 // A differing says how many other replicas have other users or rules, and where the first of them runs.
@@ -198,14 +200,34 @@ func (m *Monitor) Replicas() func(differ int, first string) {
 	}
 }
 
-// note returns what /readyz notes.
-func (m *Monitor) note() string {
-	d := m.differ.Load()
-	if d == nil {
-		return ""
+// Clock returns the function that is told by how much the clock of this machine is ahead of that of the database, and
+// whether that is more than it may be. Requests can be served all the same, so /readyz only notes it.
+func (m *Monitor) Clock() func(ahead time.Duration, wrong bool) {
+	if m == nil {
+		return func(time.Duration, bool) {}
 	}
-	return fmt.Sprintf("%d other replicas have other users, app tokens or rules, the first of them at %q: give all of "+
-		"them the same files (see: ifmatch cluster status)", d.replicas, d.first)
+	const help = "By how much the clock of this machine is ahead of that of the database."
+	m.metrics.Gauge("ifmatch_clock_ahead_seconds", help, nil, func() float64 {
+		return time.Duration(m.ahead.Load()).Seconds()
+	})
+	return func(ahead time.Duration, wrong bool) {
+		m.ahead.Store(int64(ahead))
+		m.wrong.Store(wrong)
+	}
+}
+
+// note returns the lines that /readyz notes.
+func (m *Monitor) note() string {
+	var lines []string
+	if d := m.differ.Load(); d != nil {
+		lines = append(lines, fmt.Sprintf("%d other replicas have other users, app tokens or rules, the first of them at %q: "+
+			"give all of them the same files (see: ifmatch cluster status)", d.replicas, d.first))
+	}
+	if m.wrong.Load() {
+		lines = append(lines, fmt.Sprintf("the clock of this machine is off by %v, by that of the database: have both follow "+
+			"the same time server", time.Duration(m.ahead.Load()).Round(time.Second)))
+	}
+	return strings.Join(lines, "\n")
 }
 
 var (

@@ -75,7 +75,7 @@ func (s *Store) stageObject(ctx context.Context, c *staged, body io.Reader, leng
 	if err != nil {
 		return s.stored(err)
 	}
-	from := &claimingReader{ctx: ctx, s: s, c: c, tried: s.time(), body: body}
+	from := &claimingReader{ctx: ctx, s: s, c: c, tried: s.Time(), body: body}
 	c.size, err = io.Copy(struct{ io.Writer }{c.object}, from)
 	if errors.As(err, new(*tree.BodyError)) || ctx.Err() != nil {
 		return err
@@ -99,7 +99,7 @@ func (s *Store) keepClaim(ctx context.Context, c *staged) error {
 		return nil
 	case c.claimed.IsZero():
 		return s.claim(ctx, c)
-	case s.time().Sub(c.claimed) < claimAfter:
+	case s.Time().Sub(c.claimed) < claimAfter:
 		return nil
 	}
 	return s.claimBy(ctx, c, "update ifmatch.dead set since = coalesce($2, now()) where blob = $1 and not claimed")
@@ -111,7 +111,7 @@ func (s *Store) claimBy(ctx context.Context, c *staged, sql string) error {
 		return errGivenUp
 	}
 	if err == nil {
-		c.claimed = s.time()
+		c.claimed = s.Time()
 	}
 	return translate(err)
 }
@@ -126,7 +126,7 @@ type claimingReader struct {
 }
 
 func (r *claimingReader) Read(p []byte) (int, error) {
-	if now := r.s.time(); now.Sub(r.tried) >= claimAfter {
+	if now := r.s.Time(); now.Sub(r.tried) >= claimAfter {
 		r.tried = now
 		if err := r.s.keepClaim(r.ctx, r.c); err == errGivenUp {
 			return 0, err

@@ -1,6 +1,7 @@
 package pgstore
 
 import (
+	"context"
 	"time"
 
 	"r-seed-1f3a754f.example/ifmatch/tree"
@@ -83,4 +84,42 @@ func spanOf(first, last *int64) tree.Span {
 		return tree.NoTime
 	}
 	return tree.Span{First: *first, Last: *last}
+}
+
+// clock returns the time of a clock that is passed in, or nil.
+func (s *Store) clock() *time.Time {
+	if s.opts.Now == nil {
+		return nil
+	}
+	t := s.opts.Now()
+	return &t
+}
+
+// Time returns the time of the database, or of the clock that is passed in, and asks neither. All replicas have the same
+// time but for what an answer of the database takes: the times that they share go by it.
+func (s *Store) Time() time.Time {
+	if t := s.clock(); t != nil {
+		return *t
+	}
+	return s.shared.Now()
+}
+
+// LookAtClock asks the database for its time, so that [Store.Time] stays right. It returns by how much the clock of this
+// machine is ahead of it.
+func (s *Store) LookAtClock(ctx context.Context) (ahead time.Duration, err error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	err = s.shared.Look(func() (now time.Time, err error) {
+		err = s.notes.QueryRow(ctx, "select clock_timestamp()").Scan(&now)
+		return now, err
+	})
+	return s.shared.Ahead(), translate(err)
+}
+
+// now returns the time of the database.
+func (s *Store) now(ctx context.Context) (now time.Time, err error) {
+	ctx, cancel := s.patient(ctx)
+	defer cancel()
+	err = s.pool.QueryRow(ctx, "select coalesce($1, clock_timestamp())", s.clock()).Scan(&now)
+	return now, translate(err)
 }

@@ -34,6 +34,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"r-seed-1f3a754f.example/ifmatch/pgstore/blobs"
+	"r-seed-1f3a754f.example/ifmatch/pgstore/clock"
 	"r-seed-1f3a754f.example/ifmatch/pgstore/notes"
 	"r-seed-1f3a754f.example/ifmatch/pgstore/schema"
 	"r-seed-1f3a754f.example/ifmatch/pgstore/session"
@@ -101,6 +102,8 @@ type Store struct {
 	puts    *turns.Turns // of this replica
 	// seen is the latest time of the database that this replica has seen, in nanoseconds since 1970.
 	seen atomic.Int64
+	// shared shows the time of the database.
+	shared *clock.Clock
 
 	objectFailures, damages atomic.Uint64 // see [Figures]
 	looks, commits          tripCounter
@@ -146,7 +149,10 @@ func Open(ctx context.Context, dsn string, opts Options) (*Store, error) {
 			return nil, hidden(err)
 		}
 	}
-	s := &Store{opts: opts, puts: turns.New(putsAtOnce), writing: make(chan struct{}, max(1, config.MaxConns-config.MaxConns/4))}
+	s := &Store{
+		opts: opts, puts: turns.New(putsAtOnce), writing: make(chan struct{}, max(1, config.MaxConns-config.MaxConns/4)),
+		shared: clock.New(time.Now),
+	}
 	config.AfterConnect = s.connected
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
@@ -204,7 +210,11 @@ func hidden(err error) error {
 // than those that are there.
 func (s *Store) connected(ctx context.Context, conn *pgx.Conn) error {
 	var last *int64
-	err := conn.QueryRow(ctx, "select (select at from ifmatch.change order by xid desc, seq desc limit 1)").Scan(&last)
+	err := s.shared.Look(func() (now time.Time, err error) {
+		err = conn.QueryRow(ctx, `select clock_timestamp(), (select at from ifmatch.change order by xid desc, seq desc limit 1)`).
+			Scan(&now, &last)
+		return now, err
+	})
 	if err == nil && last != nil {
 		s.saw(*last)
 	}
@@ -237,31 +247,6 @@ func (s *Store) Close() error {
 
 // Notes returns the small things of a kind that the replicas share.
 func (s *Store) Notes(kind string) *notes.Table { return notes.New(s.notes, kind, translate) }
-
-// clock returns the time of a clock that is passed in, or nil.
-func (s *Store) clock() *time.Time {
-	if s.opts.Now == nil {
-		return nil
-	}
-	t := s.opts.Now()
-	return &t
-}
-
-// time returns the time of that clock, or of the machine.
-func (s *Store) time() time.Time {
-	if t := s.clock(); t != nil {
-		return *t
-	}
-	return time.Now()
-}
-
-// now returns the time of the database.
-func (s *Store) now(ctx context.Context) (now time.Time, err error) {
-	ctx, cancel := s.patient(ctx)
-	defer cancel()
-	err = s.pool.QueryRow(ctx, "select coalesce($1, clock_timestamp())", s.clock()).Scan(&now)
-	return now, translate(err)
-}
 
 // acquire returns a connection. It waits a moment where all are in use.
 func (s *Store) acquire(ctx context.Context) (*pgxpool.Conn, error) {

@@ -122,7 +122,7 @@ func (s *Store) pruneVersion(
 			return 0, translate(err)
 		}
 	}
-	switch now := s.time(); {
+	switch now := s.Time(); {
 	case dryRun:
 	case rest != "":
 		_, err = s.pool.Exec(ctx, memberRemovalSQL, above, now, base)

@@ -37,9 +37,7 @@ type upload struct {
 	taken  bool       // an earlier handle may be at work
 	unsure bool       // so may a request of this one
 	sum    hash.Hash
-	// ahead is by how much the clock of the database is ahead of that of this replica. Uploads end by the former.
-	ahead time.Duration
-	state tree.UploadState
+	state  tree.UploadState
 }
 
 // UploadLimits bound the uploads that are not complete, those of all replicas together. Zero: no limit.
@@ -89,14 +87,10 @@ func (s *Store) NewUpload(
 	if err := errors.Join(checkNames([]string{name}), s.Try(ctx, cond)); err != nil {
 		return nil, err
 	}
-	now, err := s.now(ctx)
-	if err != nil {
-		return nil, err
-	}
-	u := &upload{s: s, holder: uuid.New(), sum: sha256.New(), ahead: now.Sub(s.time())}
+	u := &upload{s: s, holder: uuid.New(), sum: sha256.New()}
 	u.kept.ID = uuid.Must(uuid.NewV7())
 	u.state = tree.UploadState{
-		ID: rand.Text(), Name: name, Length: opts.Length, Note: opts.Note, Expires: opts.Expires.Add(u.ahead),
+		ID: rand.Text(), Name: name, Length: opts.Length, Note: opts.Note, Expires: opts.Expires,
 	}
 	state, err := u.sum.(encoding.BinaryMarshaler).MarshalBinary()
 	if err != nil {
@@ -122,14 +116,12 @@ func (s *Store) NewUpload(
 func (s *Store) OpenUpload(ctx context.Context, id string) (tree.Upload, error) {
 	u := &upload{s: s, holder: uuid.New(), sum: sha256.New()}
 	var path, state, sum []byte
-	var now time.Time
 	err := s.execRow(ctx, `with old as (select id, held_until from ifmatch.upload where id = $1 for update)
  update ifmatch.upload u set holder = $2, held_until = now() + $3 from old
  where u.id = old.id and u.expires > coalesce($4, now()) and u.held_until < now()
- returning path, length, received, hash, blob, note, sha256, expires, state, tail, old.held_until > '-infinity',
- coalesce($4, now())`,
+ returning path, length, received, hash, blob, note, sha256, expires, state, tail, old.held_until > '-infinity'`,
 		[]any{id, u.holder, lease, s.clock()}, &path, &u.state.Length, &u.state.Offset, &state, &u.kept.ID, &u.state.Note, &sum,
-		&u.state.Expires, &u.kept.State, &u.tail, &u.taken, &now)
+		&u.state.Expires, &u.kept.State, &u.tail, &u.taken)
 	if errors.Is(err, pgx.ErrNoRows) {
 		var held bool
 		err = s.pool.QueryRow(ctx, "select exists(select from ifmatch.upload where id = $1 and expires > coalesce($2, now()))",
@@ -141,7 +133,7 @@ func (s *Store) OpenUpload(ctx context.Context, id string) (tree.Upload, error) 
 	if err != nil {
 		return nil, translate(err)
 	}
-	u.kept.Size, u.ahead = u.state.Offset, now.Sub(s.time())
+	u.kept.Size = u.state.Offset
 	if u.state.ID, u.state.Name = id, string(path); sum != nil {
 		u.state.Tag = tree.TagOf([32]byte(sum))
 	}
@@ -309,7 +301,7 @@ func (a *arrival) keep(ctx context.Context) error {
 	}
 	expires := a.state.Expires
 	if a.opts.Expires != nil {
-		expires = a.opts.Expires().Add(a.ahead)
+		expires = a.opts.Expires()
 	}
 	state, err := a.sum.(encoding.BinaryMarshaler).MarshalBinary()
 	if err != nil {

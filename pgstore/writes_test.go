@@ -147,7 +147,7 @@ func TestUploadsEndByTheClockOfTheDatabase(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer s.Close()
-		ends := func() time.Time { return time.Now().Add(30 * time.Minute) } // by the clock of the replica
+		ends := func() time.Time { return s.Time().Add(30 * time.Minute) }
 		u, err := s.NewUpload(t.Context(), "f", tree.UploadOptions{Length: 2, Expires: ends()}, tree.Condition{})
 		if err != nil {
 			t.Fatal(err)

@@ -20,11 +20,13 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/wire"
 )
 
-// A Log says where the lines go, and what they say. Only Observe may be nil.
+// A Log says where the lines go, and what they say. Only Date and Observe may be nil.
 type Log struct {
-	Logger  *slog.Logger // of requests that have not failed for a fault of the server
-	Faults  *slog.Logger // of the other requests
-	Now     func() time.Time
+	Logger *slog.Logger // of requests that have not failed for a fault of the server
+	Faults *slog.Logger // of the other requests
+	Now    func() time.Time
+	// Date is the clock of the Date of answers (nil: that of the machine).
+	Date    func() time.Time
 	Client  func(*http.Request) string // the client as the line names it
 	Trusted func(*http.Request) bool   // whether the id that a request brings is kept
 	Known   func(method string) bool   // whether the server knows a method
@@ -35,7 +37,7 @@ type Log struct {
 // Wrap returns a handler that writes one line about each request that next has answered.
 func (l Log) Wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		rec := &Recorder{ResponseWriter: w, ID: l.requestID(r)}
+		rec := &Recorder{ResponseWriter: w, ID: l.requestID(r), date: l.Date}
 		rec.told[0] = rec.ID
 		w.Header()["X-Request-Id"] = rec.told[:]
 		received := l.countBody(r)
@@ -85,6 +87,7 @@ type Recorder struct {
 	User     string // the name of the principal ("": there are no users, or the user is not known)
 	ID       string // of the request
 
+	date    func() time.Time
 	details []slog.Attr
 	told    [1]string // the ID as a field of the answer
 	broken  bool      // a write has failed, because the client does not read
@@ -125,12 +128,20 @@ func (w *Recorder) level() slog.Level {
 }
 
 func (w *Recorder) WriteHeader(status int) {
-	w.Status = status
+	w.begin(status)
 	w.ResponseWriter.WriteHeader(status)
 }
 
+// begin notes the status of an answer, and dates it as it begins: an upload takes long, and its Last-Modified is of its end.
+func (w *Recorder) begin(status int) {
+	if w.date != nil && w.Status < http.StatusOK && status >= http.StatusOK {
+		w.Header()["Date"] = []string{w.date().UTC().Format(http.TimeFormat)}
+	}
+	w.Status = status
+}
+
 func (w *Recorder) Write(p []byte) (int, error) {
-	w.Status = cmp.Or(w.Status, http.StatusOK)
+	w.begin(cmp.Or(w.Status, http.StatusOK))
 	n, err := w.ResponseWriter.Write(p)
 	w.Sent += int64(n)
 	w.broken = w.broken || ofClient(err)
@@ -138,7 +149,7 @@ func (w *Recorder) Write(p []byte) (int, error) {
 }
 
 func (w *Recorder) ReadFrom(src io.Reader) (int64, error) {
-	w.Status = cmp.Or(w.Status, http.StatusOK)
+	w.begin(cmp.Or(w.Status, http.StatusOK))
 	n, err := io.Copy(w.ResponseWriter, src)
 	w.Sent += n
 	w.broken = w.broken || ofClient(err)

@@ -16,6 +16,7 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/pgstore"
 	"r-seed-1f3a754f.example/ifmatch/pgstore/blobs"
 	"r-seed-1f3a754f.example/ifmatch/pgstore/checkup"
+	"r-seed-1f3a754f.example/ifmatch/pgstore/clock"
 	"r-seed-1f3a754f.example/ifmatch/pgstore/notes"
 	"r-seed-1f3a754f.example/ifmatch/pgstore/replicas"
 	"r-seed-1f3a754f.example/ifmatch/pgstore/session"
@@ -108,6 +109,9 @@ func replicaStatus(w io.Writer, all []replicas.Replica) error {
 		files := "no users and rules"
 		if one.Files != "" {
 			files = "users and rules " + one.Files[:min(len(one.Files), 8)]
+		}
+		if one.Ahead.Abs() > clock.Off {
+			files += fmt.Sprintf(", ITS CLOCK IS OFF BY %v", one.Ahead.Round(time.Second))
 		}
 		fmt.Fprintf(out, "replica\t%q, %s, since %s, %s\n", one.Host, one.Program, one.Started.Format(time.RFC3339), files)
 	}

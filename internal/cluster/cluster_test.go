@@ -23,8 +23,12 @@ func TestStatusTellsOfReplicas(t *testing.T) {
 		"none": {nil, []string{"none runs"}, differ},
 		"the same": {[]replicas.Replica{one("a", "12345678ab"), one("b", "12345678ab")},
 			[]string{`"a", v1, since 2026-01-02T03:04:05Z, users and rules 12345678` + "\n", `"b"`}, differ},
-		"no files":  {[]replicas.Replica{one("a", ""), one("b", "")}, []string{"no users and rules"}, differ},
-		"others":    {[]replicas.Replica{one("a", "1"), one("b", "1"), one("c", "2")}, []string{`"c"`, differ}, "none"},
+		"no files": {[]replicas.Replica{one("a", ""), one("b", "")}, []string{"no users and rules"}, differ},
+		"others":   {[]replicas.Replica{one("a", "1"), one("b", "1"), one("c", "2")}, []string{`"c"`, differ}, "none"},
+		"a wrong clock": {[]replicas.Replica{one("a", "1"), {ID: "b", Host: "b", Files: "1", Ahead: -time.Hour}},
+			[]string{`"b"`, "ITS CLOCK IS OFF BY -1h0m0s\n"}, differ},
+		"a clock that is nearly right": {[]replicas.Replica{{ID: "a", Host: "a", Files: "1", Ahead: time.Second}},
+			[]string{`"a"`}, "CLOCK"},
 		"none here": {[]replicas.Replica{one("a", "1"), one("b", "")}, []string{differ}, "none runs"},
 	} {
 		var out strings.Builder

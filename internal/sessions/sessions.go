@@ -78,7 +78,7 @@ func tableOf(c *cli.Context) (opener, []string, error) {
 			if err != nil {
 				return nil, nil, err
 			}
-			return session.New(replicated.New(store.Notes(replicated.Kind)), nil), store.Close, nil
+			return session.New(replicated.New(store.Notes(replicated.Kind)), store.Time), store.Close, nil
 		}, c.Args().Slice(), nil
 	case !c.Args().Present():
 		return nil, nil, nil

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"r-seed-1f3a754f.example/ifmatch/pgstore/clock"
 )
 
 // Settings are those of a PostgreSQL server that matter, and its standbys.
@@ -36,7 +38,6 @@ type Standby struct {
 const (
 	leastVersion = 150000
 	leastLocks   = 6400 // max_locks_per_transaction * max_connections: as PostgreSQL has it by default
-	clockOff     = 5 * time.Second
 )
 
 // settings reads the settings of a server.
@@ -90,7 +91,7 @@ func (s Settings) judge(to Sink) {
 		{!s.Autovacuum, "autovacuum is off: tables grow without a bound", "set autovacuum = on"},
 		{s.Locks*s.Connections < leastLocks, fmt.Sprintf("there is room for %d locks", s.Locks*s.Connections),
 			"raise max_locks_per_transaction"},
-		{s.Clock.Abs() > clockOff, fmt.Sprintf("the clock of the database is off by %v", s.Clock.Round(time.Second)),
+		{s.Clock.Abs() > clock.Off, fmt.Sprintf("the clock of the database is off by %v", s.Clock.Round(time.Second)),
 			"let both machines follow the same time server"},
 	} {
 		if one.off {

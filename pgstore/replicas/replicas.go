@@ -35,6 +35,8 @@ type Replica struct {
 	Program string    `json:"program"` // its version
 	Started time.Time `json:"started"`
 	Files   string    `json:"files"` // a hash of its users, app tokens and rules, "" for none
+	// Ahead is by how much the clock of its machine is ahead of that of the database.
+	Ahead time.Duration `json:"ahead,omitzero"`
 }
 
 // Of returns the replicas that notes of the [Kind] tell of, the oldest first.
@@ -59,7 +61,7 @@ func Others(all []Replica, files string) (others []Replica) {
 type Teller struct {
 	notes Notes
 	self  Replica
-	files func() string
+	look  func(ctx context.Context, self *Replica)
 	told  func(others []Replica)
 
 	differed int // looks in a row at which others had other files
@@ -69,15 +71,15 @@ type Teller struct {
 // after another.
 const looks = 3
 
-// New returns a teller. files returns the hash of the files as they are now. told is called once when other replicas have
+// New returns a teller. look notes the files and the clock as they are now. told is called once when other replicas have
 // had other files for a while, and with none when that has ended.
-func New(notes Notes, self Replica, files func() string, told func(others []Replica)) *Teller {
-	return &Teller{notes: notes, self: self, files: files, told: told}
+func New(notes Notes, self Replica, look func(context.Context, *Replica), told func(others []Replica)) *Teller {
+	return &Teller{notes: notes, self: self, look: look, told: told}
 }
 
 // Tell tells once, and looks at the others.
 func (t *Teller) Tell(ctx context.Context) error {
-	t.self.Files = t.files()
+	t.look(ctx, &t.self)
 	value, err := json.Marshal(t.self)
 	if err != nil {
 		return err

@@ -32,7 +32,7 @@ func TestReplicasWithOtherFilesAreTold(t *testing.T) {
 	var told []string
 	var all []*Teller
 	for _, id := range []string{"a", "b"} {
-		all = append(all, New(notes, Replica{ID: id}, func() string { return files[id] }, func(others []Replica) {
+		all = append(all, New(notes, Replica{ID: id}, func(_ context.Context, self *Replica) { self.Files = files[id] }, func(others []Replica) {
 			told = append(told, fmt.Sprint(id, " ", len(others)))
 		}))
 	}
