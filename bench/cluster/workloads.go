@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -52,7 +53,8 @@ func (b *bench) workloads() (all []workload) {
 			})
 		}}
 	}
-	all = append(all, change("MOVE of %d", "MOVE", "/many", "/moved"), change("MOVE of %d back", "MOVE", "/moved", "/many"),
+	all = append(all, workload{name: fmt.Sprintf("MOVE of %d", b.moved), do: b.move(0)},
+		workload{name: fmt.Sprintf("MOVE of %d beside 16 writers", b.moved), do: b.move(16)},
 		change("COPY of %d", "COPY", "/many", "/copied"), change("DELETE of %d", "DELETE", "/copied", ""))
 	return slices.DeleteFunc(all, func(w workload) bool { return !b.only.MatchString(w.name) })
 }
@@ -169,6 +171,29 @@ func (b *bench) overwrite(clients int) func(context.Context, *place, int) (sampl
 			body := sha256.Sum256(fmt.Append(nil, client, i, time.Now()))
 			return true, p.send(ctx, http.MethodPut, "/hot", string(bytes.Repeat(body[:], 32)), 0)
 		})
+	}
+}
+
+// move has one client move a large collection there and back, and others replace files beside it meanwhile. The moves
+// alone are in the sample.
+func (b *bench) move(writers int) func(context.Context, *place, int) (sample, error) {
+	return func(ctx context.Context, p *place, _ int) (sample, error) {
+		from, to := "/many", "/moved"
+		move := func() error {
+			err := p.send(ctx, "MOVE", from, "", http.StatusCreated, "Destination", p.url+to)
+			from, to = to, from
+			return err
+		}
+		all, err := b.during(ctx, 1+writers, func(client, i int) (bool, error) {
+			if client == 0 {
+				return true, move()
+			}
+			return false, p.send(ctx, http.MethodPut, fmt.Sprint("/own-", client), fmt.Sprint(time.Now()), 0)
+		})
+		if from == "/moved" {
+			err = errors.Join(err, move())
+		}
+		return all, err
 	}
 }
 

@@ -144,7 +144,7 @@ func (n Needs) restored(c *cli.Context, place database.Place) error {
 	return n.Checkup(c, place, false, 0, false)
 }
 
-// Doubts returns what is wrong with the settings of a database for a server that starts.
+// Doubts returns the faults in the settings of a database, for a server that starts.
 func Doubts(ctx context.Context, place database.Place) (all []string, err error) {
 	err = connected(ctx, place, func(conn *pgx.Conn) error {
 		all, err = checkup.Doubts(ctx, conn)

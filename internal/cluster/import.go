@@ -23,7 +23,7 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
-// Needs is what the commands take from the program.
+// Needs has the parts of the program that the commands use.
 type Needs struct {
 	Misused cli.OnUsageErrorFunc
 	State   string // the name of the state in a served directory

@@ -19,17 +19,17 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
-// A Sink takes what is found.
+// A Sink takes the findings.
 type Sink interface {
 	// Good is told of a look that has found no fault.
 	Good(format string, args ...any)
-	// Note is told of what could be better, and what to do for that.
+	// Note is told of a setting that could be better, and of a remedy.
 	Note(what, todo string)
 	// Bad is told of a fault, and its remedy.
 	Bad(what, todo string)
 }
 
-// A Checkup is what is looked at, and how.
+// A Checkup looks at a database and its objects.
 type Checkup struct {
 	Conn    *pgx.Conn // to the database, used by nothing else
 	Objects blobs.Store
@@ -38,7 +38,7 @@ type Checkup struct {
 	// Verify reads all contents, at most Rate bytes a second (0: as fast as it goes).
 	Verify bool
 	Rate   int64
-	// Told gets the name of each content that is missing or damaged, and what is wrong with it.
+	// Told gets the name of each content that is missing or damaged, and its fault.
 	Told func(name, what string)
 
 	// FeedLate is for how long followers of changes may wait for a transaction (0: a minute).

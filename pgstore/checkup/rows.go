@@ -66,7 +66,7 @@ func (c *Checkup) adopt(ctx context.Context, id int64) error {
 const removedOrphansSQL = `select n.parent, count(*) from ifmatch.node n left join ifmatch.version v on v.id = -n.parent
  where n.parent < 0 and v.id is null group by n.parent order by n.parent limit 1000`
 
-// removedOrphans looks for what expired versions have left.
+// removedOrphans looks for resources that expired versions have left.
 func (c *Checkup) removedOrphans(ctx context.Context) error {
 	found, err := collect[orphanage](ctx, c.Conn, removedOrphansSQL)
 	if err != nil || len(found) == 0 {

@@ -28,13 +28,13 @@ type Settings struct {
 // A Standby is connected to the primary.
 type Standby struct {
 	Name, State string
-	Hidden      bool // the role may not see what follows
+	Hidden      bool // the role may not see the fields below
 	Sync        bool
-	Lag         time.Duration // until it shows what was committed
+	Lag         time.Duration // until it shows a commit of the primary
 	Behind      int64         // bytes
 }
 
-// What a cluster needs.
+// Least values of settings that a cluster needs.
 const (
 	leastVersion = 150000
 	leastLocks   = 6400 // max_locks_per_transaction * max_connections: as PostgreSQL has it by default
@@ -71,7 +71,7 @@ func (c *Checkup) server(ctx context.Context) error {
 	return err
 }
 
-// judge tells what is wrong with the settings.
+// judge tells each fault of the settings.
 func (s Settings) judge(to Sink) {
 	if s.Version < leastVersion {
 		to.Bad(fmt.Sprintf("PostgreSQL has the version %d.%d", s.Version/10000, s.Version%10000), "use 15 or a later one")

@@ -27,7 +27,7 @@ func clients(ctx context.Context, conn *pgx.Conn) ([]client, error) {
  group by 1, 2 order by 1, 2`)
 }
 
-// Status writes what goes on in a cluster. It counts nothing that takes long: numbers of rows are estimates.
+// Status writes the state of a cluster. It counts nothing that takes long: numbers of rows are estimates.
 func Status(ctx context.Context, conn *pgx.Conn, w io.Writer) error {
 	out := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, part := range []func(context.Context, *pgx.Conn, io.Writer) error{

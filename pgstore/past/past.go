@@ -1,7 +1,7 @@
 // Package past shows package undo a tree in a database and its history, and takes the steps of its plans there.
 //
-// No program changes that tree beside the store, and each change is in the feed by the same commit. So nothing but
-// the age of the feed keeps a restore from knowing what was there.
+// No program changes that tree beside the store, and each change is in the feed by the same commit. So a
+// restore knows the tree as of each time that is not older than the feed.
 package past
 
 import (
@@ -55,7 +55,7 @@ func Of(w Writer) *Database {
 	return &Database{Writer: w, seen: map[string]undo.Info{}, most: maxKnown}
 }
 
-// infoOf returns what is compared of a resource. A file has the ETag, too.
+// infoOf returns the facts by which a resource is compared. A file has the ETag, too.
 func infoOf(s tree.State) undo.Info {
 	_, base := tree.Split(s.Name)
 	i := undo.Info{Name: base, Born: s.Created.UnixNano(), Changed: s.Created.UnixNano()}
@@ -87,7 +87,7 @@ func (d *Database) remember(name string, i undo.Info) {
 	d.seen[name] = i
 }
 
-// look looks at some names, and remembers what is there.
+// look looks at some names, and remembers the resources.
 func (d *Database) look(ctx context.Context, names []string) error {
 	return d.Try(ctx, tree.Condition{Names: names, Check: func(v tree.View) error {
 		for _, name := range names {

@@ -1,5 +1,5 @@
 // Package replicas has the replicas of a tree tell one another that they run, and by which files of users and rules. These
-// are files of each replica, and a replica with older ones lets users do what they may not do any more.
+// are files of each replica, and a replica with older ones lets users do things that the others refuse by now.
 package replicas
 
 import (
@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Notes keeps what replicas tell. It is a [notes.Table] in the program.
+// Notes keeps the notes of replicas. It is a [notes.Table] in the program.
 type Notes interface {
 	Keep(ctx context.Context, key string, value []byte, lasts time.Duration) error
 	List(ctx context.Context, most int) (map[string][]byte, error)

@@ -9,7 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// advice says what to do about errors of PostgreSQL at the start of a program, by their codes (appendix A of its manual).
+// advice has a remedy for each of some errors of PostgreSQL at the start of a program, by their codes (appendix A of its manual).
 var advice = map[string]string{
 	"25006": "this is a standby: name the primary, or all hosts and target_session_attrs=read-write",
 	"28000": "look at the user in --store, and at pg_hba.conf of the database",
@@ -22,7 +22,7 @@ var advice = map[string]string{
 // noTree are the codes of a schema or a table that is not there.
 var noTree = []string{"3F000", "42P01"}
 
-// An explained error has a text that says what to do.
+// An explained error has a text with a remedy.
 type explained struct {
 	text string
 	err  error
@@ -31,7 +31,7 @@ type explained struct {
 func (e *explained) Error() string { return e.text }
 func (e *explained) Unwrap() error { return e.err }
 
-// Explain returns an error of the database, at the start of a program, with what to do about it. Others stay what they
+// Explain returns an error of the database, at the start of a program, with a remedy. It returns others as they
 // are.
 func Explain(err error) error {
 	answered, connect := new(pgconn.PgError), new(pgconn.ConnectError)

@@ -47,7 +47,7 @@ func Configure(config *pgx.ConnConfig) {
 	}
 }
 
-// unreplicated is the key of what noted notes.
+// unreplicated is the key under which noted keeps a warning.
 const unreplicated = "ifmatch: a commit may be on the primary alone"
 
 // noted notes warnings without a code of their own. A commit whose wait for the standby was ended is answered as if it had
