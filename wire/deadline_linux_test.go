@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -182,7 +183,7 @@ func TestReadWithoutWaiting(t *testing.T) {
 	}
 	nothing()
 	client.Write([]byte("abc"))
-	for began := time.Now(); c.queued() < 3; time.Sleep(time.Millisecond) {
+	for began := time.Now(); c.queued() < 3; runtime.Gosched() {
 		if time.Since(began) > patience {
 			t.Fatal("nothing comes")
 		}

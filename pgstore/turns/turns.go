@@ -91,34 +91,44 @@ func (t *Turns) Wait(
 	}
 	mine := make(chan struct{})
 	l.waiting = append(l.waiting, mine)
+	waits := true
+	defer func() {
+		if waits { // also where again panics
+			t.giveUp(name, l, mine)
+		}
+	}()
 	timeout := time.NewTimer(patience)
 	defer timeout.Stop()
-	for {
+	for waits && err == nil {
 		var replaced <-chan struct{}
 		if again != nil {
 			replaced = l.replaced
 		}
-		t.mu.Unlock()
-		comes := false
-		select {
-		case <-mine:
-			comes = true
-		case <-replaced:
-			err = again()
-		case <-timeout.C:
-			err = ErrLate
-		case <-ctx.Done():
-			err = ctx.Err()
-		}
-		t.mu.Lock()
-		switch {
-		case comes:
-			return leave, nil
-		case err != nil:
-			t.giveUp(name, l, mine)
-			return nil, err
-		}
+		err = t.unlocked(func() error {
+			select {
+			case <-mine:
+				waits = false
+				return nil
+			case <-replaced:
+				return again()
+			case <-timeout.C:
+				return ErrLate
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		})
 	}
+	if err != nil {
+		return nil, err
+	}
+	return leave, nil
+}
+
+// unlocked calls a function without mu, which must be held.
+func (t *Turns) unlocked(call func() error) error {
+	t.mu.Unlock()
+	defer t.mu.Lock()
+	return call()
 }
 
 // giveUp ends the wait of a writer, whose turn may have come at the same time. mu must be held.

@@ -6,33 +6,17 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
 const patience = time.Minute
 
-// waits waits until so many writers of a name wait.
-func (t *Turns) waits(test *testing.T, name string, n int) {
-	test.Helper()
-	for began := time.Now(); ; time.Sleep(time.Millisecond) {
-		t.mu.Lock()
-		waiting := 0
-		if l := t.lines[name]; l != nil {
-			waiting = len(l.waiting)
-		}
-		t.mu.Unlock()
-		if waiting == n {
-			return
-		}
-		if time.Since(began) > patience {
-			test.Fatalf("%d wait, want %d", waiting, n)
-		}
-	}
-}
-
 // TestOrder: writers of one name have their turns in the order in which they have come, and those of another name wait
 // for none of them.
-func TestOrder(t *testing.T) {
+func TestOrder(t *testing.T) { synctest.Test(t, testOrder) }
+
+func testOrder(t *testing.T) {
 	turns := New(2)
 	take := func(name string, again func() error) func(bool) {
 		leave, err := turns.Wait(t.Context(), name, patience, again)
@@ -53,7 +37,7 @@ func TestOrder(t *testing.T) {
 			mu.Unlock()
 			leave(true)
 		})
-		turns.waits(t, "a", i+1)
+		synctest.Wait()
 	}
 	take("b", nil)(false)
 	if len(order) != 0 {
@@ -86,7 +70,7 @@ func TestEndOfAWait(t *testing.T) {
 		{name: "too late", want: ErrLate, patience: time.Nanosecond},
 		{name: "the client is gone", want: context.Canceled, patience: patience, cancel: true},
 	} {
-		t.Run(test.name, func(t *testing.T) {
+		bubble(t, test.name, func(t *testing.T) {
 			turns := New(1)
 			leave, err := turns.Wait(t.Context(), "a", patience, nil)
 			if err != nil {
@@ -107,9 +91,7 @@ func TestEndOfAWait(t *testing.T) {
 				done <- err
 			}()
 			next := make(chan error)
-			if test.want == nil || test.replaced {
-				turns.waits(t, "a", 1)
-			}
+			synctest.Wait()
 			if test.cancel {
 				cancel()
 			}
@@ -164,4 +146,50 @@ func TestCount(t *testing.T) {
 	if end(); turns.Any([]string{"a"}) || len(turns.lines) != 0 {
 		t.Error("a writer is counted that has ended")
 	}
+}
+
+// bubble runs a subtest in a bubble of its own.
+func bubble(t *testing.T, name string, run func(*testing.T)) {
+	t.Run(name, func(t *testing.T) { synctest.Test(t, run) })
+}
+
+// TestPanicInAWait: a writer whose question panics leaves its place to the next one.
+func TestPanicInAWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		turns := New(1)
+		leave, err := turns.Wait(t.Context(), "a", patience, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		second, err := make(chan func(bool)), error(nil)
+		var wait sync.WaitGroup
+		wait.Go(func() {
+			defer func() {
+				if recover() != "asked" {
+					t.Error("the panic is lost")
+				}
+			}()
+			_, _ = turns.Wait(t.Context(), "a", patience, func() error { panic("asked") })
+		})
+		synctest.Wait()
+		go func() {
+			var leave func(bool)
+			leave, err = turns.Wait(t.Context(), "a", patience, nil)
+			second <- leave
+		}()
+		synctest.Wait()
+		turns.mu.Lock()
+		close(turns.lines["a"].replaced) // as leave does, but no turn has come yet
+		turns.lines["a"].replaced = make(chan struct{})
+		turns.mu.Unlock()
+		wait.Wait()
+		leave(true)
+		if leave = <-second; err != nil {
+			t.Fatal(err)
+		}
+		leave(false)
+		if len(turns.lines) != 0 {
+			t.Errorf("%d lines are left", len(turns.lines))
+		}
+	})
 }
