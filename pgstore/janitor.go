@@ -133,8 +133,8 @@ const treeRemoval = `
  g as (insert into ifmatch.dead (blob, place, since) select blob, place, $2::timestamptz from (
   select distinct blob, place from t where kind = 'f'`
 
-// tasks returns the tasks at a time. Versions from before expired are removed. A content whose last name has gone is kept for the whole of its grace from
-// then on, also where it was noted before that it may be garbage.
+// tasks returns the tasks at a time. Versions from before expired are removed. A content whose last name has gone is kept
+// for the whole of its grace from then on, also where it was noted before that it may be garbage.
 func (s *Store) tasks(now, expired time.Time) []task {
 	return []task{
 		{"locks", "delete from ifmatch.davlock where expires < $1", []any{now}, garbageAtOnce},
