@@ -107,11 +107,10 @@ func (d *Dates) publish(h *home, published int64) {
 
 // share writes the facts of this process into the shared state.
 func (d *Dates) share(h *home) error {
-	facts := d.facts.Load() // first, so that later ones are written by another call
 	d.mu.Lock()
-	ahead := d.ahead
-	d.mu.Unlock()
+	facts, ahead := d.facts.Load(), d.ahead
 	mounted, high, lead, back := d.mounted.Load(), d.highest(), d.lead.Load(), d.back.Load()
+	d.mu.Unlock()
 	err := h.shared.change(func(n *sharedState) bool {
 		before := *n
 		n.mounted = n.mounted || mounted
@@ -132,15 +131,20 @@ func (d *Dates) share(h *home) error {
 
 // announce tells other processes that this process shows dates, and by which clock, before it shows one.
 func (d *Dates) announce(mounted bool, now int64) {
-	if mounted && !d.mounted.Load() {
-		d.mounted.Store(true)
-		d.facts.Add(1)
-	}
 	high := d.highest()
-	if behind := now < high-1; behind != d.behind.Load() {
-		if d.behind.Store(behind); behind && raise(&d.back, high) {
+	behind := now < high-1
+	if mounted && !d.mounted.Load() || behind != d.behind.Load() {
+		d.mu.Lock()
+		if mounted && !d.mounted.Load() {
 			d.facts.Add(1)
+			d.mounted.Store(true)
 		}
+		if behind && high > d.back.Load() {
+			d.facts.Add(1)
+			d.back.Store(high)
+		}
+		d.behind.Store(behind)
+		d.mu.Unlock()
 	}
 	d.say()
 }
@@ -249,8 +253,11 @@ func (d *Dates) Close() error {
 // clock returns the present second.
 func (d *Dates) clock() int64 {
 	now := d.now().Unix()
-	if raise(&d.lead, now-d.monotonic()) {
+	if lead := now - d.monotonic(); lead > d.lead.Load() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
 		d.facts.Add(1)
+		raise(&d.lead, lead)
 	}
 	return now
 }

@@ -38,7 +38,8 @@ type Dates struct {
 	start  time.Time    // when the process was started, about
 	ticked int64        // the monotonic clock at start, in nanoseconds
 	// The facts of this process that others must know before it shows a date by them. lead, mounted and back are as in a
-	// sharedState, and ahead is below.
+	// sharedState, and ahead is below. A fact changes while mu is held, after facts was raised: a goroutine that sees it
+	// finds that it was not said yet.
 	lead, back atomic.Int64
 	mounted    atomic.Bool
 	behind     atomic.Bool  // the clock was set back, back says so, and the clock is still behind

@@ -135,8 +135,11 @@ func (x *Index) reopen(old *home) (*home, error) {
 		return nil, err
 	}
 	if made == nil {
-		above, err := x.above.Stat(".")
-		give(above, err, dir, ".")
+		if made, err := dir.Open("."); err == nil {
+			above, err := x.above.Stat(".")
+			give(above, err, made.Chown)
+			_ = made.Close()
+		}
 	}
 	if next, err = x.openHome(dir, silently); err != nil {
 		return nil, errors.Join(err, dir.Close())

@@ -47,13 +47,14 @@ func ownerOf(dir *os.Root) vfs.ID {
 }
 
 // give makes the owner of a directory the owner of a file or directory that root has made in it, so that a server of
-// that owner can go on with it. If that fails, it stays root's.
-func give(above iofs.FileInfo, err error, in *os.Root, made string) {
+// that owner can go on with it. If that fails, it stays root's. made changes the owner of an open file: its name may lead
+// to another file by now.
+func give(above iofs.FileInfo, err error, made func(user, group int) error) {
 	if err != nil || os.Geteuid() != 0 {
 		return
 	}
 	if owner, group := volumes.OwnerOf(above); owner.Known && owner.N != 0 {
-		_ = in.Lchown(made, int(owner.N), int(group.N))
+		_ = made(int(owner.N), int(group.N))
 	}
 }
 
@@ -64,7 +65,7 @@ func create(dir *os.Root, name string) (*os.File, error) {
 		return nil, err
 	}
 	above, err := dir.Stat(".")
-	give(above, err, dir, name)
+	give(above, err, f.Chown)
 	return f, nil
 }
 
@@ -75,12 +76,12 @@ func mkdirAll(name string) error {
 	if err != nil || missing == nil {
 		return err
 	}
-	made, err := os.OpenRoot(name)
+	made, err := os.Open(name)
 	if err != nil {
 		return err
 	}
 	above, err := os.Stat(filepath.Dir(name))
-	give(above, err, made, ".")
+	give(above, err, made.Chown)
 	return made.Close()
 }
 
