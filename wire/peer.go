@@ -104,9 +104,10 @@ var ErrWouldWait = errors.New("no more bytes have come yet")
 
 // WithoutWaiting calls read, which may read the bytes that have come of the body of the request that runs. Where no
 // more have come, a read fails with [ErrWouldWait], and may be repeated later. Bytes in the buffer of net/http have
-// come, and on Linux those in that of the kernel, too. Where bytes are encrypted, read is not called.
+// come, and those in that of the kernel, too. Where bytes are encrypted, or the kernel does not tell of them, read is not
+// called: net/http takes the error of a read for the end of the connection, and its context with it.
 func (p *Peer) WithoutWaiting(read func()) {
-	if !p.clear {
+	if !p.clear || !p.conn.asks {
 		return
 	}
 	p.conn.hurries.Store(true)
