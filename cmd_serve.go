@@ -152,6 +152,7 @@ func serveDir(
 	if err != nil {
 		return errors.Join(err, bounded.Close())
 	}
+	doubts = append(doubts, databaseDoubts(ctx, cfg)...)
 	// The store is open before the address is, so that every connection can be served.
 	listener, err := cfg.listen(ctx, p.addr)
 	if err != nil {
@@ -163,7 +164,6 @@ func serveDir(
 		roots = append(roots, share.Path)
 	}
 	cfg.Monitor.Serves(measured, cfg.Pools, cfg.ReadOnly, roots)
-	doubts = append(doubts, databaseDoubts(ctx, cfg)...)
 	printBanner(out, log, cfg, listener.Addr(), able, doubts)
 	cfg.Monitor.Announce(log)
 	out.Flush(logPatience)

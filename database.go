@@ -112,11 +112,16 @@ func databaseFigures(m *monitor.Monitor, store *pgstore.Store) {
 		})
 }
 
+// doubtsPatience bounds the look for doubts, for which a server does not start later.
+const doubtsPatience = 5 * time.Second
+
 // databaseDoubts returns warnings about the settings of the database.
 func databaseDoubts(ctx context.Context, cfg Config) []string {
 	if cfg.Database == "" {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, doubtsPatience)
+	defer cancel()
 	all, err := cluster.Doubts(ctx, database.Place{Store: cfg.Database})
 	if err != nil {
 		return []string{"the settings of the database cannot be read: " + err.Error()}

@@ -15,6 +15,45 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
+// TestPrunedCollectionIsMeasuredAgain: versions that have room again after a prune do not expire.
+func TestPrunedCollectionIsMeasuredAgain(t *testing.T) {
+	ctx := t.Context()
+	dsn := pgtest.Shared(t).Database(t, clean)
+	s, err := pgstore.Open(ctx, dsn, pgstore.Options{History: time.Hour, HistorySize: 150})
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(err)
+	t.Cleanup(func() { s.Close() })
+	_, err = s.Mkdir(ctx, "d", tree.MkdirOptions{}, tree.Condition{})
+	must(err)
+	for name, size := range map[string]int{"d/x": 100, "d/y": 20, "f": 100} {
+		must(put(ctx, s, name, strings.Repeat("x", size), tree.Condition{}))
+	}
+	must(s.Remove(ctx, "d", tree.Condition{}))
+	must(s.Clean(ctx)) // it is measured
+	_, err = s.Prune(ctx, "d/x", false, func(tree.Version, int64) {})
+	must(err)
+	must(s.Remove(ctx, "f", tree.Condition{}))
+	conn, err := pgx.Connect(ctx, dsn)
+	must(err)
+	t.Cleanup(func() { conn.Close(context.Background()) })
+	_, err = conn.Exec(ctx, "delete from ifmatch.job")
+	must(err)
+	must(s.Clean(ctx))
+	var got []string
+	for v, err := range s.Versions(ctx, "", tree.VersionOptions{}) {
+		must(err)
+		got = append(got, v.Name)
+	}
+	if want := []string{"d", "f"}; !slices.Equal(got, want) {
+		t.Errorf("the history has %q, want %q", got, want)
+	}
+}
+
 // TestHistorySize: the oldest versions beyond the size go at the next run of the janitor, whatever their age, and with
 // them all that is in a removed collection.
 func TestHistorySize(t *testing.T) {

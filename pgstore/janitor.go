@@ -83,22 +83,48 @@ func (s *Store) do(ctx context.Context, task task) error {
 	}
 }
 
-// measureSQL writes the bytes of the files in a removed collection into its version, once: such a tree does not change.
-// A tree without any counts as a byte.
-const measureSQL = `update ifmatch.version v set size = (
- with recursive t as (
-  select n.id, n.kind, n.size from ifmatch.node n where n.parent = -v.id
-  union all
-  select n.id, n.kind, n.size
-  from t cross join lateral (select * from ifmatch.node where parent = t.id offset 0) n where t.kind = 'd')
- select greatest(1, coalesce(sum(t.size) filter (where t.kind = 'f'), 0)) from t)
-where v.id in (select id from ifmatch.version where kind = 'd' and size = 0 limit 1000)`
+// measure writes the bytes of the files in each removed collection into its version, once: such a tree changes only by
+// [Store.Prune], which says so. A tree without any counts as a byte. No lock is held while a tree is read.
+func (s *Store) measure(ctx context.Context) error {
+	var failed error
+	for last := int64(0); ; {
+		rows, err := s.pool.Query(ctx, `select id from ifmatch.version where kind = 'd' and size = 0 and id > $1
+ order by id limit $2`, last, garbageAtOnce)
+		if err != nil {
+			return err
+		}
+		all, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+		if err != nil || len(all) == 0 {
+			return errors.Join(err, failed)
+		}
+		for _, id := range all {
+			last = id
+			if err := s.measureOne(ctx, id); err != nil {
+				failed = err // another transaction has the version, or the connection is lost: the next run measures it
+			}
+		}
+	}
+}
+
+func (s *Store) measureOne(ctx context.Context, id int64) error {
+	var read string
+	var size int64
+	err := s.pool.QueryRow(ctx, "select xmin::text, ("+treeSizeSQL+") from ifmatch.version where id = -($1::bigint)", -id, nil).
+		Scan(&read, &size)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil // it has expired
+	}
+	if err == nil {
+		_, err = s.pool.Exec(ctx, "update ifmatch.version set size = $2 where id = $1 and xmin::text = $3", id, max(1, size), read)
+	}
+	return err
+}
 
 // oversize returns the time before which versions expire, so that the others take no more than the size of the history:
 // that of their age, or a later one. A content that has several versions counts for each.
 func (s *Store) oversize(ctx context.Context, expired time.Time) (time.Time, error) {
-	if err := s.do(ctx, task{"sizes of removed collections", measureSQL, nil, garbageAtOnce}); err != nil {
-		return expired, err
+	if err := s.measure(ctx); err != nil {
+		s.opts.Report(fmt.Errorf("the sizes of removed collections, for --history-size: %w", err))
 	}
 	var last *time.Time // the newest version that has no room
 	err := s.pool.QueryRow(ctx, `select max(gone) from (

@@ -2,7 +2,6 @@ package pgstore
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -16,7 +15,7 @@ func (s *Store) Put(
 	ctx context.Context, name string, body io.Reader, opts tree.PutOptions, cond tree.Condition,
 ) (state tree.State, created bool, err error) {
 	if err := checkNames([]string{name}); err != nil {
-		return tree.State{}, false, err
+		return tree.State{}, false, s.refusalOr(ctx, cond, err)
 	}
 	defer s.puts.Count(name)()
 	content, err := s.stage(ctx, body, opts)
@@ -36,13 +35,17 @@ func (s *Store) leaves(cond tree.Condition) bool {
 	return cond.Late != nil && s.opts.Inline >= tree.MaxLate && !s.puts.Any(cond.Names) && cond.Late()
 }
 
-// refusalOr returns the error of a condition that no Try has asked, or else that of the body.
+// refusalOr returns the error of a condition, if its Try may have been left to the Put, or else that of the body.
 func (s *Store) refusalOr(ctx context.Context, cond tree.Condition, err error) error {
-	if cond.Late == nil {
+	if cond.Late == nil || s.opts.Inline < tree.MaxLate || !cond.Late() {
 		return err
 	}
 	cond.Late = nil
-	return cmp.Or(s.Try(ctx, cond), err)
+	asked := s.Try(ctx, cond)
+	if asked == nil || ctx.Err() != nil || errors.Is(asked, tree.ErrUnavailable) || errors.Is(asked, tree.ErrBusy) {
+		return err
+	}
+	return asked
 }
 
 // turn waits for the turn of a Put among those of its name. A condition that names a version is asked again when that
@@ -50,7 +53,15 @@ func (s *Store) refusalOr(ctx context.Context, cond tree.Condition, err error) e
 func (s *Store) turn(ctx context.Context, name string, cond tree.Condition) (leave func(replaced bool), err error) {
 	var again func() error
 	if cond.Late = nil; cond.Exact {
-		again = func() error { return s.Try(ctx, cond) }
+		again = func() error {
+			select {
+			case s.asking <- struct{}{}:
+				defer func() { <-s.asking }()
+				return s.Try(ctx, cond)
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
 	}
 	leave, err = s.puts.Wait(ctx, name, patience, again)
 	if err == turns.ErrLate {
@@ -64,6 +75,7 @@ func (s *Store) turn(ctx context.Context, name string, cond tree.Condition) (lea
 func (s *Store) publish(
 	ctx context.Context, name string, content *staged, opts tree.PutOptions, cond tree.Condition,
 ) (state tree.State, created, used bool, err error) {
+	late := cond.Late
 	for {
 		state, created, used, err = s.putStaged(ctx, name, content, opts, cond)
 		respelled := new(tree.RespelledError)
@@ -73,6 +85,7 @@ func (s *Store) publish(
 		if cond, err = opts.Respelled(respelled.Name); err != nil {
 			return tree.State{}, false, false, err
 		}
+		cond.Late = late
 		name, opts.Respelled = respelled.Name, nil
 	}
 }

@@ -55,6 +55,8 @@ const (
 	defaultLevel   = 16 << 10         // contents up to this size lie in the database
 	// putsAtOnce is how many of a name use a connection at once: one that has the lock on the name, and the next one.
 	putsAtOnce = 2
+	// asksAtOnce is how many of those that wait ask their condition again at once. Readers need connections, too.
+	asksAtOnce = 4
 )
 
 // Options configure a [Store].
@@ -99,7 +101,8 @@ type Store struct {
 	// writing has a value for each write that uses a connection. Writes leave some for readers, since all of them hang
 	// where the standby is gone.
 	writing chan struct{}
-	puts    *turns.Turns // of this replica
+	puts    *turns.Turns  // of this replica
+	asking  chan struct{} // has the waiting Puts that ask their condition again
 	// seen is the latest time of the database that this replica has seen, in nanoseconds since 1970.
 	seen atomic.Int64
 	// shared shows the time of the database.
@@ -150,7 +153,7 @@ func Open(ctx context.Context, dsn string, opts Options) (*Store, error) {
 		}
 	}
 	s := &Store{
-		opts: opts, puts: turns.New(putsAtOnce), writing: make(chan struct{}, max(1, config.MaxConns-config.MaxConns/4)),
+		opts: opts, puts: turns.New(putsAtOnce), asking: make(chan struct{}, asksAtOnce), writing: make(chan struct{}, max(1, config.MaxConns-config.MaxConns/4)),
 		shared: clock.New(time.Now),
 	}
 	config.AfterConnect = s.connected

@@ -66,8 +66,10 @@ func (s undoing) RemoveEmpty(ctx context.Context, name string, cond tree.Conditi
 	return err
 }
 
-// memberRemovalSQL removes a member of a removed collection, with all below it.
-const memberRemovalSQL = `with recursive t as (select n.parent, n.name, n.id, n.kind, n.blob, n.place from ifmatch.node n
+// memberRemovalSQL removes a member of a removed collection, with all below it. The size of the collection has to be
+// measured again.
+const memberRemovalSQL = `with recursive z as (update ifmatch.version set size = 0 where id = $4),
+t as (select n.parent, n.name, n.id, n.kind, n.blob, n.place from ifmatch.node n
  where n.parent = $1 and n.name = $3` + treeRemoval + `) g` + noted + `) select from t`
 
 // treeSizeSQL sums up the files of a removed tree: all that is in $1, or its member $2.
@@ -125,7 +127,7 @@ func (s *Store) pruneVersion(
 	switch now := s.Time(); {
 	case dryRun:
 	case rest != "":
-		_, err = s.pool.Exec(ctx, memberRemovalSQL, above, now, base)
+		_, err = s.pool.Exec(ctx, memberRemovalSQL, above, now, base, k.id)
 	default:
 		_, err = s.pool.Exec(ctx, removal("$1::bigint"), k.id, now)
 	}

@@ -165,11 +165,23 @@ func Restored(ctx context.Context, conn *pgx.Conn) (epoch string, err error) {
 }
 
 // renumber gives all changes the number of a transaction that is before each of this server. A dump has the numbers of
-// another server, which may be far ahead. The order of conflicting changes is that of seq, too.
+// another server, which may be far ahead. The order of conflicting changes is that of seq, too. Logical replication copies
+// no sequences: these go on after the last number that is in use.
 func renumber(ctx context.Context, tx pgx.Tx) error {
 	if _, err := tx.Exec(ctx, "update ifmatch.change set xid = '1'"); err != nil {
 		return err
 	}
 	_, err := tx.Exec(ctx, "update ifmatch.meta set forgotten_xid = '1', forgotten_seq = 0 where forgotten_xid > '0'")
-	return err
+	if err != nil {
+		return err
+	}
+	for _, column := range [][2]string{{"node", "id"}, {"version", "id"}, {"change", "seq"}} {
+		_, err := tx.Exec(ctx, fmt.Sprintf(`select setval(s, greatest((select coalesce(max(%[2]s), 1) from ifmatch.%[1]s),
+ coalesce(pg_sequence_last_value(s), 1))) from (select pg_get_serial_sequence('ifmatch.%[1]s', '%[2]s')::regclass s) i`,
+			column[0], column[1]))
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -148,6 +148,41 @@ func TestCount(t *testing.T) {
 	}
 }
 
+// TestReplacedVersionIsAskedOf: a writer that waits behind others is refused as soon as its version was replaced.
+func TestReplacedVersionIsAskedOf(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		turns, refused, end := New(1), errors.New("refused"), make(chan struct{})
+		first, err := turns.Wait(t.Context(), "a", patience, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			next, err := turns.Wait(t.Context(), "a", patience, nil)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			<-end
+			next(false)
+		}()
+		synctest.Wait()
+		began := time.Now()
+		var ended error
+		go func() { _, ended = turns.Wait(t.Context(), "a", patience, func() error { return refused }) }()
+		synctest.Wait()
+		first(true)
+		synctest.Wait()
+		if ended != refused || time.Since(began) != 0 {
+			t.Errorf("it ends with %v after %v", ended, time.Since(began))
+		}
+		close(end)
+		synctest.Wait()
+		if len(turns.lines) != 0 {
+			t.Errorf("%d lines are left", len(turns.lines))
+		}
+	})
+}
+
 // bubble runs a subtest in a bubble of its own.
 func bubble(t *testing.T, name string, run func(*testing.T)) {
 	t.Run(name, func(t *testing.T) { synctest.Test(t, run) })
