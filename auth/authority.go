@@ -37,6 +37,7 @@ type Authority struct {
 	opts  Options
 	guard *guard
 	now   atomic.Pointer[Snapshot]
+	clock atomic.Pointer[func() time.Time]
 
 	mu       sync.Mutex
 	files    []seenFile    // under mu: of which the snapshot, or the last failure, was made
@@ -48,15 +49,18 @@ func Open(opts Options) (*Authority, error) {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	a := &Authority{opts: opts, guard: newGuard(opts.Now)}
+	a := &Authority{opts: opts}
+	a.clock.Store(&opts.Now)
+	a.opts.Now = func() time.Time { return (*a.clock.Load())() }
+	a.guard = newGuard(a.opts.Now)
 	return a, a.Reload()
 }
 
 // CountWith has several servers count wrong passwords together, instead of each by itself. It must be called before the
-// first password is checked. now is the clock of all of them, in place of that of the [Options].
+// first password is checked, and may be called during a [Authority.Reload]. now is the clock of all of them, in place of that of the [Options].
 func (a *Authority) CountWith(shared Counts, now func() time.Time) {
 	a.guard.throttle.shared = shared
-	a.opts.Now, a.guard.now, a.guard.throttle.now = now, now, now
+	a.clock.Store(&now)
 }
 
 // Reload reads all files and takes them over. If one of them cannot be used, nothing is taken over.

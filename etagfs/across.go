@@ -104,11 +104,10 @@ func (r *crossing) commit(t *transaction) error {
 	}
 	quiet, end := t.quietly(r.from, source)
 	t.after = append(t.after, end) // the disk of the source may hang
-	if !quiet() {
-		return failure.ErrWriter
-	}
 	r.created = !over.Exists()
-	r.state, err = t.replace(r.to, over, copied(r.c, "MOVE"))
+	n := copied(r.c, "MOVE")
+	n.quiet = quiet
+	r.state, err = t.replace(r.to, over, n)
 	return err
 }
 

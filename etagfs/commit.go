@@ -19,12 +19,13 @@ import (
 type newVersion struct {
 	staged   *fs.Staged
 	kind     vfs.Kind
-	tag      tree.ETag // of a file
-	body     []byte    // the content of a small file that was written from memory, or nil
-	cause    string    // for the history
-	modified time.Time // the time that a client wants and the staged file has, or zero if no client wants one
-	dated    bool      // it keeps the date that it has, even if no client wants one
-	opened   *vfs.File // the version that is replaced, open for reading, or nil. The commit closes it.
+	tag      tree.ETag   // of a file
+	body     []byte      // the content of a small file that was written from memory, or nil
+	cause    string      // for the history
+	modified time.Time   // the time that a client wants and the staged file has, or zero if no client wants one
+	dated    bool        // it keeps the date that it has, even if no client wants one
+	quiet    func() bool // asked last, under the lock: no program has the source of a copy open for writing. Or nil
+	opened   *vfs.File   // the version that is replaced, open for reading, or nil. The commit closes it.
 }
 
 // lease takes a lease on a staged file whose tag is to be remembered, and returns it with the open file. It returns nil

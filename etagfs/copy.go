@@ -57,6 +57,9 @@ func (t *transaction) replace(name string, over vfs.Info, n newVersion) (state t
 	if err != nil {
 		return state, err
 	}
+	if n.quiet != nil && !n.quiet() {
+		return state, failure.ErrWriter
+	}
 	defer t.s.asOneStep(name, locks)()
 	info, err := t.commit(name, over, n)
 	if err != nil {

@@ -5,7 +5,8 @@
 //
 //	history/2026112509/paths            one note for each entry, see [Note]
 //	history/2026112509/n1234-…          a version replaced by the exchange of the staged version with inode 1234
-//	history/2026112509/r…               a version that was removed, or replaced by a move
+//	history/2026112509/r…               a version that was removed, or replaced by a move; for an instant, a resource that gets
+//	                                    another spelling of its name
 //
 // A staged version is in the history while it is exchanged, so that the version that it replaces is in the history at
 // the same instant. The exchange takes place under the lock of the volume. Another holder of the lock may find an n

@@ -192,7 +192,7 @@ func (s *Histories) OpenKept(k Kept) (*vfs.File, vfs.Info, error) {
 func (s *Histories) ReadlinkKept(k Kept) (string, error) { return s.calls.Readlink(k.at) }
 
 // kept looks at an entry of the history. ok is false if there is none: it was put back, or has expired, or it is a new
-// version on its way to a name.
+// version on its way to a name. A caller without the lock may see a resource that gets another spelling of its name.
 func (s *disk) kept(at string, n Note) (k Kept, ok bool) {
 	info, err := s.calls.Lstat(at)
 	if err != nil {

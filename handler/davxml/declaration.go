@@ -24,7 +24,7 @@ func (s *scanner) declaration(wide bool) error {
 		parts = declarationForm().FindStringSubmatch(head)
 	}
 	if parts == nil {
-		return s.fail("the XML declaration has something else")
+		return s.fail("the XML declaration is malformed: write version, encoding and standalone, in this order and in quotes")
 	}
 	for i, quoted := range parts {
 		if i > 0 && quoted != "" {

@@ -158,7 +158,7 @@ func TestNotWellFormed(t *testing.T) {
 		{"an XML declaration without version", `<?xml encoding="utf-8"?>` + body, "version"},
 		{"an empty XML declaration", `<?xml?>` + body, "processing instruction"},
 		{"XML 2.0", `<?xml version="2.0"?>` + body, "2.0"},
-		{"an XML declaration in another order", `<?xml version="1.0" standalone="no" encoding="utf-8"?>` + body, "something else"},
+		{"an XML declaration in another order", `<?xml version="1.0" standalone="no" encoding="utf-8"?>` + body, "the XML declaration is malformed"},
 		{"standalone maybe", `<?xml version="1.0" standalone="maybe"?>` + body, "maybe"},
 		{"a processing instruction without name", `<? ?>` + body, "not a name"},
 		{"a processing instruction with a colon", `<?a:b ?>` + body, "processing instruction"},
