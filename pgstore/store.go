@@ -255,12 +255,20 @@ func (s *Store) Notes(kind string) *notes.Table { return notes.New(s.notes, kind
 func (s *Store) acquire(ctx context.Context) (*pgxpool.Conn, error) {
 	limited, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	conn, err := s.pool.Acquire(limited)
-	if err != nil && ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
-		return nil, &tree.StorageError{Kind: tree.ErrBusy, Err: err,
-			Hint: "all connections to the database are in use; try again"}
+	for {
+		conn, err := s.pool.Acquire(limited)
+		switch all := s.pool.Stat(); {
+		case err == nil || ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded):
+			return conn, translate(err)
+		case limited.Err() == nil:
+			// A new connection has taken too long to open. Another one may be free by now.
+		case all.AcquiredConns() == all.MaxConns():
+			return nil, &tree.StorageError{Kind: tree.ErrBusy, Err: err,
+				Hint: "all connections to the database are in use; try again"}
+		default:
+			return nil, translate(err)
+		}
 	}
-	return conn, translate(err)
 }
 
 var errManyWrites = &tree.StorageError{Kind: tree.ErrBusy,
