@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -68,7 +69,12 @@ func (l *ledger) tell(method, name string, made, seen edition, header ...string)
 	if made != 0 {
 		body = made.bytes()
 	}
-	switch status, tag, _ := servertest.Send(l.t, l.client, method, l.url+name, body, header...); {
+	sent := header
+	if len(body) > 512<<10 {
+		// nginx closes a connection, and does not say so, if the body was refused before it has come.
+		sent = append(slices.Clone(header), "Connection", "close")
+	}
+	switch status, tag, _ := servertest.Send(l.t, l.client, method, l.url+name, body, sent...); {
 	case status == http.StatusCreated && method != "DELETE", status == http.StatusNoContent:
 		l.done.Add(1)
 		l.mu.Lock()
