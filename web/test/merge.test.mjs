@@ -184,13 +184,16 @@ test("a file that was removed, and made by somebody else before it is made again
 test("nothing is typed into a text that is being saved", async () => {
   const { ann, bob, text } = await two("x\n");
   await type(bob, "Control+Home", "B");
-  let answer;
-  const asked = new Promise((resolve) =>
-    bob.route("**/*.txt", async (route) => {
-      if (route.request().method() === "PUT") await new Promise((go) => resolve((answer = go)));
-      await route.continue();
-    }),
-  );
+  let answer, ask;
+  const asked = new Promise((resolve) => (ask = resolve));
+  await bob.route("**/*.txt", async (route) => {
+    if (route.request().method() === "PUT")
+      await new Promise((go) => {
+        answer = go;
+        ask();
+      });
+    await route.continue();
+  });
   await bob.keyboard.press("Control+s");
   await said(bob, "Saving");
   await asked;
