@@ -99,8 +99,11 @@ func (s *Store) measure(ctx context.Context) error {
 		}
 		for _, id := range all {
 			last = id
-			if err := s.measureOne(ctx, id); err != nil {
-				failed = err // another transaction has the version, or the connection is lost: the next run measures it
+			switch err := s.measureOne(ctx, id); {
+			case code(err) == codeLockNotGranted:
+				failed = err // a restore reads the version: the next run measures it
+			case err != nil:
+				return err
 			}
 		}
 	}
