@@ -220,6 +220,11 @@ func limitedPasswords(t *testing.T, f *fleet) {
 	if got[http.StatusUnauthorized] != 10 || got[http.StatusTooManyRequests] != tried-10 {
 		t.Errorf("the answers to %d wrong passwords are %v", tried, got)
 	}
+	for range f.replicas { // each learns that the client is refused, or it would take a password that it has proved
+		if a := ask("192.0.2.1", "wrong"); a.status != http.StatusTooManyRequests {
+			t.Errorf("one more wrong password: %+v", a)
+		}
+	}
 	for range f.replicas {
 		if a := ask("192.0.2.1", "secret"); a.status != http.StatusTooManyRequests {
 			t.Errorf("the right one from there: %+v", a)

@@ -112,6 +112,36 @@ func TestARememberedPasswordIsRefusedWithTheOthers(t *testing.T) {
 	}
 }
 
+// TestALateAnswerEndsNoRefusal: an answer of the counts from before a refusal may come after that of the refusal.
+func TestALateAnswerEndsNoRefusal(t *testing.T) {
+	shared := &sharedCounts{texts: map[string][]byte{}}
+	throttle, alice := newThrottle(time.Now), sourceOf(here, "alice")
+	throttle.shared = lateCounts{shared, func() {
+		throttle.shared = shared
+		for range 10 {
+			throttle.begin(t.Context(), alice)
+		}
+		throttle.wrong(t.Context(), alice)
+	}}
+	throttle.right(t.Context(), alice)
+	if wait := throttle.refused(alice); wait <= 0 {
+		t.Errorf("refused for %v", wait)
+	}
+}
+
+// lateCounts have something happen between a change and its answer.
+type lateCounts struct {
+	*sharedCounts
+	meanwhile func()
+}
+
+func (c lateCounts) Update(
+	ctx context.Context, keys []string, lasts time.Duration, change func(now time.Time, texts [][]byte) error,
+) error {
+	defer c.meanwhile()
+	return c.sharedCounts.Update(ctx, keys, lasts, change)
+}
+
 // TestNoPasswordIsTriedUncounted: while the counts are away, no password is compared, and those that were proved before
 // are taken. When they are back, so are the logins.
 func TestNoPasswordIsTriedUncounted(t *testing.T) {

@@ -128,7 +128,10 @@ func (t *throttle) updateShared(ctx context.Context, s source, change func(now t
 	if err == nil {
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		t.count(s).Until = t.now().Add(left)
+		c, until := t.count(s), t.now().Add(left)
+		if until.After(c.Until) { // or an answer that came late would end a refusal
+			c.Until = until
+		}
 	}
 	return err
 }
