@@ -35,10 +35,14 @@ const (
 	steps    = 25 // of each writer, in one history
 )
 
-// A content is the content of a name: 0 if nothing is there, and unheardOf if no client has sent it.
+// A content is the content of a name: 0 if nothing is there, unheardOf if no client has sent it, and untold in an answer that
+// says nothing about the instant at which it was decided.
 type content int
 
-const unheardOf content = -1
+const (
+	unheardOf content = -1
+	untold    content = -2
+)
 
 func (c content) bytes() string { return fmt.Sprintf("content %d\n", c) }
 
@@ -126,6 +130,9 @@ var model = porcupine.Model{
 	Step: func(state, input, output any) (bool, any) {
 		after, answer := state.(world).do(input.(operation))
 		told := output.(outcome)
+		if told.content == untold {
+			answer.content = untold
+		}
 		return told == outcome{} || answer == told, after
 	},
 	Hash: func(state any) (hash uint64) {

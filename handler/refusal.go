@@ -145,6 +145,8 @@ func sentence(failed *precondition.Failed, have tree.State) string {
 			"changed by this request; look at the changes, and take a new token"
 	case failed.Header == "If" && !failed.NamesTag():
 		return "the locks are not those in If: a lock has ended, has another token, or does not exist; nothing has changed"
+	case !have.Exists && (failed.Header == "If-None-Match" || failed.Header == "Overwrite"):
+		return "something was there, and has gone since; nothing has changed; send it again"
 	case !have.Exists:
 		return "nothing is there, and " + failed.Header + " expects a version; nothing has changed"
 	case failed.Header == "If-None-Match" || failed.Header == "Overwrite":

@@ -2,7 +2,9 @@ package handler
 
 import (
 	"bufio"
+	"context"
 	"encoding/xml"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -11,6 +13,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"r-seed-1f3a754f.example/ifmatch/handler/precondition"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // RFC 9110 §12.5.1: the types that a client accepts, and the one that it prefers.
@@ -177,6 +182,34 @@ func TestRefusalsAreTrue(t *testing.T) {
 		got := ask(t, h, tt.method, tt.target, bodyOf(tt.method), strings.Fields(tt.header)...)
 		if got.Code != tt.status || !strings.Contains(got.Body.String(), tt.want) {
 			t.Errorf("%s %s with %s: %d, want %d with %q: %s", tt.method, tt.target, tt.header, got.Code, tt.status, tt.want, got.Body)
+		}
+	}
+}
+
+// A goingStore knows no tags for decisions, and a file goes when a condition about it was false.
+type goingStore struct{ tree.Store }
+
+func (s goingStore) Try(ctx context.Context, cond tree.Condition) error {
+	err := s.Store.Try(ctx, cond)
+	var failed *precondition.Failed
+	if errors.As(err, &failed) {
+		failed.Have.Tag = ""
+		err = errors.Join(err, s.Store.Remove(ctx, failed.Name, tree.Condition{}))
+	}
+	return err
+}
+
+// TestRefusalOfAFileThatIsGone: the tag of a refusal may be looked up after the decision, when the file is not there any
+// more.
+func TestRefusalOfAFileThatIsGone(t *testing.T) {
+	for _, tt := range []struct{ header, want string }{
+		{"If-None-Match: *", "something was there, and has gone since; nothing has changed; send it again"},
+		{"If-Unmodified-Since: Sat, 01 Jan 2000 00:00:00 GMT", "nothing is there, and If-Unmodified-Since expects a version"},
+	} {
+		h := newTestHandler(t, Config{Store: goingStore{storeInMemory(t, "f=f")}})
+		got := ask(t, h, "PUT", "/f", "new", tt.header)
+		if got.Code != 412 || got.Header().Get("ETag") != "" || !strings.Contains(got.Body.String(), tt.want) {
+			t.Errorf("%s: %d %q, want %q: %s", tt.header, got.Code, got.Header().Get("ETag"), tt.want, got.Body)
 		}
 	}
 }
