@@ -49,7 +49,7 @@ type transaction struct {
 	cond   tree.Condition
 	writes bool // whether the batch changes anything
 	long   bool // it copies a collection
-	looked time.Time
+	begun  time.Time
 }
 
 // update runs a write until it has happened, or cannot.
@@ -197,13 +197,14 @@ func (s *Store) attempt(ctx context.Context, w write, exclusive []string, check 
 		return err // it was answered: nothing has happened
 	}
 	defer done()
-	slept := time.Since(t.looked) > session.IdleLimit
+	slept := time.Since(t.begun) > session.IdleLimit // the database counts from its last answer, which is later
 	_ = conn.Conn().Close(context.WithoutCancel(ctx))
 	conn.Release()
 	if err = s.resolve(ctx, t.id, t.xmin, keys, modes, err); err == errRepeat && slept {
-		// This process was stopped, or the database has not answered for long. The client may have given up.
+		// This process was stopped, or the database has not answered for long, or other writes had the names for long. The
+		// client may have given up.
 		return &tree.StorageError{Kind: tree.ErrUnavailable, RetryAfter: retryAfterFailover,
-			Hint: "the write came too late to the database, which had ended its locks; nothing has changed; try again"}
+			Hint: "the write has taken too long, and the database has ended its transaction; nothing has changed; try again"}
 	}
 	return err
 }
@@ -279,7 +280,7 @@ func (s *Store) begin(
 		return &transaction{}, earlyError{by}
 	}
 	return &transaction{
-		view: v, now: v.snap.now.Unix(), id: uuid.Must(uuid.NewV7()), batch: &pgx.Batch{}, cond: w.cond, looked: time.Now(),
+		view: v, now: v.snap.now.Unix(), id: uuid.Must(uuid.NewV7()), batch: &pgx.Batch{}, cond: w.cond, begun: start,
 	}, nil
 }
 
