@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	iofs "io/fs"
-	"slices"
 	"strings"
 	"time"
 )
@@ -14,25 +13,48 @@ import (
 var (
 	ErrNotExist     = iofs.ErrNotExist
 	ErrExist        = iofs.ErrExist
-	ErrPermission   = iofs.ErrPermission                                               // of the store itself, on its storage
-	ErrLink         = fmt.Errorf("a symbolic link is on the path (%w)", ErrPermission) // nothing is written through one
-	ErrNoParent     = errors.New("the collection it belongs to does not exist")
-	ErrIsCollection = errors.New("is a collection")
-	ErrSame         = errors.New("source and destination are the same")
-	ErrNested       = errors.New("source and destination contain one another")
-	ErrReserved     = errors.New("the name is reserved") // for the state of the store
-	ErrBadName      = errors.New("no such name can be kept")
-	ErrNameTooLong  = errors.New("the name is too long")
-	ErrTooMany      = errors.New("it has more members than are listed") // see [ListOptions]
-	ErrNoLock       = errors.New("no such lock covers it")
-	ErrBusy         = errors.New("is changing too fast, or is in use") // try again
-	ErrChanged      = fmt.Errorf("a program on the server has changed it while it was read (%w)", ErrBusy)
-	ErrUnsure       = errors.New("it has happened, and may not last") // the only error after a change, but see Store.Move
-	ErrTagUnknown   = errors.New("the tag is not known yet")          // only between a Check and its Store
+	ErrPermission   = iofs.ErrPermission                                      // of the store itself, on its storage
+	ErrLink         = kindOf(ErrPermission, "a symbolic link is on the path") // nothing is written through one
+	ErrNoParent     = kind("the collection it belongs to does not exist")
+	ErrIsCollection = kind("is a collection")
+	ErrSame         = kind("source and destination are the same")
+	ErrNested       = kind("source and destination contain one another")
+	ErrReserved     = kind("the name is reserved") // for the state of the store
+	ErrBadName      = kind("no such name can be kept")
+	ErrNameTooLong  = kind("the name is too long")
+	ErrTooMany      = kind("it has more members than are listed") // see [ListOptions]
+	ErrNoLock       = kind("no such lock covers it")
+	ErrBusy         = kind("is changing too fast, or is in use") // try again
+	ErrChanged      = kindOf(ErrBusy, "a program on the server has changed it while it was read")
+	ErrUnsure       = kind("it has happened, and may not last") // the only error after a change, but see Store.Move
+	ErrTagUnknown   = kind("the tag is not known yet")          // only between a Check and its Store
 
 	// ErrSegmentLong is an ErrNameTooLong of a name that is short enough as a whole.
-	ErrSegmentLong = fmt.Errorf("a segment of it is (%w)", ErrNameTooLong)
+	ErrSegmentLong = kindOf(ErrNameTooLong, "a segment of it is")
 )
+
+// A protocolError is one of the errors of the protocol. It may be a special case of another one.
+type protocolError struct {
+	text string
+	of   error // nil: of none
+}
+
+func kind(text string) error             { return &protocolError{text: text} }
+func kindOf(of error, text string) error { return &protocolError{text, of} }
+
+func (e *protocolError) Error() string {
+	if e.of == nil {
+		return e.text
+	}
+	return fmt.Sprintf("%s (%v)", e.text, e.of)
+}
+func (e *protocolError) Unwrap() error { return e.of }
+
+// isKind reports whether an error is one of the protocol, itself.
+func isKind(err error) bool {
+	_, ours := err.(*protocolError)
+	return ours || err == ErrNotExist || err == ErrExist || err == ErrPermission
+}
 
 // A RespelledError is what a Check returns if the resource that it is about has come to another spelling of its name
 // since the request has begun. See [PutOptions]. Elsewhere it is an [ErrBusy]: the next request finds that spelling.
@@ -47,22 +69,15 @@ func (e *RespelledError) Unwrap() error { return ErrBusy }
 
 // The limits and failures of the storage. Mostly they are the kind of a [StorageError].
 var (
-	ErrNoSpace     = errors.New("no space is left") // on the storage, in a quota, or within a limit
-	ErrReadOnly    = errors.New("the tree is read-only")
-	ErrTime        = errors.New("no such time can be kept")
-	ErrUnsupported = errors.New("the store cannot keep that")
-	ErrNotServed   = errors.New("something is there that is not served")
-	ErrTooLarge    = errors.New("larger than a file can be")
-	ErrUnavailable = errors.New("what is served is not there now") // try again
-	ErrFailed      = errors.New("the storage has failed")
+	ErrNoSpace     = kind("no space is left") // on the storage, in a quota, or within a limit
+	ErrReadOnly    = kind("the tree is read-only")
+	ErrTime        = kind("no such time can be kept")
+	ErrUnsupported = kind("the store cannot keep that")
+	ErrNotServed   = kind("something is there that is not served")
+	ErrTooLarge    = kind("larger than a file can be")
+	ErrUnavailable = kind("what is served is not there now") // try again
+	ErrFailed      = kind("the storage has failed")
 )
-
-// kinds are the errors of the protocol that the cause of a [StorageError] may be, too.
-var kinds = []error{
-	ErrNotExist, ErrExist, ErrPermission, ErrLink, ErrNoParent, ErrIsCollection, ErrSame, ErrNested, ErrReserved, ErrBadName,
-	ErrNameTooLong, ErrTooMany, ErrNoLock, ErrBusy, ErrChanged, ErrUnsure, ErrTagUnknown, ErrSegmentLong, ErrNoSpace,
-	ErrReadOnly, ErrTime, ErrUnsupported, ErrNotServed, ErrTooLarge, ErrUnavailable, ErrFailed,
-}
 
 // A StorageError reports that the storage of a [Store] cannot do something, and says why. [errors.Is] finds its Kind.
 type StorageError struct {
@@ -89,7 +104,7 @@ func (e *StorageError) Unwrap() error { return e.Kind }
 // Is finds causes that are no error of the protocol. A server of a database whose socket is not there says nothing of a
 // resource.
 func (e *StorageError) Is(target error) bool {
-	return e.Err != nil && !slices.Contains(kinds, target) && errors.Is(e.Err, target)
+	return e.Err != nil && !isKind(target) && errors.Is(e.Err, target)
 }
 
 // As finds the cause.
