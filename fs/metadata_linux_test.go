@@ -5,8 +5,6 @@ import (
 	iofs "io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -14,36 +12,12 @@ import (
 
 	"r-seed-1f3a754f.example/ifmatch/fs/metadata"
 	"r-seed-1f3a754f.example/ifmatch/fs/posixacl"
+	"r-seed-1f3a754f.example/ifmatch/fs/posixacl/acltest"
 	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
 func traits(mode iofs.FileMode) metadata.Traits {
 	return metadata.Traits{Mode: mode}.WithProperties([]byte("x"))
-}
-
-// acl makes an ACL of a string such as "u:rw g:r u7:rw m:rw o:-", in which u7 is user 7.
-func acl(t *testing.T, text string) []byte {
-	t.Helper()
-	const user, group = 0x02, 0x08
-	var made []posixacl.Entry
-	for _, field := range strings.Fields(text) {
-		who, may, _ := strings.Cut(field, ":")
-		e := posixacl.Entry{ID: 1<<32 - 1}
-		e.Tag = map[byte]uint16{
-			'u': posixacl.Owner, 'g': posixacl.Group, 'm': posixacl.Mask, 'o': posixacl.Other,
-		}[who[0]]
-		if id, err := strconv.Atoi(who[1:]); err == nil {
-			e.Tag = map[byte]uint16{'u': user, 'g': group}[who[0]]
-			e.ID = uint32(id)
-		}
-		for i, letter := range "xwr" {
-			if strings.ContainsRune(may, letter) {
-				e.Perm |= 1 << i
-			}
-		}
-		made = append(made, e)
-	}
-	return posixacl.Encode(made)
 }
 
 // put replaces or makes a file as the store does.
@@ -95,7 +69,7 @@ func TestReplacedKeeps(t *testing.T) {
 	mine := map[string]string{
 		volumes.PropertiesAttr: "[]",
 		"user.colour":          "green",
-		posixacl.Access:        string(acl(t, "u:rw u7:rw g:r m:rw o:-")),
+		posixacl.Access:        string(acltest.Of(t, "u:rw u7:rw g:r m:rw o:-")),
 		"user.ifmatch.future":  "about the content",
 	}
 	root := os.Geteuid() == 0
@@ -165,7 +139,7 @@ func TestReplacedBelongsToAnother(t *testing.T) {
 						t.Errorf("%s: got %v, want %s, error %v", name, fi.Mode(), want, err)
 					}
 				}
-				want := string(acl(t, "u:rw u65534:rw g:- m:rw o:-"))
+				want := string(acltest.Of(t, "u:rw u65534:rw g:- m:rw o:-"))
 				if got := attr(filepath.Join(dir, "shared"), posixacl.Access); got != want {
 					t.Errorf("got the ACL %x", got)
 				}
@@ -173,7 +147,7 @@ func TestReplacedBelongsToAnother(t *testing.T) {
 			me, _ = unix.SetfsuidRetUid(0)
 			err = errors.Join(
 				unix.Chmod(filepath.Join(dir, "theirs"), 0o6664),
-				unix.Lsetxattr(filepath.Join(dir, "shared"), posixacl.Access, acl(t, "u:rw u65534:rw g:rw m:rw o:-"),
+				unix.Lsetxattr(filepath.Join(dir, "shared"), posixacl.Access, acltest.Of(t, "u:rw u65534:rw g:rw m:rw o:-"),
 					0))
 			unix.SetfsuidRetUid(me)
 			if err != nil {
@@ -239,7 +213,7 @@ func TestNewBeginsWith(t *testing.T) {
 			}
 			for name, text := range map[string]string{top: test.top, dir: test.dir} {
 				if text != "" {
-					if err := unix.Lsetxattr(name, posixacl.Default, acl(t, text), 0); err != nil {
+					if err := unix.Lsetxattr(name, posixacl.Default, acltest.Of(t, text), 0); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -254,7 +228,7 @@ func TestNewBeginsWith(t *testing.T) {
 			wantACL := func(name, attribute, want string) {
 				t.Helper()
 				if want != "" {
-					want = string(acl(t, want))
+					want = string(acltest.Of(t, want))
 				} else {
 					want = none
 				}

@@ -3,37 +3,11 @@ package metadata
 import (
 	"bytes"
 	iofs "io/fs"
-	"strconv"
-	"strings"
 	"testing"
 
 	"r-seed-1f3a754f.example/ifmatch/fs/posixacl"
+	"r-seed-1f3a754f.example/ifmatch/fs/posixacl/acltest"
 )
-
-// acl makes an ACL of a string such as "u:rw g:r u7:rw m:rw o:-", in which u7 is user 7.
-func acl(t *testing.T, text string) []byte {
-	t.Helper()
-	const user, group = 0x02, 0x08
-	var made []posixacl.Entry
-	for _, field := range strings.Fields(text) {
-		who, may, _ := strings.Cut(field, ":")
-		e := posixacl.Entry{ID: 1<<32 - 1}
-		e.Tag = map[byte]uint16{
-			'u': posixacl.Owner, 'g': posixacl.Group, 'm': posixacl.Mask, 'o': posixacl.Other,
-		}[who[0]]
-		if id, err := strconv.Atoi(who[1:]); err == nil {
-			e.Tag = map[byte]uint16{'u': user, 'g': group}[who[0]]
-			e.ID = uint32(id)
-		}
-		for i, letter := range "xwr" {
-			if strings.ContainsRune(may, letter) {
-				e.Perm |= 1 << i
-			}
-		}
-		made = append(made, e)
-	}
-	return posixacl.Encode(made)
-}
 
 func TestStrange(t *testing.T) {
 	for _, test := range []struct {
@@ -58,10 +32,10 @@ func TestStrange(t *testing.T) {
 	} {
 		before := Traits{Mode: test.mode}
 		if test.acl != "" {
-			before.attributes = map[string][]byte{posixacl.Access: acl(t, test.acl)}
+			before.attributes = map[string][]byte{posixacl.Access: acltest.Of(t, test.acl)}
 		}
 		got := before.common()
-		if got.Mode != test.want || !bytes.Equal(got.attributes[posixacl.Access], acl(t, test.wantACL)) &&
+		if got.Mode != test.want || !bytes.Equal(got.attributes[posixacl.Access], acltest.Of(t, test.wantACL)) &&
 			test.wantACL != "" {
 			t.Errorf("%v with %q: got %v with %x", test.mode, test.acl, got.Mode, got.attributes[posixacl.Access])
 		}
