@@ -6,13 +6,16 @@ import * as drafts from "./drafts.js";
 import { watch } from "./live.js";
 import { reader } from "./login.js";
 import { asLines, merge, resolve } from "./merge.js";
-import { sandboxed } from "./open.js";
 import { openPane } from "./pane.js";
 import * as requests from "./requests.js";
 import { otherName } from "./actions.js";
 import { t } from "./strings.js";
 
 const { Editor } = await import(requests.assets + "editor.js");
+
+/** A frame for one HTML file. It has no origin, so it can reach nothing here, and is asked for nothing else with a password. */
+const sandboxed = (href, base) =>
+  h("iframe", { src: href, sandbox: "", referrerpolicy: "no-referrer", title: t("frame", shown(base)) });
 
 /** Opens a text file until the reader closes it. */
 export async function edit(row, page) {

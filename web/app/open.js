@@ -76,10 +76,6 @@ function shownBy(row, type, base) {
   return null;
 }
 
-/** A frame for one HTML file. It has no origin, so it can reach nothing here, and is asked for nothing else with a password. */
-export const sandboxed = (href, base) =>
-  h("iframe", { src: href, sandbox: "", referrerpolicy: "no-referrer", title: t("frame", shown(base)) });
-
 async function preview(row, element) {
   const pane = openPane(shown(baseOf(row.href)));
   pane.add(t("download"), () => download(row));
