@@ -9,6 +9,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"hash"
@@ -352,7 +353,8 @@ func (s *sender) ask(ctx context.Context, method string, at *url.URL, body io.Re
 // judge returns the error of an answer, or nil for a success.
 func (s *sender) judge(answer *http.Response, text string) error {
 	status := answer.StatusCode
-	err := fmt.Errorf("the server answers %s: %s", answer.Status, excerpt.Of(strings.TrimSpace(text)))
+	why, told := reason(text)
+	err := fmt.Errorf("the server answers %s: %s", answer.Status, excerpt.Of(why))
 	switch {
 	case status/100 == 2:
 		return nil
@@ -364,8 +366,18 @@ func (s *sender) judge(answer *http.Response, text string) error {
 		status == http.StatusRequestTimeout, status == http.StatusTooManyRequests, status == http.StatusBadRequest && s.upload != nil,
 		status >= 500 && status != http.StatusInsufficientStorage && status != http.StatusNotImplemented:
 		return passingError{err}
-	case status == http.StatusMethodNotAllowed && s.upload == nil:
+	case status == http.StatusMethodNotAllowed && s.upload == nil && !told:
 		return fmt.Errorf("%w (does it take uploads in parts?)", err)
 	}
 	return err
+}
+
+// reason returns the part of a refusal that is for people (RFC 9457), and reports whether there is one. Otherwise it
+// returns the text.
+func reason(text string) (why string, told bool) {
+	var problem struct{ Detail string }
+	if json.Unmarshal([]byte(text), &problem) == nil && problem.Detail != "" {
+		return problem.Detail, true
+	}
+	return strings.TrimSpace(text), false
 }

@@ -257,7 +257,7 @@ func TestPutGivesUp(t *testing.T) {
 		args []string
 		want string
 	}{
-		{"no collection", []string{name, url + "/none/f"}, "409"},
+		{"no collection", []string{name, url + "/none/f"}, "the server answers 409 Conflict: the parent collection does not exist"},
 		{"another server", []string{name, other.URL + "/f"}, "does it take uploads in parts?"},
 		{"an upload elsewhere", []string{name, other.URL + "/elsewhere"}, "no upload on the same host"},
 		{"a server that is down", []string{"--patience", "20ms", name, other.URL + "/down"}, "no byte has come through"},
