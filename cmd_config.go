@@ -23,7 +23,9 @@ import (
 )
 
 func configCommand(misused cli.OnUsageErrorFunc) *cli.Command {
-	all := helptext.Group(misused, "config", "check a configuration file, or show the settings that are in force",
+	return helptext.Group(misused, "config", "check a configuration file, or show the settings that are in force",
+		"The table [serve] of the file has a key for each option of ifmatch serve, and dir for DIR. "+
+			"Each table [[share]] has a path and a dir, which is served there in place of DIR.",
 		&cli.Command{
 			Name: "check", Usage: "say whether a server can start with a configuration file", ArgsUsage: "FILE [DIR]",
 			OnUsageError: misused, Action: checkConfig,
@@ -32,9 +34,6 @@ func configCommand(misused cli.OnUsageErrorFunc) *cli.Command {
 			Name: "show", Usage: "show what ifmatch serve would do with the same flags, and whence each setting is",
 			ArgsUsage: "[DIR]", Flags: serveFlags(), OnUsageError: misused, Action: showConfig,
 		})
-	all.Description = "The table [serve] of the file has a key for each option of ifmatch serve, and dir for DIR. " +
-		"Each table [[share]] has a path and a dir, which is served there in place of DIR."
-	return all
 }
 
 // checkConfig takes with a file the steps of a server before it listens, without the environment of this process.

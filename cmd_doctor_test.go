@@ -192,7 +192,8 @@ func TestDoctorLooksAtTheWay(t *testing.T) {
 		{"a header that the proxy passes on", proxyTo(t, withUsers, asIs, pass), "X-Remote-User is believed", true},
 		{"a header of another name", proxyTo(t, hidden, asIs, pass), "X-WebAuth-User is believed", true},
 		{"a header that the proxy clears", proxyTo(t, withUsers, without("X-Remote-User"), pass), "gains nothing", false},
-		{"nobody", "http://127.0.0.1:1/", "connection refused", true},
+		{"nobody", "http://127.0.0.1:1/", "refused: start it, or correct the name and the port in the URL", true},
+		{"a folder that is not there", strings.TrimSuffix(plain, "/") + "/nothing/", "name a collection that is there", false},
 		{"no URL", "http://", "this is no URL", true},
 	} {
 		if out, wrong := runDoctor(t, tt.at); wrong != tt.wrong || !strings.Contains(out, tt.want) {

@@ -23,7 +23,7 @@ func indexCommand(misused cli.OnUsageErrorFunc) *cli.Command {
 			Name: name, Usage: usage, ArgsUsage: "DIR", Flags: flags, OnUsageError: misused,
 			Action: func(c *cli.Context) error {
 				if c.NArg() != 1 {
-					return usagef("name one directory, after the flags: ifmatch index %s DIR", name)
+					return usagef("name one directory: ifmatch index %s DIR", name)
 				}
 				if c.IsSet("jobs") && (c.Int("jobs") < 1 || c.Int("jobs") > maxWarmUp) {
 					return usagef("--jobs %d: give a number from 1 to %d", c.Int("jobs"), maxWarmUp)
@@ -35,7 +35,7 @@ func indexCommand(misused cli.OnUsageErrorFunc) *cli.Command {
 			},
 		}
 	}
-	return helptext.Group(misused, "index", "look after the index of ETags, with or without a running server",
+	return helptext.Group(misused, "index", "look after the index of ETags, with or without a running server", helptext.AsOwner,
 		command("status", "count the files whose ETags are known, and hash none", []cli.Flag{stateDir},
 			func(c *cli.Context, x indexArgs) error { return x.status(c.Context) }),
 		command("warm", "hash every file whose ETag is not known", []cli.Flag{stateDir, jobs},
@@ -95,7 +95,7 @@ func (x indexArgs) status(ctx context.Context) error {
 			fmt.Fprintf(x.stdout, "unreadable %d\n", found.Unreadable)
 		}
 		if found.Kept {
-			fmt.Fprintf(x.stdout, "in use by %d other processes\n", found.Processes-1)
+			fmt.Fprintf(x.stdout, "others    %d (processes that use the index)\n", found.Processes-1)
 		} else {
 			fmt.Fprintln(x.stdout, "the index cannot be kept on disk: it is lost when the server stops")
 		}
@@ -127,8 +127,8 @@ func (x indexArgs) warm(ctx context.Context) error {
 			return ifInterrupted(err, "after %d of %d files were hashed (%s of %s): run it again to go on from there",
 				meter.Files-failed, files, progress.Size(meter.Bytes), progress.Size(bytes))
 		}
-		fmt.Fprintf(x.stdout, "%d files, %d of them hashed (%s)\n",
-			before.Files, meter.Files-failed, progress.Size(meter.Bytes))
+		fmt.Fprintf(x.stdout, "%s, %d of them hashed (%s)\n",
+			progress.Files(before.Files), meter.Files-failed, progress.Size(meter.Bytes))
 		return ifUnread(failed)
 	})
 }
@@ -171,17 +171,17 @@ func (x indexArgs) verifyIn(ctx context.Context, store *backend) error {
 		}
 	})
 	meter.End()
-	read := fmt.Sprintf("%d files (%s) read: %d unchanged, %d not known before, "+
-		"%d changed without a new time stamp, %d unreadable", meter.Files, progress.Size(meter.Bytes),
+	read := fmt.Sprintf("%s (%s) read: %d unchanged, %d not known before, "+
+		"%d changed without a new time stamp, %d unreadable", progress.Files(meter.Files), progress.Size(meter.Bytes),
 		meter.Files-changed-unknown-failed, unknown, changed, failed)
-	err = ifInterrupted(err, "before all %d files (%s) were read; %s", all.Files, progress.Size(all.Bytes), read)
+	err = ifInterrupted(err, "before %s (%s) were read; %s", progress.Files(all.Files), progress.Size(all.Bytes), read)
 	if err == nil {
 		fmt.Fprintln(x.stdout, read)
 		err = ifUnread(failed)
 	}
 	if changed > 0 {
-		damaged := fmt.Errorf("the content of %d files changed, but not their time stamps: "+
-			"restore them from a backup, and check the disk", changed)
+		damaged := fmt.Errorf("the content of %s changed, and no time stamp did: "+
+			"restore what was lost from a backup, and check the disk", progress.Files(changed))
 		return errors.Join(&statusError{damaged, statusChanged}, err)
 	}
 	return err

@@ -15,7 +15,8 @@ import (
 func runProgram(t *testing.T, args ...string) (string, error) {
 	t.Helper()
 	var out bytes.Buffer
-	err := newApp(&out, &out).RunContext(t.Context(), flagsFirst(append([]string{"ifmatch"}, args...)))
+	app := newApp(&out, &out)
+	err := app.RunContext(t.Context(), flagsFirst(app.Commands, append([]string{"ifmatch"}, args...)))
 	return out.String(), err
 }
 

@@ -35,7 +35,8 @@ func TestCommandsOverADatabase(t *testing.T) {
 	run := func(want int, wantOut string, args ...string) string {
 		t.Helper()
 		var out bytes.Buffer
-		err := newApp(&out, &out).RunContext(t.Context(), flagsFirst(append([]string{"ifmatch"}, args...)))
+		app := newApp(&out, &out)
+		err := app.RunContext(t.Context(), flagsFirst(app.Commands, append([]string{"ifmatch"}, args...)))
 		if got := exitCode(err); got != want || !strings.Contains(out.String(), wantOut) {
 			t.Fatalf("%q has status %d, error %v, and says\n%s\nwant status %d, and %q", args, got, err, &out, want, wantOut)
 		}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"net/url"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -100,7 +99,7 @@ func serveFlags() []cli.Flag {
 			Usage: "keep what has arrived of an unfinished upload for a `TIME` after its last byte"},
 		&cli.DurationFlag{Name: "grace", Value: 10 * time.Second, EnvVars: env("grace"),
 			Usage: "let running requests go on for a `TIME` when the server is asked to stop"},
-		text("admin", "", "`ADDRESS` of a listener for whoever runs the server (/healthz, /readyz, /metrics): HOST:PORT, or "+
+		text("admin", "", "`ADDRESS` of a listener for the administrator (/healthz, /readyz, /metrics): HOST:PORT, or "+
 			"unix:PATH for a socket"),
 		list("admin-host", "`NAME` by which other machines call the --admin listener; without one, it listens on loopback "+
 			"addresses only"),
@@ -163,51 +162,6 @@ func withDays(flags []cli.Flag) []cli.Flag {
 		}
 	}
 	return flags
-}
-
-// flagsFirst moves DIR behind the flags of serve, and the operands of some commands behind their flags: urfave/cli v2
-// expects them there, and people write them anywhere.
-func flagsFirst(args []string) []string {
-	command := 2 // where the name of the command ends
-	alone := map[string]bool{"help": true, "h": true}
-	switch {
-	case len(args) >= 2 && args[1] == "serve", len(args) >= 3 && args[1] == "config" && args[2] == "show":
-		if args[1] == "config" {
-			command = 3
-		}
-		for _, flag := range serveFlags() {
-			if _, ok := flag.(*cli.BoolFlag); ok {
-				alone[flag.Names()[0]] = true
-			}
-		}
-	case wordsOf(args) > 0:
-		command = wordsOf(args)
-		for _, flag := range []string{"no-password", "create", "all", "password", "dry-run", "into", "replace", "follow", "verify", "fix"} {
-			alone[flag] = true
-		}
-	default:
-		return args
-	}
-	flags, operands := append([]string(nil), args[:command]...), []string(nil)
-	for rest := args[command:]; len(rest) > 0; rest = rest[1:] {
-		name := strings.TrimLeft(rest[0], "-")
-		switch {
-		case rest[0] == "--":
-			operands = append(operands, rest[1:]...)
-			rest = rest[:1]
-		case rest[0] == "-" || name == rest[0]:
-			operands = append(operands, rest[0])
-		case alone[name] || strings.Contains(name, "=") || len(rest) == 1:
-			flags = append(flags, rest[0])
-		default:
-			flags = append(flags, rest[0], rest[1])
-			rest = rest[1:]
-		}
-	}
-	if len(operands) == 0 {
-		return flags
-	}
-	return append(append(flags, "--"), operands...)
 }
 
 // configOf makes a Config of the flags and the environment. Its errors are usage errors.
@@ -356,18 +310,4 @@ func serveShares(cfg *Config, file *settings.File, dir string) error {
 func usersFlag() cli.Flag {
 	return &cli.PathFlag{Name: "users", Usage: "`FILE` with the users, and the hashes of their passwords",
 		EnvVars: env("users")}
-}
-
-// wordsOf returns how many words of a command line name a command whose flags may stand behind its operands, too; 0
-// of others.
-func wordsOf(args []string) int {
-	switch {
-	case len(args) >= 2 && slices.Contains([]string{"explain", "put", "import", "export", "doctor", "etag"}, args[1]):
-		return 2
-	case len(args) >= 4 && args[1] == "user" && args[2] == "token":
-		return 4
-	case len(args) >= 3 && slices.Contains([]string{"user", "history", "sessions", "link", "locks", "cluster"}, args[1]):
-		return 3
-	}
-	return 0
 }

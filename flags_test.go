@@ -25,9 +25,16 @@ func TestFlagsHaveVariables(t *testing.T) {
 }
 
 func TestFlagsStandAnywhere(t *testing.T) {
+	commands := newApp(nil, nil).Commands
 	for _, test := range []struct{ args, want string }{
 		{"ifmatch", "ifmatch"},
-		{"ifmatch version f -x", "ifmatch version f -x"},
+		{"ifmatch bogus f -x", "ifmatch bogus f -x"},
+		{"ifmatch history bogus f -x", "ifmatch history bogus f -x"},
+		{"ifmatch index warm d --jobs 2", "ifmatch index warm --jobs 2 -- d"},
+		{"ifmatch user token add n d --expires 9d", "ifmatch user token add --expires 9d -- n d"},
+		{"ifmatch config show d --read-only", "ifmatch config show --read-only -- d"},
+		{"ifmatch doctor --verify --store s", "ifmatch doctor --verify --store s"},
+		{"ifmatch explain /a --anonymous read", "ifmatch explain --anonymous read -- /a"},
 		{"ifmatch etag f --store s", "ifmatch etag --store s -- f"},
 		{"ifmatch serve", "ifmatch serve"},
 		{"ifmatch serve --help", "ifmatch serve --help"},
@@ -40,9 +47,9 @@ func TestFlagsStandAnywhere(t *testing.T) {
 		{"ifmatch history list f --dir d", "ifmatch history list --dir d -- f"},
 		{"ifmatch history restore f --at=1h", "ifmatch history restore --at=1h -- f"},
 		{"ifmatch history --help", "ifmatch history --help"},
-		{"ifmatch serve d --addr", "ifmatch serve --addr -- d"},
+		{"ifmatch serve d --addr", "ifmatch serve --addr"},
 	} {
-		if got := strings.Join(flagsFirst(strings.Fields(test.args)), " "); got != test.want {
+		if got := strings.Join(flagsFirst(commands, strings.Fields(test.args)), " "); got != test.want {
 			t.Errorf("%q becomes %q, want %q", test.args, got, test.want)
 		}
 	}
@@ -70,13 +77,18 @@ func TestFlagsInDays(t *testing.T) {
 	}
 }
 
-// Help fits, and calls no value by the name of an example.
+// Help fits, has each paragraph in one piece, and calls no value by the name of an example.
 func TestHelp(t *testing.T) {
 	var commands [][]string
 	var collect func(path []string, all []*cli.Command)
 	collect = func(path []string, all []*cli.Command) {
 		for _, c := range all {
 			here := append(slices.Clip(path), c.Name)
+			for paragraph := range strings.SplitSeq(c.Description, "\n") {
+				if end := paragraph[max(0, len(paragraph)-1):]; c.Name != "etag" && strings.Trim(end, ".:") != "" {
+					t.Errorf("%q has a paragraph that ends in %q", here, paragraph)
+				}
+			}
 			commands = append(commands, here)
 			collect(here, c.Subcommands)
 		}

@@ -41,7 +41,8 @@ func main() {
 		signal.Stop(signals)
 		stop()
 	}()
-	err := newApp(os.Stdout, os.Stderr).RunContext(ctx, flagsFirst(os.Args))
+	app := newApp(os.Stdout, os.Stderr)
+	err := app.RunContext(ctx, flagsFirst(app.Commands, os.Args))
 	if err != nil {
 		stderr := logwriter.New(os.Stderr, nil)
 		for line := range strings.Lines(err.Error()) {
@@ -95,7 +96,7 @@ func exitCode(err error) int {
 func newApp(stdout, stderr io.Writer) *cli.App {
 	helptext.Use()
 	misused := func(c *cli.Context, err error, _ bool) error {
-		return usagef("%v (see: %s --help)", err, c.Command.HelpName)
+		return usagef("%s (see: %s --help)", misuse(err), c.Command.HelpName)
 	}
 	access := command.Needs{Misused: misused, Users: usersFlag(), Days: withDays, Alike: alike, Shelf: openShelf}
 	databases := cluster.Needs{Misused: misused, State: stateName, Open: openSource, Differs: differs, Checkup: checkup}

@@ -96,7 +96,8 @@ func tryServe(t *testing.T, args ...string) error {
 	ctx, cancel := context.WithTimeout(t.Context(), servertest.Patience)
 	defer cancel()
 	var out bytes.Buffer
-	err := newApp(&out, &out).RunContext(ctx, flagsFirst(append([]string{"ifmatch"}, args...)))
+	app := newApp(&out, &out)
+	err := app.RunContext(ctx, flagsFirst(app.Commands, append([]string{"ifmatch"}, args...)))
 	if err == nil {
 		t.Errorf("a server has started with %q:\n%s", args, &out)
 	}

@@ -55,7 +55,7 @@ func TestRootActsAsTheOwner(t *testing.T) {
 	if err := errors.Join(os.WriteFile(file, []byte("one"), 0o666), os.Chown(file, int(owner.Uid), int(owner.Gid))); err != nil {
 		t.Fatal(err)
 	}
-	run("1 files, 1 of them hashed", "index", "warm", dir)
+	run("1 file, 1 of them hashed", "index", "warm", dir)
 
 	s, err := servertest.Start(exec.Command(serve[0], serve[1:]...))
 	if err != nil {
@@ -99,7 +99,7 @@ func TestRootActsAsTheOwner(t *testing.T) {
 	run("exclusive", "locks", "list", dir)
 	run("broken: ", "locks", "break", dir, "/f")
 	request(http.StatusOK, "LOCK", servertest.LockExclusive)
-	run("in use by 1 other processes", "index", "status", dir)
+	run("others    1 ", "index", "status", dir)
 	run("1 unchanged", "index", "verify", dir)
 
 	err = filepath.WalkDir(filepath.Join(dir, stateName), func(path string, d iofs.DirEntry, err error) error {

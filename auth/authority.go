@@ -136,7 +136,7 @@ func (a *Authority) load() (*Snapshot, error) {
 	if file != "" {
 		text, err := a.read(file, false)
 		if err != nil {
-			return nil, err
+			return nil, Missing(file, err)
 		}
 		if users, err = ParseUsers(text, a.opts.OldHashes); err != nil {
 			return nil, &FileError{file, err}
@@ -184,6 +184,32 @@ func (e *FileError) Error() string { return fmt.Sprintf("%s cannot be used: %v",
 
 // Unwrap returns the problem of the file.
 func (e *FileError) Unwrap() error { return e.Err }
+
+// Missing says of a users file that is not there how it is made. Other errors it returns as they are.
+func Missing(file string, err error) error {
+	if errors.Is(err, iofs.ErrNotExist) {
+		err = fmt.Errorf("%w: make it with ifmatch user add --users %s NAME", err, file)
+	}
+	return err
+}
+
+// ReadUsers reads a users file for a command, which looks at old hashes too.
+func ReadUsers(file string) (*Users, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, Missing(file, err)
+	}
+	users, err := ParseUsers(string(text), true)
+	if err != nil {
+		return nil, &FileError{file, err}
+	}
+	return users, nil
+}
+
+// NotIn returns the error of a command about a name that no user has.
+func NotIn(file, name string) error {
+	return fmt.Errorf("%s has no user %q: ifmatch user list --users %s has the names", file, name, file)
+}
 
 // A seenFile tells whether a file is as it was read.
 type seenFile struct {

@@ -60,6 +60,10 @@ func (d *Diagnosis) URL(ctx context.Context, at, userHeader string) {
 		transport.TLSClientConfig = &tls.Config{InsecureSkipVerify: true} // for the other looks
 		answer, err = v.ask(ctx, http.MethodOptions, u)
 	}
+	if failed := new(url.Error); errors.As(err, &failed) && !failed.Timeout() {
+		v.Bad("no server is reached: "+failed.Err.Error(), "start it, or correct the name and the port in the URL")
+		return
+	}
 	if v.stop(err) {
 		return
 	}
@@ -179,8 +183,11 @@ func (v *visit) listing(ctx context.Context) []*file {
 	case a.StatusCode == http.StatusUnauthorized && v.user:
 		v.Bad("this password is refused", "write the right one in the URL, with %-escapes, or leave it out")
 		return nil
-	case a.StatusCode == http.StatusUnauthorized, a.StatusCode == http.StatusForbidden,
-		a.StatusCode == http.StatusNotFound && !v.user:
+	case a.StatusCode == http.StatusNotFound:
+		v.Note("nothing is there for this client (404 Not Found), so ETags were not looked at",
+			"name a collection that is there, or put USER:PASSWORD@ of a user who may list it before the name in the URL")
+		return nil
+	case a.StatusCode == http.StatusUnauthorized, a.StatusCode == http.StatusForbidden:
 		v.Note(fmt.Sprintf("the files cannot be listed by this client (%s), so ETags were not looked at", a.Status),
 			"put USER:PASSWORD@ of a user who may list them before the name in the URL")
 		return nil

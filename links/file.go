@@ -147,10 +147,10 @@ func inWords(err error) error {
 	switch {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return &tree.StorageError{Kind: tree.ErrNoSpace, Err: err, Hint: "there is no room for the file of share links; " +
-			"nothing has changed; whoever runs the server can make room"}
+			"nothing has changed; the administrator can make room"}
 	case errors.Is(err, iofs.ErrPermission), errors.Is(err, syscall.EROFS):
 		return &tree.StorageError{Kind: tree.ErrUnavailable, Err: err, RetryAfter: patience, Hint: "the server may not write its " +
-			"file of share links; nothing has changed; whoever runs the server can let it write beside the users file"}
+			"file of share links; nothing has changed; the administrator can let it write beside the users file"}
 	case errors.Is(err, auth.ErrEdited):
 		return &tree.StorageError{Kind: tree.ErrBusy, Err: err, Hint: "another program is changing the share links; nothing has " +
 			"been done, try again"}

@@ -33,7 +33,7 @@ func (s *Store) open(ctx context.Context, name string, n *node) (tree.Content, e
 	}
 	if s.opts.Blobs == nil {
 		return nil, &tree.StorageError{Kind: tree.ErrUnavailable,
-			Hint: "large contents are elsewhere; start the server with --blobs"}
+			Hint: "large contents are not in the database, and no place for them was named: give --blobs"}
 	}
 	return &largeContent{store: s, ctx: ctx, name: name, node: n}, nil
 }

@@ -58,14 +58,16 @@ func User(n Needs) *cli.Command {
 	effects := &cli.StringFlag{Name: "effects",
 		Usage: "all `EFFECTS` that the token may be used for, with commas between them, such as list,read"}
 	tokens := helptext.Group(n.Misused, "token", "make, list and revoke app tokens, one for each device of a user",
+		"They are kept in FILE.tokens beside the users file, as SHA-256.",
 		sub("add", "NAME TOKEN", "make an app token, and print it once",
 			"A program sends it in place of the password of the user NAME. TOKEN is what the device is called.",
 			n.Days([]cli.Flag{expires, effects}), addToken),
 		sub("list", "[NAME]", "list the app tokens, of all users or of one",
 			"A line has the user, the token, when it was made, when it expires, and what it may be used for.", nil, listTokens),
 		sub("revoke", "NAME TOKEN", "make an app token useless", "", nil, revokeToken))
-	tokens.Description = "They are kept in FILE.tokens beside the users file, as SHA-256."
-	user := helptext.Group(n.Misused, "user", "edit the file with users and the hashes of their passwords",
+	return helptext.Group(n.Misused, "user", "edit the file with users and the hashes of their passwords",
+		"The file is as htpasswd writes it, with argon2id or bcrypt. A server that uses it takes a change over within a few "+
+			"seconds.",
 		sub("add", "NAME", "add a user", password, []cli.Flag{noPassword, store}, n.addUser),
 		sub("passwd", "NAME", "set the password of a user anew", password, []cli.Flag{noPassword, store},
 			n.setPassword),
@@ -74,9 +76,6 @@ func User(n Needs) *cli.Command {
 		sub("list", "", "list the users",
 			"A line has the user, what the password is hashed with, and the number of app tokens.", nil, listUsers),
 		tokens)
-	user.Description = "The file is as htpasswd writes it, with argon2id or bcrypt. " +
-		"A server that uses it takes a change over within a few seconds."
-	return user
 }
 
 // checkArguments compares arguments with their names in a usage text: "NAME", "NAME TOKEN", "[NAME]", "".
@@ -126,13 +125,13 @@ func (n Needs) putUser(c *cli.Context, there bool) error {
 		case has && !there:
 			return fmt.Errorf("%s has a user %q already: set the password anew with ifmatch user passwd", file, name)
 		case !has && there:
-			return noUser(file, name)
+			return auth.NotIn(file, name)
 		}
 		return nil
 	}
 	text, err := os.ReadFile(file)
 	if err != nil && (there || !errors.Is(err, os.ErrNotExist)) {
-		return err
+		return auth.Missing(file, err)
 	}
 	if err := check(strings.Split(string(text), "\n")); err != nil {
 		return err
@@ -193,17 +192,15 @@ func endAll(ctx context.Context, book *links.Book, file, name string) error {
 	return editTokens(file, func(ts *auth.Tokens) error { ts.Revoke(name, ""); return nil })
 }
 
-func noUser(file, name string) error { return fmt.Errorf("%s has no user %q", file, name) }
-
 func (n Needs) removeUser(c *cli.Context) error {
 	file, name := c.Path("users"), argument(c, 0)
 	if _, err := os.Stat(file); err != nil {
-		return err
+		return auth.Missing(file, err)
 	}
 	err := auth.EditUsers(file, func(lines []string) ([]string, error) {
 		lines, found := auth.RemoveUser(lines, name)
 		if !found {
-			return nil, noUser(file, name)
+			return nil, auth.NotIn(file, name)
 		}
 		return lines, nil
 	})
@@ -215,15 +212,11 @@ func (n Needs) removeUser(c *cli.Context) error {
 
 // readUsers reads a users file, and the tokens file that belongs to it.
 func readUsers(file string) (*auth.Users, *auth.Tokens, error) {
-	text, err := os.ReadFile(file)
+	users, err := auth.ReadUsers(file)
 	if err != nil {
 		return nil, nil, err
 	}
-	users, err := auth.ParseUsers(string(text), true)
-	if err != nil {
-		return nil, nil, fmt.Errorf("%s cannot be used: %w", file, err)
-	}
-	text, err = os.ReadFile(auth.TokensFile(file))
+	text, err := os.ReadFile(auth.TokensFile(file))
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, nil, err
 	}
@@ -257,7 +250,7 @@ func addToken(c *cli.Context) error {
 		return err
 	}
 	if !users.Has(user) {
-		return noUser(file, user)
+		return auth.NotIn(file, user)
 	}
 	lasts := c.Duration("expires")
 	if lasts <= 0 {
@@ -277,7 +270,7 @@ func addToken(c *cli.Context) error {
 		return err
 	}
 	const told = "This is the password for user name %q on one device until %s. It is not shown again.\n"
-	fmt.Fprintf(c.App.ErrWriter, told, user, token.Expires.Format(time.DateOnly))
+	fmt.Fprintf(c.App.ErrWriter, told, user, token.Expires.Format(time.RFC3339))
 	fmt.Fprintln(c.App.Writer, secret)
 	return nil
 }
@@ -304,15 +297,15 @@ func listTokens(c *cli.Context) error {
 
 func revokeToken(c *cli.Context) error {
 	file, user, name := c.Path("users"), argument(c, 0), argument(c, 1)
-	if _, err := os.Stat(auth.TokensFile(file)); err != nil {
-		return err
-	}
-	return auth.EditTokens(file, func(ts *auth.Tokens) error {
-		if ts.Revoke(user, name) == 0 {
-			return fmt.Errorf("%q has no token %q", user, name)
-		}
+	revoked := 0
+	err := editTokens(file, func(ts *auth.Tokens) error {
+		revoked = ts.Revoke(user, name)
 		return nil
 	})
+	if err == nil && revoked == 0 {
+		err = fmt.Errorf("%q has no token %q: ifmatch user token list --users %s has them", user, name, file)
+	}
+	return err
 }
 
 // ReadPassword asks for a password twice on a terminal, without showing it. Without one it is the first line of the

@@ -27,7 +27,7 @@ var (
 		"a lower layer of an overlay; nothing has changed")
 	// ErrReadOnlyDisk says that the file system is mounted read-only.
 	ErrReadOnlyDisk = &tree.StorageError{Kind: tree.ErrReadOnly,
-		Hint: "the disk it is on is read-only; nothing has changed; whoever runs the server can mount it writable"}
+		Hint: "the disk it is on is read-only; nothing has changed; the administrator can mount it writable"}
 	// ErrLost says that what the store serves is gone from the disk.
 	ErrLost = &tree.StorageError{Kind: tree.ErrUnavailable, RetryAfter: time.Second,
 		Hint: "what is served here is gone from the server's disk, or its own state is; nothing has changed, and its " +

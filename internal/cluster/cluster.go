@@ -12,6 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"r-seed-1f3a754f.example/ifmatch/internal/database"
+	"r-seed-1f3a754f.example/ifmatch/internal/helptext"
 	"r-seed-1f3a754f.example/ifmatch/internal/usage"
 	"r-seed-1f3a754f.example/ifmatch/pgstore"
 	"r-seed-1f3a754f.example/ifmatch/pgstore/blobs"
@@ -39,31 +40,20 @@ func Command(n Needs) *cli.Command {
 			},
 		}
 	}
-	return &cli.Command{
-		Name: "cluster", Usage: "make, migrate and look at a tree in a database that several servers share",
-		OnUsageError: n.Misused,
-		Subcommands: []*cli.Command{
-			sub("init", "make the tables of a new tree, and claim the place for its large contents",
-				"ifmatch serve does so too, where its role may. It changes nothing where they are there. An empty place is taken "+
-					"for one that was lost, and a server refuses it then: it may be a disk that is not mounted.",
-				func(c *cli.Context, place database.Place) error { return initialize(c, place, true) }),
-			sub("migrate", "bring the tables to the release of this program",
-				"ifmatch serve does so too, where its role may. Servers of the release before go on meanwhile.",
-				func(c *cli.Context, place database.Place) error { return initialize(c, place, false) }),
-			sub("status", "print the database, its standbys, programs, tables, garbage, history, feed and replicas",
-				"Numbers of rows are estimates of PostgreSQL. Its role needs pg_monitor to see all of it.", status),
-			sub("restored", "make a database that was restored from a backup ready for servers, and look for missing contents",
-				"Run it after the restore of the database and of the large contents, before the servers start. Clients that "+
-					"follow changes list anew, and users log in again. It ends with the looks of ifmatch doctor. Exit status 1: "+
-					"a content is missing, or something else is wrong.", n.restored),
-		},
-		Action: func(c *cli.Context) error {
-			if c.Args().Present() {
-				return usage.Errorf("ifmatch cluster has no command %q: use init, migrate, status or restored", c.Args().First())
-			}
-			return cli.ShowSubcommandHelp(c)
-		},
-	}
+	return helptext.Group(n.Misused, "cluster", "make, migrate and look at a tree in a database that several servers share", "",
+		sub("init", "make the tables of a new tree, and claim the place for its large contents",
+			"ifmatch serve does so too, where its role may. It changes nothing where they are there. An empty place is taken "+
+				"for one that was lost, and a server refuses it then: it may be a disk that is not mounted.",
+			func(c *cli.Context, place database.Place) error { return initialize(c, place, true) }),
+		sub("migrate", "bring the tables to the release of this program",
+			"ifmatch serve does so too, where its role may. Servers of the release before go on meanwhile.",
+			func(c *cli.Context, place database.Place) error { return initialize(c, place, false) }),
+		sub("status", "print the database, its standbys, programs, tables, garbage, history, feed and replicas",
+			"Numbers of rows are estimates of PostgreSQL. Its role needs pg_monitor to see all of it.", status),
+		sub("restored", "make a database that was restored from a backup ready for servers, and look for missing contents",
+			"Run it after the restore of the database and of the large contents, before the servers start. Clients that "+
+				"follow changes list anew, and users log in again. It ends with the looks of ifmatch doctor. Exit status 1: "+
+				"a content is missing, or something else is wrong.", n.restored))
 }
 
 // initialize makes or changes the tables, as a server at its start does.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	iofs "io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -79,6 +80,9 @@ func (n Needs) runImport(c *cli.Context) (err error) {
 	dir, err := filepath.Abs(c.Args().First())
 	if err == nil {
 		dir, err = filepath.EvalSymlinks(dir)
+	}
+	if errors.Is(err, iofs.ErrNotExist) {
+		err = fmt.Errorf("%s does not exist: name the directory to import", c.Args().First())
 	}
 	if err != nil {
 		return err

@@ -10,8 +10,11 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/internal/usage"
 )
 
-// Group is a command about a served directory that does nothing by itself and has commands of its own.
-func Group(misused cli.OnUsageErrorFunc, name, about string, commands ...*cli.Command) *cli.Command {
+// AsOwner is the part of a description about commands that root runs on a served directory.
+const AsOwner = "As root, it acts as the owner of the .ifmatch in the directory, or else of the directory."
+
+// Group is a command that does nothing by itself and has commands of its own.
+func Group(misused cli.OnUsageErrorFunc, name, about, description string, commands ...*cli.Command) *cli.Command {
 	var names []string
 	for _, command := range commands {
 		names = append(names, command.Name)
@@ -19,11 +22,10 @@ func Group(misused cli.OnUsageErrorFunc, name, about string, commands ...*cli.Co
 	last := len(names) - 1
 	known := strings.Join(names[:last], ", ") + " or " + names[last]
 	return &cli.Command{
-		Name: name, Usage: about, Subcommands: commands, OnUsageError: misused,
-		Description: "As root, it acts as the owner of the .ifmatch in the directory, or else of the directory.",
+		Name: name, Usage: about, Description: description, Subcommands: commands, OnUsageError: misused,
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
-				return usage.Errorf("ifmatch %s has no command %q: use %s", name, c.Args().First(), known)
+				return usage.Errorf("%s has no command %q: use %s", c.Command.HelpName, c.Args().First(), known)
 			}
 			return cli.ShowSubcommandHelp(c)
 		},

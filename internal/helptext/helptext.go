@@ -24,11 +24,26 @@ DESCRIPTION:
 OPTIONS:
 {{range .VisibleFlags}}{{flagHelp .}}{{end}}`
 
+// groupTemplate is the help of a command that has commands of its own, and no options.
+const groupTemplate = `NAME:
+   {{template "helpNameTemplate" .}}
+
+USAGE:
+   {{.HelpName}} COMMAND{{if .Description}}
+
+DESCRIPTION:
+   {{template "descriptionTemplate" .}}{{end}}
+
+COMMANDS:{{template "visibleCommandCategoryTemplate" .}}
+`
+
 var setHelp sync.Once
 
 // Use makes package cli print help in this form.
 func Use() {
-	setHelp.Do(func() { cli.HelpPrinter, cli.CommandHelpTemplate = printHelp, flagsTemplate })
+	setHelp.Do(func() {
+		cli.HelpPrinter, cli.CommandHelpTemplate, cli.SubcommandHelpTemplate = printHelp, flagsTemplate, groupTemplate
+	})
 }
 
 // printHelp prints help in lines of at most [Width] columns.

@@ -45,11 +45,11 @@ func New(n Needs) *cli.Command {
 	dir := &cli.PathFlag{Name: "dir",
 		Usage: "the served directory `DIR`; PATH is below it (default: found upwards from PATH)"}
 	etag := &cli.StringFlag{Name: "etag", Usage: "the version with this `TAG`"}
-	at := &cli.StringFlag{Name: "at", Usage: "the version that was current at `TIME`: 2026-11-25T10:00:00Z, " +
-		"\"2026-11-25 10:00\", or a time before now: 90m, 1d, yesterday"}
 	dryRun := &cli.BoolFlag{Name: "dry-run", Usage: "with --at: say what would be done, and do nothing"}
 	dryPrune := &cli.BoolFlag{Name: "dry-run", Usage: "say what would be deleted, and delete nothing"}
-	since := &cli.StringFlag{Name: "since", Usage: "only versions that were replaced or removed since `TIME`, as of --at"}
+	const times = "2026-11-25T10:00:00Z, \"2026-11-25 10:00\", or a time before now: 90m, 1d, yesterday"
+	at := &cli.StringFlag{Name: "at", Usage: "the version that was current at `TIME`: " + times}
+	since := &cli.StringFlag{Name: "since", Usage: "only versions that were replaced or removed since `TIME`: " + times}
 	sub := func(
 		name, args, usage, description string, flags []cli.Flag, do func(*cli.Context, *arguments) error,
 	) *cli.Command {
@@ -64,24 +64,24 @@ func New(n Needs) *cli.Command {
 			},
 		}
 	}
-	return helptext.Group(n.Misused, "history", "list, print, restore and delete replaced and removed versions",
+	return helptext.Group(n.Misused, "history", "list, print, restore and delete replaced and removed versions", helptext.AsOwner,
 		sub("list", "[PATH]", "list the kept versions of PATH and of its members, the oldest first",
-			"A line has the time when the version was replaced or removed, the method, its size, its tag, and its path.\n"+
+			"A line has the time when the version was replaced or removed, the method, its size, its tag, and its path. "+
 				"The last line, on standard error, sums them up. It fails if PATH does not exist and no version of it is kept.",
 			[]cli.Flag{dir, since}, listVersions),
 		sub("show", "PATH", "print a kept version of a file, or the members of a removed collection",
 			"Without --etag and --at it is the newest kept version.", []cli.Flag{dir, etag, at}, showVersion),
 		sub("restore", "PATH", "make a kept version of PATH the current one again",
-			"Without --etag and --at it is the newest kept version. The version that it replaces is kept in the history.\n"+
-				"It fails if PATH changes meanwhile, and while a client has a lock on it.\n\n"+
-				"With --at, PATH and everything below it become what they were at that time: what was replaced or removed comes\n"+
-				"back, what was moved is moved back, and what was made since then is removed, to the history. What programs have\n"+
+			"Without --etag and --at it is the newest kept version. The version that it replaces is kept in the history. "+
+				"It fails if PATH changes meanwhile, and while a client has a lock on it.\n"+
+				"With --at, PATH and everything below it become what they were at that time: what was replaced or removed comes "+
+				"back, what was moved is moved back, and what was made since then is removed, to the history. What programs have "+
 				"changed on the disk is named, and left as it is. Then the exit status is 1.",
 			[]cli.Flag{dir, etag, at, dryRun}, restoreVersion),
 		sub("prune", "PATH", "delete the kept versions of PATH and of its members before their time is over",
-			"The current versions stay. Of a kept collection above PATH, what it had at PATH is deleted, and the rest stays.\n"+
-				"It cannot be taken back: look with --dry-run, or with list, first. Versions that a server is at work on stay, and\n"+
-				"those with the word recovered, which no client has removed. Then the exit status is 1. With --store, the servers\n"+
+			"The current versions stay. Of a kept collection above PATH, what it had at PATH is deleted, and the rest stays. "+
+				"It cannot be taken back: look with --dry-run, or with list, first. Versions that a server is at work on stay, and "+
+				"those with the word recovered, which no client has removed. Then the exit status is 1. With --store, the servers "+
 				"free the space of large contents after --blob-grace.",
 			[]cli.Flag{dir, dryPrune}, pruneVersions),
 	)

@@ -82,12 +82,12 @@ func TestParseTime(t *testing.T) {
 		"2026-11-25 10:20":     now.Add(-30 * time.Second),
 		"2026-11-25":           time.Date(2026, 11, 25, 0, 0, 0, 0, now.Location()),
 	} {
-		if got, err := parseTime(in, now); err != nil || !got.Equal(want) {
+		if got, err := parseTime("since", in, now); err != nil || !got.Equal(want) {
 			t.Errorf("parseTime(%q) = %v, %v; want %v", in, got, err, want)
 		}
 	}
-	for _, in := range []string{"", "noon", "-1h", "25.11.2026", "2026-13-01"} {
-		got, err := parseTime(in, now)
+	for _, in := range []string{" ", "noon", "-1h", "25.11.2026", "2026-13-01"} {
+		got, err := parseTime("since", in, now)
 		if usage := new(usage.Error); !errors.As(err, &usage) {
 			t.Errorf("parseTime(%q) = %v, %v; want a usage error", in, got, err)
 		}

@@ -47,15 +47,11 @@ func (n Needs) argsOf(c *cli.Context) (*arguments, error) {
 	if tag := c.String("etag"); tag != "" {
 		p.etag = tree.ETag(`"` + strings.Trim(tag, `"`) + `"`)
 	}
-	if at := c.String("at"); at != "" {
-		if p.at, err = parseTime(at, time.Now()); err != nil {
-			return nil, err
-		}
+	if p.at, err = parseTime("at", c.String("at"), time.Now()); err != nil {
+		return nil, err
 	}
-	if since := c.String("since"); since != "" {
-		if p.since, err = parseTime(since, time.Now()); err != nil {
-			return nil, err
-		}
+	if p.since, err = parseTime("since", c.String("since"), time.Now()); err != nil {
+		return nil, err
 	}
 	if p.etag != "" && !p.at.IsZero() {
 		return nil, usage.Errorf("--etag and --at each name a version: give one of them")
@@ -137,8 +133,11 @@ func (p *arguments) locate(dir, path string) (root, name string, err error) {
 	return root, name, nil
 }
 
-// parseTime reads a time in one of several formats, or a time before now.
-func parseTime(s string, now time.Time) (time.Time, error) {
+// parseTime reads the value of a flag: a time in one of several formats, or a time before now. It is zero for "".
+func parseTime(flag, s string, now time.Time) (time.Time, error) {
+	if s == "" {
+		return time.Time{}, nil
+	}
 	if t, ok := duration.ParseAgo(s, now); ok {
 		return t, nil
 	}
@@ -149,6 +148,6 @@ func parseTime(s string, now time.Time) (time.Time, error) {
 			return t, nil
 		}
 	}
-	return time.Time{}, usage.Errorf("--at %q: write a time such as 2026-11-25T10:00:00Z or \"2026-11-25 10:00\", "+
-		"or a time before now, such as 90m, 1d or yesterday", s)
+	return time.Time{}, usage.Errorf("--%s %q: write a time such as 2026-11-25T10:00:00Z or \"2026-11-25 10:00\", "+
+		"or a time before now, such as 90m, 1d or yesterday", flag, s)
 }

@@ -31,7 +31,7 @@ type Opener func(dir string, readOnly bool) (Store, error)
 
 // Command returns the command. A running server notices at its next request.
 func Command(misused cli.OnUsageErrorFunc, open Opener) *cli.Command {
-	return helptext.Group(misused, "locks", "list or break the WebDAV locks of a served directory",
+	return helptext.Group(misused, "locks", "list or break the WebDAV locks of a served directory", helptext.AsOwner,
 		&cli.Command{
 			Name:         "list",
 			Usage:        "print the locks: token, path, kind, depth, expiry, owner",

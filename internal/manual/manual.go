@@ -95,10 +95,13 @@ func cutPlaceholder(usage string) (before, value, after string) {
 // roff escapes a text within a line.
 func roff(s string) string { return strings.NewReplacer(`\`, `\e`, "-", `\-`, "'", `\(aq`).Replace(s) }
 
-// roffLines escapes lines, so that none looks like a macro.
+// roffLines escapes lines, so that none looks like a macro. Each is a paragraph.
 func roffLines(s string) string {
 	var b strings.Builder
 	for line := range strings.Lines(s) {
+		if b.Len() > 0 {
+			b.WriteString(".PP\n")
+		}
 		if line = roff(strings.TrimSpace(line)); strings.HasPrefix(line, ".") {
 			b.WriteString(`\&`)
 		}

@@ -97,3 +97,11 @@ func Size(bytes int64) string {
 	}
 	return fmt.Sprintf("%.1f %ciB", value, "KMGTP"[unit])
 }
+
+// Files words a number of files.
+func Files(n int64) string {
+	if n == 1 {
+		return "1 file"
+	}
+	return fmt.Sprintf("%d files", n)
+}

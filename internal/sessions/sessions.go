@@ -4,6 +4,8 @@ package sessions
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -13,6 +15,7 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/auth/session"
 	"r-seed-1f3a754f.example/ifmatch/auth/session/replicated"
 	"r-seed-1f3a754f.example/ifmatch/internal/database"
+	"r-seed-1f3a754f.example/ifmatch/internal/helptext"
 	"r-seed-1f3a754f.example/ifmatch/internal/runas"
 	"r-seed-1f3a754f.example/ifmatch/internal/usage"
 )
@@ -21,46 +24,33 @@ import (
 func Command(misused cli.OnUsageErrorFunc) *cli.Command {
 	flags := append(database.Choice(), &cli.PathFlag{Name: "state-dir", Usage: "the --state-dir `DIR` of the server",
 		EnvVars: []string{"IFMATCH_STATE_DIR"}})
-	return &cli.Command{
-		Name:         "sessions",
-		Usage:        "list or end the sessions of users who have logged in at the page",
-		OnUsageError: misused,
-		Description: "They are kept with the state of the served directory (of the first share, where there are several), in " +
-			"--state-dir, or in the database of several servers (--store, in place of DIR). As root, it acts as the owner of " +
-			"the .ifmatch in the directory, or else of the directory.",
-		Action: func(c *cli.Context) error {
-			if c.Args().Present() {
-				return usage.Errorf("ifmatch sessions has no command %q: use list or end", c.Args().First())
-			}
-			return cli.ShowSubcommandHelp(c)
-		},
-		Subcommands: []*cli.Command{
-			{
-				Name: "list", ArgsUsage: "[DIR]", OnUsageError: misused, Flags: flags,
-				Usage: "print the sessions: name of the session, user, begin, last use, end if it is used no more, client",
-				Action: func(c *cli.Context) error {
-					open, rest, err := tableOf(c)
-					if err == nil && (open == nil || len(rest) > 0) {
-						err = usage.Errorf("name the served directory, or a database: ifmatch sessions list DIR")
-					}
-					return with(open, err, func(table *session.Table) error { return list(c, table) })
-				},
-			},
-			{
-				Name: "end", ArgsUsage: "[DIR] USER|SESSION...", OnUsageError: misused,
-				Usage: "end the sessions of users, or single ones",
-				Flags: append(flags, &cli.BoolFlag{Name: "all", Usage: "end all sessions"}),
-				Action: func(c *cli.Context) error {
-					open, rest, err := tableOf(c)
-					if err == nil && (open == nil || (len(rest) == 0) != c.Bool("all")) {
-						err = usage.Errorf("name the directory, or a database, and the sessions: " +
-							"ifmatch sessions end DIR USER|SESSION..., or ifmatch sessions end --all DIR")
-					}
-					return with(open, err, func(table *session.Table) error { return end(c, table, rest) })
-				},
+	return helptext.Group(misused, "sessions", "list or end the sessions of users who have logged in at the page",
+		"They are kept with the state of the served directory (of the first share, where there are several), in "+
+			"--state-dir, or in the database of several servers (--store, in place of DIR). "+helptext.AsOwner,
+		&cli.Command{
+			Name: "list", ArgsUsage: "[DIR]", OnUsageError: misused, Flags: flags,
+			Usage: "print the sessions: name of the session, user, begin, last use, end if it is used no more, client",
+			Action: func(c *cli.Context) error {
+				open, rest, err := tableOf(c)
+				if err == nil && (open == nil || len(rest) > 0) {
+					err = usage.Errorf("name the served directory, or a database: ifmatch sessions list DIR")
+				}
+				return with(open, err, func(table *session.Table) error { return list(c, table) })
 			},
 		},
-	}
+		&cli.Command{
+			Name: "end", ArgsUsage: "[DIR] USER|SESSION...", OnUsageError: misused,
+			Usage: "end the sessions of users, or single ones",
+			Flags: append(flags, &cli.BoolFlag{Name: "all", Usage: "end all sessions"}),
+			Action: func(c *cli.Context) error {
+				open, rest, err := tableOf(c)
+				if err == nil && (open == nil || (len(rest) == 0) != c.Bool("all")) {
+					err = usage.Errorf("name the directory, or a database, and the sessions: " +
+						"ifmatch sessions end DIR USER|SESSION..., or ifmatch sessions end --all DIR")
+				}
+				return with(open, err, func(table *session.Table) error { return end(c, table, rest) })
+			},
+		})
 }
 
 // An opener opens the sessions of a command line, and returns the function that closes them.
@@ -85,6 +75,9 @@ func tableOf(c *cli.Context) (opener, []string, error) {
 	}
 	dir := c.Args().First()
 	return func() (*session.Table, func() error, error) {
+		if _, err := os.Stat(filepath.Join(dir, ".ifmatch")); errors.Is(err, os.ErrNotExist) && c.Path("state-dir") == "" {
+			return nil, nil, fmt.Errorf("%s has not been served yet: name the directory that was given to ifmatch serve", dir)
+		}
 		if err := runas.Owner(dir, ".ifmatch", c.Path("state-dir")); err != nil {
 			return nil, nil, err
 		}

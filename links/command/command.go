@@ -16,8 +16,10 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"r-seed-1f3a754f.example/ifmatch/auth"
+	"r-seed-1f3a754f.example/ifmatch/internal/helptext"
 	"r-seed-1f3a754f.example/ifmatch/internal/usage"
 	"r-seed-1f3a754f.example/ifmatch/links"
+	"r-seed-1f3a754f.example/ifmatch/spelling"
 )
 
 // Needs are the things that the command takes from the program.
@@ -54,36 +56,26 @@ func New(n Needs) *cli.Command {
 			},
 		}
 	}
-	return &cli.Command{
-		Name: "link", Usage: "make, list and revoke share links", OnUsageError: n.Misused,
-		Description: "Who has the URL of a link reads a file or a folder without a login, or drops new files into a folder. A link " +
-			"has a part of the rights of its maker, a user, and ends with them. Links are kept in FILE.links beside the users " +
+	return helptext.Group(n.Misused, "link", "make, list and revoke share links",
+		"Who has the URL of a link reads a file or a folder without a login, or drops new files into a folder. A link "+
+			"has a part of the rights of its maker, a user, and ends with them. Links are kept in FILE.links beside the users "+
 			"file, or in the database of several servers (--store). A server takes a change over with the next request.",
-		Subcommands: []*cli.Command{
-			sub("create", "NAME PATH", "make a link, and print its URL once",
-				"NAME is the user whose rights the link has, and PATH a name in what is served, such as /docs/report.pdf. "+
-					"The link is about what has that name at the time of a request.",
-				n.Days([]cli.Flag{
-					&cli.StringFlag{Name: "access", Value: string(links.Read),
-						Usage: "`WHAT` the link is for: read, or drop (create files in a folder, and see nothing of it)"},
-					&cli.DurationFlag{Name: "expires", Value: links.DefaultExpiry, Usage: "for how long a `TIME`, such as 90d, the link is good"},
-					&cli.StringFlag{Name: "label", Usage: "a `TEXT` by which you know the link again, and which those see who have it"},
-					&cli.BoolFlag{Name: "password", Usage: "ask for a password on the terminal, or take the first line of the standard " +
-						"input, which those who have the link must know"},
-					&cli.StringFlag{Name: "url", Usage: "`URL` of what is served, with its --prefix, to print the whole URL of the link"},
-				}), n.create),
-			sub("list", "[NAME]", "list the links, of all users or of one",
-				"A line has the id, the user, what the link is for, its path, when it expires, whether it has a password, and its "+
-					"label.", nil, list),
-			sub("revoke", "ID", "end a link", "", nil, revoke),
-		},
-		Action: func(c *cli.Context) error {
-			if c.Args().Present() {
-				return usage.Errorf("ifmatch link has no command %q: use create, list or revoke", c.Args().First())
-			}
-			return cli.ShowSubcommandHelp(c)
-		},
-	}
+		sub("create", "NAME PATH", "make a link, and print its URL once",
+			"NAME is the user whose rights the link has, and PATH a name in what is served, such as /docs/report.pdf. "+
+				"The link is about what has that name at the time of a request.",
+			n.Days([]cli.Flag{
+				&cli.StringFlag{Name: "access", Value: string(links.Read),
+					Usage: "`WHAT` the link is for: read, or drop (create files in a folder, and see nothing of it)"},
+				&cli.DurationFlag{Name: "expires", Value: links.DefaultExpiry, Usage: "for how long a `TIME`, such as 90d, the link is good"},
+				&cli.StringFlag{Name: "label", Usage: "a `TEXT` by which you know the link again, and which those see who have it"},
+				&cli.BoolFlag{Name: "password", Usage: "ask for a password on the terminal, or take the first line of the standard " +
+					"input, which those who have the link must know"},
+				&cli.StringFlag{Name: "url", Usage: "`URL` of what is served, with its --prefix, to print the whole URL of the link"},
+			}), n.create),
+		sub("list", "[NAME]", "list the links, of all users or of one",
+			"A line has the id, the user, what the link is for, its path, when it expires, whether it has a password, and its "+
+				"label.", nil, list),
+		sub("revoke", "ID", "end a link", "", nil, revoke))
 }
 
 // check compares the arguments with their names in a usage text.
@@ -111,11 +103,15 @@ func (n Needs) create(c *cli.Context, book *links.Book) error {
 	if err != nil {
 		return usage.Errorf("--access: %v", err)
 	}
+	name := strings.TrimPrefix(path.Clean("/"+c.Args().Get(1)), "/")
+	if spelling.HasReserved(name) {
+		return usage.Errorf("/%s is reserved for the state of the server: name another file or folder", name)
+	}
 	base, err := baseOf(c.String("url"))
 	if err != nil {
 		return err
 	}
-	wish := links.Wish{Maker: maker, Account: account, Name: strings.TrimPrefix(path.Clean("/"+c.Args().Get(1)), "/"), Access: access,
+	wish := links.Wish{Maker: maker, Account: account, Name: name, Access: access,
 		Label: c.String("label"), Expires: now.Add(c.Duration("expires"))}
 	if c.Bool("password") {
 		if wish.Password, err = n.Ask(c.Context, c.App.ErrWriter, "the link"); err != nil {
@@ -133,7 +129,7 @@ func (n Needs) create(c *cli.Context, book *links.Book) error {
 		return err
 	}
 	const told = "Link %s of %q, until %s. The URL is not shown again.\n"
-	fmt.Fprintf(c.App.ErrWriter, told, link.ID, maker, link.Expires.Format(time.DateOnly))
+	fmt.Fprintf(c.App.ErrWriter, told, link.ID, maker, link.Expires.Format(time.RFC3339))
 	if base == "" {
 		fmt.Fprintln(c.App.ErrWriter, "Put the URL of what is served before it:")
 	}
@@ -155,16 +151,12 @@ func baseOf(text string) (string, error) {
 
 // accountOf returns the account of a user, and fails if the user is not in the users file.
 func accountOf(file, maker string) (string, error) {
-	text, err := os.ReadFile(file)
+	users, err := auth.ReadUsers(file)
 	if err != nil {
 		return "", err
 	}
-	users, err := auth.ParseUsers(string(text), true)
-	if err != nil {
-		return "", &auth.FileError{File: file, Err: err}
-	}
 	if !users.Has(maker) {
-		return "", fmt.Errorf("%s has no user %q", file, maker)
+		return "", auth.NotIn(file, maker)
 	}
 	return users.Account(maker), nil
 }
@@ -189,15 +181,15 @@ func list(c *cli.Context, book *links.Book) error {
 }
 
 func revoke(c *cli.Context, book *links.Book) error {
-	id := c.Args().Get(0)
+	id, none := c.Args().Get(0), fmt.Errorf("there is no link %q: ifmatch link list has them", c.Args().Get(0))
 	if c.String("store") == "" {
-		if _, err := os.Stat(links.File(c.Path("users"))); err != nil {
-			return err
+		if _, err := os.Stat(links.File(c.Path("users"))); errors.Is(err, os.ErrNotExist) {
+			return none
 		}
 	}
 	gone, err := book.Revoke(c.Context, "", id)
 	if err == nil && len(gone) == 0 {
-		err = fmt.Errorf("there is no link %q", id)
+		err = none
 	}
 	return err
 }
