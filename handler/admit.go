@@ -233,8 +233,8 @@ func (s *server) dispatch(w http.ResponseWriter, r *request) error {
 	if strings.Contains(r.RequestURI, "#") {
 		return withStatus(http.StatusBadRequest, "a request has no fragment (RFC 9112 §3.2.1)")
 	}
-	if status := exchange.CheckCoding(r.Request); status != 0 {
-		return withStatus(status, "HTTP/1.0 has no Transfer-Encoding; send a Content-Length alone; nothing has changed")
+	if status, reason := exchange.CheckFraming(r.Request); status != 0 {
+		return withStatus(status, reason)
 	}
 	if r.site != nil {
 		return s.serveSite(w, r)
