@@ -223,28 +223,30 @@ func (s *server) aboutPath(w http.ResponseWriter, r *request, address web.Addres
 	switch {
 	case address.Method == http.MethodPost:
 		pool = s.Pools.Changes
-	case address.Plain:
+	case address.Plain && !address.Lists:
 		pool = s.Pools.Downloads
 	}
 	if w, err = s.takeTurn(w, r, pool); err != nil {
 		return err
 	}
-	serve := func(w http.ResponseWriter) error {
-		err := address.Serve(&asking{s, r, w})
-		if bad := new(web.BadQueryError); errors.As(err, &bad) {
-			err = withStatus(http.StatusBadRequest, bad.Detail)
-		}
-		return err
-	}
 	if address.Plain {
-		return serve(w)
+		return s.serveAddress(w, r, address)
 	}
 	web.Compressed()(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		if err := serve(w); err != nil {
+		if err := s.serveAddress(w, r, address); err != nil {
 			s.fail(w, r, err)
 		}
 	})).ServeHTTP(w, r.Request)
 	return nil
+}
+
+// serveAddress answers with one of the program's own addresses, about the name of the request.
+func (s *server) serveAddress(w http.ResponseWriter, r *request, address web.Address) error {
+	err := address.Serve(&asking{s, r, w})
+	if bad := new(web.BadQueryError); errors.As(err, &bad) {
+		err = withStatus(http.StatusBadRequest, bad.Detail)
+	}
+	return err
 }
 
 // askAbout makes a request for one of the program's own addresses one about a resource: it decides by the rights that a

@@ -81,13 +81,17 @@ func (s *server) readByLink(w http.ResponseWriter, r *request, below string) err
 		_, base := tree.Split(name)
 		answer.Serves(base)
 	}
-	w, err := s.takeTurn(w, r, s.Pools.Downloads)
+	pool := s.Pools.Downloads
+	if zip {
+		pool = s.Pools.Listings
+	}
+	w, err := s.takeTurn(w, r, pool)
 	if err != nil {
 		return err
 	}
 	s.boundTags(r)
 	if zip {
-		return web.Addresses["zip"].Serve(&asking{s, r, w})
+		return s.serveAddress(w, r, web.Addresses["zip"])
 	}
 	return s.get(w, r)
 }

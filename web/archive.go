@@ -1,9 +1,8 @@
 package web
 
 import (
-	"archive/zip"
-	"context"
 	"errors"
+	"fmt"
 	"io"
 	"path"
 	"slices"
@@ -12,34 +11,63 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
+// maxArchived bounds the members of an archive. The directory of so many has room in what a listing may hold.
+const maxArchived = 50_000
+
 // archive answers with a collection as a zip archive that streams: with the members that the asker may read, their
 // names and times. It has no length, and its end record is written only if all of it was. Members that are links to
 // collections are left out. The parameter only, which may be repeated, selects members of the collection by their last
 // segment.
 func archive(a Asking) error {
-	only := a.Request().URL.Query()["only"]
-	z := (*zip.Writer)(nil)
+	if err := countArchived(a); err != nil {
+		return err
+	}
+	z := newZipWriter(a.Begin("application/zip"))
 	top := archiveName(a.Name())
-	for m, err := range a.Members(-1) {
-		if err == nil && z == nil {
-			z = zip.NewWriter(a.Begin("application/zip"))
-		}
-		if err == nil && selected(only, a.Name(), m.Name) && a.MayRead(&m) {
+	var err error
+	for m, failed := range archived(a) {
+		if err = failed; err == nil {
 			err = addMember(a, z, top, &m)
 		}
 		if err != nil {
-			if z != nil {
-				a.Cut(err)
-			}
-			return err
+			break
 		}
 	}
-	if z == nil {
-		z = zip.NewWriter(a.Begin("application/zip"))
+	if err == nil {
+		err = z.close()
 	}
-	if err := z.Close(); err != nil {
+	if err != nil {
 		a.Cut(err)
-		return err
+	}
+	return err
+}
+
+// archived yields the members of an archive.
+func archived(a Asking) Members {
+	only := a.Request().URL.Query()["only"]
+	return func(yield func(tree.State, error) bool) {
+		for m, err := range a.Members(-1) {
+			if err == nil && (!selected(only, a.Name(), m.Name) || !a.MayRead(&m)) {
+				continue
+			}
+			if !yield(m, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// countArchived refuses an archive of too many members before it begins, when a client can still be told.
+func countArchived(a Asking) error {
+	n := 0
+	for _, err := range archived(a) {
+		if err != nil {
+			return err
+		}
+		if n++; n > maxArchived {
+			return &BadQueryError{fmt.Sprintf("this has more than %d members, which is too much for one archive; get parts of it",
+				maxArchived)}
+		}
 	}
 	return nil
 }
@@ -72,19 +100,18 @@ func selected(only []string, dir, name string) bool {
 }
 
 // addMember adds a member. A file that has gone since it was listed is left out.
-func addMember(a Asking, z *zip.Writer, top string, m *tree.State) error {
+func addMember(a Asking, z *zipWriter, top string, m *tree.State) error {
 	segments := strings.Split(strings.TrimPrefix(strings.TrimPrefix(m.Name, a.Name()), "/"), "/")
 	for i := range segments {
 		segments[i] = safe(segments[i])
 	}
-	header := &zip.FileHeader{Name: top + "/" + strings.Join(segments, "/"), Modified: m.Modified.UTC(), Method: zip.Deflate}
+	member := &zipMember{name: top + "/" + strings.Join(segments, "/"), modified: m.Modified.UTC()}
 	if m.Collection {
 		if m.Link {
 			return nil
 		}
-		header.Name, header.Method = header.Name+"/", zip.Store
-		_, err := z.CreateHeader(header)
-		return err
+		member.name, member.stored = member.name+"/", true
+		return z.add(member, nil)
 	}
 	content, state, err := a.Open(m.Name)
 	switch {
@@ -94,20 +121,12 @@ func addMember(a Asking, z *zip.Writer, top string, m *tree.State) error {
 		return err
 	}
 	defer content.Close()
-	if slices.Contains(compressed, strings.ToLower(path.Ext(m.Name))) {
-		header.Method = zip.Store
-	}
-	header.Modified = state.Modified.UTC()
-	w, err := z.CreateHeader(header)
-	if err != nil {
+	member.stored = slices.Contains(compressed, strings.ToLower(path.Ext(m.Name)))
+	member.modified = state.Modified.UTC()
+	return z.add(member, func(w io.Writer) error {
+		_, err := content.WriteRange(a.Context(), w, 0, state.Size)
 		return err
-	}
-	return copyAll(a.Context(), w, content, state.Size)
-}
-
-func copyAll(ctx context.Context, w io.Writer, content tree.Content, size int64) error {
-	_, err := content.WriteRange(ctx, w, 0, size)
-	return err
+	})
 }
 
 // compressed are the extensions of files that do not become smaller.
