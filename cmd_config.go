@@ -70,6 +70,9 @@ func checkConfig(c *cli.Context) error {
 	if err != nil {
 		return fmt.Errorf("a server cannot start with %s: %w", name, err)
 	}
+	if cfg.Auth != nil {
+		found = append(found, cfg.Auth.Now().Doubts()...)
+	}
 	for _, note := range append(notes, found...) {
 		fmt.Fprintf(c.App.Writer, "note: %s\n", note)
 	}

@@ -349,7 +349,7 @@ func TestDefaults(t *testing.T) {
 func TestWhatIsOpenToWhom(t *testing.T) {
 	files := write(t, map[string]string{
 		"users": "alice:" + bcryptOf(t, "one") + "\n",
-		"rules": "[[rule]]\npath = '/drop'\nwho = ['anonymous']\neffects = ['create']\n" +
+		"rules": "[groups]\nb = ['alice', 'eve']\n[[rule]]\npath = '/drop'\nwho = ['anonymous']\neffects = ['create']\n" +
 			"[[rule]]\npath = '/a'\nwho = ['alice', 'bob', '@x']\neffects = ['read']\n",
 	})
 	a, err := Open(Options{Users: files["users"], Config: files["rules"]})
@@ -362,7 +362,8 @@ func TestWhatIsOpenToWhom(t *testing.T) {
 		t.Error(got)
 	}
 	if got := strings.Join(s.Doubts(), "; "); got !=
-		`the rule for /a (line 5) names "bob", who is no user; the rule for /a (line 5) names @x, which is no group` {
+		`the group "b" has "eve", who is no user; the rule for /a (line 7) names "bob", who is no user; `+
+			`the rule for /a (line 7) names @x, which is no group` {
 		t.Error(got)
 	}
 }

@@ -119,16 +119,24 @@ func (s *Snapshot) Open(who Principal) []ExplainedPath {
 	return open
 }
 
-// Doubts tells of rules that cannot be meant, and may be: each names a user or a group that is not there.
+// Doubts tells of rules and groups that cannot be meant, and may be: each names a user or a group that is not there.
 func (s *Snapshot) Doubts() []string {
 	var doubts []string
 	if n := s.logins.tokens.former; n > 0 {
 		doubts = append(doubts, fmt.Sprintf("%d app tokens in %s are not taken: their users were removed by hand, or have a new "+
 			"password that ifmatch user passwd has not set", n, TokensFile(s.usersFile)))
 	}
+	isNone := func(name string) bool { return !s.Knows(name) && s.opts.Proxy.NewGroup == "" }
+	for _, group := range slices.Sorted(maps.Keys(s.config.Groups)) {
+		for _, name := range s.config.Groups[group] {
+			if isNone(name) {
+				doubts = append(doubts, fmt.Sprintf("the group %q has %q, who is no user", group, name))
+			}
+		}
+	}
 	for _, rule := range s.Rules() {
 		for _, name := range rule.Who.Users {
-			if !s.Knows(name) && s.opts.Proxy.NewGroup == "" {
+			if isNone(name) {
 				doubts = append(doubts, fmt.Sprintf("the rule for %s (line %d) names %q, who is no user", rule.Path,
 					rule.Line, name))
 			}
