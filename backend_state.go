@@ -141,22 +141,27 @@ func openIndex(dir, stateDir string, readOnly bool, report func(error)) (*backen
 	if err != nil {
 		return nil, fmt.Errorf("cannot open %s: %w", dir, err)
 	}
-	index, err := existingIndex(cfg, below)
+	find := indexDir
+	if readOnly {
+		find = existingIndex
+	}
+	index, err := find(cfg, below)
 	if err != nil {
 		return nil, errors.Join(err, below.Close())
 	}
 	return newBackend(below, etagfs.Options{IndexDir: index, Report: report})
 }
 
-// existingIndex is indexDir of a directory that is only read: its index must exist.
-func existingIndex(cfg Config, dir *fs.FS) (string, error) {
-	if !cfg.ReadOnly || cfg.StateDir != "" {
-		return indexDir(cfg, dir)
+// existingIndex is indexDir for a look that makes nothing: the index must exist.
+func existingIndex(cfg Config, dir *fs.FS) (index string, err error) {
+	if index = filepath.Join(cfg.Dir, stateName, "index"); cfg.StateDir != "" {
+		if index, err = indexDir(cfg, dir); err != nil {
+			return "", err
+		}
 	}
-	index := filepath.Join(cfg.Dir, stateName, "index")
 	if _, err := os.Stat(index); err != nil {
 		return "", fmt.Errorf("%s has no index yet: make one with ifmatch index warm or a server, "+
-			"or give --state-dir if the index is elsewhere", cfg.Dir)
+			"or give the --state-dir of its server", cfg.Dir)
 	}
 	return index, nil
 }
