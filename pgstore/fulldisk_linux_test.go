@@ -51,7 +51,8 @@ func TestFullDisk(t *testing.T) {
 		}
 		admin.Close(context.Background())
 	})
-	s, err := pgstore.Open(ctx, server.DSN("small"), pgstore.Options{Inline: 1 << 20, NoHistory: true, MaxConns: 4})
+	// One connection, for which the next call waits: PostgreSQL takes no new one while it cannot write a file for it.
+	s, err := pgstore.Open(ctx, server.DSN("small"), pgstore.Options{Inline: 1 << 20, NoHistory: true, MaxConns: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
