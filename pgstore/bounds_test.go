@@ -61,7 +61,7 @@ func TestListingIsBounded(t *testing.T) {
 						found++
 					}
 				}
-				if most := 2 * propertyBytes; held > most {
+				if most := 2 * pageBytes; held > most {
 					t.Errorf("%d bytes of properties are in memory, want at most %d", held, most)
 				}
 				if l.ready = nil; !more {
@@ -72,6 +72,94 @@ func TestListingIsBounded(t *testing.T) {
 				t.Errorf("%d properties are listed, want %d, error %v", found, members, err)
 			}
 		})
+	}
+}
+
+// TestListingOfLongNamesIsBounded: a MOVE takes collections to where their members have names that are too long for a
+// request. A listing has none of these, and only some of the longest others in memory at once.
+func TestListingOfLongNamesIsBounded(t *testing.T) {
+	const members, levels = 5000, 15
+	ctx := t.Context()
+	asItIs := func(string) error { return nil } // what other tests have left is elsewhere
+	dsn := pgtest.Shared(t).Database(t, asItIs)
+	s, err := Open(ctx, dsn, Options{MaxConns: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	segment := strings.Repeat("s", maxSegment)
+	chain := strings.Repeat(segment+"/", levels-1) + segment
+	for _, top := range []string{"long", "above"} {
+		for _, dir := range tree.Prefixes(top + "/" + chain)[1:] {
+			if _, err := s.Mkdir(ctx, dir, tree.MkdirOptions{}, tree.Condition{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	_, err = s.pool.Exec(ctx, `insert into ifmatch.node (parent, name, kind, size, modified, created)
+ select (select max(id) from ifmatch.node), convert_to(lpad(i::text, 200, 'm'), 'UTF8'), 'd', 0, 0, now()
+ from generate_series(1, $1::int) i`, members)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := func(top string) (found int) {
+		t.Helper()
+		l := newListing(s, tree.ListOptions{Depth: -1})
+		more, err := l.begin(ctx, top, tree.Condition{})
+		for ; err == nil; more, err = l.goOn(ctx) {
+			held := 0
+			for _, state := range l.ready {
+				if held += len(state.Name); len(state.Name) > tree.MaxName {
+					t.Errorf("a name of %d bytes is listed", len(state.Name))
+				}
+			}
+			if most := pageBytes + tree.MaxName; held > most {
+				t.Errorf("%d bytes of names are in memory, want at most %d", held, most)
+			}
+			found += len(l.ready)
+			if l.ready = nil; !more {
+				break
+			}
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return found
+	}
+	if found, want := list("above"), 1+levels+members; found != want {
+		t.Errorf("%d resources are listed, want %d", found, want)
+	}
+	for _, limit := range []int{levels + members, levels + members - 1} {
+		l := newListing(s, tree.ListOptions{Depth: -1, Limit: limit})
+		if _, err := l.begin(ctx, "above", tree.Condition{}); errors.Is(err, tree.ErrTooMany) != (limit < levels+members) {
+			t.Errorf("at most %d resources: error %v", limit, err)
+		}
+	}
+	if _, _, err := s.Move(ctx, "above", "long/"+segment+"/below", tree.CopyOptions{}, tree.Condition{}); err != nil {
+		t.Fatal(err)
+	}
+	if found, want := list("long"), 1+levels+1+levels-1; found != want {
+		t.Errorf("below the moved collection, %d resources are listed, want %d", found, want)
+	}
+	if err := s.Remove(ctx, "long", tree.Condition{}); err != nil {
+		t.Fatal(err)
+	}
+	walkVersions(t, s, tree.VersionOptions{})
+}
+
+// walkVersions expects no name that is too long in the history.
+func walkVersions(t *testing.T, s *Store, opts tree.VersionOptions) {
+	t.Helper()
+	for v, err := range s.Versions(t.Context(), "", opts) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(v.Name) > tree.MaxName {
+			t.Errorf("the history has a name of %d bytes", len(v.Name))
+		}
+		if v.Collection {
+			walkVersions(t, s, tree.VersionOptions{Inside: v.ID})
+		}
 	}
 }
 

@@ -252,6 +252,9 @@ func (s *Store) inside(ctx context.Context, id string) iter.Seq2[tree.Version, e
 				break
 			}
 			for _, member := range page {
+				if len(member.name) > tree.MaxName {
+					continue // as in a listing
+				}
 				if !yield(member.version(), nil) {
 					return
 				}

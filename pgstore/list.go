@@ -14,10 +14,10 @@ const (
 	// oneInstant is how many resources of a listing are of one instant.
 	oneInstant = 10_000
 	// listPage is how many rows are read at once: one more than are of one instant, so that the last page of a listing of so
-	// many is known to be the last. Properties may have 64 KiB each, so that a page of them ends with propertyBytes, too.
-	listPage      = oneInstant + 1
-	propertyPage  = 2_500
-	propertyBytes = 8 << 20
+	// many is known to be the last. A page ends with pageBytes of names and properties, too: these may have 4 and 64 KiB each.
+	listPage     = oneInstant + 1
+	propertyPage = 2_500
+	pageBytes    = 8 << 20
 	// collectionsAtOnce is of how many collections the members are looked for at once.
 	collectionsAtOnce = 1_000
 )
@@ -68,7 +68,7 @@ type listing struct {
 	page  int
 	ready []tree.State // found, and not yielded
 	found int          // below the first one
-	bytes int          // of the properties in ready
+	bytes int          // of the names and properties in ready
 
 	level []*listed // the collections whose members are read now
 	below []*listed // those of the next level
@@ -93,7 +93,7 @@ func newListing(s *Store, opts tree.ListOptions) *listing {
 
 func (l *listing) properties() bool { return l.opts.Want&tree.WantProperties != 0 }
 
-// List implements [tree.Store]. Up to 10,000 resources are of one instant, and up to 8 MiB of properties.
+// List implements [tree.Store]. Up to 10,000 resources are of one instant, and up to 8 MiB of names and properties.
 func (s *Store) List(
 	ctx context.Context, dir string, opts tree.ListOptions, cond tree.Condition,
 ) iter.Seq2[tree.State, error] {
@@ -143,7 +143,7 @@ func (l *listing) begin(ctx context.Context, dir string, cond tree.Condition) (m
 	}
 	for more = l.goesOn(full); more; {
 		if l.opts.Limit > 0 && l.found > l.opts.Limit || l.opts.Limit == 0 && len(l.ready) > oneInstant ||
-			l.bytes >= propertyBytes {
+			l.bytes >= pageBytes {
 			break
 		}
 		if more, err = l.read(ctx, conn.Conn()); err != nil {
@@ -207,7 +207,8 @@ func (l *listing) look(ctx context.Context, conn *pgx.Conn, dir string, cond tre
 func (l *listing) countRest(ctx context.Context, conn *pgx.Conn) error {
 	rest := *l
 	rest.opts.Want, rest.page, rest.below = 0, listPage, slices.Clip(l.below)
-	for more := true; more; rest.ready = nil {
+	for more := true; more; {
+		rest.ready, rest.bytes = nil, 0
 		var err error
 		if more, err = rest.read(ctx, conn); err != nil {
 			return err
@@ -227,7 +228,7 @@ func (l *listing) goOn(ctx context.Context) (more bool, err error) {
 	}
 	defer conn.Release()
 	l.bytes = 0
-	for more = true; more && len(l.ready) < l.page && l.bytes < propertyBytes; {
+	for more = true; more && len(l.ready) < l.page && l.bytes < pageBytes; {
 		if more, err = l.read(ctx, conn.Conn()); err != nil {
 			return false, err
 		}
@@ -278,7 +279,7 @@ func (l *listing) read(ctx context.Context, conn *pgx.Conn) (more bool, err erro
 func (l *listing) query(members, properties string, of any) (sql string, args []any) {
 	args = []any{of, append([]byte{}, l.after...), l.page}
 	if l.properties() {
-		return properties, append(args, propertyBytes)
+		return properties, append(args, pageBytes)
 	}
 	return members, args
 }
@@ -293,8 +294,8 @@ func (l *listing) readPage(rows pgx.Rows) (full bool, err error) {
 		if err != nil {
 			return false, err
 		}
-		if full = full || over; full {
-			continue // the page has as many bytes of properties as it may
+		if full = full || over || l.bytes >= pageBytes; full {
+			continue // the page has as many bytes as it may
 		}
 		for l.level[at].node.id != parent {
 			at++
@@ -311,10 +312,11 @@ func (l *listing) readPage(rows pgx.Rows) (full bool, err error) {
 	return full, translate(rows.Err())
 }
 
-// add adds a member of a collection to the listing.
+// add adds a member of a collection to the listing. A MOVE of a collection takes one row, and can give its members names
+// that are too long for a request. These are left out, and so is all below them: their length would have no bound.
 func (l *listing) add(above *listed, base string, n *node) error {
 	name := tree.Join(above.name, base)
-	if l.opts.Show != nil && !l.opts.Show(name, nil, n.isDir()) {
+	if len(name) > tree.MaxName || l.opts.Show != nil && !l.opts.Show(name, nil, n.isDir()) {
 		return nil
 	}
 	n.under(&above.node, l.sn.latest)
@@ -323,7 +325,7 @@ func (l *listing) add(above *listed, base string, n *node) error {
 		return err
 	}
 	l.ready = append(l.ready, state)
-	l.found, l.bytes = l.found+1, l.bytes+len(n.props)
+	l.found, l.bytes = l.found+1, l.bytes+len(name)+len(n.props)
 	n.props = nil // they are in the state, and the node may stay for its members
 	if n.isDir() && l.depth != 0 {
 		l.below = append(l.below, &listed{name, *n})
