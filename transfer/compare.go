@@ -17,6 +17,8 @@ func (im *Import) compare(ctx context.Context, e entry) (enter, made bool, err e
 	}
 	now, err := im.stat(ctx, e.name)
 	switch {
+	case errors.Is(err, tree.ErrNotExist) && im.wasLeft(e.name):
+		return false, false, nil // the import has told of it
 	case errors.Is(err, tree.ErrNotExist):
 		im.tell(&im.done.Different, e.name, "is not in the tree")
 		return false, false, nil

@@ -11,7 +11,7 @@
 // For each change of the feed, a mirror takes over the present state of its names. It does not repeat the change. So it
 // may take a change twice, and in an order in which changes of different names did not happen.
 //
-// Memory is bounded by the depth of the tree, not by its size.
+// Memory is bounded by the depth of the tree, not by its size, but for some names that an import has left.
 package transfer
 
 import (
@@ -44,7 +44,8 @@ type Import struct {
 	Tell func(name, what string)
 
 	root *os.Root
-	mu   sync.Mutex // of Tell
+	mu   sync.Mutex // of Tell, and of left
+	left map[string]bool
 	done Imported
 }
 
@@ -82,6 +83,32 @@ func (im *Import) tell(count *atomic.Int64, name, what string) {
 	im.Tell(name, what)
 }
 
+// mostLeft is how many of the names that were left are remembered, so that the comparison does not tell of them again.
+const mostLeft = 10_000
+
+// leave reports a name that is not taken, once.
+func (im *Import) leave(name, why string) {
+	if im.wasLeft(name) {
+		return
+	}
+	im.tell(&im.done.Left, name, why)
+	im.mu.Lock()
+	defer im.mu.Unlock()
+	if im.left == nil {
+		im.left = map[string]bool{}
+	}
+	if len(im.left) < mostLeft {
+		im.left[name] = true
+	}
+}
+
+// wasLeft reports whether a name is known to have been left.
+func (im *Import) wasLeft(name string) bool {
+	im.mu.Lock()
+	defer im.mu.Unlock()
+	return im.left[name]
+}
+
 // take gives a name in the store the content that it has in the directory.
 func (im *Import) take(ctx context.Context, e entry) (enter, made bool, err error) {
 	_, base := tree.Split(e.name)
@@ -89,16 +116,16 @@ func (im *Import) take(ctx context.Context, e entry) (enter, made bool, err erro
 	case base == im.State && im.State != "":
 		return false, false, nil
 	case mode&iofs.ModeSymlink != 0:
-		im.tell(&im.done.Left, e.name, "is a symbolic link")
+		im.leave(e.name, "is a symbolic link")
 	case mode.IsDir():
 		enter, made, err = im.takeDir(ctx, e)
 	case !mode.IsRegular():
-		im.tell(&im.done.Left, e.name, "is neither a file nor a directory")
+		im.leave(e.name, "is neither a file nor a directory")
 	default:
 		err = im.takeFile(ctx, e)
 	}
 	if isAbout(err) {
-		im.tell(&im.done.Left, e.name, err.Error())
+		im.leave(e.name, err.Error())
 		return false, false, nil
 	}
 	if err != nil {

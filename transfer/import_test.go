@@ -146,6 +146,50 @@ func TestImportTakesWhatAStoreKeepsAndTellsTheRest(t *testing.T) {
 	}
 }
 
+// A refusing store cannot have some names.
+type refusing struct {
+	tree.Store
+	names map[string]error
+}
+
+func (r *refusing) Put(
+	ctx context.Context, name string, body io.Reader, opts tree.PutOptions, cond tree.Condition,
+) (tree.State, bool, error) {
+	if err := r.names[name]; err != nil {
+		return tree.State{}, false, err
+	}
+	return r.Store.Put(ctx, name, body, opts, cond)
+}
+
+func (r *refusing) Mkdir(
+	ctx context.Context, name string, opts tree.MkdirOptions, cond tree.Condition,
+) (tree.State, error) {
+	if err := r.names[name]; err != nil {
+		return tree.State{}, err
+	}
+	return r.Store.Mkdir(ctx, name, opts, cond)
+}
+
+// TestImportTellsOnceOfEachNameThatItLeaves: the comparison at the end does not tell of it again.
+func TestImportTellsOnceOfEachNameThatItLeaves(t *testing.T) {
+	store := &refusing{memtree.New(memtree.Options{}), map[string]error{
+		"empty": tree.ErrNameTooLong, "a/one": tree.ErrPermission, "a/b": tree.ErrReserved,
+	}}
+	im, lines := importer(makeDir(t), store)
+	done, err := im.Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(*lines)
+	want := []string{
+		"a/b: " + tree.ErrReserved.Error(), "a/link: is a symbolic link", "a/one: " + tree.ErrPermission.Error(),
+		"empty: " + tree.ErrNameTooLong.Error(), "pipe: is neither a file nor a directory",
+	}
+	if !slices.Equal(*lines, want) || done.Left.Load() != 5 || done.Different.Load() != 0 {
+		t.Errorf("it tells %q, want %q; %d are left, and %d differ", *lines, want, done.Left.Load(), done.Different.Load())
+	}
+}
+
 // TestImportGoesOn: an import that ended before any of its writes is completed by another one, and makes nothing twice.
 func TestImportGoesOn(t *testing.T) {
 	dir := makeDir(t)

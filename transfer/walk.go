@@ -57,7 +57,7 @@ func (im *Import) walk(
 	}
 	dir, err := im.root.Open(local(e.name))
 	if err != nil {
-		im.tell(&im.done.Left, e.name, "its members cannot be read: "+err.Error())
+		im.leave(e.name, "its members cannot be read: "+err.Error())
 		return nil
 	}
 	defer dir.Close()
@@ -71,7 +71,7 @@ func (im *Import) walk(
 			case errors.Is(err, iofs.ErrNotExist):
 				continue // it was removed meanwhile
 			case err != nil:
-				im.tell(&im.done.Left, name, err.Error())
+				im.leave(name, err.Error())
 				continue
 			}
 			if err := im.walk(ctx, group, entry{name, info, made}, do); err != nil {
@@ -82,7 +82,7 @@ func (im *Import) walk(
 			return nil
 		}
 		if err != nil {
-			im.tell(&im.done.Left, e.name, "its members cannot be read: "+err.Error())
+			im.leave(e.name, "its members cannot be read: "+err.Error())
 			return nil
 		}
 	}
