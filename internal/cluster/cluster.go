@@ -49,7 +49,8 @@ func Command(n Needs) *cli.Command {
 			"ifmatch serve does so too, where its role may. Servers of the release before go on meanwhile.",
 			func(c *cli.Context, place database.Place) error { return initialize(c, place, false) }),
 		sub("status", "print the database, its standbys, programs, tables, garbage, history, feed and replicas",
-			"Numbers of rows are estimates of PostgreSQL. Its role needs pg_monitor to see all of it.", status),
+			"Numbers of rows are estimates of PostgreSQL. Garbage, versions and uploads are counted up to 100,000. The role needs "+
+				"pg_monitor to see all of it.", status),
 		sub("restored", "make a database that was restored from a backup ready for servers, and look for missing contents",
 			"Run it after the restore of the database and of the large contents, before the servers start. Clients that "+
 				"follow changes list anew, and users log in again. It ends with the looks of ifmatch doctor. Exit status 1: "+

@@ -260,3 +260,20 @@ func TestStatus(t *testing.T) {
 		}
 	}
 }
+
+// TestStatusOfALongHistory counts some of it, and says so.
+func TestStatusOfALongHistory(t *testing.T) {
+	p := sound(t)
+	err := p.do(fmt.Sprintf(`insert into ifmatch.version (size, modified, created, gone, kind, cause, executable, path,
+ principal) select 1000, 0, now(), now(), 'd', 'DELETE', false, 'x', '' from generate_series(1, %d)`, mostCounted+5))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if err := Status(t.Context(), p.conn, &out); err != nil {
+		t.Fatal(err)
+	}
+	if want := "more than 100000 versions, more than 100 MB in files, since "; !strings.Contains(out.String(), want) {
+		t.Errorf("%q is missing in\n%s", want, &out)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"text/tabwriter"
 	"time"
 
@@ -27,7 +28,8 @@ func clients(ctx context.Context, conn *pgx.Conn) ([]client, error) {
  group by 1, 2 order by 1, 2`)
 }
 
-// Status writes the state of a cluster. It counts nothing that takes long: numbers of rows are estimates.
+// Status writes the state of a cluster. It counts nothing that takes long: numbers of rows are estimates, or end at
+// [mostCounted].
 func Status(ctx context.Context, conn *pgx.Conn, w io.Writer) error {
 	out := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, part := range []func(context.Context, *pgx.Conn, io.Writer) error{
@@ -106,23 +108,42 @@ func rowStatus(ctx context.Context, conn *pgx.Conn, w io.Writer) error {
 	return err
 }
 
+// mostCounted is how many rows of a table are counted.
+const mostCounted = 100_000
+
+// counted is a number of rows that was counted up to a limit.
+type counted int64
+
+func (n counted) String() string {
+	if n > mostCounted {
+		return fmt.Sprintf("more than %d", mostCounted)
+	}
+	return strconv.FormatInt(int64(n), 10)
+}
+
 func garbageStatus(ctx context.Context, conn *pgx.Conn, w io.Writer) error {
-	var dead, claimed, versions, bytes, uploads int64
+	var dead, claimed, versions, uploads counted
+	var bytes int64
 	var oldest *time.Time
-	err := conn.QueryRow(ctx, `select (select count(*) from ifmatch.dead), (select count(*) from ifmatch.dead where claimed),
- (select count(*) from ifmatch.version), (select coalesce(sum(size), 0)::bigint from ifmatch.version),
- (select min(gone) from ifmatch.version), (select count(*) from ifmatch.upload)`).
-		Scan(&dead, &claimed, &versions, &bytes, &oldest, &uploads)
+	err := conn.QueryRow(ctx, `select d.n, d.claimed, v.n, v.bytes, (select gone from ifmatch.version order by gone limit 1),
+  (select count(*) from (select from ifmatch.upload limit $1) r)
+ from (select count(*) as n, count(*) filter (where claimed) as claimed
+  from (select claimed from ifmatch.dead limit $1) r) d,
+ (select count(*) as n, coalesce(sum(size), 0)::bigint as bytes from (select size from ifmatch.version limit $1) r) v`,
+		mostCounted+1).Scan(&dead, &claimed, &versions, &bytes, &oldest, &uploads)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "garbage\t%d contents may be, %d are being removed\n", dead, claimed)
-	since := ""
+	fmt.Fprintf(w, "garbage\t%v contents may be, %v are being removed\n", dead, claimed)
+	since, more := "", ""
 	if oldest != nil {
 		since = ", since " + oldest.UTC().Format(time.RFC3339)
 	}
-	fmt.Fprintf(w, "history\t%d versions, %s in files%s\n", versions, humanize.Bytes(uint64(bytes)), since)
-	fmt.Fprintf(w, "uploads\t%d in parts\n", uploads)
+	if versions > mostCounted {
+		more = "more than "
+	}
+	fmt.Fprintf(w, "history\t%v versions, %s%s in files%s\n", versions, more, humanize.Bytes(uint64(bytes)), since)
+	fmt.Fprintf(w, "uploads\t%v in parts\n", uploads)
 	return nil
 }
 
