@@ -140,7 +140,7 @@ func (s *Store) sumsOf(ctx context.Context, n *node) (tree.Sums, error) {
 	}
 	found := *n
 	if n.place == inTable && n.data == nil {
-		err := s.pool.QueryRow(ctx, "select data from ifmatch.content where blob = $1", *n.blob).Scan(&found.data)
+		err := s.readRow(ctx, "select data from ifmatch.content where blob = $1", []any{*n.blob}, &found.data)
 		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 			return nil, translate(err)
 		}

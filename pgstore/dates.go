@@ -118,8 +118,6 @@ func (s *Store) LookAtClock(ctx context.Context) (ahead time.Duration, err error
 
 // now returns the time of the database.
 func (s *Store) now(ctx context.Context) (now time.Time, err error) {
-	ctx, cancel := s.patient(ctx)
-	defer cancel()
-	err = s.pool.QueryRow(ctx, "select coalesce($1, clock_timestamp())", s.clock()).Scan(&now)
+	err = s.readRow(ctx, "select coalesce($1, clock_timestamp())", []any{s.clock()}, &now)
 	return now, translate(err)
 }

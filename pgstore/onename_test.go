@@ -5,10 +5,13 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"r-seed-1f3a754f.example/ifmatch/internal/pgtest"
+	"r-seed-1f3a754f.example/ifmatch/pgstore/turns"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 	"r-seed-1f3a754f.example/ifmatch/tree/treetest"
 )
@@ -84,4 +87,50 @@ func TestOneNameLeavesConnections(t *testing.T) {
 	if succeeded != 1 {
 		t.Errorf("%d writes replace one version", succeeded)
 	}
+}
+
+// TestWritersOfOneNameDoNotWaitForeverToAsk: those that ask before them may get no answer of the database.
+func TestWritersOfOneNameDoNotWaitForeverToAsk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &Store{puts: turns.New(putsAtOnce), asking: make(chan struct{}, asksAtOnce), opts: Options{Patience: answerPatience}}
+		for range asksAtOnce {
+			s.asking <- struct{}{}
+		}
+		var leave []func(bool)
+		for range putsAtOnce {
+			one, err := s.turn(t.Context(), "hot", tree.Condition{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			leave = append(leave, one)
+		}
+		const writers = 10
+		done := make(chan error, writers)
+		for range writers {
+			go func() {
+				leave, err := s.turn(t.Context(), "hot", treetest.IfTag("hot", treetest.TagOf("old")))
+				if err == nil {
+					leave(false)
+				}
+				done <- err
+			}()
+		}
+		synctest.Wait()
+		for _, one := range leave {
+			one(true)
+		}
+		time.Sleep(answerPatience + time.Second)
+		synctest.Wait()
+		if len(done) != writers {
+			t.Errorf("%d of %d writers still wait", writers-len(done), writers)
+		}
+		for range len(done) {
+			if err := <-done; err != nil && !errors.Is(err, tree.ErrUnavailable) {
+				t.Error(err)
+			}
+		}
+		for range asksAtOnce {
+			<-s.asking
+		}
+	})
 }

@@ -53,13 +53,15 @@ func (s *Store) refusalOr(ctx context.Context, cond tree.Condition, err error) e
 func (s *Store) turn(ctx context.Context, name string, cond tree.Condition) (leave func(replaced bool), err error) {
 	var again func() error
 	if cond.Late = nil; cond.Exact {
+		limited, cancel := s.patient(ctx) // many may wait to ask
+		defer cancel()
 		again = func() error {
 			select {
 			case s.asking <- struct{}{}:
 				defer func() { <-s.asking }()
-				return s.Try(ctx, cond)
-			case <-ctx.Done():
-				return ctx.Err()
+				return translate(s.Try(limited, cond))
+			case <-limited.Done():
+				return translate(limited.Err())
 			}
 		}
 	}

@@ -34,6 +34,13 @@ func (s *Store) Stat(ctx context.Context, name string, opts tree.ReadOptions) (t
 	return state, err
 }
 
+// readRow reads the one row of a query, and waits for it as long as for any answer.
+func (s *Store) readRow(ctx context.Context, sql string, args []any, into ...any) error {
+	ctx, cancel := s.patient(ctx)
+	defer cancel()
+	return s.pool.QueryRow(ctx, sql, args...).Scan(into...)
+}
+
 // describe returns the state of a node with the values that are wanted, but the sums.
 func (s *Store) describe(n *node, name string, sn *snap, want tree.Want) (state tree.State, err error) {
 	state = n.state(name, sn.now)

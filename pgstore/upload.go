@@ -58,11 +58,9 @@ insert into ifmatch.upload (id, path, length, hash, blob, note, holder, held_unt
 
 // full is the error of an upload that would be one too many.
 func (s *Store) full(ctx context.Context, limits UploadLimits) error {
-	ctx, cancel := s.patient(ctx)
-	defer cancel()
 	var number, bytes int64
-	err := s.pool.QueryRow(ctx, `select count(*), coalesce(sum(length), 0)::bigint from ifmatch.upload
- where sha256 is null and expires > coalesce($1, now())`, s.clock()).Scan(&number, &bytes)
+	err := s.readRow(ctx, `select count(*), coalesce(sum(length), 0)::bigint from ifmatch.upload
+ where sha256 is null and expires > coalesce($1, now())`, []any{s.clock()}, &number, &bytes)
 	if err != nil {
 		return translate(err)
 	}
@@ -124,8 +122,8 @@ func (s *Store) OpenUpload(ctx context.Context, id string) (tree.Upload, error) 
 		&u.state.Expires, &u.kept.State, &u.tail, &u.taken)
 	if errors.Is(err, pgx.ErrNoRows) {
 		var held bool
-		err = s.pool.QueryRow(ctx, "select exists(select from ifmatch.upload where id = $1 and expires > coalesce($2, now()))",
-			id, s.clock()).Scan(&held)
+		err = s.readRow(ctx, "select exists(select from ifmatch.upload where id = $1 and expires > coalesce($2, now()))",
+			[]any{id, s.clock()}, &held)
 		if err == nil {
 			err = fmt.Errorf("the upload %q: %w", id, map[bool]error{true: tree.ErrBusy, false: tree.ErrNotExist}[held])
 		}

@@ -202,8 +202,8 @@ func (c *cursorCheck) read(ctx context.Context, q question, a *answer) {
 	}
 	for a.err == nil && !a.changed {
 		var oldest uint64
-		if a.err = c.store.pool.QueryRow(ctx, "select pg_snapshot_xmin(pg_current_snapshot())").Scan(&oldest); a.err != nil {
-			a.err = translate(a.err)
+		a.err = translate(c.store.readRow(ctx, "select pg_snapshot_xmin(pg_current_snapshot())", nil, &oldest))
+		if a.err != nil {
 			return
 		}
 		var all []tree.Change
