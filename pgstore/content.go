@@ -29,6 +29,9 @@ func (s *Store) open(ctx context.Context, name string, n *node) (tree.Content, e
 		if int64(len(n.data)) != n.size {
 			return nil, s.damaged(name, n, errors.New("it is not in table content"))
 		}
+		if sum := sha256.Sum256(n.data); !bytes.Equal(sum[:], n.sum) {
+			return nil, s.damaged(name, n, fmt.Errorf("it has the SHA-256 %x", sum))
+		}
 		return tree.Bytes(n.data), nil
 	}
 	if s.opts.Blobs == nil {

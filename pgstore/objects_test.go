@@ -281,6 +281,37 @@ func TestDamagedObjects(t *testing.T) {
 	}
 }
 
+// TestDamagedSmallContents: what was changed in the database is never read as the file, and neither is a part of it.
+func TestDamagedSmallContents(t *testing.T) {
+	dsn, damage := pgtest.Shared(t).Database(t, clean), 0
+	s, err := pgstore.Open(t.Context(), dsn, pgstore.Options{Report: func(error) { damage++ }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	conn, err := pgx.Connect(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	for i, change := range []string{
+		"delete from ifmatch.content", "update ifmatch.content set data = ''", "update ifmatch.content set data = data || 'x'::bytea",
+		"update ifmatch.content set data = set_byte(data, 0, get_byte(data, 0) # 1)",
+	} {
+		name := fmt.Sprint("f", i)
+		if err := put(t.Context(), s, name, "content", tree.Condition{}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := conn.Exec(t.Context(), change); err != nil {
+			t.Fatal(err)
+		}
+		_, _, err := s.Open(t.Context(), name, tree.ReadOptions{}, tree.Condition{})
+		if !errors.Is(err, tree.ErrFailed) || errors.Is(err, tree.ErrNotExist) || damage != i+1 {
+			t.Errorf("%s: error %v, %d are reported", change, err, damage)
+		}
+	}
+}
+
 // TestPlaceIsTheOneOfTheTree: a disk that is not mounted is not taken for a new place, and neither does a program that
 // finds no tree take any.
 func TestPlaceIsTheOneOfTheTree(t *testing.T) {
