@@ -66,14 +66,14 @@ func (c *Checkup) objects(ctx context.Context) error {
 		object, err := c.Objects.Open(ctx, one.Blob, one.Size, 0, one.Size) // it may have come since the listing
 		switch {
 		case err == nil:
-			err = object.Close()
+			_ = object.Close()
 		case errors.Is(err, tree.ErrNotExist):
-			missing, err = append(missing, lost{one.Blob, one.Place}), nil
-		case errors.Is(err, blobs.ErrDamaged):
-			err = nil // it is there
-		}
-		if err != nil {
-			return err
+			missing = append(missing, lost{one.Blob, one.Place})
+		case errors.Is(err, blobs.ErrDamaged): // it is there
+		default:
+			if err := c.away(ctx, err); err != nil {
+				return err
+			}
 		}
 	}
 	if len(missing) == 0 {
@@ -185,7 +185,22 @@ func (c *Checkup) pace(ctx context.Context, bytes int64, begun time.Time) error 
 	}
 }
 
-// isWhole reads a content. One that is gone meanwhile, or missing, was told of elsewhere.
+// away returns an error of an object if the place of the objects has failed, and not the object alone.
+func (c *Checkup) away(ctx context.Context, failed error) error {
+	size := int64(len(c.store.String()))
+	mark, err := c.Objects.Open(ctx, c.store, size, 0, size)
+	if err == nil {
+		_, err = io.Copy(io.Discard, mark)
+		err = errors.Join(err, mark.Close())
+	}
+	if err != nil || ctx.Err() != nil {
+		return fmt.Errorf("--blobs cannot be read: %w", failed)
+	}
+	return nil
+}
+
+// isWhole reads a content. One that is gone meanwhile, or missing, was told of elsewhere. One that cannot be read is not
+// whole.
 func (c *Checkup) isWhole(ctx context.Context, one content) (bool, error) {
 	sum := sha256.New()
 	var size int64
@@ -202,19 +217,17 @@ func (c *Checkup) isWhole(ctx context.Context, one content) (bool, error) {
 		size = int64(len(data))
 	} else {
 		object, err := c.Objects.Open(ctx, one.Blob, one.Size, 0, one.Size)
+		if err == nil {
+			size, err = io.Copy(sum, object)
+			_ = object.Close()
+		}
 		switch {
 		case errors.Is(err, tree.ErrNotExist):
 			return true, nil
 		case errors.Is(err, blobs.ErrDamaged):
 			return false, nil
 		case err != nil:
-			return false, err
-		}
-		defer object.Close()
-		if size, err = io.Copy(sum, object); errors.Is(err, blobs.ErrDamaged) {
-			return false, nil
-		} else if err != nil {
-			return false, fmt.Errorf("the object %s cannot be read: %w", one.Blob, err)
+			return false, c.away(ctx, fmt.Errorf("the object %s: %w", one.Blob, err))
 		}
 	}
 	return size == one.Size && bytes.Equal(sum.Sum(nil), one.Sum), nil
