@@ -70,7 +70,7 @@ func (c *Checkup) Run(ctx context.Context) error {
 	if ok, err := c.tables(ctx); err != nil || !ok {
 		return err
 	}
-	for _, look := range []func(context.Context) error{c.janitor, c.feed, c.orphans, c.circles, c.removedOrphans, c.rows} {
+	for _, look := range []func(context.Context) error{c.janitor, c.feed, c.numbers, c.orphans, c.circles, c.removedOrphans, c.rows} {
 		if err := look(ctx); err != nil {
 			return err
 		}

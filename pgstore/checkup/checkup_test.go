@@ -133,6 +133,10 @@ func (p *patient) look(t *testing.T, fix bool) *findings {
 	return f
 }
 
+// inUseSQL makes a collection with the name that the collection e gets if it is recovered.
+const inUseSQL = `insert into ifmatch.node (parent, name, kind, modified, created)
+ select 1, convert_to('recovered-' || id, 'UTF8'), 'd', 0, now() from ifmatch.node where name = 'e' and kind = 'd'`
+
 // TestFaults makes each fault, and looks for it. What can be mended is not found again.
 func TestFaults(t *testing.T) {
 	for _, test := range []struct {
@@ -157,6 +161,13 @@ func TestFaults(t *testing.T) {
 			p.dir += "-other"
 			return os.Mkdir(p.dir, 0o700)
 		}},
+		{name: "numbers that are given out twice", want: "table node has", mends: true, fault: func(p *patient) error {
+			return p.do("select setval(pg_get_serial_sequence('ifmatch.node', 'id'), 2)")
+		}},
+		{name: "a number of two collections", want: "1 numbers are those of several collections", fault: func(p *patient) error {
+			return p.do(`update ifmatch.node d set id = e.id from ifmatch.node e where d.name = 'd' and d.kind = 'd'
+ and e.name = 'e' and e.kind = 'd'`)
+		}},
 		{name: "orphans", want: "1 resources are in 1 collections that are not there", mends: true,
 			fault: func(p *patient) error {
 				return p.do("delete from ifmatch.node where name = 'e' and kind = 'd'")
@@ -164,6 +175,14 @@ func TestFaults(t *testing.T) {
 		{name: "a collection in itself", want: "1 collections are in 1 circles", mends: true, fault: func(p *patient) error {
 			return p.do("update ifmatch.node set parent = id where name = 'e' and kind = 'd'")
 		}},
+		{name: "orphans whose name is in use", want: "1 resources are in 1 collections that are not there", mends: true,
+			fault: func(p *patient) error {
+				return errors.Join(p.do(inUseSQL), p.do("delete from ifmatch.node where name = 'e' and kind = 'd'"))
+			}},
+		{name: "a collection in itself whose name is in use", want: "1 collections are in 1 circles", mends: true,
+			fault: func(p *patient) error {
+				return errors.Join(p.do(inUseSQL), p.do("update ifmatch.node set parent = id where name = 'e' and kind = 'd'"))
+			}},
 		{name: "two collections in one another, and what is below", want: "3 collections are in 1 circles", mends: true,
 			fault: func(p *patient) error {
 				return errors.Join(p.do(`insert into ifmatch.node (parent, name, kind, modified, created)
@@ -210,6 +229,11 @@ func TestFaults(t *testing.T) {
 			file, err := p.object("large")
 			return errors.Join(err, os.Truncate(file, 1000))
 		}},
+		{name: "an object that cannot be read", want: "contents are damaged", told: "d/e/large is damaged",
+			fault: func(p *patient) error {
+				file, err := p.object("large")
+				return errors.Join(err, os.Remove(file), os.Symlink(filepath.Base(file), file)) // to itself
+			}},
 		{name: "garbage that nobody removes", want: "looked after the tables", fault: func(p *patient) error {
 			return p.do("insert into ifmatch.dead (blob, place, since) values (gen_random_uuid(), 'o', now() - interval '3 days')")
 		}},
@@ -242,6 +266,35 @@ func TestFaults(t *testing.T) {
 				t.Errorf("after the repair it finds %q", after.bad)
 			}
 		})
+	}
+}
+
+// A failing place is away after it has opened some objects.
+type failing struct {
+	blobs.Store
+	left int
+}
+
+func (f *failing) Open(ctx context.Context, id blobs.ID, size, offset, n int64) (io.ReadCloser, error) {
+	if f.left--; f.left < 0 {
+		return nil, errors.New("it is away")
+	}
+	return f.Store.Open(ctx, id, size, offset, n)
+}
+
+// TestPlaceThatIsAwayIsNoDamage: no content is said to be damaged where none can be read.
+func TestPlaceThatIsAwayIsNoDamage(t *testing.T) {
+	p := sound(t)
+	objects, err := blobs.NewDir(p.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &findings{}
+	c := &Checkup{Conn: p.conn, Objects: &failing{objects, 1}, To: f, Verify: true, Told: func(name, what string) {
+		t.Errorf("%s %s", name, what)
+	}}
+	if err := c.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "--blobs cannot be read: ") {
+		t.Errorf("error %v, and it finds %q", err, f.bad)
 	}
 }
 

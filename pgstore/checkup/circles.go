@@ -78,14 +78,16 @@ func (c *Checkup) cut(ctx context.Context, one adrift) error {
 	if err != nil {
 		return err
 	}
-	_, err = c.Conn.Exec(ctx, `with n as (update ifmatch.node
-  set parent = 1, name = convert_to('recovered-' || id::text, 'UTF8'), form = null
-  where parent = $1 and name = $2 and id = $3 and not exists (
-   select from ifmatch.node there
-   where there.parent = 1 and there.name = convert_to('recovered-' || $3::bigint::text, 'UTF8'))
-  returning name)`+recovered("$4"), one.Parent, one.Name, one.ID, change)
+	_, err = c.Conn.Exec(ctx, `with n as (update ifmatch.node set parent = 1, name = `+recoveredName+`, form = null
+  where parent = $2 and name = $3 and id = $1 returning name)`+recovered("$4"), one.ID, one.Parent, one.Name, change)
 	return err
 }
+
+// recoveredName is a name in the root that is free, for the collection $1.
+const recoveredName = `(select free.name from (
+  values (convert_to('recovered-' || $1::bigint, 'UTF8'), 1),
+   (convert_to('recovered-' || $1::bigint || '-' || gen_random_uuid(), 'UTF8'), 2)) free(name, i)
+  where not exists (select from ifmatch.node there where there.parent = 1 and there.name = free.name) order by i limit 1)`
 
 // recovered ends a statement that has given a collection in the root a name, as n: it tells of that.
 func recovered(change string) string {

@@ -55,7 +55,7 @@ func (c *Checkup) adopt(ctx context.Context, id int64) error {
 	}
 	_, err = c.Conn.Exec(ctx, `with n as (insert into ifmatch.node (parent, id, name, kind, modified, created)
   overriding system value
-  select 1, $1::bigint, convert_to('recovered-' || $1::bigint::text, 'UTF8'), 'd', extract(epoch from now())::bigint, now()
+  select 1, $1::bigint, `+recoveredName+`, 'd', extract(epoch from now())::bigint, now()
   where not exists (select from ifmatch.node where id = $1::bigint and kind = 'd')
   on conflict do nothing returning name)`+recovered("$2"),
 		id, change)

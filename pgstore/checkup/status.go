@@ -196,11 +196,8 @@ func renumber(ctx context.Context, tx pgx.Tx) error {
 	if err != nil {
 		return err
 	}
-	for _, column := range [][2]string{{"node", "id"}, {"version", "id"}, {"change", "seq"}} {
-		_, err := tx.Exec(ctx, fmt.Sprintf(`select setval(s, greatest((select coalesce(max(%[2]s), 1) from ifmatch.%[1]s),
- coalesce(pg_sequence_last_value(s), 1))) from (select pg_get_serial_sequence('ifmatch.%[1]s', '%[2]s')::regclass s) i`,
-			column[0], column[1]))
-		if err != nil {
+	for _, one := range numbered {
+		if err := one.skip(ctx, tx, 0); err != nil {
 			return err
 		}
 	}
