@@ -12,14 +12,8 @@ import (
 // restore sees a name that is gone without any change that tells of it: a program has removed it while no server was
 // there to see that.
 type Census struct {
-	root counted
+	root node        // of which set says that the name existed
 	last tree.Change // of ours
-}
-
-// A counted is a name of a Census.
-type counted struct {
-	there bool
-	kids  map[string]*counted
 }
 
 // Add takes in a change. The oldest comes first.
@@ -27,71 +21,21 @@ func (c *Census) Add(change tree.Change) {
 	if change.Cause != tree.CauseDisk || change.Name == c.last.Name { // the watcher has looked at it
 		c.last = change
 	}
-	n := &counted{}
+	n := &node{}
 	switch {
 	case change.Again: // any of its members may be gone
-		n = c.take(change.Name)
+		n = c.root.take(change.Name)
 		n.kids = nil
 	case change.From != "":
-		n = c.take(change.From)
+		n = c.root.take(change.From)
 	case change.State.Exists && change.State.Collection && !change.Deep():
-		n = c.take(change.Name)
+		n = c.root.take(change.Name)
 	}
-	if n.there = change.State.Exists; !n.there {
-		c.take(change.Name)
+	if n.set = change.State.Exists; !n.set {
+		c.root.take(change.Name)
 		return
 	}
-	c.put(change.Name, n)
-}
-
-// take removes a name with all below it, and returns it.
-func (c *Census) take(name string) *counted {
-	n := &c.root
-	if name == "" {
-		whole := *n
-		c.root = counted{}
-		return &whole
-	}
-	for base := range strings.SplitSeq(parent(name), "/") {
-		if base == "" {
-			break
-		}
-		if n = n.kids[base]; n == nil {
-			return &counted{}
-		}
-	}
-	base := name[strings.LastIndexByte(name, '/')+1:]
-	taken := n.kids[base]
-	if delete(n.kids, base); taken == nil {
-		taken = &counted{}
-	}
-	return taken
-}
-
-func (c *Census) put(name string, n *counted) {
-	if name == "" {
-		c.root = *n
-		return
-	}
-	at := &c.root
-	dir, base := parent(name), name[strings.LastIndexByte(name, '/')+1:]
-	for above := range strings.SplitSeq(dir, "/") {
-		if above == "" {
-			break
-		}
-		at = at.kid(above)
-	}
-	*at.kid(base) = *n
-}
-
-func (n *counted) kid(base string) *counted {
-	if n.kids == nil {
-		n.kids = map[string]*counted{}
-	}
-	if n.kids[base] == nil {
-		n.kids[base] = &counted{}
-	}
-	return n.kids[base]
+	*c.root.make(change.Name) = *n
 }
 
 // doubtLast takes the last change for no evidence if it may not have been made: the process may have died between the
@@ -107,9 +51,9 @@ func (p *planner) doubtLast() error {
 		if there, err := p.replay.is(source); err != nil || !there {
 			return err
 		}
-		c.take(last.From)
+		c.root.take(last.From)
 	}
-	c.take(last.Name)
+	c.root.take(last.Name)
 	return nil
 }
 
@@ -121,10 +65,9 @@ func (p *planner) findGone(name string) error {
 	at := &p.known.Before.root
 	n, told := p.model.root, false
 	for base := range strings.SplitSeq(name, "/") {
-		if base == "" || at == nil {
-			break
+		if base != "" {
+			at, n = at.kid(base), n.kid(base)
 		}
-		at, n = at.kids[base], n.kid(base)
 		told = told || n != nil && n.left != ""
 	}
 	if at == nil || told {
@@ -133,7 +76,7 @@ func (p *planner) findGone(name string) error {
 	return p.findGoneAt(name, at)
 }
 
-func (p *planner) findGoneAt(name string, at *counted) error {
+func (p *planner) findGoneAt(name string, at *node) error {
 	if err := p.ctx.Err(); err != nil {
 		return err
 	}
@@ -141,7 +84,7 @@ func (p *planner) findGoneAt(name string, at *counted) error {
 	if n != nil && n.left != "" || to.kind == unknown {
 		return nil
 	}
-	if at.there && name != "" {
+	if at.set && name != "" {
 		if is, err := p.replay.is(to); err != nil {
 			return err
 		} else if !is {

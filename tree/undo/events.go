@@ -156,14 +156,14 @@ func (t *timeline) removedLately(name string, i int) bool {
 // was moved, and with the path of the name below that collection. For an instant the version had the name of that
 // collection.
 func (t *timeline) wasExchanged(name string, i int, do func(k *Kept, below string) (more bool)) {
-	for above, rest := parent(name), name[strings.LastIndexByte(name, '/')+1:]; above != ""; {
+	for above, rest := tree.Split(name); above != ""; {
 		for _, at := range t.by[above] {
 			e := t.all[at]
 			if at < i && e.From == above && e.kept != nil && e.kept.Kind == Collection && !do(e.kept, rest) {
 				return
 			}
 		}
-		rest = join(above[strings.LastIndexByte(above, '/')+1:], rest)
-		above = parent(above)
+		dir, base := tree.Split(above)
+		above, rest = dir, join(base, rest)
 	}
 }

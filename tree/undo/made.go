@@ -105,28 +105,9 @@ func (r *replay) wasNeverMoved(e event) (bool, error) {
 		return false, nil
 	case e.State.Tag == "" || source.Kind != File:
 		return wasBornBefore(source, e), nil
-	case from.kind == kept:
-		k, _, err := r.version(from)
-		if err != nil {
-			return false, err
-		}
-		tag, err := r.disk.TagKept(r.ctx, k)
-		return tag == e.State.Tag, err
 	}
-	tag, err := r.disk.Tag(r.ctx, from.name, source)
+	tag, err := r.tag(from, source)
 	return tag == e.State.Tag, err
-}
-
-// info returns the resource that a name of the model stands for, on the disk or in the history.
-func (r *replay) info(of ref) (Info, error) {
-	if of.kind != kept {
-		return r.look(of)
-	}
-	k, there, err := r.version(of)
-	if err != nil || !there {
-		return Info{}, err
-	}
-	return k.Info, nil
 }
 
 // wasBornBefore reports whether a resource was made before a change. False: that is not known.

@@ -2,6 +2,8 @@ package undo
 
 import (
 	"strings"
+
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // A kind is that of the resource that a name of the model stands for.
@@ -70,6 +72,43 @@ func (n *node) kid(base string) *node {
 	return n.kids[base]
 }
 
+// make returns the node of a name below n, or of n itself, and makes it if necessary.
+func (n *node) make(name string) *node {
+	for base := range strings.SplitSeq(name, "/") {
+		if base == "" {
+			break
+		}
+		next := n.kid(base)
+		if next == nil {
+			next = &node{}
+			n.setKid(base, next)
+		}
+		n = next
+	}
+	return n
+}
+
+// take removes a name with all below it, and returns its node, or an empty one.
+func (n *node) take(name string) *node {
+	if name == "" {
+		whole := *n
+		*n = node{}
+		return &whole
+	}
+	dir, base := tree.Split(name)
+	for above := range strings.SplitSeq(dir, "/") {
+		if above != "" {
+			n = n.kid(above)
+		}
+	}
+	taken := n.kid(base)
+	if taken == nil {
+		return &node{}
+	}
+	delete(n.kids, base)
+	return taken
+}
+
 func (n *node) setKid(base string, kid *node) {
 	if n.kids == nil {
 		n.kids = map[string]*node{}
@@ -96,23 +135,6 @@ func (m *model) at(name string) (*node, ref) {
 		}
 	}
 	return n, r
-}
-
-// node returns the node of a name, and makes it if necessary.
-func (m *model) node(name string) *node {
-	n := m.root
-	if name == "" {
-		return n
-	}
-	for base := range strings.SplitSeq(name, "/") {
-		next := n.kid(base)
-		if next == nil {
-			next = &node{}
-			n.setKid(base, next)
-		}
-		n = next
-	}
-	return n
 }
 
 // attach makes a name stand for the ref of a node. The collections above it existed at that time.
@@ -157,8 +179,8 @@ func (m *model) detach(name string) *node {
 	if !n.set {
 		n.set, n.ref = true, r
 	}
-	dir := m.node(parent(name))
-	dir.setKid(name[strings.LastIndexByte(name, '/')+1:], &node{set: true})
+	dir, base := tree.Split(name)
+	m.root.make(dir).setKid(base, &node{set: true})
 	return n
 }
 

@@ -3,7 +3,6 @@ package undo
 import (
 	"context"
 	"slices"
-	"strings"
 
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
@@ -142,8 +141,8 @@ func (p *planner) now(name string) (now string, archived int, below string) {
 		if above == "" {
 			return name, 0, ""
 		}
-		base := above[strings.LastIndexByte(above, '/')+1:]
-		above, rest = parent(above), join(base, rest)
+		dir, base := tree.Split(above)
+		above, rest = dir, join(base, rest)
 	}
 }
 
@@ -176,14 +175,7 @@ func (p *planner) moveOut(now string) error {
 
 // makeParents makes the collections above a name. ok is false if that is not possible.
 func (p *planner) makeParents(name string) (ok bool, err error) {
-	if name == "" {
-		return true, nil
-	}
-	for i := 0; i <= len(name); i++ {
-		if i < len(name) && name[i] != '/' || i == len(name) {
-			continue
-		}
-		above := name[:i]
+	for _, above := range tree.Prefixes(parent(name))[1:] {
 		info, err := p.disk.Lstat(p.ctx, above)
 		if err != nil {
 			return false, err

@@ -1,10 +1,13 @@
 package undo
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
 	"time"
+
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // The reasons for which names are left as they are.
@@ -60,7 +63,7 @@ func (r *replay) undo(i int, e event) error {
 	case !e.isOurs():
 		return r.onDisk(i, e)
 	case e.Cause == "PROPPATCH":
-		r.model.node(e.Name).explained = true
+		r.model.root.make(e.Name).explained = true
 		return nil
 	case e.blind:
 		return r.gaveWay(e)
@@ -83,15 +86,32 @@ func (r *replay) look(to ref) (Info, error) {
 
 // is reports whether something is at a name of the model.
 func (r *replay) is(to ref) (bool, error) {
-	switch to.kind {
-	case implied:
-		return true, nil
-	case kept:
-		_, ok, err := r.version(to)
-		return ok, err
+	info, err := r.info(to)
+	return to.kind == implied || info.Exists(), err
+}
+
+// info returns the resource that a name of the model stands for, on the disk or in the history.
+func (r *replay) info(of ref) (Info, error) {
+	if of.kind != kept {
+		return r.look(of)
 	}
-	info, err := r.look(to)
-	return info.Exists(), err
+	k, there, err := r.version(of)
+	if err != nil || !there {
+		return Info{}, err
+	}
+	return k.Info, nil
+}
+
+// tag returns the ETag of a file that a name of the model stands for, on the disk or in the history.
+func (r *replay) tag(of ref, info Info) (tree.ETag, error) {
+	if of.kind != kept {
+		return r.disk.Tag(r.ctx, of.name, info)
+	}
+	k, _, err := r.version(of)
+	if err != nil {
+		return "", err
+	}
+	return r.disk.TagKept(r.ctx, k)
 }
 
 // version returns the version that a name of the model stands for.
@@ -141,7 +161,7 @@ func (r *replay) onDisk(i int, e event) error {
 	if err != nil || echo {
 		return err
 	}
-	n = r.model.node(e.Name)
+	n = r.model.root.make(e.Name)
 	if n.left = byProgram; !e.State.Exists {
 		n.left = goneOnDisk
 	}
@@ -167,7 +187,7 @@ func (r *replay) isEcho(i int, e event, n *node, to ref) (bool, error) {
 			return false, err
 		case !there:
 		case ok && !removed && ours.State.Tag != "" && k.Kind == File:
-			tag, err := r.disk.TagKept(r.ctx, k)
+			tag, err := r.tag(to, k.Info)
 			return tag == ours.State.Tag, err
 		default:
 			then := above.UnixNano()
@@ -314,20 +334,17 @@ func (r *replay) write(e event) error {
 			left = old.left
 		}
 	}
-	n := &node{left: left}
+	n := &node{}
 	switch {
 	case e.Created:
 	case e.kept == nil && e.isSame():
-		n = r.model.node(e.Name) // the content has stayed
-		n.explained = true
-		if n.left == "" {
-			n.left = left
-		}
+		n = r.model.root.make(e.Name) // the content has stayed
+		n.explained, n.left = true, cmp.Or(n.left, left)
 		return nil
 	default:
-		then := thenKept(e)
-		n.ref = then.ref
+		n = thenKept(e)
 	}
+	n.left = left
 	r.model.attach(e.Name, n)
 	return nil
 }

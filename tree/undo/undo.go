@@ -17,7 +17,6 @@ package undo
 
 import (
 	"context"
-	"path"
 	"time"
 
 	"r-seed-1f3a754f.example/ifmatch/tree"
@@ -155,8 +154,6 @@ func join(name, rest string) string {
 
 // parent returns the collection of a name.
 func parent(name string) string {
-	if dir := path.Dir(name); dir != "." {
-		return dir
-	}
-	return ""
+	dir, _ := tree.Split(name)
+	return dir
 }

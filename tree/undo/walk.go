@@ -3,7 +3,6 @@ package undo
 import (
 	"maps"
 	"slices"
-	"strings"
 
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
@@ -42,7 +41,7 @@ func (p *planner) walk(at string, n *node, want ref, here place) (free bool, err
 		}
 		return false, p.moveBack(at, n, want, info, here, forced)
 	case absent:
-		return p.removeAt(&p.removals, at, n, info, here)
+		return p.removeAt(at, n, info, here)
 	case implied:
 		return false, p.impliedAt(at, n, info, here)
 	case kept:
@@ -52,13 +51,14 @@ func (p *planner) walk(at string, n *node, want ref, here place) (free bool, err
 	return false, nil
 }
 
-// each walks the members of a name: those that the model has, those on the disk, and others.
+// each walks the members of a name: those that the model has, those on the disk, and others. Of a name at which nothing
+// was, those on the disk are all that can be removed.
 func (p *planner) each(at string, n *node, want ref, here place, others []Kept) (free bool, err error) {
 	names, err := p.present(here)
 	if err != nil {
 		return false, err
 	}
-	if n != nil {
+	if n != nil && want.kind != absent {
 		for base := range n.kids {
 			names[base] = true
 		}
@@ -145,26 +145,35 @@ func (p *planner) clear(at string, n *node, want ref, info Info, here place, for
 		p.waiting = append(p.waiting, waiting{at, n, want, here, true})
 		return false, nil
 	}
-	free, err = p.removeAt(&p.steps, at, nil, info, here)
+	free, err = p.removeNow(at, info, here)
 	if err == nil && !free {
 		p.plan.leave(at, somethingElse)
 	}
 	return free, err
 }
 
+// removeNow is removeAt before all later steps.
+func (p *planner) removeNow(at string, info Info, here place) (free bool, err error) {
+	last := p.removals
+	p.removals = nil
+	free, err = p.removeAt(at, nil, info, here)
+	p.steps, p.removals = append(p.steps, p.removals...), last
+	return free, err
+}
+
 // removeAt plans the removal of a resource that was made since then. It reports whether the name is free after that.
-func (p *planner) removeAt(steps *[]Step, at string, n *node, info Info, here place) (free bool, err error) {
+func (p *planner) removeAt(at string, n *node, info Info, here place) (free bool, err error) {
 	if !info.Exists() {
 		return true, nil
 	}
 	proven := p.replay.proven(here.name, info)
 	switch {
 	case info.Kind == Collection:
-		if free, err = p.removeMembers(steps, at, n, here); err != nil {
+		if free, err = p.each(at, n, ref{}, here, nil); err != nil {
 			return false, err
 		}
 	case proven:
-		*steps = append(*steps, Step{Op: Remove, Name: at, Seen: info, Files: 1})
+		p.removals = append(p.removals, Step{Op: Remove, Name: at, Seen: info, Files: 1})
 		return true, nil
 	}
 	if !proven {
@@ -172,35 +181,7 @@ func (p *planner) removeAt(steps *[]Step, at string, n *node, info Info, here pl
 		return false, nil
 	}
 	if free {
-		*steps = append(*steps, Step{Op: RemoveDir, Name: at, Seen: info, Dirs: 1})
-	}
-	return free, nil
-}
-
-// removeMembers is removeAt for the members of a collection.
-func (p *planner) removeMembers(steps *[]Step, at string, n *node, here place) (free bool, err error) {
-	members, err := p.disk.Members(p.ctx, here.name)
-	if err != nil {
-		return false, err
-	}
-	slices.SortFunc(members, func(a, b Info) int { return strings.Compare(a.Name, b.Name) })
-	free = true
-	for _, m := range members {
-		kid, name := n.kid(m.Name), join(at, m.Name)
-		if kid != nil && kid.left != "" {
-			p.plan.leave(name, kid.left)
-			free = false
-			continue
-		}
-		info, err := p.look(name, here.member(m.Name))
-		if err != nil {
-			return false, err
-		}
-		one, err := p.removeAt(steps, name, kid, info, here.member(m.Name))
-		if err != nil {
-			return false, err
-		}
-		free = free && one
+		p.removals = append(p.removals, Step{Op: RemoveDir, Name: at, Seen: info, Dirs: 1})
 	}
 	return free, nil
 }
@@ -226,7 +207,7 @@ func (p *planner) bring(at string, n *node, want ref, info Info, here place, for
 		return err
 	}
 	if !ok { // the collection of then had no such member
-		_, err := p.removeAt(&p.removals, at, n, info, here)
+		_, err := p.removeAt(at, n, info, here)
 		return err
 	}
 	if doubt := p.doubt(k, want, n); doubt != "" {
@@ -245,7 +226,7 @@ func (p *planner) bring(at string, n *node, want ref, info Info, here place, for
 		}
 		here, info = place{}, Info{}
 	default:
-		if free, err := p.removeAt(&p.steps, at, nil, info, here); err != nil || !free {
+		if free, err := p.removeNow(at, info, here); err != nil || !free {
 			return err
 		}
 		here, info = place{}, Info{}
