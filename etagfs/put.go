@@ -3,13 +3,9 @@ package etagfs
 import (
 	"bytes"
 	"context"
-	"crypto"
 	"errors"
-	"fmt"
-	"hash"
 	"io"
 	"path"
-	"slices"
 
 	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/hashing"
@@ -153,10 +149,13 @@ func (u *upload) stage(ctx context.Context, body io.Reader, cond tree.Condition)
 		return failure.OfStaging(err)
 	}
 	body, kept := s.contents.KeepWhileReading(u.staged, body, opts.Length)
-	if u.sums, u.size, err = stageBody(ctx, u.staged, body, opts.Length, opts.Hashes...); err != nil {
+	sums := tree.NewHasher(opts.Hashes...)
+	u.size, err = hashing.ReceiveBody(ctx, io.MultiWriter(u.staged, sums), body, opts.Length)
+	if err != nil {
 		return failure.Of(err)
 	}
-	u.tag, u.kept = u.sums.Tag(), kept()
+	u.sums, u.kept = sums.Sums(), kept()
+	u.tag = u.sums.Tag()
 	if opts.Verify != nil {
 		if err := opts.Verify(u.sums); err != nil {
 			return err
@@ -343,45 +342,4 @@ func takeInHand(body io.Reader, length int64) (io.Reader, bool, error) {
 		return nil, false, &tree.BodyError{Err: err}
 	}
 	return io.MultiReader(bytes.NewReader(data[:n]), body), err == nil, nil
-}
-
-// stageBody writes a body to a staged file. It returns the hashes of the body (the SHA-256 and the other requested
-// hashes) and its size in bytes.
-func stageBody(
-	ctx context.Context, staged *fs.Staged, body io.Reader, length int64, others ...crypto.Hash,
-) (tree.Sums, int64, error) {
-	names := append(make([]crypto.Hash, 0, 4), crypto.SHA256)
-	for _, h := range others {
-		if !slices.Contains(names, h) {
-			names = append(names, h)
-		}
-	}
-	everywhere := append(make([]io.Writer, 0, 4), staged)
-	for _, h := range names {
-		everywhere = append(everywhere, h.New())
-	}
-	if length >= 0 {
-		body = io.LimitReader(body, length+1) // bytes beyond the announced length are not stored either
-	}
-	n, err := hashing.ReceiveBody(ctx, io.MultiWriter(everywhere...), body)
-	if err != nil {
-		return nil, 0, err
-	}
-	if length >= 0 && n != length {
-		return nil, 0, &tree.BodyError{Err: isNot(n, length)}
-	}
-	sums := tree.Sums{}
-	for i, h := range names {
-		sums[h] = everywhere[1+i].(hash.Hash).Sum(nil)
-	}
-	return sums, n, nil
-}
-
-// isNot returns the error for a body that does not have the announced length. At most one byte beyond that length was
-// read.
-func isNot(length, announced int64) error {
-	if length > announced {
-		return fmt.Errorf("it has more than the %d bytes that were announced", announced)
-	}
-	return fmt.Errorf("it has %d bytes, and %d were announced", length, announced)
 }

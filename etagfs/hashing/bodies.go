@@ -1,7 +1,6 @@
 package hashing
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"io"
@@ -35,17 +34,16 @@ func (r heldReader) ReadAt(p []byte, offset int64) (int, error) {
 func CopyBody(ctx context.Context, dst io.Writer, src io.Reader) (int64, error) {
 	buffer := buffers.Get().(*[]byte)
 	defer buffers.Put(buffer)
-	n, broken, err := copyWith(ctx, dst, src, *buffer, func(int) []byte { return *buffer })
-	return n, cmp.Or(broken, err)
+	return copyWith(ctx, dst, src, *buffer, func(int) []byte { return *buffer })
 }
 
 // smallBuffers are for reads that wait for a client.
 var smallBuffers = sync.Pool{New: func() any { b := make([]byte, 16<<10); return &b }}
 
-// ReceiveBody is CopyBody for the body that a client sends. It has a large buffer as long as the client sends enough to
-// fill the buffer. For a client that sends little at a time, or nothing, it holds a small one. An error from src comes
-// back as a [tree.BodyError].
-func ReceiveBody(ctx context.Context, dst io.Writer, src io.Reader) (int64, error) {
+// ReceiveBody is CopyBody for the body that a client sends, of which the length is announced or -1: see [tree.ReadBody].
+// It has a large buffer as long as the client sends enough to fill the buffer. For a client that sends little at a time,
+// or nothing, it holds a small one.
+func ReceiveBody(ctx context.Context, dst io.Writer, body io.Reader, length int64) (int64, error) {
 	small := smallBuffers.Get().(*[]byte)
 	defer smallBuffers.Put(small)
 	var large *[]byte
@@ -56,7 +54,7 @@ func ReceiveBody(ctx context.Context, dst io.Writer, src io.Reader) (int64, erro
 		}
 	}
 	defer letGo()
-	n, broken, err := copyWith(ctx, dst, src, *small, func(n int) []byte {
+	return copyWith(ctx, dst, tree.ReadBody(ctx, body, length), *small, func(n int) []byte {
 		switch {
 		case large == nil && n == len(*small):
 			large = buffers.Get().(*[]byte)
@@ -68,34 +66,29 @@ func ReceiveBody(ctx context.Context, dst io.Writer, src io.Reader) (int64, erro
 		}
 		return *small
 	})
-	if broken != nil {
-		err = &tree.BodyError{Err: broken}
-	}
-	return n, err
 }
 
-// copyWith copies with a buffer, and calls next after each read for the buffer of the next one. broken is an error of
-// src, and err is any other.
+// copyWith copies with a buffer, and calls next after each read for the buffer of the next one.
 func copyWith(
 	ctx context.Context, dst io.Writer, src io.Reader, buffer []byte, next func(n int) []byte,
-) (written int64, broken, err error) {
+) (written int64, err error) {
 	for {
 		if err := ctx.Err(); err != nil {
-			return written, nil, err
+			return written, err
 		}
 		n, err := src.Read(buffer)
 		if n > 0 {
 			m, err := dst.Write(buffer[:n])
 			written += int64(m)
 			if err != nil {
-				return written, nil, err
+				return written, err
 			}
 		}
 		if err == io.EOF {
-			return written, nil, nil
+			return written, nil
 		}
 		if err != nil {
-			return written, err, nil
+			return written, err
 		}
 		buffer = next(n)
 	}

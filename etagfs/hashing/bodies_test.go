@@ -50,7 +50,7 @@ func TestSilentClientHoldsLittle(t *testing.T) {
 		t.Run(tt.about, func(t *testing.T) {
 			client := &scripted{pieces: tt.pieces, end: io.EOF}
 			var got bytes.Buffer
-			n, err := ReceiveBody(t.Context(), &got, client)
+			n, err := ReceiveBody(t.Context(), &got, client, -1)
 			if err != nil || int(n) != client.sent || got.Len() != client.sent {
 				t.Errorf("%d bytes of %d, error %v", n, client.sent, err)
 			}
@@ -71,7 +71,7 @@ func TestSilentClientHoldsLittle(t *testing.T) {
 		})
 	}
 	if _, err := ReceiveBody(t.Context(), io.Discard,
-		&scripted{pieces: []int{5}, end: io.ErrUnexpectedEOF}); !errors.As(err, new(*tree.BodyError)) {
+		&scripted{pieces: []int{5}, end: io.ErrUnexpectedEOF}, -1); !errors.As(err, new(*tree.BodyError)) {
 		t.Errorf("what breaks off: %v", err)
 	}
 }

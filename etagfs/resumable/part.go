@@ -30,7 +30,7 @@ func (u *upload) Append(ctx context.Context, body io.Reader, opts tree.AppendOpt
 	start := u.rec
 	p := &part{u: u, kept: start, opts: opts}
 	left := u.rec.Length - u.rec.Offset
-	n, err := hashing.ReceiveBody(ctx, p, io.LimitReader(body, left+1))
+	n, err := hashing.ReceiveBody(ctx, p, io.LimitReader(body, left+1), -1)
 	if err == nil && n > left || p.over {
 		err = &tree.BodyError{Err: fmt.Errorf("it has more than the %d bytes that are left of the upload", left)}
 	} else if err == nil && opts.Verify != nil {
