@@ -98,7 +98,7 @@ var allowedImports = map[string][]string{
 	"internal/clustertest":       {"internal/pgtest", "pgstore", "pgstore/blobs", "tree"}, // for tests
 	"internal/clustertest/front": {"internal/clustertest"},                                // for tests
 
-	"etagfs": {"tree", "limit", "fs", "fs/history", "fs/metadata", "fs/room", "fs/vfs", "fs/volumes", "etagfs/content",
+	"etagfs": {"tree", "limit", "spelling", "fs", "fs/history", "fs/metadata", "fs/room", "fs/vfs", "fs/volumes", "etagfs/content",
 		"etagfs/copier", "etagfs/failure", "etagfs/feed",
 		"etagfs/hashing", "etagfs/index", "etagfs/locktable", "etagfs/resumable", "etagfs/snapshots",
 		"etagfs/past", "etagfs/warmup", "tree/undo"},
@@ -112,7 +112,7 @@ var allowedImports = map[string][]string{
 	"etagfs/index":     {"tree", "fs", "fs/vfs", "fs/volumes"},
 	"etagfs/journal":   {"tree", "internal/lingering"},
 	"etagfs/locktable": {"tree", "fs", "fs/vfs", "fs/volumes", "spelling", "etagfs/failure", "etagfs/snapshots"},
-	"etagfs/reopening": {"tree", "fs", "etagfs", "etagfs/failure"},
+	"etagfs/reopening": {"tree", "spelling", "fs", "etagfs", "etagfs/failure"},
 	"etagfs/resumable": {"tree", "fs", "fs/room", "fs/vfs", "etagfs/failure", "etagfs/hashing"},
 	"etagfs/snapshots": {"tree", "fs", "fs/vfs", "fs/volumes", "etagfs/failure", "etagfs/hashing"},
 	"etagfs/past": {"tree", "tree/undo", "fs", "fs/history", "fs/vfs", "fs/volumes", "etagfs/failure",

@@ -14,6 +14,7 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/etagfs/locktable"
 	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
+	"r-seed-1f3a754f.example/ifmatch/spelling"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
@@ -30,7 +31,7 @@ import (
 
 // Spelled implements [tree.Speller].
 func (s *Store) Spelled(ctx context.Context, name string) (string, error) {
-	if isASCII(name) {
+	if spelling.IsASCII(name) {
 		return name, nil
 	}
 	segments := strings.Split(name, "/")
@@ -78,7 +79,7 @@ func newOddNames() *oddNames {
 
 // Spelled implements [tree.Spelled] for a view. It takes few looks.
 func (v *view) Spelled(name string) string {
-	if isASCII(name) {
+	if spelling.IsASCII(name) {
 		return name
 	}
 	segments := strings.Split(name, "/")
@@ -96,7 +97,7 @@ func (v *view) Spelled(name string) string {
 }
 
 // isForm reports whether a segment has normal forms at all.
-func isForm(segment string) bool { return !isASCII(segment) && utf8.ValidString(segment) }
+func isForm(segment string) bool { return !spelling.IsASCII(segment) && utf8.ValidString(segment) }
 
 // spell replaces the segments from the i-th on with the spellings that exist. All segments before the i-th must exist.
 // spell returns the index of the first segment that exists in neither normal form, or the number of segments if all
@@ -188,15 +189,6 @@ func (v *view) found(name string) (vfs.Info, error) {
 	return info, err
 }
 
-func isASCII(s string) bool {
-	for i := range len(s) {
-		if s[i] >= utf8.RuneSelf {
-			return false
-		}
-	}
-	return true
-}
-
 // SameName implements [tree.SameName] for a view.
 func (v *view) SameName(a, b string) bool {
 	if a == b || !volumes.Alike(a, b) {
@@ -213,6 +205,6 @@ func (v *view) SameName(a, b string) bool {
 // isBelow reports whether a name is that of a descendant of a collection, with the collection spelled differently. It
 // does not report descendants in the same spelling: callers do not ask for those.
 func (v *view) isBelow(name, dir string) bool {
-	above := locktable.FirstSegments(name, locktable.SegmentsOf(dir))
+	above := tree.FirstSegments(name, locktable.SegmentsOf(dir))
 	return above != dir && above != name && v.SameName(above, dir)
 }

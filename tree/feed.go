@@ -172,20 +172,7 @@ func within(name, dir string, alike func(a, b string) bool) bool {
 	if Within(name, dir) {
 		return true
 	}
-	return alike != nil && alike(cut(name, strings.Count(dir, "/")+1), dir)
-}
-
-// cut returns the first segments of a name.
-func cut(name string, segments int) string {
-	for i := range len(name) {
-		if name[i] != '/' {
-			continue
-		}
-		if segments--; segments == 0 {
-			return name[:i]
-		}
-	}
-	return name
+	return alike != nil && alike(FirstSegments(name, strings.Count(dir, "/")+1), dir)
 }
 
 // A Cursor is a position in the order of all changes of a store. It is text without spaces. The zero value is before

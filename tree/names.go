@@ -65,6 +65,21 @@ func Join(dir, base string) string {
 	return dir + "/" + base
 }
 
+// FirstSegments returns the first n segments of a name, or the whole name if it has no more.
+func FirstSegments(name string, n int) string {
+	if n == 0 {
+		return ""
+	}
+	for i := range len(name) {
+		if name[i] == '/' {
+			if n--; n == 0 {
+				return name[:i]
+			}
+		}
+	}
+	return name
+}
+
 // Below reports whether name is a descendant of dir. A name is not below itself.
 func Below(name, dir string) bool {
 	if dir == "" {

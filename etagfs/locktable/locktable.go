@@ -304,11 +304,10 @@ func (t *Table) Look(do func(*Set, time.Time)) error {
 }
 
 // LookAgain is look without the look at the file.
-func (t *Table) LookAgain(do func(*Set, time.Time)) error {
+func (t *Table) LookAgain(do func(*Set, time.Time)) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	do(&t.set, t.now())
-	return nil
 }
 
 // HasRoom returns nil if there is room for one more lock.

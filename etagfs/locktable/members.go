@@ -74,7 +74,7 @@ func (v *View) appendShortNamed(
 		}
 		tokens[i] = short.tokens[fileNumber{info.Device, info.Inode}]
 	}
-	return v.table.LookAgain(func(set *Set, now time.Time) {
+	v.table.LookAgain(func(set *Set, now time.Time) {
 		for i, m := range members {
 			for _, token := range tokens[i] {
 				one := set.Live(token, now)
@@ -88,6 +88,7 @@ func (v *View) appendShortNamed(
 			}
 		}
 	})
+	return nil
 }
 
 // lookAtRoots finds the locks for ShortRoots, and looks at each of their roots once.
@@ -133,19 +134,4 @@ func SegmentsOf(name string) int {
 		return 0
 	}
 	return strings.Count(name, "/") + 1
-}
-
-// FirstSegments returns the first n segments of a name, or the whole name if it has no more.
-func FirstSegments(name string, n int) string {
-	if n == 0 {
-		return ""
-	}
-	for i := range len(name) {
-		if name[i] == '/' {
-			if n--; n == 0 {
-				return name[:i]
-			}
-		}
-	}
-	return name
 }

@@ -111,7 +111,7 @@ func stem(segment string) string {
 }
 
 // segmentAt returns the segment of a name that comes after n others.
-func segmentAt(name string, n int) string { return path.Base(FirstSegments(name, n+1)) }
+func segmentAt(name string, n int) string { return path.Base(tree.FirstSegments(name, n+1)) }
 
 // put adds a lock, or replaces the lock with the same token.
 func (s *Set) put(l tree.Lock, bytes int) {
@@ -253,7 +253,7 @@ func (s *Set) AppendSpelled(found []Candidate, p Place, now time.Time) []Candida
 func (s *Set) AppendBelow(found []Candidate, p Place, now time.Time) []Candidate {
 	for one := range s.startingWith(p.Key) {
 		if one.Expires.After(now) && isBelow(p, one) {
-			found = append(found, Candidate{Lock: one.Lock, Ours: p.Name, Theirs: FirstSegments(one.Root, p.Depth)})
+			found = append(found, Candidate{Lock: one.Lock, Ours: p.Name, Theirs: tree.FirstSegments(one.Root, p.Depth)})
 		}
 	}
 	return s.appendShort(found, p, now, isBelow)
@@ -286,7 +286,7 @@ func (s *Set) appendShort(found []Candidate, p Place, now time.Time, is relation
 		}
 		if n := min(p.Depth, one.depth); isAlike(p, one, n) {
 			found = append(found,
-				Candidate{Lock: one.Lock, Ours: FirstSegments(p.Name, n), Theirs: FirstSegments(one.Root, n)})
+				Candidate{Lock: one.Lock, Ours: tree.FirstSegments(p.Name, n), Theirs: tree.FirstSegments(one.Root, n)})
 		}
 	}
 	if p.Short >= 0 {
@@ -382,7 +382,7 @@ func (s *Set) Holding(token string, p Place, now time.Time) (c Candidate, ok boo
 	if one == nil || !covers(p, one) {
 		return c, false
 	}
-	c = Candidate{Lock: one.Lock, Ours: FirstSegments(p.Name, one.depth), Theirs: one.Root}
+	c = Candidate{Lock: one.Lock, Ours: tree.FirstSegments(p.Name, one.depth), Theirs: one.Root}
 	return c, firstKeys(p.Key, one.depth) == one.Key || isAlike(p, one, one.depth)
 }
 

@@ -1,6 +1,7 @@
 package locktable
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -117,21 +118,22 @@ func (v *View) lookUp(name string, find func(*Set, Place, time.Time)) error {
 	if err := v.look.IsHeld(name); err != nil {
 		return err
 	}
-	look := v.table.Look
-	if v.seen {
-		look = v.table.LookAgain
-	}
 	none := true
-	err := look(func(set *Set, _ time.Time) { none = len(set.ByToken) == 0 })
-	if v.seen = err == nil; none {
+	isNone := func(set *Set, _ time.Time) { none = len(set.ByToken) == 0 }
+	if v.seen {
+		v.table.LookAgain(isNone)
+	} else if err := v.table.Look(isNone); err != nil {
 		return failure.Of(err)
 	}
-	p := v.place(name) // place looks at the disk, so the table is not locked meanwhile
-	err = v.table.LookAgain(func(set *Set, now time.Time) { find(set, p, now) })
-	if err == nil && !v.look.IsNow() {
-		err = snapshots.ErrMoved
+	if v.seen = true; none {
+		return nil
 	}
-	return err
+	p := v.place(name) // place looks at the disk, so the table is not locked meanwhile
+	v.table.LookAgain(func(set *Set, now time.Time) { find(set, p, now) })
+	if !v.look.IsNow() {
+		return snapshots.ErrMoved
+	}
+	return nil
 }
 
 // those returns the locks of the candidates that are about the name, with their roots spelled like the name.
@@ -258,10 +260,10 @@ func (v *View) place(name string) Place {
 // of its collection, or another name may be the short name of that segment. This is so if the segment exists, and the
 // disk has short names in that collection.
 func (v *View) mayBeShort(name string, at int) bool {
-	if !v.mayShorten(FirstSegments(name, at)) {
+	if !v.mayShorten(tree.FirstSegments(name, at)) {
 		return false
 	}
-	_, err := v.look.Lstat(FirstSegments(name, at+1))
+	_, err := v.look.Lstat(tree.FirstSegments(name, at+1))
 	return err == nil
 }
 
@@ -299,8 +301,7 @@ func (v *View) FateOf(name, gone string) (Fate, error) {
 			return f, err
 		}
 	}
-	type finder func(*Set, []Candidate, Place, time.Time) []Candidate
-	note := func(name string, find finder, in map[string]bool) error {
+	note := func(name string, in map[string]bool, find func(*Set, []Candidate, Place, time.Time) []Candidate) error {
 		var found []Candidate
 		err := v.lookUp(name, func(set *Set, p Place, now time.Time) { found = find(set, nil, p, now) })
 		for _, l := range v.those(found, itIsLeft) {
@@ -308,16 +309,11 @@ func (v *View) FateOf(name, gone string) (Fate, error) {
 		}
 		return err
 	}
-	err := note(name, (*Set).AppendBelow, f.Ended)
-	if err == nil && gone != "" {
-		err = note(gone, (*Set).AppendAt, f.Ended)
+	err := note(name, f.Ended, (*Set).AppendBelow)
+	if gone != "" {
+		err = cmp.Or(err, note(gone, f.Ended, (*Set).AppendAt), note(gone, f.Ended, (*Set).AppendBelow))
 	}
-	if err == nil && gone != "" {
-		err = note(gone, (*Set).AppendBelow, f.Ended)
-	}
-	if err == nil {
-		err = note(name, (*Set).AppendAt, f.Stay)
-	}
+	err = cmp.Or(err, note(name, f.Stay, (*Set).AppendAt))
 	for token := range f.Ended {
 		delete(f.Stay, token)
 	}

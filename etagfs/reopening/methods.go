@@ -5,13 +5,12 @@ import (
 	"errors"
 	"io"
 	"iter"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
-	"unicode/utf8"
 
 	"r-seed-1f3a754f.example/ifmatch/etagfs"
+	"r-seed-1f3a754f.example/ifmatch/spelling"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
@@ -118,7 +117,7 @@ func (c *keptContent) Close() error {
 // Spelled implements [tree.Speller]. An ASCII name has only one spelling, so Spelled does not look at the disk. The
 // next call finds out whether the directory is there.
 func (r *Store) Spelled(ctx context.Context, name string) (string, error) {
-	if isASCII(name) {
+	if spelling.IsASCII(name) {
 		return name, nil
 	}
 	return call(r, forReading, func(s *etagfs.Store) (string, error) { return s.Spelled(ctx, name) })
@@ -326,10 +325,6 @@ func (r *Store) Changes(ctx context.Context, since, until tree.Cursor) iter.Seq2
 
 // Figures returns the figures of the directory that is served now.
 func (r *Store) Figures() etagfs.Figures { return r.Current().Figures() }
-
-func isASCII(s string) bool {
-	return strings.IndexFunc(s, func(r rune) bool { return r >= utf8.RuneSelf }) < 0
-}
 
 // RestoreAt implements [tree.Undoer].
 func (r *Store) RestoreAt(
