@@ -8,9 +8,8 @@
 // look. One rename or exchange gives the new version its name, if the version that it replaces is still the one that
 // the look has found (see [fs.Place.Commit]). If it is not, the store does all of that again. See [Store.update]. A
 // condition that is not Exact takes any version. Under that lock the store never waits for a body, a hash or a local
-// program. It waits for the disk only to write small and rare data: the note of a move over another resource, or to
-// another file system, and the file of WebDAV locks now and then. A move to another file system also looks at all
-// members that it has copied. Readers take no lock. Each file system has sequence numbers, which tell readers that
+// program, nor for the disk. The only sync under it is that of a note on a collection that gives way where names cannot be
+// exchanged. Readers take no lock. Each file system has sequence numbers, which tell readers that
 // names have changed while they looked. Then they look again (see [volumes.Snapshot]). So they never see the middle of
 // a commit, nor a version that is taken back.
 //

@@ -7,11 +7,14 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
+	"r-seed-1f3a754f.example/ifmatch/etagfs/locktable"
 	"r-seed-1f3a754f.example/ifmatch/fs"
 	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // TestCommitsHoldLocksForFewCalls counts, in each kind of commit, the system calls from the first lock of a file system
@@ -31,6 +34,9 @@ func TestCommitsHoldLocksForFewCalls(t *testing.T) {
 		}
 		t.Run(k.name, func(t *testing.T) {
 			calls := callsUnderLocks(t, k)
+			if !syncs {
+				waitForNoDisk(t, calls)
+			}
 			journal := 0
 			calls = slices.DeleteFunc(calls, func(c vfs.Call) bool {
 				if strings.HasPrefix(c.Name, ".ifmatch/journal/") {
@@ -43,12 +49,48 @@ func TestCommitsHoldLocksForFewCalls(t *testing.T) {
 				t.Errorf("it holds a lock for %d calls, and %d of the journal, want %d and %d at the most:\n%v",
 					len(calls), journal, most, mostOfJournal, calls)
 			}
-			for _, c := range calls {
-				if strings.HasPrefix(c.Op, "sync") && !syncs {
-					t.Errorf("with a lock it waits for the disk: %v", c)
-				}
-			}
 		})
+	}
+}
+
+func waitForNoDisk(t *testing.T, calls []vfs.Call) {
+	t.Helper()
+	for _, c := range calls {
+		if strings.HasPrefix(c.Op, "sync") {
+			t.Errorf("with a lock it waits for the disk: %v", c)
+		}
+	}
+}
+
+// TestLocksAreWrittenAnewWithoutALock ends so many WebDAV locks that their file is written anew.
+func TestLocksAreWrittenAnewWithoutALock(t *testing.T) {
+	seam, dir := seam{}, t.TempDir()
+	s := openQuietly(t, dir, fs.Options{Before: seam.before, Durability: fs.Full})
+	defer s.Close()
+	anew := 0
+	seam.arm(func(_ int, c vfs.Call) error {
+		if strings.HasPrefix(c.Op, "sync") && anyLocked(t, dir) {
+			t.Errorf("with a lock it waits for the disk: %v", c)
+		}
+		if c.Op == "rename" && c.To == ".ifmatch/locks" {
+			anew++
+		}
+		return nil
+	})
+	defer seam.arm(nil)
+	req := tree.LockRequest{Owner: strings.Repeat("o", 2000), Timeout: time.Hour}
+	for i := range 100 {
+		lock, _, err := s.Lock(t.Context(), req, tree.Condition{})
+		if err == nil {
+			err = s.Unlock(t.Context(), "", lock.Token, tree.Condition{})
+		}
+		if err != nil {
+			t.Fatalf("lock %d: %v", i, err)
+		}
+	}
+	if info, err := os.Stat(filepath.Join(dir, ".ifmatch/locks")); err != nil || anew == 0 ||
+		info.Size() > locktable.RewriteAt+5000 {
+		t.Errorf("it is written anew %d times: %v, error %v", anew, info, err)
 	}
 }
 

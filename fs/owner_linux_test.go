@@ -183,7 +183,10 @@ func TestRootGivesWhatItMakes(t *testing.T) {
 		removeTest(t, s, "f")
 		unlock, err := s.Lock(t.Context())
 		if err == nil {
-			err = s.WriteState("locks", []byte("x"))
+			var staged string
+			if staged, err = s.StageState([]byte("x")); err == nil {
+				err = s.ReplaceState("locks", staged)
+			}
 			unlock()
 		}
 		if err != nil {

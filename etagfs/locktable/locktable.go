@@ -4,6 +4,7 @@ package locktable
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
@@ -78,7 +79,7 @@ type Table struct {
 
 // New returns the locks that the state directory of below holds. report gets what was damaged there.
 func New(below *fs.FS, now func() time.Time, report func(error)) *Table {
-	return &Table{fs: below, now: now, report: report}
+	return &Table{fs: below, now: now, report: report, rewrite: RewriteAt}
 }
 
 // fresh reads the part of the file that has changed since the last read. mu must be held.
@@ -111,7 +112,7 @@ func (t *Table) isAsOf(info vfs.Info) bool {
 // locks are advisory, preconditions are not.
 func (t *Table) readFrom(info vfs.Info, from int64) error {
 	if from == 0 {
-		t.set, t.read, t.rewrite = Set{}, 0, RewriteAt
+		t.set, t.read, t.rewrite, t.named = Set{}, 0, RewriteAt, false
 	}
 	if !info.Exists() {
 		return nil
@@ -208,8 +209,12 @@ func (t *Table) append(lines ...[]byte) error {
 	if len(lines) == 0 {
 		return nil
 	}
-	if t.read < 0 || t.as.Size >= t.rewrite && t.as.Size > 4*int64(t.set.bytes) {
-		if err := t.writeAnew(); err != nil && t.read < 0 {
+	if t.read < 0 { // it cannot be appended to. This is the only time that a change waits for the disk
+		staged, err := t.fs.StageState(t.lines())
+		if err == nil {
+			err = t.replace(staged)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -236,23 +241,73 @@ func (t *Table) append(lines ...[]byte) error {
 	return nil
 }
 
-// writeAnew writes the file with only the present locks in it. mu must be held.
-func (t *Table) writeAnew() error {
+// lines returns what the file has if it is written anew, with only the present locks in it. mu must be held.
+func (t *Table) lines() []byte {
 	t.purge()
 	data := []byte(fileFormat)
 	for _, l := range t.set.ByToken {
 		data = append(data, SetLine(l.Lock)...)
 	}
-	t.rewrite = max(RewriteAt, 2*t.as.Size) // if the write fails, the next append does not try again at once
-	if err := t.fs.WriteState(fileName, data); err != nil {
+	return data
+}
+
+// replace puts a file that was written anew in place of the present one. The caller holds the lock of the tree, and mu.
+func (t *Table) replace(staged string) error {
+	defer t.fs.Changing("")() // as in append
+	if err := t.fs.ReplaceState(fileName, staged); err != nil {
 		return err
 	}
 	t.as, t.named = vfs.Info{}, false
 	return t.fresh()
 }
 
-// Sync puts the changes by this process on disk, as far as the durability asks for it. It is called after the commit,
-// outside the lock.
+// shrinkTries is how often the file is written anew if locks change meanwhile.
+const shrinkTries = 3
+
+// shrink writes the file anew if most of it is out of date. It waits for the disk without the lock of the tree, which it
+// takes to rename the file. The callers that change locks wait for it in Sync, so that it comes to its end. If it fails,
+// the next change does not try again at once.
+func (t *Table) shrink() error {
+	for range shrinkTries {
+		t.mu.Lock()
+		was, due := t.as, t.as.Size >= t.rewrite && t.as.Size > 4*int64(t.set.bytes)
+		var data []byte
+		if due {
+			data = t.lines()
+		}
+		t.mu.Unlock()
+		if !due {
+			return nil
+		}
+		if staged, err := t.fs.StageState(data); err == nil && t.replaceIf(was, staged) {
+			return t.fs.SyncState()
+		}
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.rewrite = max(RewriteAt, 2*t.as.Size)
+	return nil
+}
+
+// replaceIf is replace, if the present file is the one that a look has found. It reports whether it is replaced.
+func (t *Table) replaceIf(was vfs.Info, staged string) bool {
+	unlock, err := t.fs.Lock(context.Background())
+	if err == nil {
+		defer unlock()
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		var now vfs.Info
+		now, err = t.fs.StatState(fileName)
+		if err == nil && now.Fingerprint == was.Fingerprint && t.replace(staged) == nil {
+			return true
+		}
+	}
+	t.fs.DropState(staged)
+	return false
+}
+
+// Sync puts the changes by this process on disk, as far as the durability asks for it, and then writes the file anew if
+// most of it is out of date. It is called after the commit, outside the lock.
 func (t *Table) Sync() error {
 	t.mu.Lock()
 	changed := t.changed
@@ -275,11 +330,9 @@ func (t *Table) Sync() error {
 	}
 	t.synced = changed
 	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.changed == changed {
-		t.named = true
-	}
-	return nil
+	t.named = t.named || t.changed == changed
+	t.mu.Unlock()
+	return t.shrink()
 }
 
 // purge forgets the locks that have expired. mu must be held.

@@ -283,7 +283,7 @@ func (h *History) openToAdd(dir string) (*openHour, error) {
 }
 
 // ReadyHistory makes the directory of the history for what a name is about to lose, once an hour. It is called before
-// the lock is taken, since it waits for the disk. A commit makes the directory if it is missing all the same.
+// the lock is taken. A commit makes the directory if it is missing all the same.
 func (s *Histories) ReadyHistory(name string) {
 	v := s.tree.MayHold(volumes.Local(name))[0]
 	if !s.opts.ReadOnly && v.Opened.Load() {
@@ -315,6 +315,7 @@ func (h *History) beginHour() (begun bool) {
 	return begun
 }
 
+// makeHour makes a directory of the history. Its name is put on disk after the commit, as the notes are.
 func (h *History) makeHour(dir string) error {
 	err := h.tree.MakeDir(dir)
 	if errors.Is(err, iofs.ErrNotExist) {
@@ -322,8 +323,8 @@ func (h *History) makeHour(dir string) error {
 			err = h.tree.MakeDir(dir)
 		}
 	}
-	if err == nil && h.opts.Durability == volumes.Full {
-		err = h.tree.SyncDir(h.volume.StatePath(volumes.HistoryPart))
+	if err == nil {
+		h.noteUnsynced(h.volume.StatePath(volumes.HistoryPart))
 	}
 	return err
 }

@@ -5,6 +5,7 @@ import (
 	iofs "io/fs"
 	"maps"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -134,7 +135,8 @@ func (h *History) WriteNote(f *vfs.File, entry string, n Note) error {
 	return h.writeNote(f, path.Dir(entry), n)
 }
 
-// noteUnsynced marks the notes of a directory of the history for a sync after the commit, if the durability is Full.
+// noteUnsynced marks the notes of a directory of the history, or the names of these directories, for a sync after the
+// commit, if the durability is Full.
 func (h *History) noteUnsynced(dir string) {
 	if h.opts.Durability != volumes.Full {
 		return
@@ -148,20 +150,23 @@ func (h *History) noteUnsynced(dir string) {
 	h.unsynced[dir] = h.counter
 }
 
-// SyncNotes puts the notes of all commits on disk. It is called after the commit, so that one sync may do for many
-// commits. The history entries themselves are renamed at the same instant as the versions that took their names. They
-// are on disk with the directories of these versions.
+// SyncNotes puts the notes of all commits on disk, and the names of the directories that have them. It is called after
+// the commit, so that one sync may do for many commits. The history entries themselves are renamed at the same instant
+// as the versions that took their names. They are on disk with the directories of these versions.
 func (h *History) SyncNotes() error {
 	h.mu.Lock()
 	unsynced := maps.Clone(h.unsynced)
 	h.mu.Unlock()
 	var errs []error
-	for dir, last := range unsynced {
-		notes := dir + "/" + pathsName
+	for _, dir := range slices.Sorted(maps.Keys(unsynced)) {
+		name, sync := dir+"/"+pathsName, h.syncFile
+		if dir == h.volume.StatePath(volumes.HistoryPart) {
+			name, sync = dir, h.tree.SyncDir // the names of the directories
+		}
 		one := func() (struct{}, error) { return struct{}{}, nil } // no program renames it
-		errs = append(errs, h.syncs.Do(notes, one, func() error { return h.syncFile(notes) }))
+		errs = append(errs, h.syncs.Do(name, one, func() error { return sync(name) }))
 		h.mu.Lock()
-		if h.unsynced[dir] == last { // a failure is reported once
+		if h.unsynced[dir] == unsynced[dir] { // a failure is reported once
 			delete(h.unsynced, dir)
 		}
 		h.mu.Unlock()

@@ -59,10 +59,20 @@ func (s *Tree) StatState(name string) (vfs.Info, error) {
 	return info, err
 }
 
-// WriteState replaces a small file of the state directory in one step. It must be called under [Tree.Lock].
-func (s *Tree) WriteState(name string, data []byte) error {
-	return s.ReplaceFile(OwnDir+"/"+name, data)
+// StageState writes what a small file of the state directory is to have, and syncs it if the durability asks for it. It
+// needs no lock, and so waits for the disk without one.
+func (s *Tree) StageState(data []byte) (staged string, err error) {
+	staged = s.Unique(s.root.Session, "state-")
+	return staged, s.WriteFile(staged, data)
 }
+
+// ReplaceState gives a small file of the state directory what was staged. It must be called under [Tree.Lock].
+func (s *Tree) ReplaceState(name, staged string) error {
+	return s.calls.Rename(staged, OwnDir+"/"+name)
+}
+
+// DropState removes what was staged, and is not needed. If it fails, the next start removes it.
+func (s *Tree) DropState(staged string) { _ = s.calls.Remove(staged) }
 
 // ReplaceFile replaces a file of a state directory in one step, see WriteFile.
 func (s *Tree) ReplaceFile(name string, data []byte) error {
