@@ -187,10 +187,15 @@ func listVersions(c *cli.Context, p *arguments) error {
 		if v.Gone.Before(p.since) {
 			continue
 		}
-		sums.Add(v)
 		// Members are listed only of the named collection: those of every removed collection would be too many.
-		if err := printVersion(c, store, v, v.Name == p.name && p.name != ""); err != nil {
+		members := v.Name == p.name && p.name != ""
+		bytes, err := printVersion(c, store, v, members)
+		if err != nil {
 			return err
+		}
+		sums.Add(v, bytes)
+		if v.Collection && !members {
+			sums.Whole++
 		}
 	}
 	if !found {
@@ -205,8 +210,9 @@ func listVersions(c *cli.Context, p *arguments) error {
 	return nil
 }
 
-// printVersion prints a line about a version, and with members also one about each member of a collection.
-func printVersion(c *cli.Context, store tree.Store, v tree.Version, members bool) error {
+// printVersion prints a line about a version, and with members also one about each member of a collection. It returns the
+// bytes of the files in these lines.
+func printVersion(c *cli.Context, store tree.Store, v tree.Version, members bool) (bytes int64, err error) {
 	path, size, tag := printable(v.Name), fmt.Sprint(v.Size), v.Tag
 	switch {
 	case v.Name == "":
@@ -225,18 +231,23 @@ func printVersion(c *cli.Context, store tree.Store, v tree.Version, members bool
 		note += "  (written to after that)"
 	}
 	fmt.Fprintf(c.App.Writer, "%s  %-9s  %10s  %-45s  %s%s\n", v.Gone.Format(time.RFC3339), v.Cause, size, tag, path, note)
-	if !members || !v.Collection {
-		return nil
+	if !v.Collection {
+		return v.Size, nil
+	}
+	if !members {
+		return 0, nil
 	}
 	for m, err := range store.Versions(c.Context, "", tree.VersionOptions{Inside: v.ID, Want: tree.WantTag}) {
 		if err != nil {
-			return err
+			return bytes, err
 		}
-		if err := printVersion(c, store, m, true); err != nil {
-			return err
+		more, err := printVersion(c, store, m, true)
+		if err != nil {
+			return bytes, err
 		}
+		bytes += more
 	}
-	return nil
+	return bytes, nil
 }
 
 // printable quotes a name that would not fit on its line as it is.
@@ -259,7 +270,7 @@ func showVersion(c *cli.Context, p *arguments) error {
 	}
 	switch {
 	case v.Collection:
-		err := printVersion(c, store, v, true)
+		_, err := printVersion(c, store, v, true)
 		if missing, failed := p.notRestored(c.Context, store); missing != "" {
 			fmt.Fprintf(c.App.ErrWriter, "%s is listed as it was at %s: %s\n", p.show(p.name), versionat.Stamp(v.Gone), missing)
 		} else {
@@ -292,7 +303,7 @@ func pruneVersions(c *cli.Context, p *arguments) (err error) {
 	if p.place.Store == "" {
 		sum.Where = "on the disk"
 	}
-	left, err := store.Prune(c.Context, p.name, p.dryRun, sum.AddSized)
+	left, err := store.Prune(c.Context, p.name, p.dryRun, sum.Add)
 	if sum.Count() > 0 || left == 0 {
 		fmt.Fprintf(c.App.ErrWriter, "%s: %s: %s\n", p.show(p.name), done, sum)
 	}

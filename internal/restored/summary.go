@@ -16,17 +16,15 @@ import (
 // A Summary sums up versions.
 type Summary struct {
 	Where       string // the place of the bytes ("": "in files"), such as "on the disk"
+	Whole       int    // collections among them of which the bytes are not known
 	count       int
 	bytes       int64
 	first, last time.Time
 	causes      map[string]int
 }
 
-// Add adds a version, with the size of its file.
-func (s *Summary) Add(v tree.Version) { s.AddSized(v, v.Size) }
-
-// AddSized adds a version of another size.
-func (s *Summary) AddSized(v tree.Version, bytes int64) {
+// Add adds a version that takes some bytes.
+func (s *Summary) Add(v tree.Version, bytes int64) {
 	if s.causes == nil {
 		s.causes = map[string]int{}
 		s.first, s.last = v.Gone, v.Gone
@@ -48,6 +46,12 @@ func (s Summary) Count() int { return s.count }
 // String returns the summary in one line: "3 versions, 1.2 MB in files: 2 by DELETE, 1 by PUT, from … to …".
 func (s Summary) String() string {
 	where := cmp.Or(s.Where, "in files")
+	switch {
+	case s.Whole == 1:
+		where += ", and what is in 1 collection"
+	case s.Whole > 1:
+		where += fmt.Sprintf(", and what is in %d collections", s.Whole)
+	}
 	switch s.count {
 	case 0:
 		return "no versions"

@@ -23,7 +23,7 @@ func TestSummary(t *testing.T) {
 	} {
 		var s Summary
 		for _, v := range test.of {
-			s.Add(v)
+			s.Add(v, v.Size)
 		}
 		if got := s.String(); got != test.want {
 			t.Errorf("got %q, want %q", got, test.want)
@@ -31,9 +31,18 @@ func TestSummary(t *testing.T) {
 	}
 }
 
-func TestSummaryOfAnotherSize(t *testing.T) {
+// TestSummaryOfCollections: bytes that are not known are not taken for none.
+func TestSummaryOfCollections(t *testing.T) {
+	s := Summary{Whole: 1}
+	s.Add(tree.Version{Cause: "DELETE"}, 0)
+	if got, want := s.String(), "1 version, 0 B in files, and what is in 1 collection, by DELETE"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestSummaryOfAnotherPlace(t *testing.T) {
 	s := Summary{Where: "on the disk"}
-	s.AddSized(tree.Version{State: tree.State{Size: 5}, Cause: "MOVE"}, 4096)
+	s.Add(tree.Version{State: tree.State{Size: 5}, Cause: "MOVE"}, 4096)
 	if got, want := s.String(), "1 version, 4.1 kB on the disk, by MOVE"; got != want || s.Count() != 1 {
 		t.Errorf("got %q of %d, want %q", got, s.Count(), want)
 	}
