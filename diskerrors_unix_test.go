@@ -70,7 +70,7 @@ var diskErrors = []struct {
 	{syscall.ENAMETOOLONG, 414, "no name as long as that"},
 	{syscall.EFBIG, 413, "no file as large as that"},
 	{syscall.EILSEQ, 400, "use another one"},
-	{syscall.EACCES, 403, "may not do that"},
+	{syscall.EACCES, 403, "has no right to do that"},
 }
 
 // A diskRequest is a request on a sick disk, with the files that it changes if it succeeds.

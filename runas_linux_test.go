@@ -238,3 +238,28 @@ func TestRootActsAsAnOwnerWhoCannotGetThere(t *testing.T) {
 		t.Errorf("it has left %v, %v", names, err)
 	}
 }
+
+// A directory in which the user of a server may change nothing is told of before a client is refused there.
+func TestDoctorTellsWhereNothingCanBeChanged(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	shut := filepath.Join(dir, "shut")
+	err := errors.Join(os.MkdirAll(filepath.Join(dir, "open"), 0o700), os.Mkdir(shut, 0o500),
+		os.Chmod(dir, 0o777), os.Chmod(filepath.Join(dir, "open"), 0o777), os.Chmod(shut, 0o555))
+	args := []string{"ifmatch", "doctor", dir}
+	if os.Geteuid() == 0 { // root may write everywhere
+		program, failed := exec.LookPath("ifmatch")
+		err = errors.Join(err, failed)
+		for _, path := range []string{filepath.Dir(dir), filepath.Dir(filepath.Dir(dir)), filepath.Dir(filepath.Dir(program))} {
+			err = errors.Join(err, os.Chmod(path, 0o755))
+		}
+		args = append([]string{"setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"}, args...)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command(args[0], args[1:]...).CombinedOutput()
+	if want := "note   nothing in " + shut + " can be changed, "; err != nil || !strings.Contains(string(out), want) ||
+		!strings.Contains(string(out), "directories of that kind: 1)") {
+		t.Errorf("%v, and nothing of %q in\n%s", err, want, out)
+	}
+}

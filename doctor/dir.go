@@ -143,10 +143,10 @@ func (d *Diagnosis) diskClock(probe string) {
 	d.Good("the disk has the time of this machine")
 }
 
-// members walks the tree: may this user read the files, and are there enough watches?
+// members walks the tree: may this user read the files, and change what is in directories, and are there enough watches?
 func (d *Diagnosis) members(ctx context.Context, at Directory) {
-	var all, directories, unreadable int
-	var example string
+	var all, directories, unreadable, shut int
+	var example, shutExample string
 	err := filepath.WalkDir(at.Path, func(name string, entry iofs.DirEntry, err error) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -158,6 +158,10 @@ func (d *Diagnosis) members(ctx context.Context, at Directory) {
 			directories++
 			if entry.Name() == at.State {
 				return filepath.SkipDir
+			}
+			if !mayWrite(name) {
+				shut++
+				shutExample = name
 			}
 		} else if err == nil && entry.Type().IsRegular() {
 			var f *os.File
@@ -179,6 +183,10 @@ func (d *Diagnosis) members(ctx context.Context, at Directory) {
 			"make this user their owner, or give it the right to read them")
 	} else {
 		d.Good("this user may read the files, of which %d were looked at", min(all, mostMembers))
+	}
+	if shut > 0 {
+		d.Note(fmt.Sprintf("nothing in %s can be changed, as this user may not write there (directories of that kind: %d)",
+			shutExample, shut), "make this user the owner, or give it the right to write, unless that is meant")
 	}
 	most, known := watchLimit()
 	switch {

@@ -18,6 +18,12 @@ func watchLimit() (int, bool) {
 	return n, err == nil
 }
 
+// mayWrite reports whether this user may make and remove names in a directory. Nothing is made there: clients would see it.
+func mayWrite(dir string) bool {
+	err := unix.Faccessat(unix.AT_FDCWD, dir, unix.W_OK|unix.X_OK, unix.AT_EACCESS)
+	return err != unix.EACCES && err != unix.EROFS
+}
+
 // clock asks the kernel whether the clock follows a time server.
 func (d *Diagnosis) clock() {
 	var state unix.Timex

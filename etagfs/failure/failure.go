@@ -20,7 +20,7 @@ import (
 
 // These are the errors of a directory, with the hints that users see.
 var (
-	errDenied  = forbidden("the server may not do that on its disk")
+	errDenied  = forbidden("the user of the server has no right to do that on its disk; the administrator can grant it")
 	errEscapes = &tree.StorageError{Kind: tree.ErrNotServed, Hint: "a symbolic link leads out of what is served"}
 	errSpecial = &tree.StorageError{Kind: tree.ErrNotServed, Hint: "this is neither a file nor a collection"}
 	errNoGive  = forbidden("the disk cannot give that name away: something is mounted on it, or it is a directory in " +
