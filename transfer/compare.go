@@ -11,8 +11,7 @@ import (
 
 // compare reads a file once more, and compares its tag with that of the store.
 func (im *Import) compare(ctx context.Context, e entry) (enter, made bool, err error) {
-	_, base := tree.Split(e.name)
-	if base == im.State && im.State != "" || !e.info.IsDir() && !e.info.Mode().IsRegular() || tree.CheckName(e.name) != nil {
+	if im.isState(e) || !e.info.IsDir() && !e.info.Mode().IsRegular() || tree.CheckName(e.name) != nil {
 		return false, false, nil // the import has told of it
 	}
 	now, err := im.stat(ctx, e.name)

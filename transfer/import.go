@@ -111,9 +111,8 @@ func (im *Import) wasLeft(name string) bool {
 
 // take gives a name in the store the content that it has in the directory.
 func (im *Import) take(ctx context.Context, e entry) (enter, made bool, err error) {
-	_, base := tree.Split(e.name)
 	switch mode := e.info.Mode(); {
-	case base == im.State && im.State != "":
+	case im.isState(e):
 		return false, false, nil
 	case mode&iofs.ModeSymlink != 0:
 		im.leave(e.name, "is a symbolic link")
@@ -132,6 +131,12 @@ func (im *Import) take(ctx context.Context, e entry) (enter, made bool, err erro
 		err = fmt.Errorf("%q: %w", e.name, err)
 	}
 	return enter, made, err
+}
+
+// isState reports whether a member is the state of a server. A disk that is mounted below has one of its own.
+func (im *Import) isState(e entry) bool {
+	_, base := tree.Split(e.name)
+	return base == im.State && im.State != "" && e.info.IsDir()
 }
 
 // isAbout reports whether an error is about one name alone, so that others can be imported.

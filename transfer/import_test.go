@@ -69,7 +69,7 @@ func makeDir(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
 	for name, content := range map[string]string{
-		"a/b/deep": "deep", "a/one": "1", "a/run": "#!/bin/sh", "empty": "", "\xff": "no text", ".ifmatch/state": "s",
+		"a/b/deep": "deep", "a/one": "1", "a/run": "#!/bin/sh", "empty": "", "\xff": "no text", ".ifmatch/state": "s", "a/b/.ifmatch/state": "s",
 	} {
 		path := filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -187,6 +187,19 @@ func TestImportTellsOnceOfEachNameThatItLeaves(t *testing.T) {
 	}
 	if !slices.Equal(*lines, want) || done.Left.Load() != 5 || done.Different.Load() != 0 {
 		t.Errorf("it tells %q, want %q; %d are left, and %d differ", *lines, want, done.Left.Load(), done.Different.Load())
+	}
+}
+
+// TestImportTellsOfAFileWithTheNameOfTheState, which is of a user: the state is a directory.
+func TestImportTellsOfAFileWithTheNameOfTheState(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, ".ifmatch"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	im, lines := importer(dir, memtree.New(memtree.Options{}))
+	done, err := im.Run(t.Context())
+	if err != nil || done.Left.Load() != 1 || done.Different.Load() != 0 || len(*lines) != 1 {
+		t.Errorf("%d names are left, %d differ, error %v: %q", done.Left.Load(), done.Different.Load(), err, *lines)
 	}
 }
 
