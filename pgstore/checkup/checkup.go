@@ -70,7 +70,7 @@ func (c *Checkup) Run(ctx context.Context) error {
 	if ok, err := c.tables(ctx); err != nil || !ok {
 		return err
 	}
-	for _, look := range []func(context.Context) error{c.janitor, c.feed, c.numbers, c.orphans, c.circles, c.removedOrphans, c.rows} {
+	for _, look := range []func(context.Context) error{c.janitor, c.clock, c.feed, c.numbers, c.orphans, c.circles, c.removedOrphans, c.rows} {
 		if err := look(ctx); err != nil {
 			return err
 		}
@@ -165,6 +165,18 @@ func (c *Checkup) janitor(ctx context.Context) error {
 		c.To.Good("%d contents may be garbage, and the servers look after that", garbage)
 	}
 	return nil
+}
+
+// clock looks whether the clock of the database has come as far as the last change. Servers write nothing before that.
+func (c *Checkup) clock(ctx context.Context) error {
+	var behind float64 // seconds
+	err := c.Conn.QueryRow(ctx, `select coalesce((select at from ifmatch.change order by xid desc, seq desc limit 1) / 1e9
+ - extract(epoch from clock_timestamp()), 0)::float8`).Scan(&behind)
+	if by := time.Duration(behind * float64(time.Second)); err == nil && by > time.Second {
+		c.To.Bad(fmt.Sprintf("the clock of the database is %v behind the last change: servers refuse each write until then",
+			by.Round(time.Second)), "set the clock; if it was ahead before, stop the servers and run ifmatch cluster restored")
+	}
+	return err
 }
 
 // feed looks for a transaction that holds the feed of changes back.

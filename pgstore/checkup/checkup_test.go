@@ -161,6 +161,9 @@ func TestFaults(t *testing.T) {
 			p.dir += "-other"
 			return os.Mkdir(p.dir, 0o700)
 		}},
+		{name: "a clock that was ahead", want: "behind the last change", fault: func(p *patient) error {
+			return p.do("update ifmatch.change set at = (extract(epoch from now()) * 1e9)::bigint + 3600000000000")
+		}},
 		{name: "numbers that are given out twice", want: "table node has", mends: true, fault: func(p *patient) error {
 			return p.do("select setval(pg_get_serial_sequence('ifmatch.node', 'id'), 2)")
 		}},

@@ -17,6 +17,7 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/pgstore"
 	"r-seed-1f3a754f.example/ifmatch/pgstore/schema"
 	"r-seed-1f3a754f.example/ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree/treetest"
 )
 
 // tagsOf returns a line for each resource of a tree, and for each of its versions.
@@ -240,6 +241,30 @@ func TestFollowersNoticeARestore(t *testing.T) {
 		if !errors.Is(err, tree.ErrNotExist) {
 			t.Errorf("the cursor of before: %v", err)
 		}
+	}
+}
+
+// TestRestoredAfterAClockThatWasAhead: servers write again, and do not wait for the time of the last change.
+func TestRestoredAfterAClockThatWasAhead(t *testing.T) {
+	p := sound(t)
+	if err := p.do("update ifmatch.change set at = at + 3600000000000"); err != nil {
+		t.Fatal(err)
+	}
+	write := func() error {
+		s := p.open(t)
+		defer s.Close()
+		_, _, err := s.Put(t.Context(), "over", strings.NewReader("new"), tree.PutOptions{Length: -1}, tree.Condition{})
+		return err
+	}
+	if err := write(); !errors.Is(err, tree.ErrUnavailable) {
+		t.Errorf("a write before the last change: error %v", err)
+	}
+	treetest.Eventually(t, "the servers have left", func() bool {
+		_, err := Restored(t.Context(), p.conn)
+		return err == nil
+	})
+	if err := write(); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -187,12 +187,15 @@ func Restored(ctx context.Context, conn *pgx.Conn) (epoch string, err error) {
 
 // renumber gives all changes the number of a transaction that is before each of this server. A dump has the numbers of
 // another server, which may be far ahead. The order of conflicting changes is that of seq, too. Logical replication copies
-// no sequences: these go on after the last number that is in use.
+// no sequences: these go on after the last number that is in use. No change is of the future: servers write nothing before
+// the last one.
 func renumber(ctx context.Context, tx pgx.Tx) error {
-	if _, err := tx.Exec(ctx, "update ifmatch.change set xid = '1'"); err != nil {
+	_, err := tx.Exec(ctx, `update ifmatch.change set xid = '1',
+ at = least(at, (extract(epoch from clock_timestamp()) * 1000000000)::bigint)`)
+	if err != nil {
 		return err
 	}
-	_, err := tx.Exec(ctx, "update ifmatch.meta set forgotten_xid = '1', forgotten_seq = 0 where forgotten_xid > '0'")
+	_, err = tx.Exec(ctx, "update ifmatch.meta set forgotten_xid = '1', forgotten_seq = 0 where forgotten_xid > '0'")
 	if err != nil {
 		return err
 	}
