@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -99,10 +100,17 @@ func serveCluster(t *testing.T) (url, dir string) {
 	return at, dir
 }
 
-// TestLocalClusterSaysWhetherItServes: it waits for programs that start, and for no others.
+// TestLocalClusterSaysWhetherItServes: it waits for programs that start, and for no others. Paths are from here.
 func TestLocalClusterSaysWhetherItServes(t *testing.T) {
 	users := filepath.Join(t.TempDir(), "users")
-	if err := os.WriteFile(users, []byte("ann:$2y$04$"+strings.Repeat("a", 53)+"\n"), 0o600); err != nil {
+	err := os.WriteFile(users, []byte("ann:$2y$04$"+strings.Repeat("a", 53)+"\n"), 0o600)
+	here, failed := os.Getwd()
+	program, missing := exec.LookPath("ifmatch")
+	for _, path := range []*string{&users, &program} {
+		below, strange := filepath.Rel(here, *path)
+		*path, err = below, errors.Join(err, strange)
+	}
+	if err := errors.Join(err, failed, missing); err != nil {
 		t.Fatal(err)
 	}
 	for name, test := range map[string]struct {
@@ -120,7 +128,7 @@ func TestLocalClusterSaysWhetherItServes(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			port := freePorts(t, 2)
-			script, _ := clusterScript(ctx, t, port, "REPLICAS=1", "FLAGS="+test.flags)
+			script, _ := clusterScript(ctx, t, port, "REPLICAS=1", "IFMATCH="+program, "FLAGS="+test.flags)
 			if test.taken >= 0 {
 				other, err := net.Listen("tcp", fmt.Sprint("127.0.0.1:", port+test.taken))
 				if err != nil {

@@ -23,10 +23,11 @@ PATH=$PATH:/usr/sbin
 
 mkdir -p "$dir/database" "$dir/blobs" "$dir/log" "$dir/nginx"
 dir=$(cd "$dir" && pwd)
-as() { "$@"; }
+# PostgreSQL wants a directory that its user may read, and IFMATCH and FLAGS may have paths below this one.
+as() { (cd "$dir/database" && "$@"); }
 if [ "$(id -u)" = 0 ]; then # PostgreSQL refuses root
   chown postgres "$dir/database"
-  as() { runuser -u postgres -- "$@"; }
+  as() { (cd "$dir/database" && runuser -u postgres -- "$@"); }
 fi
 # The socket of the database is in a directory with a short name.
 socket=$(mktemp -d)
@@ -44,8 +45,7 @@ finish() {
 trap finish EXIT
 trap 'exit 0' INT TERM
 
-cd "$dir/database" # a directory that the other user may read
-if [ ! -e data/PG_VERSION ]; then
+if [ ! -e "$dir/database/data/PG_VERSION" ]; then
   as "$bin/initdb" -D data -U ifmatch --auth=trust --encoding=UTF8 --locale=C --no-instructions >"$dir/log/initdb" 2>&1 ||
     die "initdb failed: see $dir/log/initdb"
 fi
