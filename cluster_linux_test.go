@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -22,20 +23,11 @@ import (
 // freePorts returns the first of some ports in a row that are free.
 func freePorts(t *testing.T, n int) int {
 	t.Helper()
-	for range 100 {
-		first, free := 20_000+rand.IntN(10_000), true
-		for i := range n {
-			l, err := net.Listen("tcp", fmt.Sprint("127.0.0.1:", first+i))
-			if free = free && err == nil; err == nil {
-				l.Close()
-			}
-		}
-		if free {
-			return first
-		}
+	first, err := servertest.FreePorts(n)
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal("no ports in a row are free")
-	return 0
+	return first
 }
 
 // clusterScript returns deploy/cluster/local.sh, and the directory that it is to use. It ends at the end of its context.
@@ -188,11 +180,18 @@ func TestCluster(t *testing.T) {
 		}
 	})
 	t.Run("all servers were asked", func(t *testing.T) {
-		for i := range 3 {
+		var asked [3]int
+		all := 0
+		for i := range asked {
 			log, err := os.ReadFile(filepath.Join(dir, "log", fmt.Sprint("server-", i+1)))
-			if n := strings.Count(string(log), "msg=request method=PUT"); err != nil || n < 100 {
-				t.Errorf("server %d has had %d PUTs, error %v", i+1, n, err)
+			if err != nil {
+				t.Fatal(err)
 			}
+			asked[i] = strings.Count(string(log), "msg=request method=PUT")
+			all += asked[i]
+		}
+		if 6*slices.Min(asked[:]) < all || all == 0 { // in turn, each gets a third
+			t.Errorf("the servers have had %d PUTs", asked)
 		}
 	})
 }

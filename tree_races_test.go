@@ -95,7 +95,7 @@ func lockAgainstPut(t *testing.T, client *http.Client, name string, servers ...s
 	for i := range rivals {
 		group.Go(func() {
 			d := servers[i%len(servers)] + "/d"
-			for n := 0; time.Now().Before(end) && !t.Failed(); n++ {
+			for n := 0; (n == 0 || time.Now().Before(end)) && !t.Failed(); n++ {
 				status, _, _ := servertest.Send(t, client, "PUT", d+name, fmt.Sprintf("%d-%d", i, n))
 				count("PUT", status, http.StatusNoContent, http.StatusLocked)
 			}
@@ -104,7 +104,7 @@ func lockAgainstPut(t *testing.T, client *http.Client, name string, servers ...s
 	for i := range rivals / 8 {
 		group.Go(func() {
 			d := servers[i%len(servers)] + "/d"
-			for n := 0; time.Now().Before(end) && !t.Failed(); n++ {
+			for n := 0; (n == 0 || time.Now().Before(end)) && !t.Failed(); n++ {
 				answer, _ := servertest.Do(t, client, "LOCK", d, servertest.LockExclusive, "Depth", "infinity")
 				if !count("LOCK", answer.StatusCode, http.StatusOK, http.StatusLocked) {
 					continue
