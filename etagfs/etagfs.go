@@ -130,6 +130,8 @@ type Store struct {
 	// and is full while there are many new history entries.
 	retention *history.Retention
 	expireNow chan struct{}
+	// versions has room for those that read the history at the same time. Each may hold all of its entries.
+	versions chan struct{}
 
 	once    *failure.Once
 	odd     *oddNames
@@ -178,6 +180,7 @@ func New(below *fs.FS, opts Options) (*Store, error) {
 		once:      failure.NewOnce(opts.Report),
 		retention: opts.History,
 		expireNow: make(chan struct{}, 1),
+		versions:  make(chan struct{}, 2),
 		stop:      stop,
 	}
 	s.reader = &snapshots.Reader{FS: below, Held: s.noteHeld, Met: func(f *vfs.File, name string, info vfs.Info) {

@@ -21,29 +21,58 @@ import (
 // Versions implements [tree.Store].
 func (s *Store) Versions(ctx context.Context, name string, opts tree.VersionOptions) iter.Seq2[tree.Version, error] {
 	return func(yield func(tree.Version, error) bool) {
-		var all []history.Kept
-		var err error
-		if opts.Inside == "" {
-			all, err = s.fs.HistorySince(name, opts.Since)
-		} else {
-			var dir history.Kept
-			if dir, err = s.fs.KeptByID(opts.Inside); err == nil {
-				all, err = s.fs.Inside(dir)
+		for k, err := range s.keptVersions(ctx, name, opts) {
+			if err != nil {
+				yield(tree.Version{}, failure.Of(err))
+				return
 			}
+			v, err := s.version(ctx, k, opts.Want)
+			switch {
+			case errors.Is(err, iofs.ErrNotExist):
+				continue // the history entry has expired since
+			case err != nil:
+				yield(tree.Version{}, failure.Of(err))
+				return
+			case !yield(v, nil):
+				return
+			}
+		}
+	}
+}
+
+// keptVersions yields the history entries that [Store.Versions] is about. An error ends them. Few requests read the
+// history at the same time: each takes memory for all entries of a busy week.
+func (s *Store) keptVersions(ctx context.Context, name string, opts tree.VersionOptions) iter.Seq2[history.Kept, error] {
+	return func(yield func(history.Kept, error) bool) {
+		if opts.Inside != "" {
+			dir, err := s.fs.KeptByID(opts.Inside)
+			if err != nil {
+				yield(dir, err)
+				return
+			}
+			s.fs.Inside(dir)(yield)
+			return
+		}
+		all, err := s.allKept(ctx, name, opts.Since)
+		if err != nil {
+			yield(history.Kept{}, err)
+			return
 		}
 		for _, k := range all {
-			var v tree.Version
-			if v, err = s.version(ctx, k, opts.Want); errors.Is(err, iofs.ErrNotExist) {
-				err = nil // the history entry has expired since
-				continue
-			}
-			if err != nil || !yield(v, nil) {
-				break
+			if !yield(k, nil) {
+				return
 			}
 		}
-		if err != nil {
-			yield(tree.Version{}, failure.Of(err))
-		}
+	}
+}
+
+func (s *Store) allKept(ctx context.Context, name string, since time.Time) ([]history.Kept, error) {
+	select {
+	case s.versions <- struct{}{}:
+		defer func() { <-s.versions }()
+		return s.fs.HistorySince(name, since)
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
 }
 
@@ -154,20 +183,19 @@ func (s *Store) isSame(a, b history.Kept) (bool, error) {
 	if err := errors.Join(err, failed); err != nil || !bytes.Equal(one, other) || a.Kind != vfs.Directory {
 		return err == nil && bytes.Equal(one, other), err
 	}
-	members, err := s.fs.Inside(a)
-	others, failed := s.fs.Inside(b)
-	if err := errors.Join(err, failed); err != nil || len(members) != len(others) {
-		return false, err
-	}
-	for i := range members { // sorted by name
-		if members[i].Name != others[i].Name {
-			return false, nil
+	next, stop := iter.Pull2(s.fs.Inside(b)) // sorted by name, as those of a are
+	defer stop()
+	for m, err := range s.fs.Inside(a) {
+		other, failed, ok := next()
+		if err := errors.Join(err, failed); err != nil || !ok || m.Name != other.Name {
+			return false, err
 		}
-		if same, err := s.isSame(members[i], others[i]); err != nil || !same {
+		if same, err := s.isSame(m, other); err != nil || !same {
 			return false, err
 		}
 	}
-	return true, nil
+	_, failed, more := next()
+	return !more, failed
 }
 
 // Restore implements [tree.Store]. A restored link has its former target, and a restored file or collection has its

@@ -94,11 +94,10 @@ func versionsOf(t *testing.T, s *FS) (all []string) {
 		if k.Kind != vfs.Directory {
 			continue
 		}
-		members, err := s.Inside(k)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, m := range members {
+		for m, err := range s.Inside(k) {
+			if err != nil {
+				t.Fatal(err)
+			}
 			all = append(all, fmt.Sprintf("%s in %s", m.Path, k.Path))
 		}
 	}

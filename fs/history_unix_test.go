@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"r-seed-1f3a754f.example/ifmatch/fs/history"
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
@@ -65,7 +66,10 @@ func TestHistory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	inside, err := s.Inside(all[1])
+	var inside []history.Kept
+	for m, failed := range s.Inside(all[1]) {
+		inside, err = append(inside, m), failed
+	}
 	if got := paths(t, inside, err); !slices.Equal(got, []string{"d/deep DELETE 2", "d/link DELETE 3"}) {
 		t.Errorf("inside: got %q", got)
 	}
@@ -74,6 +78,42 @@ func TestHistory(t *testing.T) {
 	}
 	// Who only reads sees the same.
 	keeps(t, openTest(t, dir, Options{ReadOnly: true}), "f", "1", "2")
+}
+
+// The history of a name costs no look at the entries of other names, and a large collection no more than is asked for.
+func TestHistoryLooksAtLittle(t *testing.T) {
+	dir := t.TempDir()
+	lay(t, dir, "f=1", "g=1", "d/", "d/a=1", "d/b=1", "d/c=1")
+	looks := 0
+	s := openTest(t, dir, Options{History: true, Before: func(c vfs.Call) error {
+		if c.Op == "lstat" && strings.Contains(c.Name, "/history/") {
+			looks++
+		}
+		return nil
+	}})
+	for i := range 5 {
+		replaceBy(t, s, "g", strconv.Itoa(i+2))
+	}
+	replaceBy(t, s, "f", "2")
+	if err := s.Remove(s.At("d"), see(t, s, "d"), How{Exact: true, Cause: "DELETE"}); err != nil {
+		t.Fatal(err)
+	}
+	looks = 0
+	keeps(t, s, "f", "1")
+	if looks != 1 {
+		t.Errorf("%d looks for one version of f", looks)
+	}
+	all, err := s.History("d")
+	if err != nil || len(all) != 1 {
+		t.Fatalf("%d versions, error %v", len(all), err)
+	}
+	looks = 0
+	for range s.Inside(all[0]) {
+		break
+	}
+	if looks != 1 {
+		t.Errorf("%d looks for one member of d", looks)
+	}
 }
 
 func TestNoHistory(t *testing.T) {

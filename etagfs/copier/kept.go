@@ -1,6 +1,7 @@
 package copier
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"path"
@@ -69,11 +70,10 @@ func (c *Copy) keptTraits(version history.Kept, staged *fs.Staged) error {
 
 // keptTotal returns how many bytes of a collection in the history must be copied.
 func (c *Copy) keptTotal(version history.Kept) (sum int64, err error) {
-	members, err := c.FS.Inside(version)
-	if err != nil {
-		return 0, err
-	}
-	for _, m := range members {
+	for m, err := range c.FS.Inside(version) {
+		if err != nil {
+			return 0, err
+		}
 		sum += takes(m.Info)
 		if m.Kind == vfs.Directory {
 			below, err := c.keptTotal(m)
@@ -87,12 +87,8 @@ func (c *Copy) keptTotal(version history.Kept) (sum int64, err error) {
 }
 
 func (c *Copy) keptMembers(ctx context.Context, version history.Kept, place string, top *fs.Staged) error {
-	members, err := c.FS.Inside(version)
-	if err != nil {
-		return err
-	}
-	for _, m := range members {
-		if err := ctx.Err(); err != nil {
+	for m, err := range c.FS.Inside(version) {
+		if err := cmp.Or(err, ctx.Err()); err != nil {
 			return err
 		}
 		if err := c.keptMember(ctx, m, path.Join(place, m.Name), top); err != nil {

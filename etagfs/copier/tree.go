@@ -227,11 +227,10 @@ func (c *Copy) compare(dir history.Kept, place string) (found int, err error) {
 	if dir.Kind != vfs.Directory {
 		return 0, nil
 	}
-	members, err := c.FS.Inside(dir)
-	if err != nil {
-		return 0, err
-	}
-	for _, m := range members {
+	for m, err := range c.FS.Inside(dir) {
+		if err != nil {
+			return 0, err
+		}
 		at := path.Join(place, m.Name)
 		if m.Kind == vfs.Special {
 			continue // it is not served, and stays in the history

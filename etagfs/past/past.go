@@ -101,11 +101,13 @@ func (d Disk) Tag(ctx context.Context, name string, info undo.Info) (tree.ETag, 
 
 // Inside implements [undo.Disk].
 func (d Disk) Inside(_ context.Context, dir undo.Kept) (all []undo.Kept, err error) {
-	members, err := d.FS.Inside(dir.Of.(history.Kept))
-	for _, m := range members {
+	for m, err := range d.FS.Inside(dir.Of.(history.Kept)) {
+		if err != nil {
+			return all, failure.Of(err)
+		}
 		all = append(all, keptOf(m))
 	}
-	return all, failure.Of(err)
+	return all, nil
 }
 
 // TagKept implements [undo.Disk].

@@ -236,13 +236,9 @@ func (h *History) lateMembers(ctx context.Context, dir Kept) (late []Kept, err e
 // lateIn returns the members of a collection to which a program has written since the collection was removed, if they
 // can be looked at.
 func (h *History) lateIn(ctx context.Context, dir Kept) (late []Kept) {
-	members, err := h.Inside(dir)
-	if err != nil {
-		return nil
-	}
-	for _, m := range members {
+	for m, err := range h.Inside(dir) {
 		switch {
-		case ctx.Err() != nil:
+		case err != nil, ctx.Err() != nil:
 			return late
 		case m.Kind == vfs.Directory:
 			late = append(late, h.lateIn(ctx, m)...)

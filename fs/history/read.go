@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	iofs "io/fs"
+	"iter"
 	"path"
 	"slices"
 	"strings"
@@ -75,14 +76,14 @@ func (h *History) keptAt(name string, since time.Time) (all []Kept, err error) {
 			if h.volume.HasAliases.Load() && name != "" {
 				n.Path = volumes.SpelledLike(name, n.Path)
 			}
-			k, ok := h.kept(dir+"/"+base, n)
-			if !ok {
-				continue
+			rest, isAbove := strings.CutPrefix(name, n.Path+"/")
+			isAbove = isAbove && n.Path != ""
+			if !isAbove && name != "" && n.Path != name && !strings.HasPrefix(n.Path, name+"/") {
+				continue // before the disk is asked: a history has many entries
 			}
-			if rest, below := strings.CutPrefix(name, k.Path+"/"); below && k.Path != "" {
+			k, ok := h.kept(dir+"/"+base, n)
+			if ok && isAbove {
 				k, ok = h.keptMember(k, rest)
-			} else {
-				ok = name == "" || k.Path == name || strings.HasPrefix(k.Path, name+"/")
 			}
 			if ok {
 				all = append(all, k)
@@ -151,23 +152,25 @@ func (s *Histories) KeptByID(id string) (Kept, error) {
 	return Kept{}, none
 }
 
-// Inside returns the members of a collection that the history keeps, sorted by name.
-func (s *disk) Inside(k Kept) ([]Kept, error) {
-	names, err := s.tree.Entries(k.at)
-	if err != nil {
-		return nil, err
-	}
-	slices.Sort(names)
-	members := make([]Kept, 0, len(names))
-	for _, name := range names {
-		if spelling.IsReserved(name) {
-			continue // the collection was a subvolume, with a state directory of its own
+// Inside returns the members of a collection that the history keeps, sorted by name. Each is looked at when its turn
+// comes, so that a large collection takes no more memory than the names of its members. An error is the last result.
+func (s *disk) Inside(k Kept) iter.Seq2[Kept, error] {
+	return func(yield func(Kept, error) bool) {
+		names, err := s.tree.Entries(k.at)
+		if err != nil {
+			yield(Kept{}, err)
+			return
 		}
-		if m, ok := s.keptMember(k, name); ok {
-			members = append(members, m)
+		slices.Sort(names)
+		for _, name := range names {
+			if spelling.IsReserved(name) {
+				continue // the collection was a subvolume, with a state directory of its own
+			}
+			if m, ok := s.keptMember(k, name); ok && !yield(m, nil) {
+				return
+			}
 		}
 	}
-	return members, nil
 }
 
 // OpenKept opens a file that the history keeps.
