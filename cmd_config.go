@@ -76,15 +76,14 @@ func checkConfig(c *cli.Context) error {
 	for _, note := range append(notes, found...) {
 		fmt.Fprintf(c.App.Writer, "note: %s\n", note)
 	}
-	fmt.Fprintf(c.App.Writer, "%s can be used: %d settings of serve", name, len(file.Flags))
-	if n := len(file.Shares); n > 0 {
-		fmt.Fprintf(c.App.Writer, ", %d shares", n)
-	}
-	if n := len(file.Quotas); n > 0 {
-		fmt.Fprintf(c.App.Writer, ", %d quotas", n)
-	}
-	if n := len(file.Sites); n > 0 {
-		fmt.Fprintf(c.App.Writer, ", %d sites", n)
+	fmt.Fprintf(c.App.Writer, "%s can be used: settings of serve: %d", name, len(file.Flags))
+	for _, of := range []struct {
+		kind string
+		n    int
+	}{{"shares", len(file.Shares)}, {"quotas", len(file.Quotas)}, {"sites", len(file.Sites)}} {
+		if of.n > 0 {
+			fmt.Fprintf(c.App.Writer, ", %s: %d", of.kind, of.n)
+		}
 	}
 	fmt.Fprintln(c.App.Writer)
 	return nil

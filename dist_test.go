@@ -196,14 +196,16 @@ func TestManualIsWhole(t *testing.T) {
 	page := printed(t, "man")
 	plain := strings.NewReplacer(`\-`, "-", `\fB`, "", `\fR`, "", `\fI`, "").Replace(page)
 	manual.Each(newApp(nil, nil), func(path string, c *cli.Command) {
-		if len(manual.Below(c)) > 0 {
-			return
-		}
 		_, section, found := strings.Cut(plain, "\n.SS ifmatch "+path+" ")
 		if !found {
 			t.Errorf("no section for ifmatch %s", path)
 		}
 		section, _, _ = strings.Cut(section, "\n.SS ")
+		for paragraph := range strings.SplitSeq(c.Description, "\n") {
+			if !strings.Contains(section, paragraph) {
+				t.Errorf("ifmatch %s does not say %q", path, paragraph)
+			}
+		}
 		for _, f := range c.Flags {
 			if !strings.Contains(section, "\n--"+f.Names()[0]) {
 				t.Errorf("ifmatch %s has no --%s", path, f.Names()[0])

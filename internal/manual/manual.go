@@ -38,10 +38,11 @@ func Write(w io.Writer, app *cli.App) {
 	fmt.Fprintf(w, ".SH NAME\nifmatch \\- %s\n", roff(app.Usage))
 	fmt.Fprintf(w, ".SH SYNOPSIS\n.B ifmatch\n.I COMMAND\n[\\fIOPTION\\fR]... [\\fIARGUMENT\\fR]...\n.SH COMMANDS\n")
 	Each(app, func(path string, c *cli.Command) {
+		operands := c.ArgsUsage
 		if len(Below(c)) > 0 {
-			return
+			operands = "COMMAND"
 		}
-		fmt.Fprintf(w, ".SS ifmatch %s %s\n%s.\n", roff(path), roff(c.ArgsUsage), roff(strings.TrimSuffix(c.Usage, ".")))
+		fmt.Fprintf(w, ".SS ifmatch %s %s\n%s.\n", roff(path), roff(operands), roff(strings.TrimSuffix(c.Usage, ".")))
 		if c.Description != "" {
 			fmt.Fprintf(w, ".PP\n%s\n", roffLines(c.Description))
 		}
