@@ -2,6 +2,7 @@ package notes
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"strconv"
 	"sync"
@@ -28,13 +29,14 @@ func tables(t *testing.T, n int) (all []*Table) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	kind := t.Name() + rand.Text() // the database may be that of an earlier run
 	for range n {
 		pool, err := pgxpool.New(t.Context(), dsn)
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(pool.Close)
-		all = append(all, New(pool, t.Name(), nil))
+		all = append(all, New(pool, kind, nil))
 	}
 	return all
 }
