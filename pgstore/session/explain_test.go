@@ -22,7 +22,7 @@ func TestErrorsAtTheStartSayWhatToDo(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close(t.Context())
-	if _, err := conn.Exec(t.Context(), "create role stranger login"); err != nil {
+	if _, err := conn.Exec(t.Context(), "drop role if exists stranger; create role stranger login"); err != nil {
 		t.Fatal(err)
 	}
 	as := func(user string) string { return strings.Replace(database, "ifmatch@", user+"@", 1) }
