@@ -53,7 +53,7 @@ type Copy struct {
 	// some members are not synced one by one, but with the rest of the disk at the end
 	behind   bool
 	searches int                        // how many, for collections that were renamed
-	copied   map[string]vfs.Fingerprint // of a whole copy: the versions of its members, by their names in the tree
+	copied   versions // of a whole copy (nil: of another one)
 }
 
 // ErrStale says that the source has changed while it was copied.
@@ -82,7 +82,7 @@ const (
 func (c *Copy) Stage(ctx context.Context, from, to string, opts tree.CopyOptions) (err error) {
 	c.to, c.Source = to, vfs.Info{}
 	if c.Whole {
-		c.copied = map[string]vfs.Fingerprint{}
+		c.copied = versions{}
 		c.Source, _ = c.FS.Lstat(from)
 	}
 	if c.Source.Kind != vfs.Link { // a link that is copied as a whole stays one

@@ -2,6 +2,7 @@ package copier
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	iofs "io/fs"
@@ -18,10 +19,20 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
+// versions are the versions of members, by the hashes of their names in the tree: the names of a large tree would take
+// much more memory.
+type versions map[[sha256.Size]byte]vfs.Fingerprint
+
+func (v versions) note(place string, version vfs.Fingerprint) {
+	v[sha256.Sum256([]byte(place))] = version
+}
+
+func (v versions) at(place string) vfs.Fingerprint { return v[sha256.Sum256([]byte(place))] }
+
 // note records the fingerprint of a copied member.
 func (c *Copy) note(place string, info vfs.Info) {
 	if c.copied != nil {
-		c.copied[place] = info.Fingerprint
+		c.copied.note(place, info.Fingerprint)
 	}
 }
 
@@ -235,7 +246,7 @@ func (c *Copy) compare(dir history.Kept, place string) (found int, err error) {
 		if m.Kind == vfs.Special {
 			continue // it is not served, and stays in the history
 		}
-		if c.copied[at] != m.Fingerprint {
+		if c.copied.at(at) != m.Fingerprint {
 			return 0, ErrStale
 		}
 		more, err := c.compare(m, at)
