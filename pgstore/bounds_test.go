@@ -5,6 +5,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -145,6 +146,54 @@ func TestListingOfLongNamesIsBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	walkVersions(t, s, tree.VersionOptions{})
+}
+
+// TestListingOfACollectionThatIsMovedMeanwhile: such a one can be found under both names. It is listed under each, and the
+// listing ends.
+func TestListingOfACollectionThatIsMovedMeanwhile(t *testing.T) {
+	ctx := t.Context()
+	asItIs := func(string) error { return nil } // what other tests have left is elsewhere
+	s, err := Open(ctx, pgtest.Shared(t).Database(t, asItIs), Options{MaxConns: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	var want []string
+	for _, name := range []string{"moving", "moving/1", "moving/2", "moving/3", "moving/4", "moving/5"} {
+		if _, err := s.Mkdir(ctx, name, tree.MkdirOptions{}, tree.Condition{}); err != nil {
+			t.Fatal(err)
+		}
+		if base, below := strings.CutPrefix(name, "moving/"); below {
+			want = append(want, "from/"+base, "to/"+base)
+		}
+	}
+	slices.Sort(want)
+	sn, err := s.look(ctx, wish{names: []string{"moving"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := s.acquire(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Release()
+	for _, properties := range []tree.Want{0, tree.WantProperties} {
+		l := newListing(s, tree.ListOptions{Want: properties, Depth: 1})
+		l.page, l.depth = 3, 0
+		l.level = []*listed{{"from", *sn.nodes["moving"]}, {"to", *sn.nodes["moving"]}}
+		for more := true; more && len(l.ready) <= len(want); {
+			if more, err = l.read(ctx, conn.Conn()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var got []string
+		for _, state := range l.ready {
+			got = append(got, state.Name)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("it lists %q, want %q", got, want)
+		}
+	}
 }
 
 // walkVersions expects no name that is too long in the history.

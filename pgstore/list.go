@@ -24,15 +24,17 @@ const (
 
 // A page has members of a collection, or of several in their order, after a name in the first one, up to a number. The
 // index is read in its order and no further than the page goes, however many members there are: package session has bitmaps
-// turned off, for which all members would be read and sorted.
+// turned off, for which all members would be read and sorted. The first column is the place of the collection among
+// several. One that is moved while it is listed may be among them twice.
 const (
-	memberColumns = `select n.parent, n.name, ` + nodeColumns
+	memberColumns = `, n.name, ` + nodeColumns
+	ofOne         = `select 1::bigint` + memberColumns
 
-	membersOf  = memberColumns + `, null::bytea, false from ifmatch.node n where n.parent = `
+	membersOf  = ofOne + `, null::bytea, false from ifmatch.node n where n.parent = `
 	pageOfName = ` and n.name > $2 order by n.name limit $3`
 
 	// With properties, the page has those of the first bytes, and tells which others it leaves out.
-	propertiesOf = memberColumns + `, case when n.total <= $4 then n.props end, coalesce(n.total > $4, false) from (
+	propertiesOf = ofOne + `, case when n.total <= $4 then n.props end, coalesce(n.total > $4, false) from (
  select n.*, sum(octet_length(n.props)) over (order by n.name rows unbounded preceding) as total
  from ifmatch.node n where n.parent = `
 	pageOfProperties = pageOfName + `) n order by n.name`
@@ -55,8 +57,8 @@ w as (
 	ofMany = `unnest($1::bigint[]) with ordinality as p(id, i) cross join lateral (
   select m.* from ifmatch.node m where m.parent = p.id and m.name > case when p.i = 1 then $2::bytea else ''::bytea end
   order by m.name limit $3) m order by p.i, m.name limit $3) n order by n.i, n.name`
-	membersOfManySQL    = memberColumns + `, null::bytea, false from (select m.*, p.i from ` + ofMany
-	propertiesOfManySQL = memberColumns + `, case when n.total <= $4 then n.props end, coalesce(n.total > $4, false) from (
+	membersOfManySQL    = `select n.i` + memberColumns + `, null::bytea, false from (select m.*, p.i from ` + ofMany
+	propertiesOfManySQL = `select n.i` + memberColumns + `, case when n.total <= $4 then n.props end, coalesce(n.total > $4, false) from (
  select m.*, p.i, sum(octet_length(m.props)) over (order by p.i, m.name rows unbounded preceding) as total from ` + ofMany
 )
 
@@ -290,16 +292,14 @@ func (l *listing) readPage(rows pgx.Rows) (full bool, err error) {
 	read, at := 0, 0 // the index in the level of the collection whose members are read
 	for rows.Next() {
 		var n node
-		parent, name, over, err := n.readMember(rows)
+		of, name, over, err := n.readMember(rows)
 		if err != nil {
 			return false, err
 		}
 		if full = full || over || l.bytes >= pageBytes; full {
 			continue // the page has as many bytes as it may
 		}
-		for l.level[at].node.id != parent {
-			at++
-		}
+		at = int(of) - 1
 		read++
 		l.after = name
 		if err := l.add(l.level[at], string(name), &n); err != nil {

@@ -89,13 +89,13 @@ func (r *nodeRow) node() *node {
 	return n
 }
 
-// readMember reads a row of membersSQL. over is its last column.
-func (n *node) readMember(rows pgx.Rows) (parent int64, name []byte, over bool, err error) {
+// readMember reads a row of membersSQL. of is its first column, and over its last one.
+func (n *node) readMember(rows pgx.Rows) (of int64, name []byte, over bool, err error) {
 	if !isBinary(rows) {
 		var row nodeRow
-		err = row.scan(rows, []any{&parent, &name}, &over)
+		err = row.scan(rows, []any{&of, &name}, &over)
 		*n = *row.node()
-		return parent, name, over, err
+		return of, name, over, err
 	}
 	raw := rows.RawValues()
 	n.decode(raw[2:])
