@@ -185,7 +185,7 @@ var testImports = map[string][]string{
 	"internal/certificate":    {"internal/servertest"},
 	"auth/session/replicated": {"pgstore", "internal/pgtest"},
 	"transfer":                {"tree/memtree"},
-	"pgstore/checkup":         {"pgstore", "internal/pgtest"},
+	"pgstore/checkup":         {"pgstore", "internal/pgtest", "tree/treetest"},
 	"internal/history":        {"fs", "etagfs"},
 	"monitor":                 {"fs", "fs/volumes", "etagfs", "etagfs/reopening", "quota", "quota/limits", "tree/treetest"},
 	"put":                     {"fs", "etagfs", "handler"},
