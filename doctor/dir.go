@@ -143,7 +143,7 @@ func (d *Diagnosis) diskClock(probe string) {
 	d.Good("the disk has the time of this machine")
 }
 
-// members walks the tree: may this user read the files, and change what is in directories, and are there enough watches?
+// members walks the tree: may this user read files and write to directories, and are there enough watches?
 func (d *Diagnosis) members(ctx context.Context, at Directory) {
 	var all, directories, unreadable, shut int
 	var example, shutExample string
