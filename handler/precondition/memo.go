@@ -9,39 +9,34 @@ import (
 
 // A memo is a View for one evaluation. It looks at each name once, even if a header has a thousand lists about it.
 type memo struct {
-	view      tree.View
-	matching  Matching
-	sight     *Sight
-	first     tree.State // of the first name, which is mostly the only one
-	named     bool       // there is a first one
-	firstName string
-	states    map[string]tree.State
-	syncs     int // how many sync tokens were looked at
+	view     tree.View
+	matching Matching
+	sight    *Sight
+	seen     []seen
+	first    [1]seen // room for the first name, which is mostly the only one
+	syncs    int     // how many sync tokens were looked at
+}
+
+// A seen is a name with the state that was there.
+type seen struct {
+	name  string
+	state tree.State
 }
 
 // maxSyncTokens bounds the sync tokens of a request, because the changes since each of them are looked through.
 const maxSyncTokens = 16
 
 func (m *memo) State(name string) (tree.State, error) {
-	if m.named && m.firstName == name {
-		return m.first, nil
-	}
-	if s, ok := m.states[name]; ok {
-		return s, nil
+	for i := range m.seen { // of a header, up to maxResources
+		if m.seen[i].name == name {
+			return m.seen[i].state, nil
+		}
 	}
 	s, err := m.view.State(name)
-	if err != nil {
-		return s, err
+	if err == nil {
+		m.seen = append(m.seen, seen{name, s})
 	}
-	if !m.named {
-		m.first, m.firstName, m.named = s, name, true
-		return s, nil
-	}
-	if m.states == nil {
-		m.states = map[string]tree.State{}
-	}
-	m.states[name] = s
-	return s, nil
+	return s, err
 }
 
 // Mapped is [memo.State] for a resource in an If header. A resource that no request can see counts as missing. Its
@@ -60,22 +55,14 @@ func (m *memo) Mapped(name string) (tree.State, error) {
 	return s, err
 }
 
-func (m *memo) hides(s tree.State) bool {
-	return m.sight != nil && m.sight.Hidden != nil && m.sight.Hidden(s)
-}
-
-// mine reports whether a covering lock has a token, and whether the token counts from this principal.
-func (m *memo) mine(name, token string) (bool, error) {
-	locks, err := m.view.Covering(name)
-	return slices.ContainsFunc(locks, func(l tree.Lock) bool { return l.Token == token && !m.sight.Foreign(l) }), err
-}
+func (m *memo) hides(s tree.State) bool { return m.sight.Hidden != nil && m.sight.Hidden(s) }
 
 // unmapped are the errors of names that no request can see.
 var unmapped = []error{tree.ErrReserved, tree.ErrNotServed, tree.ErrNameTooLong}
 
 // isSync reports whether a state token is a sync token.
 func (m *memo) isSync(token, name string) bool {
-	if m.sight == nil || m.sight.Cursor == nil {
+	if m.sight.Cursor == nil {
 		return false
 	}
 	_, is := m.sight.Cursor(token, name)
@@ -105,9 +92,9 @@ func (m *memo) unchanged(token, name string) (tree.Truth, error) {
 	return tree.TruthOf(!changed), err
 }
 
-// Holds reports whether a lock with this token covers a name.
+// Holds reports whether a lock with this token covers a name, and whether the token counts from this principal.
 func (m *memo) Holds(name, token string) (bool, error) {
-	if m.sight != nil && m.sight.Hidden != nil {
+	if m.sight.Hidden != nil {
 		if m.hides(tree.State{Name: name}) {
 			return false, nil
 		}
@@ -116,8 +103,9 @@ func (m *memo) Holds(name, token string) (bool, error) {
 		}
 	}
 	held, err := m.view.Holds(name, token)
-	if held && m.sight != nil && m.sight.Foreign != nil {
-		return m.mine(name, token)
+	if !held || m.sight.Foreign == nil {
+		return held, err
 	}
-	return held, err
+	locks, err := m.view.Covering(name)
+	return slices.ContainsFunc(locks, func(l tree.Lock) bool { return l.Token == token && !m.sight.Foreign(l) }), err
 }

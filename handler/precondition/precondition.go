@@ -191,7 +191,9 @@ func (c *Conditions) IfOnly(v tree.View) error {
 
 // look begins an evaluation.
 func (c *Conditions) look(v tree.View) *memo {
-	return &memo{view: v, matching: c.matching, sight: &c.sight}
+	m := &memo{view: v, matching: c.matching, sight: &c.sight}
+	m.seen = m.first[:0]
+	return m
 }
 
 // all returns the first failure. It goes on after a check that cannot decide without a tag: if a later check is false
