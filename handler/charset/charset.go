@@ -10,9 +10,10 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"golang.org/x/net/webdav"
+	"golang.org/x/text/encoding"
+	"golang.org/x/text/transform"
 
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
@@ -40,48 +41,33 @@ func Said(h http.Header) string {
 type Body struct {
 	io.Reader
 	charset string
-	rest    []byte // the first bytes of a character whose others have not come
-	other   bool   // the bytes are no UTF-8
+	check   io.WriteCloser // gets what is read, and fails where that is not in the charset (nil: it is not checked)
+	other   bool           // it has failed
 }
 
-// NewBody returns the body for a charset.
-func NewBody(body io.Reader, charset string) *Body { return &Body{Reader: body, charset: charset} }
+// NewBody returns the body for a charset. It checks whether the body is UTF-8, since programs such as rclone say that of
+// every text, without a look.
+func NewBody(body io.Reader, charset string) *Body {
+	b := &Body{Reader: body, charset: charset}
+	if charset == "utf-8" {
+		b.check = transform.NewWriter(io.Discard, encoding.UTF8Validator)
+	}
+	return b
+}
 
-// Read reads the body, and finds out whether it is UTF-8. Programs such as rclone say that of every text, without a look.
+// Read reads the body.
 func (b *Body) Read(p []byte) (int, error) {
 	n, err := b.Reader.Read(p)
-	if b.charset == "utf-8" && !b.other {
-		b.check(p[:n])
+	if b.check != nil && !b.other {
+		_, failed := b.check.Write(p[:n])
+		b.other = failed != nil
 	}
 	return n, err
 }
 
-func (b *Body) check(data []byte) {
-	for len(b.rest) > 0 && len(data) > 0 && !utf8.FullRune(b.rest) {
-		b.rest, data = append(b.rest, data[0]), data[1:]
-	}
-	if len(b.rest) > 0 {
-		if !utf8.FullRune(b.rest) {
-			return
-		}
-		b.other, b.rest = !utf8.Valid(b.rest), b.rest[:0]
-	}
-	whole := len(data)
-	for i := len(data) - 1; i >= 0 && i >= len(data)-utf8.UTFMax; i-- {
-		if utf8.RuneStart(data[i]) {
-			if !utf8.FullRune(data[i:]) {
-				whole = i
-			}
-			break
-		}
-	}
-	b.rest = append(b.rest, data[whole:]...)
-	b.other = b.other || !utf8.Valid(data[:whole])
-}
-
 // Describe returns the change of the properties of the file that has the body, which has been read.
 func (b *Body) Describe(tag tree.ETag) []webdav.Proppatch {
-	if b.other || len(b.rest) > 0 {
+	if b.other || b.check != nil && b.check.Close() != nil {
 		return nil
 	}
 	value := []byte(opaque(tag) + " " + b.charset)
