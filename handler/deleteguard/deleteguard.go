@@ -29,7 +29,7 @@ const (
 
 // A Guard remembers the PUTs that have failed. Its methods may be called at the same time.
 type Guard struct {
-	agents []string // patterns of the User-Agent, see flat
+	agents []string // patterns of the User-Agent
 	failed Store
 	unseen *memory // the DELETEs that were refused because a connection to this process had been refused
 }
@@ -65,34 +65,29 @@ type FailedPut struct {
 // with "*" for any text. It fails if a pattern is malformed. shared is the store of several servers (nil: the guard is of
 // this process), and now the clock of this one.
 func New(agents []string, shared Store, now func() time.Time) (*Guard, error) {
-	g := &Guard{failed: shared, unseen: newMemory(now)}
+	g := &Guard{agents: agents, failed: shared, unseen: newMemory(now)}
 	if g.failed == nil {
 		g.failed = newMemory(now)
 	}
 	for _, pattern := range agents {
-		pattern = flat(pattern)
-		if _, err := path.Match(pattern, ""); err != nil {
+		if _, err := path.Match(flat(pattern), ""); err != nil {
 			return nil, err
 		}
-		g.agents = append(g.agents, pattern)
 	}
 	return g, nil
 }
 
 // Matches reports whether a User-Agent matches one of some patterns, as those of [New].
 func Matches(patterns []string, agent string) bool {
-	return slices.ContainsFunc(patterns, func(pattern string) bool { return matches(flat(pattern), agent) })
+	agent = flat(agent)
+	return slices.ContainsFunc(patterns, func(pattern string) bool {
+		ok, _ := path.Match(flat(pattern), agent)
+		return ok
+	})
 }
 
 // Watches reports whether a User-Agent is that of a client to guard against.
-func (g *Guard) Watches(agent string) bool {
-	return slices.ContainsFunc(g.agents, func(pattern string) bool { return matches(pattern, agent) })
-}
-
-func matches(flatPattern, agent string) bool {
-	ok, _ := path.Match(flatPattern, flat(agent))
-	return ok
-}
+func (g *Guard) Watches(agent string) bool { return Matches(g.agents, agent) }
 
 // flat replaces the slashes of a pattern or a text, because the "*" of path.Match does not match them.
 func flat(s string) string { return strings.ReplaceAll(s, "/", "\x00") }
@@ -160,21 +155,15 @@ func (g *Guard) PutBack(ctx context.Context, key Key, put FailedPut) error {
 	return g.keep(ctx, key, put)
 }
 
-// Met reports whether the PUT has met this version of the name, as far as that is known.
+// Met reports whether the PUT has met this version of the name, as far as that is known. If a tag is not known, size and
+// date decide, because a hash would take too long here.
 func (p *FailedPut) Met(now tree.State) bool {
-	if !now.Exists || now.Collection {
+	switch {
+	case !now.Exists || now.Collection:
 		return false
-	}
-	return p.Unseen || p.sameVersion(now)
-}
-
-// sameVersion reports whether a state is of the version that the PUT has met. If a tag is not known, size and date decide,
-// because a hash would take too long here.
-func (p *FailedPut) sameVersion(now tree.State) bool {
-	if p.Name == nil {
-		return false
-	}
-	if now.Tag != "" && p.Tag != "" {
+	case p.Unseen || p.Name == nil:
+		return p.Unseen
+	case now.Tag != "" && p.Tag != "":
 		return now.Tag == p.Tag
 	}
 	return now.Size == p.Size && now.Modified.Equal(p.Modified)

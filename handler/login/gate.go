@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"r-seed-1f3a754f.example/ifmatch/auth"
 	"r-seed-1f3a754f.example/ifmatch/auth/session"
@@ -205,7 +206,7 @@ func (g *Gate) LogOut(w http.ResponseWriter, v Visitor) error {
 	if err := g.endOwn(v); err != nil {
 		return err
 	}
-	ClearCookie(w, v.Request(), v.Visit().Secure)
+	SetCookie(w, v.Request(), v.Visit().Secure, "", -time.Second)
 	goOn(w, v, form.To)
 	return nil
 }

@@ -82,18 +82,13 @@ func Cookie(r *http.Request, secure bool) string {
 	return c.Value
 }
 
-// SetCookie gives the id of a session to the browser, for a time. It is sent with requests of this origin's pages
-// alone, and no script can read it.
+// SetCookie gives the id of a session to the browser, for a time. A negative time has the browser forget it. The cookie is
+// sent with requests of this origin's pages alone, and no script can read it.
 func SetCookie(w http.ResponseWriter, r *http.Request, secure bool, id string, lasts time.Duration) {
 	http.SetCookie(w, &http.Cookie{
 		Name: CookieName(r, secure), Value: id, Path: "/", MaxAge: int(lasts / time.Second),
 		HttpOnly: true, Secure: secure, SameSite: http.SameSiteStrictMode,
 	})
-}
-
-// ClearCookie has the browser forget the cookie.
-func ClearCookie(w http.ResponseWriter, r *http.Request, secure bool) {
-	SetCookie(w, r, secure, "", -time.Second)
 }
 
 // A Form has the fields that a person has filled in.
