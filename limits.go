@@ -221,7 +221,7 @@ func (cfg *Config) limited(store monitor.Store, log *slog.Logger) *quota.Store {
 	}
 	shareOf := func(name string) string {
 		for _, one := range cfg.Shares {
-			if name == one.Path || tree.Below(name, one.Path) {
+			if tree.Within(name, one.Path) {
 				return one.Path
 			}
 		}

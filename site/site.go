@@ -194,7 +194,7 @@ func (s *Set) OfHosts(authorities ...string) *Site {
 func (s *Set) At(name string) (found *Site) {
 	for i := range s.All() {
 		one := &s.all[i]
-		in := one.Path == "" || name == one.Path || tree.Below(name, one.Path)
+		in := tree.Within(name, one.Path)
 		if one.Host == "" && in && (found == nil || len(one.Path) > len(found.Path)) {
 			found = one
 		}

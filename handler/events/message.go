@@ -38,7 +38,7 @@ func (s *stream) messages(ctx context.Context, e *entry) []message {
 			return s.list(s.name)
 		}
 		return nil
-	case c.Deep() && (s.isInside(c.Name) || s.isInside(c.From) && c.From != ""):
+	case c.Deep() && (tree.Within(s.name, c.Name) || tree.Within(s.name, c.From) && c.From != ""):
 		return s.list(s.name) // the collection itself has come or gone
 	}
 	all := s.l.SeesAll()
@@ -46,7 +46,7 @@ func (s *stream) messages(ctx context.Context, e *entry) []message {
 		return s.listAbove(c.Name)
 	}
 	c, ok := c.Without(func(name string) bool {
-		return name != s.name && !tree.Below(name, s.name) || !all && !s.sees(c, name)
+		return !tree.Within(name, s.name) || !all && !s.sees(c, name)
 	})
 	switch {
 	case !ok:
@@ -90,9 +90,6 @@ func (s *stream) listAbove(name string) []message {
 	s.listed = &above
 	return s.list(above)
 }
-
-// isInside reports whether the collection of the stream is a name, or below it.
-func (s *stream) isInside(name string) bool { return s.name == name || tree.Below(s.name, name) }
 
 // sees reports whether the client may know of a name of a change.
 func (s *stream) sees(c tree.Change, name string) bool {

@@ -101,7 +101,7 @@ func (f *finder) concerned(c tree.Change) (more []string, err error) {
 		switch {
 		case name == "" && c.From == "" && c.Name != "":
 		case !tree.Below(name, f.Name):
-			if c.Deep() && (f.Name == name || tree.Below(f.Name, name)) {
+			if c.Deep() && tree.Within(f.Name, name) {
 				return nil, ErrList // the collection itself has come, or members of it have, that have no known names
 			}
 		case !f.Infinite && strings.Contains(f.below(name), "/"), !f.Seen(name):
