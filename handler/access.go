@@ -149,9 +149,9 @@ func (r *request) decideWithin(found auth.Found) error {
 // otherSpelling returns the name by which the client has asked for a name, if that is another one.
 func (r *request) otherSpelling(name string) (string, bool) {
 	switch {
-	case r.asked != r.name && (name == r.name || tree.Below(name, r.name)):
+	case r.asked != r.name && tree.Within(name, r.name):
 		return r.asked + name[len(r.name):], true
-	case r.askedTo != r.to && (name == r.to || tree.Below(name, r.to)):
+	case r.askedTo != r.to && tree.Within(name, r.to):
 		return r.askedTo + name[len(r.to):], true
 	}
 	return "", false
@@ -238,13 +238,8 @@ func (a *asker) follow(target string, err error, reads bool) error {
 
 // ofTheTarget reports whether the error of a look through a link depends on where the link leads.
 func ofTheTarget(err error) bool {
-	for _, of := range []error{tree.ErrNotExist, tree.ErrNotServed, tree.ErrReserved, tree.ErrPermission, tree.ErrNameTooLong,
-		tree.ErrBadName, tree.ErrIsCollection} {
-		if errors.Is(err, of) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc([]error{tree.ErrNotExist, tree.ErrNotServed, tree.ErrReserved, tree.ErrPermission,
+		tree.ErrNameTooLong, tree.ErrBadName, tree.ErrIsCollection}, func(of error) bool { return errors.Is(err, of) })
 }
 
 // sight limits the resources that the conditions of a request may be about.
@@ -324,8 +319,7 @@ func (s *server) methodsOf(r *request, name string, state *tree.State) []string 
 	granted := r.who.Methods(name)
 	other, respelled := r.otherSpelling(name)
 	return slices.DeleteFunc(slices.Clone(all), func(method string) bool {
-		lockless := !s.locks() && (method == "LOCK" || method == "UNLOCK")
-		return lockless || !slices.Contains(granted, verbOf(method)) ||
+		return isLocking(method) && !s.locks() || !slices.Contains(granted, verbOf(method)) ||
 			respelled && !slices.Contains(r.who.Methods(other), verbOf(method)) ||
 			state != nil && !r.mayInside(method, name, state)
 	})

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"r-seed-1f3a754f.example/ifmatch/auth"
+	"r-seed-1f3a754f.example/ifmatch/handler/accesslog"
 	"r-seed-1f3a754f.example/ifmatch/handler/bylink"
 	"r-seed-1f3a754f.example/ifmatch/handler/exchange"
 	"r-seed-1f3a754f.example/ifmatch/handler/precondition"
@@ -196,7 +197,9 @@ func (s *server) serve(w http.ResponseWriter, hr *http.Request) {
 		w = bylink.NewWriter(w)
 	}
 	defer r.endTurn()
-	s.identity(w, r)
+	if r.noJunk = s.RefuseJunk; s.Audit != nil {
+		r.id = accesslog.Of(w).ID
+	}
 	err := s.identify(w, r)
 	if err == nil {
 		err = s.dispatch(w, r)
@@ -254,21 +257,10 @@ func (s *server) dispatch(w http.ResponseWriter, r *request) error {
 		return s.upload(w, r, "", false)
 	}
 	m, known := methods[r.Method]
-	if err := s.spelled(r, known); err != nil {
-		return err
+	if !known {
+		return s.refuseMethod(r)
 	}
-	r.granted = known
-	if !known || s.NoLocks && (r.Method == "LOCK" || r.Method == "UNLOCK") {
-		why := ""
-		if known && !s.ReadOnly {
-			why = "this server takes no WebDAV locks (--no-locks)"
-		}
-		return s.notAllowed(r, why)
-	}
-	if m.writes && s.ReadOnly {
-		return tree.ErrReadOnly
-	}
-	if err := s.parseConditions(r); err != nil {
+	if err := s.begin(r, r.name); err != nil {
 		return err
 	}
 	if w, err = s.takeTurn(w, r, s.poolOf(r.Method)); err != nil {
@@ -299,36 +291,76 @@ func takes(w http.ResponseWriter, r *request, allow, detail string) (done bool, 
 	return false, nil
 }
 
-// aims makes the request one about a name as the client has spelled it. The rules decide about that name, and about the
-// one that exists for it.
-func (s *server) aims(r *request, name string) error {
+// becomes makes the request one with a method, or a verb, and a header about a name, and begins it.
+func (s *server) becomes(r *request, method, name string, header http.Header) error {
+	asked := *r.Request
+	asked.Method, asked.Header = method, header
+	r.Request = &asked
+	return s.begin(r, name)
+}
+
+// begin decides whether the request may go on with its method about a name, and reads its conditions.
+func (s *server) begin(r *request, name string) error {
+	if err := s.aim(r, name); err != nil {
+		return err
+	}
+	r.granted = true
+	switch {
+	case s.NoLocks && !s.ReadOnly && isLocking(r.Method):
+		return s.notAllowed(r, "this server takes no WebDAV locks (--no-locks)")
+	case s.NoLocks && isLocking(r.Method):
+		return s.notAllowed(r, "")
+	case s.ReadOnly && methods[r.Method].writes:
+		return tree.ErrReadOnly
+	}
+	return s.parseConditions(r)
+}
+
+// aim makes the request one about a name as the client has spelled it. The rules decide about that name, before the store
+// is asked anything, and about the one that exists for it.
+func (s *server) aim(r *request, name string) error {
 	r.name, r.asked = name, name
+	if s.askedToLogIn(r) {
+		return &deniedError{auth.Challenge}
+	}
+	switch r.Method {
+	case "COPY", "MOVE":
+		r.askedTo, r.toErr = s.askedDestination(r)
+		r.to = r.askedTo
+	case string(auth.VerbRestore):
+		r.askedTo, r.to = name, name
+	}
 	if err := r.allowed(&r.who.Access); err != nil {
 		return err
 	}
-	spelled, err := s.spelledNow(r, name)
-	if err != nil || spelled == name {
+	if err := s.spell(r); err != nil || r.name == name {
 		return err
 	}
-	r.name = spelled
 	return r.allowed(&r.who.Access)
 }
 
-// spelled decides by the name of the request whether the request may go on, and finds the spelling that the name has.
-func (s *server) spelled(r *request, known bool) (err error) {
-	r.asked, r.noJunk = r.name, s.RefuseJunk
-	if err := s.admitted(r, known); err != nil {
-		return err
-	}
-	if r.name, err = s.spelledNow(r, r.asked); err != nil {
+// spell finds the spelling that the name of the request has.
+func (s *server) spell(r *request) error {
+	name, err := s.spelledNow(r, r.asked)
+	if err != nil {
 		return r.hidden(r.asked, err)
 	}
-	if r.name != r.asked { // else it was decided
-		if err := r.allowed(&r.who.Access); err != nil && known {
+	r.name = name
+	if r.Method == string(auth.VerbRestore) {
+		r.to = name
+	}
+	return nil
+}
+
+// refuseMethod refuses a method that the server does not know.
+func (s *server) refuseMethod(r *request) error {
+	r.asked = r.name
+	if r.seen(r.asked) {
+		if err := s.spell(r); err != nil {
 			return err
 		}
 	}
-	return nil
+	return s.notAllowed(r, "")
 }
 
 // parseConditions reads the conditions of the request, about the spelling of its name that was found.
@@ -342,24 +374,6 @@ func (s *server) parseConditions(r *request) (err error) {
 		r.cond.Limit(r.sight()) // else it decides nothing
 	}
 	return r.mayCompare(&r.who.Access)
-}
-
-// admitted decides by names and rules alone whether the request may go on. The store has not been asked anything yet.
-func (s *server) admitted(r *request, known bool) error {
-	if s.askedToLogIn(r) {
-		return &deniedError{auth.Challenge}
-	}
-	if r.Method == "COPY" || r.Method == "MOVE" {
-		r.askedTo, r.toErr = s.askedDestination(r)
-		r.to = r.askedTo
-	}
-	if !known {
-		if !r.seen(r.asked) {
-			return s.notAllowed(r, "")
-		}
-		return nil
-	}
-	return r.allowed(&r.who.Access)
 }
 
 // matching returns how the tags in a request are compared.

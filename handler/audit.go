@@ -9,7 +9,6 @@ import (
 	"mime"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 
 	"r-seed-1f3a754f.example/ifmatch/auth"
@@ -17,13 +16,6 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/links"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
-
-// identity notes the id of a request if there is an audit log.
-func (s *server) identity(w http.ResponseWriter, r *request) {
-	if s.Audit != nil {
-		r.id = accesslog.Of(w).ID
-	}
-}
 
 // noteBefore notes the version that a write replaces or removes. It runs inside a Check, which the store may call
 // several times. The last call is that of the commit.
@@ -119,7 +111,7 @@ func (s *server) linksAddress(w http.ResponseWriter, r *request, id string) erro
 		}
 		return err
 	}
-	return s.tellLinks(w, http.StatusOK, links.Answer(list, s.Now(), s.href))
+	return s.tellLinks(w, r, http.StatusOK, links.Answer(list, s.Now(), s.href))
 }
 
 // linksOf returns the links that a client may list and revoke: all of the user, and none of an earlier user of that name, or, with an app token that has not all
@@ -174,7 +166,7 @@ func (s *server) makeLink(w http.ResponseWriter, r *request) error {
 	w.Header().Set("Location", s.href(r.name, false))
 	told := links.Answer([]links.Link{link}, s.Now(), s.href).Links[0]
 	told.Href = s.href(ownDir+"/"+linkAddress+"/"+token, state.Collection)
-	return s.tellLinks(w, http.StatusCreated, told)
+	return s.tellLinks(w, r, http.StatusCreated, told)
 }
 
 // toLink looks at what a link is to be about: a resource that the user may see, with the rights that the link needs, and to
@@ -209,17 +201,13 @@ func (s *server) toLink(r *request, path string, access links.Access) (tree.Stat
 	return state, nil
 }
 
-func (s *server) tellLinks(w http.ResponseWriter, status int, told any) error {
+func (s *server) tellLinks(w http.ResponseWriter, r *request, status int, told any) error {
 	body, err := json.Marshal(told)
 	if err != nil {
 		return err
 	}
-	h := w.Header()
-	h.Set("Content-Type", "application/json")
-	h.Set("Cache-Control", "no-store")
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Content-Length", strconv.Itoa(len(body)))
-	w.WriteHeader(status)
-	_, _ = w.Write(body) // the client is gone, and nothing can be told to it
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	s.write(w, r, status, "application/json", body)
 	return nil
 }

@@ -94,10 +94,8 @@ func (s *server) preferCondition(r *request, err error) error {
 		return tree.ErrBusy // it has been hashed often enough
 	}
 	asked := s.Store.Try(r.Context(), once)
-	var failed *precondition.Failed
-	var required *precondition.RequiredError
-	var locked *tree.LockedError
-	if errors.As(asked, &failed) || errors.As(asked, &required) || errors.As(asked, &locked) {
+	if errors.As(asked, new(*precondition.Failed)) || errors.As(asked, new(*precondition.RequiredError)) ||
+		errors.As(asked, new(*tree.LockedError)) {
 		return asked
 	}
 	return err
@@ -285,7 +283,7 @@ var (
 	onNothing    = []string{"OPTIONS", "PUT", "MKCOL", "LOCK"}
 )
 
-// methodsFor returns the methods that make sense for a resource.
+// methodsFor returns the methods that make sense for a resource, with those of locks.
 func (s *server) methodsFor(state *tree.State) []string {
 	all := onFile
 	switch {
@@ -300,11 +298,7 @@ func (s *server) methodsFor(state *tree.State) []string {
 	case state.Collection:
 		all = s.withReport(onCollection)
 	}
-	if s.locks() {
-		return all
-	}
-	isLock := func(method string) bool { return method == "LOCK" || method == "UNLOCK" }
-	return slices.DeleteFunc(slices.Clone(all), isLock)
+	return all
 }
 
 // withReport returns the methods of collections, with REPORT where changes can be followed.
@@ -317,6 +311,8 @@ func (s *server) withReport(methods []string) []string {
 
 // locks reports whether locks can be taken. A read-only server needs none.
 func (s *server) locks() bool { return !s.ReadOnly && !s.NoLocks }
+
+func isLocking(method string) bool { return method == "LOCK" || method == "UNLOCK" }
 
 // notAllowed returns a 405 with the methods that make sense for the Request-URI now. why is the detail; "" for a
 // general one.

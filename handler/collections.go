@@ -216,7 +216,7 @@ func (s *server) aboutPath(w http.ResponseWriter, r *request, address web.Addres
 		return err
 	}
 	r.slash = slash
-	if err := s.askAbout(r, name, address.As, r.Header); err != nil {
+	if err := s.becomes(r, address.As, name, r.Header); err != nil {
 		return err
 	}
 	pool := s.Pools.Listings
@@ -247,32 +247,6 @@ func (s *server) serveAddress(w http.ResponseWriter, r *request, address web.Add
 		err = withStatus(http.StatusBadRequest, bad.Detail)
 	}
 	return err
-}
-
-// askAbout makes a request for one of the program's own addresses one about a resource: it decides by the rights that a
-// method, or a verb, needs there, and reads the conditions in a header.
-func (s *server) askAbout(r *request, name, as string, header http.Header) (err error) {
-	asked := *r.Request
-	asked.Method, asked.Header = as, header
-	r.Request = &asked
-	r.name, r.asked = name, name
-	if r.Method == string(auth.VerbRestore) {
-		r.askedTo, r.to = r.asked, r.asked
-	}
-	if err := s.admitted(r, true); err != nil {
-		return err
-	}
-	if r.name, err = s.spelledNow(r, r.asked); err != nil {
-		return r.hidden(r.asked, err)
-	}
-	if r.Method == string(auth.VerbRestore) {
-		r.to = r.name
-	}
-	if err := r.allowed(&r.who.Access); err != nil {
-		return err
-	}
-	r.granted = true
-	return s.parseConditions(r)
 }
 
 // asking is a request as package web sees it.

@@ -137,7 +137,7 @@ func (s *server) versionsAddress(w http.ResponseWriter, r *request, rest string)
 		pool = s.Pools.Downloads
 	}
 	sent := r.Header
-	if err := s.askAbout(r, asked.Name, as, header); err != nil {
+	if err := s.becomes(r, as, asked.Name, header); err != nil {
 		return err
 	}
 	asked.Name = r.name
@@ -324,9 +324,7 @@ func (a *asking) listVersions(asked versions.Asked, sent http.Header) error {
 		}
 		members = versions.Members(latest, asked.Name)
 	}
-	t := newPropertyRenderer(a.Context(), a.s, wanted)
-	t.asked, t.r = a.r.name, a.r
-	l := propfindResponse{propertyRenderer: t, r: a.r, w: a.w}
+	l := propfindResponse{propertyRenderer: newPropertyRenderer(a.s, a.r, wanted), w: a.w}
 	l.begin()
 	if asked.ID == "" {
 		self := tree.State{Name: asked.Name, Exists: true, Collection: true}
@@ -364,7 +362,7 @@ func (a *asking) Restore(id string) error {
 // restore makes a version that had the name of the request the current one, under the condition of the request.
 func (a *asking) restore(v tree.Version, opts tree.RestoreOptions) error {
 	s, r := a.s, a.r
-	r.toCreate = []string{r.name}
+	r.toCreate, r.noJunk = []string{r.name}, false // it was there already
 	check := s.requireCondition(r, r.check(func(v2 tree.View) error {
 		return r.mayRestore(v2, v.Collection)
 	}, precondition.Resource(r.name)), r.name)

@@ -19,6 +19,7 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/handler/davxml"
 	"r-seed-1f3a754f.example/ifmatch/handler/digest"
 	"r-seed-1f3a754f.example/ifmatch/handler/exchange"
+	"r-seed-1f3a754f.example/ifmatch/handler/origin"
 	"r-seed-1f3a754f.example/ifmatch/handler/precondition"
 	"r-seed-1f3a754f.example/ifmatch/handler/problem"
 	"r-seed-1f3a754f.example/ifmatch/limit"
@@ -109,6 +110,8 @@ func (s *server) fail(w http.ResponseWriter, r *request, err error) {
 		s.refuseLogin(w, r, login)
 	} else if refused, ok := errors.AsType[*auth.RequestError](err); ok {
 		s.refuseStatus(w, r, withStatus(refused.Status, refused.Detail))
+	} else if refused, ok := errors.AsType[*origin.Refusal](err); ok {
+		s.refuseStatus(w, r, withStatus(refused.Status, refused.Detail))
 	} else if member, ok := errors.AsType[*tree.MemberError](err); ok && s.isAboutMember(r, member.Name) {
 		s.memberFailed(w, r, member)
 	} else if failed, ok := errors.AsType[*precondition.Failed](err); ok {
@@ -158,8 +161,8 @@ var errTooMany = &statusError{status: http.StatusForbidden, condition: "propfind
 
 // refuseBody answers a request whose body broke off, was too slow, or had another length than announced.
 func (s *server) refuseBody(w http.ResponseWriter, r *request, err error) {
-	if status := new(statusError); errors.As(err, &status) {
-		s.refuseStatus(w, r, status)
+	if most, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		s.refuseStatus(w, r, tooLarge(most.Limit))
 		return
 	}
 	status, detail := http.StatusBadRequest, "the body broke off or is not what was announced; nothing has changed: "
@@ -217,7 +220,12 @@ func askToRetry(w http.ResponseWriter, status int, err error) {
 	} else if status != http.StatusServiceUnavailable {
 		return
 	}
-	w.Header().Set("Retry-After", strconv.Itoa(int((after+time.Second-1)/time.Second)))
+	retryAfter(w, after)
+}
+
+// retryAfter asks for a later attempt, in whole seconds (RFC 9110 §10.2.3).
+func retryAfter(w http.ResponseWriter, after time.Duration) {
+	w.Header().Set("Retry-After", strconv.Itoa(max(1, int((after+time.Second-1)/time.Second))))
 }
 
 // statusOf returns the status of an error of the store, and the sentence for people: that of the store, if it has
@@ -257,8 +265,7 @@ func (s *server) locked(w http.ResponseWriter, r *request, e *tree.LockedError) 
 		root = s.href(r.asked, r.slash)
 	}
 	// Most clients unlock long before the lock would expire.
-	left := e.Lock.Expires.Sub(s.Now()).Round(time.Second)
-	w.Header().Set("Retry-After", strconv.Itoa(int(min(max(left, time.Second), lockPause)/time.Second)))
+	retryAfter(w, min(e.Lock.Expires.Sub(s.Now()).Round(time.Second), lockPause))
 	condition := "lock-token-submitted"
 	if r.Method == "LOCK" {
 		condition = "no-conflicting-lock"
@@ -269,9 +276,9 @@ func (s *server) locked(w http.ResponseWriter, r *request, e *tree.LockedError) 
 	}
 	var b bytes.Buffer
 	m := davxml.NewMultistatus(&b)
-	m.Status(root, http.StatusLocked, condition)
+	m.Status(root, http.StatusLocked, condition, "")
 	if r.Method == "LOCK" {
-		m.Status(s.href(r.name, true), http.StatusFailedDependency, "")
+		m.Status(s.href(r.name, true), http.StatusFailedDependency, "", "")
 	}
 	m.Close()
 	s.write(w, r, webdav.StatusMulti, problem.XMLType, b.Bytes())
@@ -292,17 +299,15 @@ func (s *server) memberFailed(w http.ResponseWriter, r *request, e *tree.MemberE
 	if r.may(e.Name, auth.List) {
 		href = s.href(e.Name, e.Collection)
 	}
-	m.Failure(href, status, detail)
+	m.Status(href, status, "", detail)
 	m.Close()
 	s.write(w, r, webdav.StatusMulti, problem.XMLType, b.Bytes())
 }
 
 // isAboutMember reports whether a name is below the resources of a request.
 func (s *server) isAboutMember(r *request, name string) bool {
-	if tree.Below(name, r.name) {
-		return true
-	}
-	return (r.Method == "COPY" || r.Method == "MOVE") && r.toErr == nil && tree.Below(name, r.to)
+	hasTo := (r.Method == "COPY" || r.Method == "MOVE") && r.toErr == nil
+	return tree.Below(name, r.name) || hasTo && tree.Below(name, r.to)
 }
 
 func (s *server) refuseXML(w http.ResponseWriter, r *request, status int, condition string, hrefs ...string) {

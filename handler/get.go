@@ -84,7 +84,7 @@ func (s *server) getOnce(w http.ResponseWriter, r *request) error {
 	s.describeContent(h, r, state)
 	if !r.shown.IsWhole() {
 		h["Accept-Ranges"] = inBytes
-		s.setDigests(ctx, h, r, content, state, parts)
+		s.digests.SetFields(ctx, r.tagDeadline, h, r.Request, content, state, parts)
 	}
 	return s.sendContent(ctx, w, r, content, state, parts, partial)
 }
@@ -120,13 +120,6 @@ func partsOf(method string, h http.Header, state *tree.State) (parts []tree.Part
 
 // wholeOf returns the whole content as one part.
 func wholeOf(state *tree.State) []tree.Part { return []tree.Part{{Length: state.Size}} }
-
-// setDigests sets the digest fields that are known in time.
-func (s *server) setDigests(
-	ctx context.Context, h http.Header, r *request, content tree.Content, state tree.State, sent []tree.Part,
-) {
-	s.digests.SetFields(ctx, r.tagDeadline, h, r.Request, content, state, sent)
-}
 
 // hashTurn waits for a turn to hash a content for a digest field.
 func (s *server) hashTurn(ctx context.Context) (release func(), err error) {

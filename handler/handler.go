@@ -219,7 +219,7 @@ func (s *server) guarded(next http.Handler) http.Handler {
 			if s.linkOf(newRequest(r)) != nil {
 				w = bylink.NewWriter(w)
 			}
-			s.fail(w, newRequest(r), withStatus(refusal.Status, refusal.Detail))
+			s.fail(w, newRequest(r), refusal)
 			return
 		}
 		next.ServeHTTP(w, r)
@@ -236,7 +236,7 @@ type request struct {
 	ctx context.Context // see Context
 
 	who     *asker    // nil: not identified yet
-	id      string    // see server.identity ("" without an audit log)
+	id      string    // that the logs have ("" without an audit log)
 	before  tree.ETag // the tag of the replaced version, and that of the new version
 	after   tree.ETag
 	follows tree.Follow // of the principal: see asker.follow

@@ -3,13 +3,11 @@ package handler
 import (
 	"cmp"
 	"context"
-	"errors"
 	"log/slog"
 	"net/http"
 	"net/netip"
 	"strconv"
 	"strings"
-	"time"
 
 	"r-seed-1f3a754f.example/ifmatch/auth"
 	"r-seed-1f3a754f.example/ifmatch/auth/session"
@@ -17,7 +15,6 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/handler/deleteguard"
 	"r-seed-1f3a754f.example/ifmatch/handler/events"
 	"r-seed-1f3a754f.example/ifmatch/handler/login"
-	"r-seed-1f3a754f.example/ifmatch/handler/origin"
 	"r-seed-1f3a754f.example/ifmatch/handler/problem"
 	"r-seed-1f3a754f.example/ifmatch/handler/proxy"
 	"r-seed-1f3a754f.example/ifmatch/handler/synctoken"
@@ -108,7 +105,7 @@ func (s *server) principal(w http.ResponseWriter, r *request, who *asker) (_ aut
 		who.session = ""
 	}
 	if refusal := s.origin.CheckLogin(r.Request, who.session != ""); refusal != nil {
-		return auth.Principal{}, statusOfLogin(refusal)
+		return auth.Principal{}, refusal
 	}
 	return found, nil
 }
@@ -165,16 +162,8 @@ func loginAddress(
 			return err
 		}
 		w.Header().Set("Cache-Control", "no-store")
-		return statusOfLogin(serve(s.gate(), w, visitor{s, r, r.who}))
+		return serve(s.gate(), w, visitor{s, r, r.who})
 	}
-}
-
-// statusOfLogin returns an error of package login as [server.fail] takes it.
-func statusOfLogin(err error) error {
-	if refusal := new(origin.Refusal); errors.As(err, &refusal) {
-		return withStatus(refusal.Status, refusal.Detail)
-	}
-	return err
 }
 
 // askByForm answers a request that is not allowed to anonymous, if a browser has sent it. It reports whether it has.
@@ -230,17 +219,18 @@ func (s *server) refuseLogin(w http.ResponseWriter, r *request, e *auth.LoginErr
 // noteRefused notes a login that was refused, and returns the status of its answer.
 func (s *server) noteRefused(w http.ResponseWriter, r *request, e *auth.LoginError) int {
 	e.LogTo(r.Context(), s.Log)
-	accesslog.Of(w).Login = reasonOf(e)
-	status := http.StatusUnauthorized
+	reason, status := "wrong_password", http.StatusUnauthorized // the reason is for counters
 	switch e.Reason {
 	case auth.TooMany:
-		status = http.StatusTooManyRequests
-	case auth.Busy, auth.Uncounted:
-		status = http.StatusServiceUnavailable
+		reason, status = "too_many", http.StatusTooManyRequests
+	case auth.Busy:
+		reason, status = "busy", http.StatusServiceUnavailable
+	case auth.Uncounted:
+		reason, status = "uncounted", http.StatusServiceUnavailable
 	}
+	accesslog.Of(w).Login = reason
 	if status != http.StatusUnauthorized {
-		after := max(1, int((e.RetryAfter+time.Second-1)/time.Second))
-		w.Header().Set("Retry-After", strconv.Itoa(after))
+		retryAfter(w, e.RetryAfter)
 	}
 	return status
 }
@@ -376,7 +366,7 @@ func (s *server) openListing(r *request, path string) error {
 	r.Request = &asked
 	name, _, err := s.locateIn(path)
 	if err == nil {
-		err = r.hidden(name, s.aims(r, name))
+		err = s.aim(r, name)
 	}
 	if err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"strings"
 
@@ -13,6 +14,7 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/handler/precondition"
 	"r-seed-1f3a754f.example/ifmatch/links"
 	"r-seed-1f3a754f.example/ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/uploads"
 	"r-seed-1f3a754f.example/ifmatch/web"
 	"r-seed-1f3a754f.example/ifmatch/wire"
 )
@@ -40,28 +42,15 @@ func (s *server) link(w http.ResponseWriter, r *request, rest string) error {
 	return serve(w, r, below)
 }
 
-// means makes the request one with a method about a name of the link, with some fields of the header in place of those
-// that are conditions, or fails as the rules say.
-func (s *server) means(r *request, method, name string, conditions ...string) error {
-	asked := *r.Request
-	asked.Method, asked.Header = method, r.Header.Clone()
-	asked.Header.Del("If") // it may be about any name of the tree
-	if len(conditions) > 0 {
-		for _, field := range []string{"If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "Overwrite"} {
-			asked.Header.Del(field)
-		}
-		asked.Header.Set(conditions[0], conditions[1])
-	}
-	r.Request, r.noJunk = &asked, s.RefuseJunk
-	if err := s.aims(r, name); err != nil {
-		return err
-	}
-	r.granted = true
-	if methods[method].writes && s.ReadOnly {
-		return tree.ErrReadOnly
-	}
-	return s.parseConditions(r)
+// means makes the request one with a method about a name of the link.
+func (s *server) means(r *request, method, name string) error {
+	header := r.Header.Clone()
+	header.Del("If") // it may be about any name of the tree
+	return s.becomes(r, method, name, header)
 }
+
+// onlyNew is the condition of a file that is dropped, in place of those of the request.
+var onlyNew = http.Header{"If-None-Match": {"*"}}
 
 // readByLink answers GET and HEAD. With the parameter zip, a collection is an archive.
 func (s *server) readByLink(w http.ResponseWriter, r *request, below string) error {
@@ -106,7 +95,12 @@ func (s *server) dropByLink(w http.ResponseWriter, r *request, below string) err
 		if below == "" || r.slash || strings.Contains(below, "/") {
 			return withStatus(http.StatusForbidden, "send a file with a name right below the link")
 		}
-		if err := s.means(r, http.MethodPut, tree.Join(r.link.Name(), below), "If-None-Match", "*"); err != nil {
+		header := r.Header.Clone()
+		for _, field := range uploads.Conditions {
+			header.Del(field)
+		}
+		maps.Copy(header, onlyNew)
+		if err := s.becomes(r, http.MethodPut, tree.Join(r.link.Name(), below), header); err != nil {
 			return err
 		}
 		w, err := s.takeTurn(w, r, s.Pools.Uploads)
@@ -151,8 +145,7 @@ func (s *server) dropForm(w http.ResponseWriter, r *request, page *bylink.DropPa
 		status = http.StatusCreated
 		defer func() { r.Request = form }()
 		err = s.dropPart(r, base, part)
-		tooLarge := new(statusError)
-		if body := new(tree.BodyError); errors.As(err, &body) && !errors.As(body.Err, &tooLarge) {
+		if body := new(tree.BodyError); errors.As(err, &body) && !errors.As(err, new(*http.MaxBytesError)) {
 			return 0, "", err // no more of it comes
 		}
 		if err != nil {
@@ -174,8 +167,8 @@ func (s *server) dropPart(r *request, base string, part io.Reader) error {
 	if err := tree.CheckName(name); err != nil {
 		return err
 	}
-	r.become(s, name, http.Header{}, -1)
-	if err := s.means(r, http.MethodPut, name, "If-None-Match", "*"); err != nil {
+	r.become(name, onlyNew, -1)
+	if err := s.begin(r, name); err != nil {
 		return err
 	}
 	opts, check, err := s.beforePut(r, func() http.Header { return nil }, nil)
@@ -189,16 +182,19 @@ func (s *server) dropPart(r *request, base string, part io.Reader) error {
 
 // tellDropped returns the status and the reason of a file that was not stored.
 func (s *server) tellDropped(err error) (status int, why string) {
-	known := new(statusError)
+	most, known := new(http.MaxBytesError), new(statusError)
 	switch {
+	case errors.As(err, &most):
+		known = tooLarge(most.Limit)
 	case errors.As(err, &known):
-		return known.status, known.detail
 	case err == errForbidden:
 		return http.StatusForbidden, "that is not allowed"
 	case malformed(err) != "":
 		return http.StatusBadRequest, "no file can have this name"
+	default:
+		return statusOf(err)
 	}
-	return statusOf(err)
+	return known.status, known.detail
 }
 
 // linkOf returns the path below the address of share links, or nil if the request has another address.

@@ -241,7 +241,7 @@ func (r *request) holds(v tree.View, tokens []string, counts func(tree.Lock) boo
 func (t *propertyRenderer) visibleLocks(state *tree.State) []tree.Lock {
 	locks := slices.DeleteFunc(slices.Clone(state.Locks), func(l tree.Lock) bool { return !t.r.may(l.Root, auth.List) })
 	for i := range locks {
-		if state.Name != t.asked && locks[i].Root != state.Name {
+		if state.Name != t.r.name && locks[i].Root != state.Name {
 			locks[i].Owner = ""
 		}
 		if !t.r.who.MayUnlock(string(locks[i].Principal), locks[i].Root) {

@@ -1,7 +1,6 @@
 package handler
 
 import (
-	"context"
 	"encoding/xml"
 	"net/http"
 	"slices"
@@ -195,14 +194,12 @@ func (t *propertyRenderer) privileges(state *tree.State) []string {
 // are valid until the next call.
 type propertyRenderer struct {
 	*server
-	ctx    context.Context
+	r      *request // nil: of no request, see pathPropstats
 	wanted davxml.Propfind
 	named  []*liveProperty // those of wanted.Props and wanted.Include, in that order (nil: not live)
 	want   tree.Want
 	// render only the type and the name: of paths above the tree, or of collections that only lead to visible names
 	nameOnly bool
-	asked    string // the name in the request
-	r        *request
 	token    string // see syncToken
 
 	buffer         []byte
@@ -225,8 +222,8 @@ type propertyRenderer struct {
 // that prefer it, and a property that is not reported is missing.
 const missingFree = 4 << 20
 
-func newPropertyRenderer(ctx context.Context, s *server, wanted davxml.Propfind) *propertyRenderer {
-	t := &propertyRenderer{server: s, ctx: ctx, wanted: wanted}
+func newPropertyRenderer(s *server, r *request, wanted davxml.Propfind) *propertyRenderer {
+	t := &propertyRenderer{server: s, r: r, wanted: wanted}
 	t.unknown, t.dead = map[xml.Name]bool{}, map[xml.Name]*webdav.Property{}
 	if len(wanted.Props) == 0 {
 		t.want = tree.WantTag | tree.WantProperties
@@ -391,7 +388,7 @@ func (t *propertyRenderer) value(l *liveProperty, state *tree.State) (b []byte, 
 
 // pathPropstats returns the properties of a collection of which only the name is known.
 func pathPropstats(base string, wanted davxml.Propfind) []webdav.Propstat {
-	t := newPropertyRenderer(context.Background(), &server{}, wanted)
+	t := newPropertyRenderer(&server{}, nil, wanted)
 	t.nameOnly = true
 	return t.render(tree.State{Name: base, Exists: true, Collection: true})
 }

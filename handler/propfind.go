@@ -59,8 +59,7 @@ func (s *server) propfind(w http.ResponseWriter, r *request) error {
 			return err
 		}
 	}
-	l := propfindResponse{propertyRenderer: newPropertyRenderer(r.Context(), s, wanted), r: r, w: w}
-	l.asked, l.propertyRenderer.r = r.name, r
+	l := propfindResponse{propertyRenderer: newPropertyRenderer(s, r, wanted), w: w}
 	opts.Want = l.want
 	if slices.Contains(l.named, liveByName[syncTokenName]) {
 		// Before the listing, so that what changes meanwhile is after the token.
@@ -78,7 +77,6 @@ func (s *server) propfind(w http.ResponseWriter, r *request) error {
 // A propfindResponse is the answer to a PROPFIND in progress.
 type propfindResponse struct {
 	*propertyRenderer
-	r       *request
 	w       http.ResponseWriter
 	out     *davxml.Multistatus // nil: the status has not been sent
 	flushed time.Time
@@ -88,7 +86,7 @@ type propfindResponse struct {
 
 // list writes all resources. An error before the first of them is returned for the whole answer.
 func (l *propfindResponse) list(opts tree.ListOptions, cond tree.Condition) error {
-	for state, err := range l.Store.List(l.ctx, l.r.name, opts, cond) {
+	for state, err := range l.Store.List(l.r.Context(), l.r.name, opts, cond) {
 		shown := l.r.shows(&state)
 		switch {
 		case err != nil && state.Name == "":
@@ -127,7 +125,7 @@ func (l *propfindResponse) refuse(state tree.State, err error) error {
 	}
 	status, _ := statusOf(err)
 	accesslog.ExplainFailure(l.w, status, err, slog.String("member", state.Name))
-	return l.out.Status(l.hrefOf(state), status, "")
+	return l.out.Status(l.hrefOf(state), status, "", "")
 }
 
 // hrefOf returns the href of a resource, in the spelling of the request: some clients ignore resources with another
@@ -238,9 +236,8 @@ func (s *server) report(w http.ResponseWriter, r *request) error {
 	}
 	props := davxml.Propfind{Props: wanted.Props}
 	l := &syncResponse{propfindResponse: propfindResponse{
-		propertyRenderer: newPropertyRenderer(r.Context(), s, props), r: r, w: w, membersOnly: true,
+		propertyRenderer: newPropertyRenderer(s, r, props), w: w, membersOnly: true,
 	}, wanted: wanted, end: end}
-	l.asked, l.propertyRenderer.r = r.name, r
 	if err = l.answer(check); err != nil && l.out != nil {
 		cutOff(w, err) // the status has been sent: only a cut connection tells that the answer is incomplete
 	}
@@ -265,7 +262,7 @@ func (l *syncResponse) answer(check tree.Condition) error {
 	}
 	l.begin()
 	if l.partial { // RFC 6578 §3.6
-		err := l.out.Status(l.href(l.r.asked, true), http.StatusInsufficientStorage, "number-of-matches-within-limits")
+		err := l.out.Status(l.href(l.r.asked, true), http.StatusInsufficientStorage, "number-of-matches-within-limits", "")
 		if err != nil {
 			return err
 		}
@@ -312,7 +309,7 @@ func (l *syncResponse) listChanges() error {
 		Seen: l.r.seen, Listed: func(name string) bool { return l.r.may(name, auth.List) }, Reading: l.r.reading(0),
 		Listing: tree.ListOptions{Show: l.r.showsMember(), Follow: l.r.follows},
 	}
-	changed, err := members.Changed(l.ctx, since, l.end)
+	changed, err := members.Changed(l.r.Context(), since, l.end)
 	switch {
 	case errors.Is(err, synccollection.ErrList):
 		return errSyncToken
@@ -335,7 +332,7 @@ func (l *syncResponse) showOne(name string) error {
 	if !l.r.seen(name) {
 		return nil
 	}
-	state, err := l.Store.Stat(l.ctx, name, l.r.reading(l.want))
+	state, err := l.Store.Stat(l.r.Context(), name, l.r.reading(l.want))
 	state.Name = name
 	switch {
 	case err == nil && l.r.shows(&state):
@@ -344,17 +341,17 @@ func (l *syncResponse) showOne(name string) error {
 		return l.refuse(state, err)
 	}
 	l.begin()
-	return l.out.Status(l.hrefOf(tree.State{Name: name}), http.StatusNotFound, "") // RFC 6578 §3.5.2
+	return l.out.Status(l.hrefOf(tree.State{Name: name}), http.StatusNotFound, "", "") // RFC 6578 §3.5.2
 }
 
 // syncToken returns the sync token of a collection (RFC 6578 §4). It is new after each change of the tree, also one
 // elsewhere.
 func (t *propertyRenderer) syncToken(s *tree.State) (token string, ok bool) {
-	if t.feed == nil || !s.Collection || s.Link || s.Resolved != nil || t.r == nil {
+	if t.feed == nil || !s.Collection || s.Link || s.Resolved != nil {
 		return "", false
 	}
 	if t.token == "" {
-		ctx, cancel := context.WithTimeout(t.ctx, courtesyTime)
+		ctx, cancel := context.WithTimeout(t.r.Context(), courtesyTime)
 		defer cancel()
 		now, err := t.feed.Now(ctx)
 		if err != nil {

@@ -264,7 +264,7 @@ func (t *propertyRenderer) quota(state *tree.State) (used, available int64, ok b
 	if !is || !t.r.who.Subtree("").Has(auth.List) {
 		return used, available, ok
 	}
-	onDisk, room, err := store.Quota(t.ctx, state.Name)
+	onDisk, room, err := store.Quota(t.r.Context(), state.Name)
 	switch {
 	case err != nil:
 		return used, available, ok

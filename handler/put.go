@@ -25,7 +25,9 @@ import (
 
 // put answers PUT. It checks the conditions before it reads the body, and again inside the commit.
 func (s *server) put(w http.ResponseWriter, r *request) error {
-	opts, check, err := s.beforePut(r, func() http.Header { return r.arrived.Trailer }, r.hasCome)
+	// If the whole body has come already, a refusal before it is read would spare the client nothing.
+	hasCome := func() bool { return r.sending.HasCome(tree.MaxLate) }
+	opts, check, err := s.beforePut(r, func() http.Header { return r.arrived.Trailer }, hasCome)
 	var state tree.State
 	var created bool
 	if err == nil {
@@ -45,10 +47,6 @@ func (s *server) put(w http.ResponseWriter, r *request) error {
 	s.done(w, r, state, created)
 	return nil
 }
-
-// hasCome reports whether the whole body has come already, so that a refusal before it is read would spare the client
-// nothing.
-func (r *request) hasCome() bool { return r.sending.HasCome(tree.MaxLate) }
 
 // beforePut checks a PUT before its body is read, and returns the options and the condition for the store. trailer
 // returns the trailer section that has come. late is that of the condition.
@@ -126,7 +124,7 @@ func (s *server) maxUpload() int64 {
 }
 
 // tooLarge is the failure of a PUT of more bytes than are taken.
-func tooLarge(most int64) error {
+func tooLarge(most int64) *statusError {
 	return withStatus(http.StatusRequestEntityTooLarge,
 		fmt.Sprintf("a file may have at most %d bytes here (--max-upload); nothing has changed", most))
 }
@@ -296,15 +294,8 @@ func (u *uploader) Target(rel string) (string, error) {
 
 func (u *uploader) Write(name string, fields http.Header, length int64) (*uploads.Write, error) {
 	s, r := u.s, u.r
-	r.become(s, name, fields, length)
-	if err := r.hidden(name, s.aims(r, name)); err != nil {
-		return nil, err
-	}
-	r.granted = true
-	if s.ReadOnly {
-		return nil, tree.ErrReadOnly
-	}
-	if err := s.parseConditions(r); err != nil {
+	r.become(name, fields, length)
+	if err := s.begin(r, name); err != nil {
 		return nil, err
 	}
 	opts, check, err := s.beforePut(r, func() http.Header { return nil }, nil)
@@ -322,7 +313,7 @@ func (u *uploader) Write(name string, fields http.Header, length int64) (*upload
 }
 
 // become makes the request the PUT of a whole file with some fields of the header.
-func (r *request) become(s *server, name string, fields http.Header, length int64) {
+func (r *request) become(name string, fields http.Header, length int64) {
 	put := r.Request.WithContext(r.Request.Context())
 	put.Method, put.ContentLength, put.URL = http.MethodPut, length, &url.URL{Path: "/" + name}
 	put.Header = r.Header.Clone()
@@ -330,8 +321,7 @@ func (r *request) become(s *server, name string, fields http.Header, length int6
 		put.Header.Del(field)
 	}
 	maps.Copy(put.Header, fields)
-	r.Request, r.sending = put, nil
-	r.name, r.asked, r.slash, r.noJunk = name, name, false, s.RefuseJunk
+	r.Request, r.sending, r.slash = put, nil, false
 }
 
 // ofOneBody are the fields about the body of one request, which is not that of the file.

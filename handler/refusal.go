@@ -230,48 +230,17 @@ func (s *server) represent(w http.ResponseWriter, r *request, failed *preconditi
 	}
 	h := w.Header()
 	s.describeContent(h, r, state)
-	s.setDigests(r.Context(), h, r, content, state, wholeOf(&state))
+	s.digests.SetFields(r.Context(), r.tagDeadline, h, r.Request, content, state, wholeOf(&state))
 	h.Set("Content-Location", s.href(r.name, false))
 	h.Set("Preference-Applied", "return=representation")
 	s.send(w, r, http.StatusPreconditionFailed, contentType(&state), state.Size, send)
 	return true
 }
 
-// reasonOf names the reason of a refused login, for counters.
-func reasonOf(e *auth.LoginError) string {
-	switch e.Reason {
-	case auth.TooMany:
-		return "too_many"
-	case auth.Busy:
-		return "busy"
-	case auth.Uncounted:
-		return "uncounted"
-	}
-	return "wrong_password"
-}
-
-// bounded returns the body of a PUT, which fails where it has more bytes than are taken.
+// bounded returns the body of a PUT, which fails with an [http.MaxBytesError] where it has more bytes than are taken.
 func bounded(body io.Reader, most int64) io.Reader {
 	if most <= 0 {
 		return body
 	}
-	return &boundedReader{body, most, tooLarge(most)}
-}
-
-// A boundedReader fails behind so many bytes.
-type boundedReader struct {
-	io.Reader
-	left int64
-	err  error
-}
-
-func (r *boundedReader) Read(p []byte) (int, error) {
-	if r.left < 0 {
-		return 0, r.err
-	}
-	n, err := r.Reader.Read(p[:min(int64(len(p)), r.left+1)])
-	if r.left -= int64(n); r.left < 0 {
-		return 0, r.err
-	}
-	return n, err
+	return http.MaxBytesReader(nil, io.NopCloser(body), most)
 }

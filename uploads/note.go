@@ -37,15 +37,15 @@ func (n *note) header() http.Header {
 	return h
 }
 
-// conditions are the fields that say when the PUT may happen. Those of a PATCH take the place of all those of the
+// Conditions are the fields that say when the PUT may happen. Those of a PATCH take the place of all those of the
 // creation.
-var conditions = []string{"If", "If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "Overwrite"}
+var Conditions = []string{"If", "If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "Overwrite"}
 
 // others are the other fields of a creation that the PUT has.
 var others = []string{"Repr-Digest", "X-Oc-Mtime"}
 
 // Fields are the fields of a header that belong to the PUT and not to a single request.
-var Fields = slices.Concat(conditions, others)
+var Fields = slices.Concat(Conditions, others)
 
 func kept(h http.Header, names ...string) http.Header {
 	fields := http.Header{}

@@ -38,7 +38,7 @@ func (s *Server) patch(w http.ResponseWriter, r *http.Request, id string, c Call
 	}
 	n := noteOf(state)
 	fields := n.header()
-	if now := kept(r.Header, conditions...); len(now) > 0 {
+	if now := kept(r.Header, Conditions...); len(now) > 0 {
 		fields = kept(fields, others...)
 		maps.Copy(fields, now)
 	}

@@ -44,9 +44,6 @@ func NewMultistatus(w io.Writer) *Multistatus {
 // The href must be percent-encoded. Property names must be XML names, as the readers of this package return them, and
 // are not checked again. An InnerXML is written unchanged.
 func (m *Multistatus) Response(href string, propstats ...webdav.Propstat) error {
-	if m.err != nil {
-		return m.err
-	}
 	b := appendHref(append(*m.buf, "<D:response>"...), href)
 	written := false
 	for i := range propstats {
@@ -64,55 +61,30 @@ func (m *Multistatus) Response(href string, propstats ...webdav.Propstat) error 
 
 // Status writes the status of a whole resource (RFC 4918 §13, §14.24), such as a member that could not be deleted or
 // read. condition is "" or the name of the precondition in DAV: that was not met (RFC 4918 §16), such as
-// "lock-token-submitted".
-func (m *Multistatus) Status(href string, code int, condition string) error {
-	if m.err != nil {
-		return m.err
-	}
+// "lock-token-submitted", and description is "" or a sentence for people.
+func (m *Multistatus) Status(href string, code int, condition, description string) error {
 	b := appendHref(append(*m.buf, "<D:response>"...), href)
 	b = appendStatus(b, code)
 	if condition != "" {
 		b = appendError(b, "<D:error>", condition)
 	}
-	*m.buf = append(b, "</D:response>"...)
+	*m.buf = append(appendDescription(b, description), "</D:response>"...)
 	return m.flush(flushAt)
 }
 
 // SyncToken writes the DAV:sync-token of a report (RFC 6578 §6.4). It comes after all responses.
 func (m *Multistatus) SyncToken(token string) error {
-	if m.err != nil {
-		return m.err
-	}
 	b := AppendText(append(*m.buf, "<D:sync-token>"...), token)
 	*m.buf = append(b, "</D:sync-token>"...)
 	return m.flush(flushAt)
 }
 
-// Failure writes the status of the resource at which a change of a collection has failed, with a sentence for people.
-func (m *Multistatus) Failure(href string, code int, description string) error {
-	if m.err != nil {
-		return m.err
-	}
-	b := appendHref(append(*m.buf, "<D:response>"...), href)
-	b = appendDescription(appendStatus(b, code), description)
-	*m.buf = append(b, "</D:response>"...)
-	return m.flush(flushAt)
-}
-
 // Flush writes the buffer to the writer below.
-func (m *Multistatus) Flush() error {
-	if m.err != nil {
-		return m.err
-	}
-	return m.flush(0)
-}
+func (m *Multistatus) Flush() error { return m.flush(0) }
 
 // Close completes the document and writes the rest of it. An incomplete listing must not be closed, because it would
 // look complete.
 func (m *Multistatus) Close() error {
-	if m.err != nil {
-		return m.err
-	}
 	*m.buf = append(*m.buf, "</D:multistatus>"...)
 	if err := m.flush(0); err != nil {
 		return err
@@ -120,16 +92,18 @@ func (m *Multistatus) Close() error {
 	if cap(*m.buf) <= 2*flushAt { // a huge property must not stay in memory
 		buffers.Put(m.buf)
 	}
-	m.buf, m.err = nil, errClosed
+	m.buf, m.err = new([]byte), errClosed
 	return nil
 }
 
-// flush writes the buffer if it holds at least a number of bytes.
+// flush writes the buffer if it holds at least a number of bytes. After an error it throws the buffer away.
 func (m *Multistatus) flush(least int) error {
-	if len(*m.buf) < least {
+	if m.err == nil && len(*m.buf) < least {
 		return nil
 	}
-	_, m.err = m.w.Write(*m.buf)
+	if m.err == nil {
+		_, m.err = m.w.Write(*m.buf)
+	}
 	*m.buf = (*m.buf)[:0]
 	return m.err
 }

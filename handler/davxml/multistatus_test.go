@@ -52,9 +52,9 @@ func TestMultistatus(t *testing.T) {
 		}, `<D:response><D:href>/</D:href><D:propstat><D:prop><D:getetag/></D:prop><D:status>HTTP/1.1 403 Forbidden</D:status>` +
 			`<D:error><D:cannot-modify-protected-property/></D:error><D:responsedescription>a &lt; b</D:responsedescription></D:propstat>` +
 			`<D:propstat><D:prop><D:x/></D:prop><D:status>HTTP/1.1 424 Failed Dependency</D:status></D:propstat></D:response>`},
-		{"a status", func(m *Multistatus) error { return m.Status("/b", 403, "") },
+		{"a status", func(m *Multistatus) error { return m.Status("/b", 403, "", "") },
 			`<D:response><D:href>/b</D:href><D:status>HTTP/1.1 403 Forbidden</D:status></D:response>`},
-		{"a status with a condition", func(m *Multistatus) error { return m.Status("/b", 423, "lock-token-submitted") },
+		{"a status with a condition", func(m *Multistatus) error { return m.Status("/b", 423, "lock-token-submitted", "") },
 			`<D:response><D:href>/b</D:href><D:status>HTTP/1.1 423 Locked</D:status><D:error><D:lock-token-submitted/></D:error></D:response>`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -132,13 +132,13 @@ func TestMultistatusStreams(t *testing.T) {
 
 func TestMultistatusReportsTheErrorOfItsWriter(t *testing.T) {
 	m := NewMultistatus(&recorder{err: io.ErrClosedPipe})
-	if err := m.Status("/", 404, ""); err != nil {
+	if err := m.Status("/", 404, "", ""); err != nil {
 		t.Errorf("before anything is written: %v", err)
 	}
 	if err := m.Response(strings.Repeat("a", flushAt)); err != io.ErrClosedPipe {
 		t.Errorf("got %v", err)
 	}
-	if err := errors.Join(m.Status("/", 404, ""), m.Close()); !errors.Is(err, io.ErrClosedPipe) {
+	if err := errors.Join(m.Status("/", 404, "", ""), m.Close()); !errors.Is(err, io.ErrClosedPipe) {
 		t.Errorf("got %v", err)
 	}
 }
