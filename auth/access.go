@@ -138,7 +138,7 @@ func (a *Access) match(m *match, name string) { a.policies.rules.match(m, name, 
 // outside reports whether a name is none of those that a share link is about. It is asked for the name itself, and not
 // for its other spellings: these only take effects away.
 func (a *Access) outside(name string) bool {
-	return a.who.Link != "" && name != a.who.Root && !tree.Below(name, a.who.Root)
+	return a.who.Link != "" && !tree.Within(name, a.who.Root)
 }
 
 // Effects returns the effects that are granted on a name.

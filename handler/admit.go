@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -71,9 +70,9 @@ func (s *server) poolOf(method string) *limit.Pool {
 	return s.Pools.Changes
 }
 
-// takeTurn waits for the turn of a request, in place of an earlier turn, or fails with a [limit.Error]. The answer
-// must be written to the returned writer. [request.endTurn] must be called at the end.
-func (s *server) takeTurn(w http.ResponseWriter, r *request, pool *limit.Pool) (http.ResponseWriter, error) {
+// takeTurn waits for the turn of a request, in place of an earlier turn, or fails with a [limit.Error].
+// [request.endTurn] must be called at the end.
+func (s *server) takeTurn(w http.ResponseWriter, r *request, pool *limit.Pool) error {
 	client := s.counted(r.Request)
 	ctx := tree.WithClient(r.ctx, client)
 	next := &turn{life: exchange.LifeOf(w), before: r.turn}
@@ -84,15 +83,13 @@ func (s *server) takeTurn(w http.ResponseWriter, r *request, pool *limit.Pool) (
 	if err != nil {
 		next.end()
 		r.turnedAway = r.turn == nil
-		return w, err
+		return err
 	}
 	r.leave()
 	next.slot, r.turn = slot, next
 	r.ctx = ctx
-	if r.sending != nil {
-		r.Body = meteredReader{r.Body, &slot.In}
-	}
-	return &meteredWriter{w, &slot.Out}, nil
+	exchange.Measure(w, &slot.In, &slot.Out)
+	return nil
 }
 
 // A turn is the time in which a request may hold its resource.
@@ -142,48 +139,6 @@ func (r *request) endTurn() {
 	}
 	r.turn = nil
 }
-
-// A meteredReader measures the pace of a body.
-type meteredReader struct {
-	io.ReadCloser
-	meter *limit.Meter
-}
-
-func (r meteredReader) Read(p []byte) (int, error) {
-	r.meter.Begin()
-	n, err := r.ReadCloser.Read(p)
-	r.meter.End(int64(n))
-	return n, err
-}
-
-// A meteredWriter measures the pace at which the client reads. It forwards ReadFrom, so that sendfile is kept.
-type meteredWriter struct {
-	http.ResponseWriter
-	meter *limit.Meter
-}
-
-func (w *meteredWriter) Write(p []byte) (int, error) {
-	w.meter.Begin()
-	n, err := w.ResponseWriter.Write(p)
-	w.meter.End(int64(n))
-	return n, err
-}
-
-func (w *meteredWriter) ReadFrom(src io.Reader) (int64, error) {
-	w.meter.Begin()
-	n, err := io.Copy(w.ResponseWriter, src)
-	w.meter.End(n)
-	return n, err
-}
-
-// AwaitRead implements [tree.Drain]. The server waits for the client meanwhile.
-func (w *meteredWriter) AwaitRead(most int64, patience time.Duration) (unread int64, ok bool) {
-	w.meter.Begin()
-	defer w.meter.End(0)
-	return exchange.AwaitRead(w.ResponseWriter, most, patience)
-}
-
-func (w *meteredWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // clientText returns the client of a request as logs name it.
 func (s *server) clientText(r *http.Request) string {
@@ -263,7 +218,7 @@ func (s *server) dispatch(w http.ResponseWriter, r *request) error {
 	if err := s.begin(r, r.name); err != nil {
 		return err
 	}
-	if w, err = s.takeTurn(w, r, s.poolOf(r.Method)); err != nil {
+	if err := s.takeTurn(w, r, s.poolOf(r.Method)); err != nil {
 		return err
 	}
 	s.boundTags(r)

@@ -87,8 +87,7 @@ func (s *server) linksAddress(w http.ResponseWriter, r *request, id string) erro
 		return withStatus(http.StatusForbidden,
 			"only a user of the users file has links: a link ends with its maker, and a proxy does not say when")
 	}
-	w, err := s.takeTurn(w, r, s.Pools.Changes)
-	if err != nil {
+	if err := s.takeTurn(w, r, s.Pools.Changes); err != nil {
 		return err
 	}
 	if r.Method == http.MethodPost {
@@ -114,18 +113,16 @@ func (s *server) linksAddress(w http.ResponseWriter, r *request, id string) erro
 	return s.tellLinks(w, r, http.StatusOK, links.Answer(list, s.Now(), s.href))
 }
 
-// linksOf returns the links that a client may list and revoke: all of the user, and none of an earlier user of that name, or, with an app token that has not all
-// rights of the user, those that were made with it.
+// linksOf returns the links that a client may list and revoke: all of the user or, with an app token that has not all
+// rights of the user, those that were made with it. Those of an earlier user of that name are none of them.
 func (s *server) linksOf(rules *auth.Snapshot, who auth.Principal) ([]links.Link, error) {
 	list, err := s.links.List()
 	if err != nil {
 		return nil, err
 	}
-	all := slices.DeleteFunc(list.Of(who.Name), func(l links.Link) bool { return !rules.Holds(l.Maker, l.Account) })
-	if who.Without != auth.None {
-		all = slices.DeleteFunc(all, func(l links.Link) bool { return l.Token != who.Token })
-	}
-	return all, nil
+	return slices.DeleteFunc(list.Of(who.Name), func(l links.Link) bool {
+		return !rules.Holds(l.Maker, l.Account) || who.Without != auth.None && l.Token != who.Token
+	}), nil
 }
 
 // makesLinks reports whether the client of a request can make share links.

@@ -54,7 +54,7 @@ func (s *server) getCollection(w http.ResponseWriter, r *request) error {
 		begin(-1)
 		return nil
 	}
-	if w, err = s.takeTurn(w, r, s.Pools.Listings); err != nil {
+	if err := s.takeTurn(w, r, s.Pools.Listings); err != nil {
 		return err
 	}
 	page := autoindex.Page{
@@ -144,8 +144,7 @@ func (s *server) page(w http.ResponseWriter, r *request) error {
 		w.WriteHeader(http.StatusOK)
 		return nil
 	}
-	w, err := s.takeTurn(w, r, s.Pools.Listings)
-	if err != nil {
+	if err := s.takeTurn(w, r, s.Pools.Listings); err != nil {
 		return err
 	}
 	view := web.View{
@@ -226,7 +225,7 @@ func (s *server) aboutPath(w http.ResponseWriter, r *request, address web.Addres
 	case address.Plain && !address.Lists:
 		pool = s.Pools.Downloads
 	}
-	if w, err = s.takeTurn(w, r, pool); err != nil {
+	if err := s.takeTurn(w, r, pool); err != nil {
 		return err
 	}
 	if address.Plain {

@@ -13,6 +13,7 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/handler/accesslog"
 	"r-seed-1f3a754f.example/ifmatch/handler/byterange"
 	"r-seed-1f3a754f.example/ifmatch/handler/digest"
+	"r-seed-1f3a754f.example/ifmatch/handler/exchange"
 	"r-seed-1f3a754f.example/ifmatch/handler/precondition"
 	"r-seed-1f3a754f.example/ifmatch/site"
 	"r-seed-1f3a754f.example/ifmatch/tree"
@@ -127,12 +128,9 @@ func (a *lateAnswer) ReadFrom(src io.Reader) (int64, error) {
 	return io.Copy(a.ResponseWriter, src)
 }
 
+// AwaitRead implements [tree.Drain].
 func (a *lateAnswer) AwaitRead(most int64, patience time.Duration) (unread int64, ok bool) {
-	drain, ok := a.ResponseWriter.(tree.Drain)
-	if !ok {
-		return 0, false
-	}
-	return drain.AwaitRead(most, patience)
+	return exchange.AwaitRead(a.ResponseWriter, most, patience)
 }
 
 // write answers with a body in memory.
@@ -205,7 +203,7 @@ func (s *server) serveSite(w http.ResponseWriter, r *request) error {
 	if err := r.allowed(&r.who.Access); err != nil && !(errors.As(err, &denied) && denied.verdict == auth.NotFound) {
 		return err
 	}
-	if w, err = s.takeTurn(w, r, s.Pools.Downloads); err != nil {
+	if err := s.takeTurn(w, r, s.Pools.Downloads); err != nil {
 		return err
 	}
 	s.boundTags(r)

@@ -141,8 +141,7 @@ func (s *server) versionsAddress(w http.ResponseWriter, r *request, rest string)
 		return err
 	}
 	asked.Name = r.name
-	w, err := s.takeTurn(w, r, pool)
-	if err != nil {
+	if err := s.takeTurn(w, r, pool); err != nil {
 		return err
 	}
 	a := &asking{s, r, w}

@@ -370,17 +370,13 @@ func (s *server) propfindAbove(w http.ResponseWriter, r *request) error {
 	}
 	w.Header().Set("Content-Type", problem.XMLType)
 	w.WriteHeader(webdav.StatusMulti)
+	t := newPropertyRenderer(&server{}, nil, wanted)
+	t.nameOnly = true
 	m := davxml.NewMultistatus(w)
 	for _, path := range shown {
-		href := hrefOf(path, "", true)
-		base := ""
-		if len(path) > 0 {
-			base = path[len(path)-1]
-		}
-		if err := m.Response(href, pathPropstats(base, wanted)...); err != nil {
-			return nil // the client is gone
-		}
+		state := tree.State{Name: strings.Join(path, "/"), Exists: true, Collection: true}
+		m.Response(hrefOf(path, "", true), t.render(state)...)
 	}
-	m.Close()
+	m.Close() // it has the first error of all: the client is gone
 	return nil
 }

@@ -138,9 +138,7 @@ func (v visitor) Root() string             { return v.s.href("", true) }
 func (v visitor) Policy() string           { return v.s.policy(v.r, "frame-ancestors 'none'") }
 func (v visitor) Client() string           { return v.s.clientText(v.r.arrived) }
 
-func (v visitor) Turn(w http.ResponseWriter) (http.ResponseWriter, error) {
-	return v.s.takeTurn(w, v.r, v.s.Pools.Changes)
-}
+func (v visitor) Turn(w http.ResponseWriter) error { return v.s.takeTurn(w, v.r, v.s.Pools.Changes) }
 
 func (v visitor) Refused(w http.ResponseWriter, e *auth.LoginError) int {
 	return v.s.noteRefused(w, v.r, e)

@@ -74,8 +74,7 @@ func (s *server) readByLink(w http.ResponseWriter, r *request, below string) err
 	if zip {
 		pool = s.Pools.Listings
 	}
-	w, err := s.takeTurn(w, r, pool)
-	if err != nil {
+	if err := s.takeTurn(w, r, pool); err != nil {
 		return err
 	}
 	s.boundTags(r)
@@ -103,8 +102,7 @@ func (s *server) dropByLink(w http.ResponseWriter, r *request, below string) err
 		if err := s.becomes(r, http.MethodPut, tree.Join(r.link.Name(), below), header); err != nil {
 			return err
 		}
-		w, err := s.takeTurn(w, r, s.Pools.Uploads)
-		if err != nil {
+		if err := s.takeTurn(w, r, s.Pools.Uploads); err != nil {
 			return err
 		}
 		return s.put(w, r)
@@ -134,7 +132,7 @@ func (s *server) dropByLink(w http.ResponseWriter, r *request, below string) err
 func (s *server) dropForm(w http.ResponseWriter, r *request, page *bylink.DropPage) (status int, err error) {
 	form := r.Request
 	defer func() { r.Request = form }()
-	if _, err = s.takeTurn(w, r, s.Pools.Uploads); err != nil {
+	if err = s.takeTurn(w, r, s.Pools.Uploads); err != nil {
 		return 0, err
 	}
 	parts, err := r.MultipartReader()

@@ -194,7 +194,7 @@ func (t *propertyRenderer) privileges(state *tree.State) []string {
 // are valid until the next call.
 type propertyRenderer struct {
 	*server
-	r      *request // nil: of no request, see pathPropstats
+	r      *request // nil: for paths above the tree, of which only the name is known
 	wanted davxml.Propfind
 	named  []*liveProperty // those of wanted.Props and wanted.Include, in that order (nil: not live)
 	want   tree.Want
@@ -384,11 +384,4 @@ func (t *propertyRenderer) value(l *liveProperty, state *tree.State) (b []byte, 
 		return nil, false
 	}
 	return l.value(t, t.buffer, state)
-}
-
-// pathPropstats returns the properties of a collection of which only the name is known.
-func pathPropstats(base string, wanted davxml.Propfind) []webdav.Propstat {
-	t := newPropertyRenderer(&server{}, nil, wanted)
-	t.nameOnly = true
-	return t.render(tree.State{Name: base, Exists: true, Collection: true})
 }

@@ -55,7 +55,7 @@ func (s *server) propfind(w http.ResponseWriter, r *request) error {
 		}
 	}
 	if opts.Depth != 0 {
-		if w, err = s.takeTurn(w, r, s.Pools.Listings); err != nil {
+		if err := s.takeTurn(w, r, s.Pools.Listings); err != nil {
 			return err
 		}
 	}
@@ -226,7 +226,7 @@ func (s *server) report(w http.ResponseWriter, r *request) error {
 	if !known {
 		return errOtherReport
 	}
-	if w, err = s.takeTurn(w, r, s.Pools.Listings); err != nil {
+	if err := s.takeTurn(w, r, s.Pools.Listings); err != nil {
 		return err
 	}
 	// What changes from now on is told with the next token, even if this answer shows it already.

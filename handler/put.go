@@ -235,12 +235,11 @@ func (s *server) upload(w http.ResponseWriter, r *request, id string, own bool) 
 	if method == http.MethodPost || method == http.MethodPatch {
 		pool = s.Pools.Uploads
 	}
-	w, err := s.takeTurn(w, r, pool)
-	if err != nil {
+	if err := s.takeTurn(w, r, pool); err != nil {
 		return err
 	}
 	sent := r.Request
-	err = s.uploads.Serve(w, sent, id, &uploader{s, w, r, r.turn, own})
+	err := s.uploads.Serve(w, sent, id, &uploader{s, w, r, r.turn, own})
 	if err == nil && r.after == "" {
 		r.Request = sent // nothing has been written yet
 	}

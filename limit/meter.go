@@ -6,7 +6,8 @@ import (
 )
 
 // A Meter measures how fast a client sends or reads, while the server waits for it. The time in which the server is
-// busy with other work does not count. One goroutine at a time calls Begin and End. Others may look.
+// busy with other work does not count. One goroutine at a time calls Begin and End. Others may look. A nil Meter measures
+// nothing.
 type Meter struct {
 	start atomic.Int64 // when the current wait began, in nanoseconds since the epoch below. 0: there is none
 	spent atomic.Int64 // the length of all earlier waits, in nanoseconds
@@ -19,10 +20,17 @@ var epoch = time.Now()
 func now() int64 { return int64(time.Since(epoch)) + 1 }
 
 // Begin says that the server begins to wait for the client.
-func (m *Meter) Begin() { m.start.Store(now()) }
+func (m *Meter) Begin() {
+	if m != nil {
+		m.start.Store(now())
+	}
+}
 
 // End says that the wait is over, and that the client has moved so many bytes.
 func (m *Meter) End(bytes int64) {
+	if m == nil {
+		return
+	}
 	m.moved.Add(bytes)
 	if start := m.start.Swap(0); start != 0 {
 		m.spent.Add(now() - start)

@@ -40,11 +40,10 @@ func (l Log) Wrap(next http.Handler) http.Handler {
 		rec := &Recorder{ResponseWriter: w, ID: l.requestID(r), date: l.Date}
 		rec.told[0] = rec.ID
 		w.Header()["X-Request-Id"] = rec.told[:]
-		received := l.countBody(r)
 		start := l.Now()
 		defer func() {
 			took := l.Now().Sub(start)
-			l.observe(r, rec, received, took)
+			l.observe(r, rec, took)
 			l.write(r, rec, took)
 		}()
 		next.ServeHTTP(rec, r)
@@ -83,7 +82,7 @@ func pathOf(u *url.URL) string {
 // A Recorder remembers the answer and why it was refused. It forwards ReadFrom, so that sendfile is kept.
 type Recorder struct {
 	http.ResponseWriter
-	Answered        // but for the time that it took, and the bytes that were received
+	Answered        // but for the method, and the time that it took
 	User     string // the name of the principal ("": there are no users, or the user is not known)
 	ID       string // of the request
 

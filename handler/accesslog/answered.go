@@ -1,9 +1,7 @@
 package accesslog
 
 import (
-	"io"
 	"net/http"
-	"sync/atomic"
 	"time"
 )
 
@@ -19,7 +17,7 @@ type Answered struct {
 }
 
 // observe hands over the outcome of a request.
-func (l Log) observe(r *http.Request, rec *Recorder, received *countedBody, took time.Duration) {
+func (l Log) observe(r *http.Request, rec *Recorder, took time.Duration) {
 	if l.Observe == nil {
 		return
 	}
@@ -28,30 +26,5 @@ func (l Log) observe(r *http.Request, rec *Recorder, received *countedBody, took
 	if !l.Known(r.Method) {
 		outcome.Method = "other"
 	}
-	if received != nil {
-		outcome.Received = received.bytes.Load()
-	}
 	l.Observe(outcome)
-}
-
-// A countedBody counts the bytes that are read of a body. Reading may go on after the answer.
-type countedBody struct {
-	io.ReadCloser
-	bytes atomic.Int64
-}
-
-func (b *countedBody) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	b.bytes.Add(int64(n))
-	return n, err
-}
-
-// countBody counts the body of a request, if it has one and its bytes are observed.
-func (l Log) countBody(r *http.Request) *countedBody {
-	if l.Observe == nil || r.Body == nil || r.Body == http.NoBody {
-		return nil
-	}
-	body := &countedBody{ReadCloser: r.Body}
-	r.Body = body
-	return body
 }

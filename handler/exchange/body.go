@@ -106,7 +106,9 @@ func (b *Body) tooLate() error {
 		"second", pace.Pause, pace.Rate)}
 }
 
-func (b *Body) Read(p []byte) (int, error) {
+func (b *Body) Read(p []byte) (n int, err error) {
+	b.x.in.Begin()
+	defer func() { b.x.in.End(int64(n)) }()
 	b.reader <- struct{}{}
 	defer func() { <-b.reader }()
 	if b.taken.Load() {
@@ -116,11 +118,11 @@ func (b *Body) Read(p []byte) (int, error) {
 		b.timer = time.AfterFunc(b.latest, b.strike)
 	}
 	if len(b.came) > 0 {
-		n := copy(p, b.came)
+		n = copy(p, b.came)
 		b.came = b.came[n:]
 		return n, nil
 	}
-	n, err := b.more(p, b.pace)
+	n, err = b.more(p, b.pace)
 	if err != nil && b.timer != nil {
 		b.timer.Stop()
 	}

@@ -18,6 +18,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"r-seed-1f3a754f.example/ifmatch/handler/accesslog"
 	"r-seed-1f3a754f.example/ifmatch/limit"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 	"r-seed-1f3a754f.example/ifmatch/wire"
@@ -70,6 +71,7 @@ type exchange struct {
 	body    *Body      // nil: the request has no body
 	pace    *wire.Pace // of the answer over HTTP/2 (over HTTP/1 the pace of the connection counts)
 
+	in, out *limit.Meter  // see Measure
 	status  int           // of the answer (0: it has not begun)
 	content bool          // some of the answer's content was written
 	open    bool          // the answer ends only with the last chunk, or with the connection
@@ -128,6 +130,14 @@ func (x *exchange) interrupt(setDeadline func(time.Time) error) {
 	defer x.mu.Unlock()
 	if !x.over {
 		setDeadline(time.Unix(1, 0))
+	}
+}
+
+// Measure has two meters measure from now on how fast the client of an exchange sends its body, and reads the answer. Of a
+// writer that belongs to no exchange it does nothing.
+func Measure(w http.ResponseWriter, in, out *limit.Meter) {
+	if x, ok := wire.Inner[*exchange](w); ok {
+		x.in, x.out = in, out
 	}
 }
 
@@ -199,6 +209,7 @@ func (x *exchange) leave() {
 			<-x.drained
 		}
 		x.body.report()
+		accesslog.Of(x.ResponseWriter).Received = x.body.read.Load()
 	}
 	x.mu.Lock()
 	x.over = true
@@ -261,6 +272,8 @@ const atOnce = 64 << 10
 func (x *exchange) Write(p []byte) (sum int, err error) {
 	x.begin()
 	x.content = true
+	x.out.Begin()
+	defer func() { x.out.End(int64(sum)) }()
 	if x.pace == nil {
 		return x.ResponseWriter.Write(p)
 	}
@@ -275,19 +288,26 @@ func (x *exchange) Write(p []byte) (sum int, err error) {
 }
 
 // ReadFrom forwards to net/http, which lets the operating system send a file.
-func (x *exchange) ReadFrom(src io.Reader) (int64, error) {
+func (x *exchange) ReadFrom(src io.Reader) (n int64, err error) {
 	x.begin()
 	x.content = true
-	if x.pace == nil {
-		return io.Copy(x.ResponseWriter, src)
+	if x.pace != nil {
+		return io.Copy(struct{ io.Writer }{x}, src)
 	}
-	return io.Copy(struct{ io.Writer }{x}, src)
+	x.out.Begin()
+	defer func() { x.out.End(n) }()
+	return io.Copy(x.ResponseWriter, src)
 }
 
 // AwaitRead is [tree.Drain.AwaitRead] for the writer of an exchange, and for those that wrap it.
 func AwaitRead(w http.ResponseWriter, most int64, patience time.Duration) (unread int64, ok bool) {
 	x, ok := wire.Inner[*exchange](w)
-	if !ok || !x.http1 || x.peer == nil || x.status != 0 && x.FlushError() != nil {
+	if !ok || !x.http1 || x.peer == nil {
+		return 0, false
+	}
+	x.out.Begin()
+	defer x.out.End(0)
+	if x.status != 0 && x.FlushError() != nil {
 		return 0, false
 	}
 	return x.peer.AwaitRead(most, patience)

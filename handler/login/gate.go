@@ -27,8 +27,8 @@ type Visitor interface {
 	Root() string   // the path of the tree, with a slash at the end
 	Policy() string // the Content-Security-Policy of the form
 	Client() string // the client as logs name it
-	// Turn waits for the turn of the request among others. The answer must be written to the returned writer.
-	Turn(w http.ResponseWriter) (http.ResponseWriter, error)
+	// Turn waits for the turn of the request among others.
+	Turn(w http.ResponseWriter) error
 	// Refused notes that a login was refused, and returns the status of the answer.
 	Refused(w http.ResponseWriter, e *auth.LoginError) int
 	// LoggedIn notes who has logged in.
@@ -161,7 +161,7 @@ func (g *Gate) LogIn(w http.ResponseWriter, v Visitor) error {
 		show(w, v, http.StatusOK, web.LoginView{To: Target(r.URL.Query().Get("to"), v.Root())})
 		return nil
 	}
-	form, w, err := g.form(w, v)
+	form, err := g.form(w, v)
 	if err != nil {
 		return err
 	}
@@ -199,7 +199,7 @@ func (g *Gate) begin(w http.ResponseWriter, v Visitor, who auth.Principal, to st
 
 // LogOut answers the address of the logout: POST ends the session that the browser has.
 func (g *Gate) LogOut(w http.ResponseWriter, v Visitor) error {
-	form, w, err := g.form(w, v)
+	form, err := g.form(w, v)
 	if err != nil {
 		return err
 	}
@@ -211,18 +211,15 @@ func (g *Gate) LogOut(w http.ResponseWriter, v Visitor) error {
 	return nil
 }
 
-// form reads the form of a login or a logout, which a page of this server must have sent. The answer must be written to
-// the returned writer.
-func (g *Gate) form(w http.ResponseWriter, v Visitor) (Form, http.ResponseWriter, error) {
+// form reads the form of a login or a logout, which a page of this server must have sent.
+func (g *Gate) form(w http.ResponseWriter, v Visitor) (Form, error) {
 	if refusal := g.Origin.CheckLogin(v.Request(), true); refusal != nil {
-		return Form{}, w, refusal
+		return Form{}, refusal
 	}
-	w, err := v.Turn(w)
-	if err != nil {
-		return Form{}, w, err
+	if err := v.Turn(w); err != nil {
+		return Form{}, err
 	}
-	form, err := ReadForm(v.Request())
-	return form, w, err
+	return ReadForm(v.Request())
 }
 
 // goOn sends a person to a path of this server, by a GET (RFC 9110 §15.4.4).
