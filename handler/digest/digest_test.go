@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/dunglas/httpsfv"
 
@@ -48,6 +49,11 @@ func TestPreferences(t *testing.T) {
 	}
 }
 
+// newMemory returns a memory whose turns come at once.
+func newMemory() *Memory {
+	return NewMemory(func(context.Context) (func(), error) { return func() {}, nil })
+}
+
 // A large content is not read for an unknown digest.
 func TestDigestOfMuchIsNotComputed(t *testing.T) {
 	sum := sha256.Sum256(nil)
@@ -61,7 +67,7 @@ func TestDigestOfMuchIsNotComputed(t *testing.T) {
 		{"all of it has the one that is known", tree.Part{Offset: 0, Length: state.Size}, writeDigest("sha-256", sum[:])},
 		{"a large part has none", tree.Part{Offset: 5, Length: maxRead + 1}, ""},
 	} {
-		if got := digestOf(t.Context(), nil, state, tt.of, wish); got != tt.want {
+		if got := newMemory().value(t.Context(), time.Time{}, nil, state, tt.of, wish); got != tt.want {
 			t.Errorf("%s: got %q, want %q", tt.about, got, tt.want)
 		}
 	}
@@ -85,7 +91,7 @@ func TestDigestOfAFileThatChanges(t *testing.T) {
 		{"all, of no known version", sentAs{nil, "old", nil}, tree.State{Size: 3}, tree.Part{Offset: 0, Length: 3}, ""},
 		{"a part, of no known version", sentAs{nil, "ol", nil}, tree.State{Size: 3}, tree.Part{Offset: 0, Length: 2}, ""},
 	} {
-		if got := digestOf(t.Context(), tt.content, tt.state, tt.of, wish); got != tt.want {
+		if got := newMemory().value(t.Context(), time.Time{}, tt.content, tt.state, tt.of, wish); got != tt.want {
 			t.Errorf("%s: got %q, want %q", tt.about, got, tt.want)
 		}
 	}

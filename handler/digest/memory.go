@@ -63,7 +63,7 @@ func (m *Memory) Keep(sums tree.Sums) {
 	}
 }
 
-// value is [digestOf] with a turn and with the memory, where these are of use.
+// value returns the value of a digest field for a part of a content, or "" where there is none.
 func (m *Memory) value(
 	ctx context.Context, deadline time.Time, content tree.Content, state tree.State, of tree.Part, wanted preference,
 ) string {
@@ -75,6 +75,9 @@ func (m *Memory) value(
 	case whole && with == crypto.SHA256:
 		return digestOfTag(state.Tag)
 	}
+	if _, known := tree.SumOf(state.Tag); !known || of.Length > maxRead && !whole {
+		return ""
+	}
 	ctx, cancel := tree.Patience(ctx, deadline)
 	defer cancel()
 	compute := func() string {
@@ -85,30 +88,16 @@ func (m *Memory) value(
 			}
 			defer release()
 		}
-		return digestOf(ctx, content, state, of, wanted)
-	}
-	if !whole || state.Tag == "" {
-		return compute()
-	}
-	return m.get(ctx, state.Tag, compute)
-}
-
-// digestOf returns the value of a digest field for a part of a content, or "" where there is none.
-func digestOf(ctx context.Context, content tree.Content, state tree.State, of tree.Part, wanted preference) string {
-	with := wanted.best(of.Length <= maxRead)
-	whole := of.Length == state.Size
-	sum, known := tree.SumOf(state.Tag)
-	switch {
-	case with == 0, !known, of.Length > maxRead && !whole:
-		return ""
-	case with != crypto.SHA256 || !whole:
 		hash := with.New()
 		if _, err := content.WriteRange(ctx, hash, of.Offset, of.Length); err != nil {
 			return ""
 		}
-		sum = hash.Sum(nil)
+		return writeDigest(nameOf(with), hash.Sum(nil))
 	}
-	return writeDigest(nameOf(with), sum)
+	if !whole {
+		return compute()
+	}
+	return m.get(ctx, state.Tag, compute)
 }
 
 // get returns the value that is remembered for a tag, or computes it. While another request computes it, get waits for
