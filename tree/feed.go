@@ -128,6 +128,15 @@ func (c Change) Concerns(name string, alike func(a, b string) bool) bool {
 	return false
 }
 
+// ConcernsIn is [Change.Concerns] with the names that a store takes for one.
+func (c Change) ConcernsIn(ctx context.Context, s Store, name string) (concerns bool, err error) {
+	err = s.Try(ctx, Condition{Names: []string{name}, Check: func(v View) error {
+		concerns = c.Concerns(name, func(a, b string) bool { return SameName(v, a, b) })
+		return nil
+	}})
+	return concerns, err
+}
+
 // Concern reports whether one of the changes [Change.Concerns] a name. Names for which hidden is true do not count (nil: all
 // count).
 func Concern(changes []Change, name string, hidden func(string) bool, alike func(a, b string) bool) bool {

@@ -34,7 +34,7 @@ func (s *stream) messages(ctx context.Context, e *entry) []message {
 	case !c.Concerns(s.name, strings.EqualFold):
 		return nil
 	case !c.Concerns(s.name, nil):
-		if s.isRespelled(ctx, c) {
+		if is, err := c.ConcernsIn(ctx, s.hub.opts.Store, s.name); is || err != nil { // then it may be so
 			return s.list(s.name)
 		}
 		return nil
@@ -118,15 +118,4 @@ func (s *stream) asOfNow(e *entry, c tree.Change) (told tree.Change, reads, ok b
 	}
 	c.State, c.Old, c.Created = tree.State{Name: c.Name}, "", false
 	return c, false, true
-}
-
-// isRespelled reports whether the store takes a name of a change for one of the collection, or above it, that is spelled
-// otherwise.
-func (s *stream) isRespelled(ctx context.Context, c tree.Change) bool {
-	same := false
-	err := s.hub.opts.Store.Try(ctx, tree.Condition{Names: []string{s.name}, Check: func(v tree.View) error {
-		same = c.Concerns(s.name, func(a, b string) bool { return tree.SameName(v, a, b) })
-		return nil
-	}})
-	return same || err != nil // then it may be so
 }

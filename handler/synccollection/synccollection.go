@@ -88,7 +88,11 @@ func (f *finder) concerned(c tree.Change) (more []string, err error) {
 		return nil, nil
 	}
 	if !c.Concerns(f.Name, nil) {
-		return nil, f.respelled(c)
+		is, err := c.ConcernsIn(f.ctx, f.Store, f.Name)
+		if err == nil && is {
+			err = ErrList
+		}
+		return nil, err
 	}
 	added := map[string]bool{}
 	add := func(name string) {
@@ -125,20 +129,6 @@ func (f *finder) concerned(c tree.Change) (more []string, err error) {
 		}
 	}
 	return more, nil
-}
-
-// respelled fails with ErrList if the store takes a name of a change for one in the collection that is spelled
-// otherwise.
-func (f *finder) respelled(c tree.Change) error {
-	same := false
-	err := f.Store.Try(f.ctx, tree.Condition{Names: []string{f.Name}, Check: func(v tree.View) error {
-		same = c.Concerns(f.Name, func(a, b string) bool { return tree.SameName(v, a, b) })
-		return nil
-	}})
-	if err == nil && same {
-		err = ErrList
-	}
-	return err
 }
 
 // below returns the rest of the name of a member.
