@@ -279,21 +279,17 @@ func (r *request) ofLink(err error) error {
 	if r.link == nil {
 		return err
 	}
-	var (
-		denied *deniedError
-		failed *precondition.Failed
-		locked *tree.LockedError
-	)
+	isDenied, isFailed := errors.As(err, new(*deniedError)), errors.As(err, new(*precondition.Failed))
 	switch {
-	case errors.As(err, &denied) && r.link.Access == links.Drop:
+	case isDenied && r.link.Access == links.Drop:
 		return errForbidden
-	case errors.As(err, &denied), errors.Is(err, tree.ErrNoParent), errors.Is(err, tree.ErrLink):
+	case isDenied, errors.Is(err, tree.ErrNoParent), errors.Is(err, tree.ErrLink):
 		return tree.ErrNotExist
-	case errors.As(err, &failed) && r.link.Access == links.Drop:
+	case isFailed && r.link.Access == links.Drop:
 		return errTaken
-	case errors.As(err, &failed):
+	case isFailed:
 		return withStatus(http.StatusPreconditionFailed, "a condition is not true")
-	case errors.As(err, &locked):
+	case errors.As(err, new(*tree.LockedError)):
 		return withStatus(http.StatusLocked, "it is locked; nothing has changed; try again later")
 	case errors.Is(err, tree.ErrBadName):
 		return withStatus(http.StatusBadRequest, "no file can have this name")

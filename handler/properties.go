@@ -370,12 +370,11 @@ func (t *propertyRenderer) live(l *liveProperty, state *tree.State) (ok bool) {
 
 // propertyOf returns the property that a client has set; nil if there is none.
 func propertyOf(state *tree.State, name xml.Name) *webdav.Property {
-	for i := range state.Properties {
-		if state.Properties[i].XMLName == name {
-			return &state.Properties[i]
-		}
+	i := slices.IndexFunc(state.Properties, func(p webdav.Property) bool { return p.XMLName == name })
+	if i < 0 {
+		return nil
 	}
-	return nil
+	return &state.Properties[i]
 }
 
 // value appends the inner XML of a property to the buffer.

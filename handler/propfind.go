@@ -273,23 +273,15 @@ func (l *syncResponse) answer(check tree.Condition) error {
 	return l.close()
 }
 
-// depth returns the depth of a listing (RFC 6578 §6.3).
-func (l *syncResponse) depth() int {
-	if l.wanted.Infinite {
-		return -1
-	}
-	return 1
-}
-
 // listAll shows all members: the client has no token yet. The listing may have as many as one by PROPFIND.
 func (l *syncResponse) listAll(check tree.Condition) error {
-	opts := tree.ListOptions{Want: l.want, TagDeadline: l.r.tagDeadline, Show: l.r.showsMember(), Depth: l.depth(),
+	opts := tree.ListOptions{Want: l.want, TagDeadline: l.r.tagDeadline, Show: l.r.showsMember(), Depth: 1,
 		Limit: l.wanted.Limit, Follow: l.r.follows}
-	if l.wanted.Infinite && l.MaxInfinite < 0 {
-		return errMatches
-	}
-	if l.wanted.Infinite && (opts.Limit == 0 || opts.Limit > l.MaxInfinite) {
-		opts.Limit = l.MaxInfinite
+	if l.wanted.Infinite { // RFC 6578 §6.3
+		if l.MaxInfinite < 0 {
+			return errMatches
+		}
+		opts.Depth, opts.Limit = -1, min(cmp.Or(opts.Limit, l.MaxInfinite), l.MaxInfinite)
 	}
 	err := l.list(opts, check)
 	if errors.Is(err, tree.ErrTooMany) {

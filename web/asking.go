@@ -76,22 +76,19 @@ var Addresses = map[string]Address{
 
 // A Member is a member in an answer. Its Href is its name, of any bytes. Name is for people.
 type Member struct {
-	Href       string     `json:"href"`
-	Name       string     `json:"name"`
-	Collection bool       `json:"collection,omitempty"`
-	Size       int64      `json:"size"`               // in bytes
-	Modified   *time.Time `json:"modified,omitempty"` // of the content
-	ETag       tree.ETag  `json:"etag,omitempty"`     // if it is known, and may be
-	Link       bool       `json:"link,omitempty"`
+	Href       string    `json:"href"`
+	Name       string    `json:"name"`
+	Collection bool      `json:"collection,omitempty"`
+	Size       int64     `json:"size"`              // in bytes
+	Modified   time.Time `json:"modified,omitzero"` // of the content
+	ETag       tree.ETag `json:"etag,omitempty"`    // if it is known, and may be
+	Link       bool      `json:"link,omitempty"`
 }
 
 func memberOf(a Asking, s *tree.State, dir string) Member {
 	m := Member{Href: a.Href(s.Name, s.Collection), Collection: s.Collection, Size: s.Size, Link: s.Link}
 	m.Name = Shown(strings.TrimPrefix(strings.TrimPrefix(s.Name, dir), "/"))
-	if !s.Modified.IsZero() {
-		modified := s.Modified.UTC()
-		m.Modified = &modified
-	}
+	m.Modified = s.Modified.UTC()
 	if s.Tag != "" && a.MayRead(s) {
 		m.ETag = s.Tag
 	}
@@ -304,14 +301,13 @@ func latest(a Asking) error {
 		return err
 	}
 	var known struct {
-		Cause string     `json:"cause,omitempty"`
-		By    string     `json:"by,omitempty"`
-		Time  *time.Time `json:"time,omitempty"`
-		ETag  tree.ETag  `json:"etag,omitempty"` // of the version, if it was known
+		Cause string    `json:"cause,omitempty"`
+		By    string    `json:"by,omitempty"`
+		Time  time.Time `json:"time,omitzero"`
+		ETag  tree.ETag `json:"etag,omitempty"` // of the version, if it was known
 	}
 	if err == nil {
-		at := c.Time.UTC()
-		known.Cause, known.By, known.Time, known.ETag = c.Cause, string(c.Principal), &at, c.State.Tag
+		known.Cause, known.By, known.Time, known.ETag = c.Cause, string(c.Principal), c.Time.UTC(), c.State.Tag
 	}
 	return json.NewEncoder(a.Begin("application/json")).Encode(known)
 }

@@ -111,19 +111,16 @@ func (p *Page) write(w *bufio.Writer, first []Member, next func() (Member, error
 			return err
 		}
 	}
-	for {
-		m, err, ok := next()
-		if err == nil && !ok {
-			break
-		}
-		if err == nil {
-			err = p.row(w, &m)
-		}
-		if err != nil {
+	m, err, ok := next()
+	for ; err == nil && ok; m, err, ok = next() {
+		if err := p.row(w, &m); err != nil {
 			return err
 		}
 	}
-	_, err := w.WriteString(pageEnd)
+	if err != nil {
+		return err
+	}
+	_, err = w.WriteString(pageEnd)
 	if p.Archive != "" && err == nil {
 		_, err = fmt.Fprintf(w, pageZip, html.EscapeString(p.Archive), html.EscapeString(web.Text("list.zip")))
 	}

@@ -167,10 +167,7 @@ func parseIf(value string) ([]resourceLists, error) {
 	if err == nil && p.rest != "" {
 		err = p.failed("expected a list of the same kind, or the end")
 	}
-	if err != nil {
-		return nil, err
-	}
-	return header, nil
+	return header, err
 }
 
 const (

@@ -80,16 +80,16 @@ func Find(all Versions, asked Asked) (found tree.Version, unknown bool, err erro
 
 // An entry is a version in a list as JSON.
 type entry struct {
-	Href       string     `json:"href"` // of the version
-	Path       string     `json:"path"` // that it had
-	Collection bool       `json:"collection,omitempty"`
-	Link       bool       `json:"link,omitempty"`
-	Size       int64      `json:"size"` // in bytes
-	ETag       tree.ETag  `json:"etag,omitempty"`
-	Modified   *time.Time `json:"modified,omitempty"`
-	Gone       time.Time  `json:"gone"` // when it was replaced or removed
-	Cause      string     `json:"cause"`
-	By         string     `json:"by,omitempty"`
+	Href       string    `json:"href"` // of the version
+	Path       string    `json:"path"` // that it had
+	Collection bool      `json:"collection,omitempty"`
+	Link       bool      `json:"link,omitempty"`
+	Size       int64     `json:"size"` // in bytes
+	ETag       tree.ETag `json:"etag,omitempty"`
+	Modified   time.Time `json:"modified,omitzero"`
+	Gone       time.Time `json:"gone"` // when it was replaced or removed
+	Cause      string    `json:"cause"`
+	By         string    `json:"by,omitempty"`
 }
 
 // WriteJSON writes a list. href returns the path of a name, or of one below [Address], as in a URL.
@@ -101,11 +101,7 @@ func WriteJSON(w io.Writer, latest []tree.Version, all bool, href func(name stri
 	for i := range latest {
 		v := &latest[i]
 		e := entry{Href: href(NameOf(v), false), Path: href(v.Name, v.Collection), Collection: v.Collection, Link: v.Link,
-			Size: v.Size, ETag: v.Tag, Gone: v.Gone.UTC(), Cause: v.Cause, By: string(v.Principal)}
-		if !v.Modified.IsZero() {
-			modified := v.Modified.UTC()
-			e.Modified = &modified
-		}
+			Size: v.Size, ETag: v.Tag, Modified: v.Modified.UTC(), Gone: v.Gone.UTC(), Cause: v.Cause, By: string(v.Principal)}
 		list.Versions = append(list.Versions, e)
 	}
 	return json.NewEncoder(w).Encode(list)
