@@ -14,7 +14,7 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/internal/servertest"
 )
 
-// startWithFew starts a server that may have so many files open.
+// startWithFew starts a server that may have only a few files open (descriptors).
 func startWithFew(t *testing.T, descriptors int, dir string, flags ...string) *servertest.Server {
 	t.Helper()
 	script := fmt.Sprintf("ulimit -n %d; exec ifmatch serve --addr 127.0.0.1:0 %s \"$1\"", descriptors, strings.Join(flags, " "))
@@ -163,8 +163,8 @@ func TestRestingConnectionsOfManyLeaveRoomForOthers(t *testing.T) {
 	}
 }
 
-// http2Streams is what a client sends that opens so many streams on a connection, and then neither sends nor reads. It
-// takes no more than 4096 bytes for each header.
+// http2Streams returns the bytes with which a client opens a number of streams on a connection. After them it neither
+// sends nor reads. It takes no more than 4096 bytes for each header.
 func http2Streams(method string, streams int) string {
 	var b strings.Builder
 	b.WriteString("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")

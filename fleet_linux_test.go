@@ -263,7 +263,7 @@ func (l *load) own(name string) {
 	}
 }
 
-// goOn waits until clients have written so much more.
+// goOn waits until clients have had a number of further writes acknowledged (more).
 func (l *load) goOn(more int64) {
 	l.f.t.Helper()
 	end := time.Now().Add(servertest.Patience)

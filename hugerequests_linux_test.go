@@ -43,7 +43,7 @@ func filled(room int, each func(i int) string) string {
 
 func same(s string) func(int) string { return func(int) string { return s } }
 
-// few concatenates so many parts, and replaces the ~ in each so that they fill the room.
+// few concatenates a number of parts, and replaces the ~ in each so that they fill the room.
 func few(parts, room int, each func(i int) string) string {
 	short := filled(room, func(i int) string {
 		if i < parts {
@@ -317,12 +317,12 @@ func fieldValues(room int) map[string]string {
 	}
 }
 
-// thin is one part of so many: without -thorough, these are tried of the values for a PUT, and of the pairs.
+// thin selects one value of three. Without -thorough, only these are tried as values for a PUT, and as pairs.
 const thin = 3
 
 // headers are requests of which one field takes all the room.
 func (m *measured) headers(yield func(raw) bool) {
-	const parts = 24 // without -thorough, a value is tried in one of so many methods
+	const parts = 24 // without -thorough, each value is tried with one method of 24
 	shapes := fieldValues(headerRoom)
 	for _, field := range fieldsOf(m.t) {
 		lines := strings.Fields(filled(headerRoom, same(field+":a ")))

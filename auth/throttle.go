@@ -70,7 +70,7 @@ var (
 )
 
 // maxSources bounds the sources that are remembered: some 10 MB. One network cannot push others out, since it is
-// refused before it has used so many names.
+// refused long before it has used as many names.
 const maxSources = 1 << 16
 
 func newThrottle(now func() time.Time) *throttle {

@@ -174,7 +174,7 @@ func (s *Store) around(name string) func() index.Around {
 }
 
 // change begins a change of the resource at a name, inside a commit. staged is the version that is about to come there,
-// or nil if it was not staged. how says how the date of that version is shown.
+// or nil if it was not staged. how is the way in which the date of that version is shown.
 func (s *Store) change(name string, over vfs.Info, how index.Showing, staged *fs.Staged) *index.Change {
 	var there *index.Version
 	if over.Kind == vfs.Regular {

@@ -14,7 +14,7 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/tree/treetest"
 )
 
-// slow is a client that is sent a file, and in which something else happens when it has got so many bytes.
+// slow is a client that gets a file, and calls a function (do) when it has a number of bytes (at).
 type slow struct {
 	got bytes.Buffer
 	at  int

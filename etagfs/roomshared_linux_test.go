@@ -20,7 +20,8 @@ type heldUpload struct {
 	err  chan error
 }
 
-// hold begins an upload of an announced length that sends so many bytes and waits. It fails where that is refused.
+// hold begins an upload of an announced length, which sends the first bytes (sends) and then waits. It fails if the upload
+// is refused.
 func (d *smallDisk) hold(client, name string, length, sends int64) (*heldUpload, error) {
 	begun, ends, err := make(chan struct{}), make(chan struct{}), make(chan error, 1)
 	h := &heldUpload{sync.OnceFunc(func() { close(ends) }), err}

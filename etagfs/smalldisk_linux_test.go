@@ -122,7 +122,7 @@ func (d *smallDisk) free() int64 {
 	return int64(st.Bavail) * int64(st.Bsize)
 }
 
-// A slowly is a body that does something when so many bytes of it were read.
+// A slowly is a body that calls a function (then) when a number of its bytes (at) have been read.
 type slowly struct {
 	length, at int64 // the length may be none
 	then       func() error
@@ -165,7 +165,7 @@ type pieces struct{ io.Reader }
 
 func (p pieces) Read(b []byte) (int, error) { return p.Reader.Read(b[:min(len(b), 3001)]) }
 
-// brokenOff is a body that breaks off when so many bytes of it were read.
+// brokenOff returns a body that breaks off when a number of its bytes (at) have been read.
 func brokenOff(length, at int64) io.Reader {
 	return &slowly{length: length, at: at, then: func() error { return errBrokenOff }}
 }

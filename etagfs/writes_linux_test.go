@@ -206,7 +206,7 @@ func TestMoveOfTheCollectionAtEachCall(t *testing.T) {
 	}
 }
 
-// doBeside does the write beside a move at its n-th call; false where it has not so many.
+// doBeside does the write beside a move at its n-th call. It returns false if the move has fewer calls.
 func (w movedWrite) doBeside(t *testing.T, move parentMove, n int) bool {
 	t.Helper()
 	dir, seam := quickDir(t), seam{}

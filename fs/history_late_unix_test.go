@@ -18,7 +18,7 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
-// A program that has a file open when that gives way goes on writing to it.
+// TestLateBytes: a program has a file open for writing when a new version replaces it, and goes on writing to the old one.
 func TestLateBytes(t *testing.T) {
 	dir := t.TempDir()
 	lay(t, dir, "f=1", "d/", "d/e/", "d/g=1", "d/e/quiet=1", "d/linked=1")

@@ -258,7 +258,7 @@ func TestAccessModel(t *testing.T) {
 
 var modelLayout = []string{"a/", "home/", "home/ann/", "home/bob/", "ä/", "a/x=1", "home/ann/x=2", "ä/x=3"}
 
-// run does so many operations.
+// run does a number of random operations.
 func (w *world) run(operations int) {
 	t := w.t
 	w.there = w.now()

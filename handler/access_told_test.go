@@ -140,7 +140,8 @@ func TestNothingIsToldBesideTheWay(t *testing.T) {
 	}, []string{"/h", "/h/way", "/h/way/", "/h/way/z", "/open/o"})
 }
 
-// compareWorlds asks everything in each of some worlds, and fails where two answers differ.
+// compareWorlds sends the same requests to servers with different layouts, and fails where two answers differ: a user who
+// may not know of the difference would learn of it.
 func compareWorlds(t *testing.T, authority *auth.Authority, user string, layouts map[string][]string, paths []string) {
 	t.Helper()
 	names := slices.Sorted(maps.Keys(layouts))

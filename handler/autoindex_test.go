@@ -86,7 +86,7 @@ func (pages) Open(context.Context, string, tree.ReadOptions, tree.Condition) (tr
 	return nil, tree.State{}, tree.ErrIsCollection
 }
 
-// failing is a store whose disk fails after so many members.
+// failing is a store whose disk fails after a number of members (after).
 type failing struct {
 	pages
 	after int

@@ -193,7 +193,7 @@ func dialNarrow(ctx context.Context, network, addr string) (net.Conn, error) {
 	return conn, err
 }
 
-// buffered listens for connections of which so much can be on the way.
+// buffered listens for connections that buffer a number of bytes between the two sides.
 type buffered struct {
 	net.Listener
 	bytes int

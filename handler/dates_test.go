@@ -304,7 +304,7 @@ func (w *datesWorld) local(name string, err error) {
 	w.must(os.Chtimes(w.path(name), date, date))
 }
 
-// try brings dates back, in each way there is.
+// try sends dates that were shown before as conditions, each in one of the ways in which a client can.
 func (w *datesWorld) try() {
 	for _, name := range datesNames {
 		for _, date := range w.dates(name) {
@@ -345,7 +345,7 @@ func TestDatesNeverLie(t *testing.T) {
 	for _, test := range []struct {
 		name    string
 		servers int
-		refused int // at most so many of those that are right, for one that is believed
+		refused int // the most true dates that may be refused for each true date that is believed
 	}{
 		{"one server", 1, 5}, // nearly everything here is made to be refused
 		{"two servers", 2, 20},

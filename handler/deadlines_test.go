@@ -244,7 +244,7 @@ type frames struct {
 	t *testing.T
 }
 
-// overFrames opens a connection of HTTP/2 whose streams may receive so much at first.
+// overFrames opens a connection of HTTP/2 whose streams may receive a number of bytes (window) at first.
 func overFrames(t *testing.T, c net.Conn, window uint32) *frames {
 	t.Helper()
 	f := &frames{http2.NewFramer(c, c), t}

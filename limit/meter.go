@@ -26,7 +26,7 @@ func (m *Meter) Begin() {
 	}
 }
 
-// End says that the wait is over, and that the client has moved so many bytes.
+// End says that the wait is over, and that the client has moved a number of bytes.
 func (m *Meter) End(bytes int64) {
 	if m == nil {
 		return

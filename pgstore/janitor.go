@@ -203,9 +203,9 @@ type garbage struct {
 	Begun  bool
 }
 
-// collect deletes contents that have had no name since a time. A claimed one can get none any more. The time must be that
-// of the task "garbage that has a name": a content that has come of age since then may have a name. What cannot be
-// deleted stays claimed, for the next time.
+// collect deletes the contents that have had no name since before a time. It claims them first, and no claimed content can
+// get a name. The time must be the one that the task "garbage that has a name" was run with: that task has not looked at a
+// younger content, which may have a name. A content that cannot be deleted stays claimed for the next time.
 func (s *Store) collect(ctx context.Context, before time.Time) error {
 	_, err := s.pool.Exec(ctx, `update ifmatch.dead d set claimed = true where since < $1
  and not exists (select from ifmatch.upload u where u.tail = d.blob)`, before)

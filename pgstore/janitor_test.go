@@ -62,7 +62,7 @@ func TestJanitor(t *testing.T) {
 		}
 		return names
 	}
-	// later makes all that is there so much older for the janitor.
+	// later makes all rows older by d, so that the janitor sees them as after that time.
 	later := func(d time.Duration) {
 		t.Helper()
 		for _, sql := range []string{

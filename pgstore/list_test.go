@@ -99,7 +99,7 @@ func TestListingsOfManyPages(t *testing.T) {
 
 // TestListingsTakeFewRoundTrips, however many members there are.
 func TestListingsTakeFewRoundTrips(t *testing.T) {
-	const instant = 10_000 // so many resources are of one
+	const instant = 10_000 // the number of resources that one step reads
 	s, p, dsn := openThrough(t)
 	collections := map[string]int{"large": instant - 1}
 	for i := range 50 {

@@ -89,7 +89,7 @@ func TestUploadLimitsAreShared(t *testing.T) {
 	for _, tt := range []struct {
 		client string
 		length int64
-		want   int // so many fit
+		want   int // the number of such uploads that fit
 	}{{"a", 10, 4}, {"b", 10, 2}, {"c", 950, 0}, {"c", 10, 1}, {"a", 10, 0}, {"d", 10, 1}, {"e", 10, 0}} {
 		for n := 0; ; n++ {
 			if _, err := begin(tt.client, tt.length); err == nil {

@@ -37,7 +37,7 @@ func TestMain(m *testing.M) {
 	os.Exit(status)
 }
 
-// A cutListener breaks each connection when so many bytes have come over it.
+// A cutListener breaks each connection when a number of bytes (after) have come over it.
 type cutListener struct {
 	net.Listener
 	after int64 // 0: none is broken
@@ -69,7 +69,7 @@ func (c *cutConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// serve serves a new directory over lines that break after so many bytes, and returns its URL.
+// serve serves a new directory over lines that break after a number of bytes, and returns its URL.
 func serve(t *testing.T, after int64) (url, dir string, cut *atomic.Int64) {
 	t.Helper()
 	dir = t.TempDir()

@@ -167,8 +167,8 @@ type copyCase struct {
 	want    error
 }
 
-// TestCopyOfWhatChanges: what operations do with the source of a COPY while it is being made counts as the copy has it,
-// and never for less.
+// TestCopyOfWhatChanges: other operations change the source of a COPY while the copy is being made. The bytes that the copy
+// has in the end are counted, and never fewer.
 func TestCopyOfWhatChanges(t *testing.T) {
 	for _, test := range []copyCase{
 		{"nothing", func(user) {}, nil, "d/to", nil},

@@ -39,7 +39,8 @@ func (u user) finish(up tree.Upload, cond tree.Condition) error {
 	return err
 }
 
-// wantLeft fails unless a limit leaves so many bytes, when all that has ended is counted.
+// wantLeft fails unless a limit counts used bytes and leaves available ones, when all operations that have ended are
+// counted.
 func (u user) wantLeft(s *quota.Store, used, available int64) {
 	u.t.Helper()
 	if a := s.Allowances("")[0]; a.Used != used || a.Available != available {

@@ -11,7 +11,7 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
-// deciding returns the condition of an operation, which the ledger decides after it.
+// deciding returns a condition that first asks another one, and then the ledger whether there is room for an operation.
 func (c *counter) deciding(o *operation, cond tree.Condition, ready func() bool) tree.Condition {
 	inner := cond.Check
 	cond.Check = func(v tree.View) error {

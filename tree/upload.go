@@ -72,6 +72,6 @@ type AppendOptions struct {
 	// Expires, if not nil, returns the new time after which the store removes the upload. It is called whenever bytes have
 	// been kept, because a body may come for longer than an upload without bytes is kept.
 	Expires func() time.Time
-	// Cond is asked before anything gives way to the bytes.
+	// Cond is asked before the store drops old versions to make room for the bytes.
 	Cond Condition
 }

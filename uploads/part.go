@@ -54,7 +54,7 @@ func (s *Server) patch(w http.ResponseWriter, r *http.Request, id string, c Call
 	return nil
 }
 
-// checkPart checks the form of a request with a part of an upload, of which so many bytes are left.
+// checkPart checks the form of a request with a part of an upload. left is the number of bytes that the upload still lacks.
 func (s *Server) checkPart(r *http.Request, left int64) error {
 	if typ := r.Header.Get("Content-Type"); typ != Type {
 		return refuse(http.StatusUnsupportedMediaType, "send the bytes of an upload with Content-Type: %s", Type)

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// A wait is one of a script: it lasts so long, unless it is ended before, and so many bytes have moved then.
+// A wait is a step of a script: it lasts a time, unless it is ended before, and a number of bytes have moved at its end.
 type wait struct {
 	lasts time.Duration
 	moved int64

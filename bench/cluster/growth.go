@@ -50,7 +50,7 @@ func (b *bench) growth(ctx context.Context) error {
 	return b.atSize(ctx, conn)
 }
 
-// atSize measures a look and a replacement among so many rows.
+// atSize measures a look and a replacement in a table of the present size.
 func (b *bench) atSize(ctx context.Context, conn *pgx.Conn) error {
 	if _, err := conn.Exec(ctx, "vacuum analyze ifmatch.node"); err != nil {
 		return err

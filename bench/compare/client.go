@@ -22,7 +22,7 @@ type message struct {
 	method, path string
 	header       string // whole lines, each with its CRLF
 	body         []byte
-	large        int64 // so many bytes of the pattern are sent in place of body
+	large        int64 // the number of bytes of the pattern that are sent in place of body
 	// take reads the body of the answer in place of do. If it is nil, do returns the body.
 	take func(body io.Reader, size int64) error
 }

@@ -209,7 +209,7 @@ type multistatus struct {
 	} `xml:"DAV: response"`
 }
 
-// checkListing wants so many files, each once, with its size, date and type. It returns how many have a tag.
+// checkListing wants a number of files (members), each once, with its size, date and type. It returns how many have a tag.
 func checkListing(body []byte, path string, members int) (tags int, err error) {
 	var m multistatus
 	if err := xml.Unmarshal(body, &m); err != nil {

@@ -147,7 +147,7 @@ func median(values []float64) float64 {
 	return (sorted[(n-1)/2] + sorted[n/2]) / 2
 }
 
-// percentile returns the least time that so many percent of the sorted ones do not exceed.
+// percentile returns the least time that the given percentage of the sorted times do not exceed.
 func percentile(sorted []time.Duration, percent int) float64 {
 	if len(sorted) == 0 {
 		return 0

@@ -57,7 +57,7 @@ type Copy struct {
 }
 
 // ErrStale says that the source has changed while it was copied.
-var ErrStale = errors.New("what it was prepared from has changed")
+var ErrStale = errors.New("the source has changed while it was copied")
 
 // Discard removes the staged copy, unless it is committed.
 func (c *Copy) Discard() {

@@ -37,9 +37,9 @@ type Dates struct {
 	broken atomic.Bool  // this process cannot tell other processes which dates it shows: no date proves anything
 	start  time.Time    // when the process was started, about
 	ticked int64        // the monotonic clock at start, in nanoseconds
-	// The facts of this process that others must know before it shows a date by them. lead, mounted and back are as in a
-	// sharedState, and ahead is below. A fact changes while mu is held, after facts was raised: a goroutine that sees it
-	// finds that it was not said yet.
+	// The facts of this process that other processes must know before it shows a date that depends on them. lead, mounted
+	// and back are as in a sharedState, and ahead is below. A fact changes while mu is held, and after facts was raised. So
+	// a goroutine that sees the new fact also sees that said is less than facts: the fact is not in the shared file yet.
 	lead, back atomic.Int64
 	mounted    atomic.Bool
 	behind     atomic.Bool  // the clock was set back, back says so, and the clock is still behind

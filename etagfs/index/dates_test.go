@@ -11,7 +11,7 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
-// nowhere is around a name in the root, or in collections that were not changed.
+// nowhere is the Around of a name in the root, or in collections that were not changed.
 func nowhere() Around { return Around{Sure: true} }
 
 // isSure says of a version that the name has it now.

@@ -242,7 +242,7 @@ func TestChangedHashesAhead(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "f"), []byte("theirs"), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	// One that has just changed is put off; others are not.
+	// A file that has just changed is put off. Names that are not to be hashed are not.
 	w.Changed("f", "no", "", ".ifmatch/format", "f/x")
 	treetest.Eventually(t, "that f is put off", func() bool {
 		w.queue.mu.Lock()

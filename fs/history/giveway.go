@@ -243,7 +243,7 @@ func (g Droppable) OfLast(ctx context.Context, most int64) (bytes int64) {
 	return min(bytes, most)
 }
 
-// DropOfLast drops versions of the last hour until so many bytes are free. files says that the disk has no room for
+// DropOfLast drops versions of the last hour until a number of bytes are free. files says that the disk has no room for
 // another file: then it drops a few versions, even if their names have no newer version. It reports whether any version
 // has gone.
 func (g Droppable) DropOfLast(ctx context.Context, bytes int64, files bool) bool {

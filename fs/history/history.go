@@ -88,7 +88,7 @@ func (s *Histories) all() []*History { return s.histories(s.tree.Volumes()) }
 // volumes when they answer.
 func (s *Histories) answering() []*History { return s.histories(s.tree.Answering()) }
 
-// An Above has the entries that commits have not finished.
+// An Above is the layer above, which knows the entries of commits that were not finished.
 type Above interface {
 	// RetryUndos moves entries of a directory of the history back to their names, if a commit has failed and could not
 	// do so. It is called under the lock, before the directory is dropped.

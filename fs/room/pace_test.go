@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// TestPace tells for how much of what is announced room is kept, by when so much of it had come.
+// TestPace shows how much room is kept for an announced upload, by the times at which its bytes have come.
 func TestPace(t *testing.T) {
 	type at struct {
 		time  time.Duration

@@ -266,7 +266,7 @@ func (r *Room) promise(more, atHand int64) error {
 	return err
 }
 
-// take keeps room for more bytes. It counts history as free bytes: so many bytes of the history can give way.
+// take keeps room for more bytes. history is the number of bytes of the history that can give way. They count as free.
 func (r *Room) take(more, atHand, history int64) error {
 	all, unlock := r.lock()
 	defer unlock()

@@ -135,7 +135,7 @@ func (b *Body) Read(p []byte) (n int, err error) {
 	return n, err
 }
 
-// HasCome reports whether the whole body has come, if it has at most so many bytes and its length was announced. It
+// HasCome reports whether the whole body has come, if it has at most that many bytes (most) and its length was announced. It
 // does not wait for the client, and does not ask for the body either (Expect). A nil Body has come.
 func (b *Body) HasCome(most int64) bool {
 	if b == nil {

@@ -130,7 +130,7 @@ func TestIfSyntax(t *testing.T) {
 	}
 }
 
-// resources is an If header about so many, whose names end in the same.
+// resources returns an If header about n resources, whose names all have one end.
 func resources(n int, end string) string {
 	var b strings.Builder
 	for i := range n {

@@ -37,8 +37,8 @@ func adjustAfterEach(c *collector) {
 	runtime.AddCleanup(new([64]byte), adjustAfterEach, c)
 }
 
-// adjust sets the percentage for so many bytes in use. To set it stops all goroutines for a moment, so small changes are
-// left out.
+// adjust sets the percentage for the bytes that are in use. To set it stops all goroutines for a moment, so small changes
+// are left out.
 func (c *collector) adjust(inUse uint64) {
 	percent := percentFor(inUse)
 	if difference := percent - c.percent; 4*max(difference, -difference) > c.percent {

@@ -28,7 +28,7 @@ type Writer struct {
 // bufferSize bounds the buffer: some thousand lines.
 const bufferSize = 1 << 20
 
-// Lines that may come later are written when so many bytes are in the buffer, or after this time.
+// Lines that may come later are written when the buffer has laterSize bytes, or after laterTime.
 const (
 	laterSize = 64 << 10
 	laterTime = time.Second

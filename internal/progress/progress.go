@@ -25,7 +25,7 @@ type Meter struct {
 // interval is the time between two lines.
 const interval = 10 * time.Second
 
-// New returns a Meter that writes to w, for so many files and bytes in all.
+// New returns a Meter that writes to w. files and bytes are the totals.
 func New(w io.Writer, files, bytes int64) *Meter {
 	p := &Meter{w: w, allFiles: files, allBytes: bytes, start: time.Now(), reported: time.Now()}
 	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) && files > 0 {

@@ -2,7 +2,7 @@
 // of testscript, whose stop and kill have other meanings, scripts have
 //
 //	serve [FLAG]... [DIR]   start a server on a free port. $ADDR is its address, $URL its URL without a slash at the end.
-//	                        If $WATCHES is set, it has so many inotify watches; under [mounts]
+//	                        If $WATCHES is set, it is the number of inotify watches; under [mounts]
 //	log REGEXP              wait until the server has written a line that matches to its standard error
 //	ask                     send SIGTERM, and do not wait
 //	shutdown                send SIGTERM unless ask did; the server must exit with 0 and leave no staged files;

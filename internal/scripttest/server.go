@@ -71,7 +71,7 @@ func cmdLog(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 }
 
-// cmdLogged waits until the log matches so many times. It fails if the log matches more often by then.
+// cmdLogged waits until the log matches a number of times. It fails if the log then matches more often.
 func cmdLogged(ts *testscript.TestScript, neg bool, args []string) {
 	usage(ts, !neg && len(args) == 2, "logged TIMES REGEXP")
 	times, err := strconv.Atoi(args[0])

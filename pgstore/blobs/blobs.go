@@ -18,7 +18,7 @@ type ID = uuid.UUID
 // Store is a place for objects. All methods may be called concurrently, by several processes. Each call ends within a
 // time that the length of its bytes bounds.
 type Store interface {
-	// Create begins an object of so many bytes (-1: the length is not known). It exists when its Commit has returned.
+	// Create begins an object of a length in bytes (-1: it is not known). It exists when its Commit has returned.
 	Create(ctx context.Context, id ID, length int64) (Writer, error)
 	// Resume goes on with bytes that were kept, in this process or another. The object will be that of the writer's ID:
 	// id, or the one that it was begun with.
@@ -27,8 +27,8 @@ type Store interface {
 	// the Commit of one of the two fails.
 	Resume(ctx context.Context, id ID, length int64, kept Kept) (Writer, error)
 	// Open opens n bytes of an object from an offset. The reader yields all of them, or an error before [io.EOF]. The
-	// error is [io/fs.ErrNotExist] if the object is not there, and [ErrDamaged] if it does not have so many bytes as
-	// size says.
+	// error is [io/fs.ErrNotExist] if the object is not there, and [ErrDamaged] if it does not have size bytes in
+	// all.
 	Open(ctx context.Context, id ID, size, offset, n int64) (io.ReadCloser, error)
 	// Delete removes an object. It is no error if it is not there.
 	Delete(ctx context.Context, id ID) error

@@ -205,7 +205,7 @@ func TestS3FaultsThatPass(t *testing.T) {
 }
 
 // TestS3PartsAtOnce: as many parts are on their way at once as there is memory for, up to four. They may be stored in any
-// order: here each waits for so many, and then for the next one.
+// order: here each waits until that number is on its way, and then for the next one.
 func TestS3PartsAtOnce(t *testing.T) {
 	all := text(8*blobs.Step + 5)
 	for _, test := range []struct{ memory, atOnce int }{{1, 1}, {2, 2}, {3, 3}, {100, 4}} {

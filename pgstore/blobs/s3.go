@@ -30,7 +30,7 @@ func (s *S3) key(id ID) string {
 	return path.Join(s.opts.Prefix, hex.EncodeToString(id[15:]), id.String())
 }
 
-// limit bounds a call that moves so many bytes.
+// limit bounds the time of a call by the bytes that it moves.
 func (s *S3) limit(ctx context.Context, bytes int64) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, s.opts.Patience+time.Duration(bytes/s.opts.Rate)*time.Second)
 }
@@ -53,7 +53,7 @@ func (s *S3) Create(ctx context.Context, id ID, length int64) (Writer, error) {
 	return w, nil
 }
 
-// partSize returns the size of all parts but the last of an object of so many bytes. There are at most 10,000 parts.
+// partSize returns the size of all parts but the last of an object of that length. There are at most 10,000 parts.
 func (s *S3) partSize(length int64) int64 {
 	if length < 0 {
 		return 2 * s.opts.Part

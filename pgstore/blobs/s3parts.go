@@ -44,7 +44,8 @@ func (w *upload) flush(ctx context.Context) error {
 	return nil
 }
 
-// send sends a part, or does so again. The bytes of a request that has ended go on to S3, since they may be kept.
+// send begins to send a part, for the first time or again. It goes on when the request that has brought the bytes has ended,
+// since the bytes may be kept for a later request.
 func (w *upload) send(p *part) {
 	p.done, p.etag, p.err = make(chan struct{}), "", nil
 	if w.ended {

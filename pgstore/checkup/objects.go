@@ -168,7 +168,7 @@ func (c *Checkup) verify(ctx context.Context, withObjects bool) error {
 	return c.tellLost(ctx, fmt.Sprintf("of %d contents are damaged", files), "is damaged", damaged)
 }
 
-// pace waits until so many bytes may have been read.
+// pace waits until the rate permits the bytes that have been read since the beginning.
 func (c *Checkup) pace(ctx context.Context, bytes int64, begun time.Time) error {
 	if c.Rate <= 0 {
 		return ctx.Err()

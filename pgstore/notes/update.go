@@ -43,7 +43,7 @@ func (t *Table) Update(
 	return t.translate(err)
 }
 
-// update tells the error of change and those of the database apart.
+// update is one try of [Table.Update]. failed is the error of change, and err any error, also one of the database.
 func (t *Table) update(
 	ctx context.Context, keys []string, lasts time.Duration, change func(now time.Time, values [][]byte) error,
 ) (failed, err error) {

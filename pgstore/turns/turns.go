@@ -29,7 +29,7 @@ type line struct {
 	replaced chan struct{}   // closed when a writer has replaced the version
 }
 
-// New returns turns of which so many writers of one name have theirs at once.
+// New returns turns for the writers of names. The most writers of one name that have their turn at once are most.
 func New(most int) *Turns { return &Turns{most: most, lines: map[string]*line{}} }
 
 // of returns the line of a name. mu must be held, and done called in the end.

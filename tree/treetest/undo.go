@@ -93,7 +93,7 @@ func differences(got, want map[string]string) (lines []string) {
 	return lines
 }
 
-// RestoreAt tests restores as of a time, with so many random trees.
+// RestoreAt tests restores as of a time, with a random tree for each of a number of seeds.
 func RestoreAt(t *testing.T, seeds int, open func(*testing.T) Undoer) {
 	t.Run("any time", func(t *testing.T) { restoreAtAnyTime(t, seeds, open) })
 	t.Run("guarded", func(t *testing.T) { restoreAtIsGuarded(t, open(t)) })
