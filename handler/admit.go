@@ -225,9 +225,11 @@ func (s *server) dispatch(w http.ResponseWriter, r *request) error {
 	return m.serve(s, w, r)
 }
 
-// boundTags bounds how long the answer waits for tags that it can do without.
+// boundTags bounds how long the answer waits for tags that it can do without. A GET with If-Match or If needs that of the
+// opened file.
 func (s *server) boundTags(r *request) {
-	if s.TagWait > 0 && !r.needsTag() {
+	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
+	if needed := reads && (r.Header["If-Match"] != nil || r.Header["If"] != nil); s.TagWait > 0 && !needed {
 		r.tagDeadline = time.Now().Add(s.TagWait)
 	}
 }
@@ -337,10 +339,4 @@ func (s *server) matching(r *http.Request) precondition.Matching {
 		return precondition.Loose
 	}
 	return precondition.Strict
-}
-
-// needsTag reports whether a GET cannot be answered without the tag of the opened file.
-func (r *request) needsTag() bool {
-	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
-	return reads && (r.Header["If-Match"] != nil || r.Header["If"] != nil)
 }

@@ -84,7 +84,7 @@ func (s *server) mkcol(w http.ResponseWriter, r *request) error {
 		n, err = r.Body.Read(make([]byte, 1))
 	}
 	if n > 0 {
-		return withStatus(http.StatusUnsupportedMediaType, "MKCOL takes no body")
+		return withStatus(http.StatusUnsupportedMediaType, "MKCOL takes no body; send none")
 	} else if err != nil && err != io.EOF {
 		return &tree.BodyError{Err: err}
 	}

@@ -70,7 +70,7 @@ var statuses = []struct {
 		"limit is reached; nothing has changed; make room, and try again"},
 	{tree.ErrUnsupported, http.StatusInsufficientStorage, "the storage cannot keep that; nothing has changed"},
 	{tree.ErrBusy, http.StatusServiceUnavailable, "the resource keeps changing; nothing has been done, try again"},
-	{davxml.ErrTooLarge, http.StatusRequestEntityTooLarge, "the XML is too large"},
+	{davxml.ErrTooLarge, http.StatusRequestEntityTooLarge, "the XML is too large; name fewer properties, or shorter values"},
 	{errAbandoned, http.StatusServiceUnavailable, "the ETag was not known yet, and the client had closed its side " +
 		"of the connection; nothing has been done, try again"},
 	{errGaveWay, http.StatusServiceUnavailable, "the client sent or read nearly nothing while others waited; " +

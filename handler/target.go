@@ -301,24 +301,23 @@ const (
 	depthInfinity
 )
 
+// depths are the values of the header, by depth.
+var depths = []string{"", "0", "1", "infinity"}
+
 // depthOf returns the Depth header. It must be absent or have one of the allowed values.
 func depthOf(h http.Header, allowed ...depth) (depth, error) {
 	values := h.Values("Depth")
 	if len(values) == 0 {
 		return depthAbsent, nil
 	}
-	found := depthAbsent
-	switch strings.ToLower(values[0]) {
-	case "0":
-		found = depthZero
-	case "1":
-		found = depthOne
-	case "infinity":
-		found = depthInfinity
-	}
+	found := depth(slices.Index(depths, strings.ToLower(values[0])))
 	if len(values) > 1 || !slices.Contains(allowed, found) {
-		return 0, withStatus(http.StatusBadRequest,
-			"unsupported Depth for this method: "+excerpt.Of(strings.Join(values, ", ")))
+		var known []string
+		for _, one := range allowed {
+			known = append(known, depths[one])
+		}
+		return 0, withStatus(http.StatusBadRequest, "this method does not take Depth: "+
+			excerpt.Of(strings.Join(values, ", "))+"; send "+strings.Join(known, " or "))
 	}
 	return found, nil
 }
