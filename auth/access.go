@@ -146,7 +146,7 @@ func (a *Access) Effects(name string) Effects {
 	if a.outside(name) {
 		return None
 	}
-	if _, all := a.policies.rules.everywhere(); all { // also about other spellings
+	if _, all := a.policies.rules.everywhere(); all { // one set decides about each name, in each spelling
 		return a.effects(name)
 	}
 	return a.onEach(name, a.effects)
@@ -174,7 +174,7 @@ func (a *Access) Subtree(name string) Effects {
 	if a.outside(name) {
 		return None
 	}
-	if _, all := a.policies.rules.everywhere(); all { // also about other spellings, and there are none about paths below
+	if _, all := a.policies.rules.everywhere(); all { // one set decides about each name, in each spelling
 		return a.effects(name)
 	}
 	return a.onEach(name, a.subtree)

@@ -175,7 +175,7 @@ func (t *transaction) carry(before vfs.Info, name string, k index.Record, ok boo
 	return t.carryLooked(before, after, k, ok, quiet, done)
 }
 
-// carryLooked is carry with the look that was taken after the change.
+// carryLooked is [transaction.carry] with the look that was taken after the change.
 func (t *transaction) carryLooked(before, after vfs.Info, k index.Record, ok bool, quiet func() bool,
 	done func(index.Version) index.Evidence) (vfs.Info, bool) {
 	if !after.SameFile(before) || after.Size != before.Size || after.Modified != before.Modified {

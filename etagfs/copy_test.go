@@ -105,7 +105,7 @@ func TestCopyGivenUp(t *testing.T) {
 	}
 }
 
-// staged returns what is in the staging directories of those who live.
+// staged returns the files in the staging directories of the processes that run.
 func staged(t *testing.T, dir string) (left []string) {
 	t.Helper()
 	found, err := filepath.Glob(filepath.Join(dir, ".ifmatch", "stage", "*", "*"))

@@ -46,8 +46,8 @@ func (s *Store) stateOf(name string, info vfs.Info, tag tree.ETag, how index.Sho
 	return state
 }
 
-// stateAt is stateOf with a look that was taken in a snapshot. It fails with snapshots.ErrMoved if the look is not
-// valid any more.
+// stateAt is [Store.stateOf] with a look that was taken in a snapshot. It fails with snapshots.ErrMoved if the look is
+// not valid any more.
 func (s *Store) stateAt(
 	at *volumes.Snapshot, name string, info vfs.Info, tag tree.ETag, how index.Showing,
 ) (tree.State, error) {
@@ -63,7 +63,7 @@ func (s *Store) stateAt(
 // counts as one of an earlier version, and proves nothing.
 const datePatience = time.Second
 
-// stateOfEarlier is stateOf with a look that was taken some time ago, such as before a hash.
+// stateOfEarlier is [Store.stateOf] with a look that was taken some time ago, such as before a hash.
 func (s *Store) stateOfEarlier(
 	ctx context.Context, name string, info vfs.Info, tag tree.ETag, how index.Showing,
 ) tree.State {

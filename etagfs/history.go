@@ -90,7 +90,7 @@ func (s *Store) version(ctx context.Context, k history.Kept, want tree.Want) (v 
 	return v, err
 }
 
-// bareVersion is version without what must be read.
+// bareVersion is [Store.version] without what must be read.
 func bareVersion(k history.Kept) tree.Version {
 	v := tree.Version{
 		State: tree.State{

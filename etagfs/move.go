@@ -159,7 +159,8 @@ func (r *renaming) step(t *transaction) error {
 	return errors.Join(err, t.endLocks(locks, source.Kind == vfs.Directory))
 }
 
-// carryMoved is carry for a file that has just been moved. It returns the tag of the file, if it is still known.
+// carryMoved is [transaction.carry] for a file that has just been moved. It returns the tag of the file, if it is still
+// known.
 func (t *transaction) carryMoved(note *fs.MoveNote, source vfs.Info, to string, k index.Record, known bool,
 	quiet func() bool, change *index.Change) (info vfs.Info, tag tree.ETag) {
 	var carried bool

@@ -159,8 +159,8 @@ func (s *Store) Open(
 	return content, state, err
 }
 
-// openContent is Open of the file that has the name now. ErrMoved says that it is not known whether the file still had
-// the name when it was opened.
+// openContent is [Store.Open] of the file that has the name now. ErrMoved says that it is not known whether the file
+// still had the name when it was opened.
 func (s *Store) openContent(
 	ctx context.Context, name string, opts tree.ReadOptions, cond tree.Condition,
 ) (tree.Content, tree.State, error) {

@@ -333,7 +333,7 @@ func (v *view) IsHeld(name string) error {
 	return v.lack(v.hold.Check(name))
 }
 
-// IsHeldBelow is IsHeld for a name and all names below it.
+// IsHeldBelow is [view.IsHeld] for a name and all names below it.
 func (v *view) IsHeldBelow(name string) error {
 	if v.hold == nil {
 		return nil

@@ -343,7 +343,7 @@ func (v *view) target(name string) (vfs.Info, error) {
 	return info, err
 }
 
-// existing is target for a name that must exist.
+// existing is [view.target] for a name that must exist.
 func (v *view) existing(name string) (vfs.Info, error) {
 	info, err := v.target(name)
 	if errors.Is(err, tree.ErrNoParent) || err == nil && !info.Exists() {

@@ -39,7 +39,8 @@ func TestWalkTakesFewLooks(t *testing.T) {
 	}
 }
 
-// Each segment that may be a short name of the state directory takes a look. Nobody has many.
+// Each segment that may be a short name of the state directory costs a look at the disk. A name with more such segments
+// than a real name has is reserved without a look.
 func TestManyShortNamesAreReserved(t *testing.T) {
 	const maxShort = 8
 	dir := t.TempDir()

@@ -175,7 +175,7 @@ func (r *request) seen(name string) bool {
 	return !ok || r.who.Seen(other)
 }
 
-// mayOf is may about a resource, to which a link may have led. The target of a dead link is not known.
+// mayOf is [request.may] about a resource, to which a link may have led. The target of a dead link is not known.
 func (r *request) mayOf(s *tree.State, effects auth.Effects) bool {
 	switch {
 	case !r.may(s.Name, effects):

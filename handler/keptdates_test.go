@@ -225,7 +225,8 @@ func TestDateOfAnotherVersion(t *testing.T) {
 	}
 }
 
-// TestDatesThatADiskDoesNotKeep: 200 and "accepted" say that the date is there, and nothing says so that is not true.
+// TestDatesThatADiskDoesNotKeep: a 200 and "accepted" say that the file has the date that was sent. Neither is sent where
+// the disk keeps another date.
 func TestDatesThatADiskDoesNotKeep(t *testing.T) {
 	w := newDatedWorld(t, fewDates{afero.NewMemMapFs()})
 	now := func() string { return fmt.Sprint(w.clock.Now().Unix() &^ 1) }

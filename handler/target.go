@@ -141,7 +141,7 @@ func (s *server) reference(r *request, ref string) (name string, slash bool, err
 	return s.locateIn(path)
 }
 
-// locateIn is locate for a path that must be in the tree.
+// locateIn is [server.locate] for a path that must be in the tree.
 func (s *server) locateIn(escaped string) (name string, slash bool, err error) {
 	name, slash, err = s.locate(escaped)
 	if errors.Is(err, errAbove) {

@@ -124,8 +124,8 @@ func (p *Pool) Acquire(ctx context.Context, client string, patience time.Duratio
 	}
 }
 
-// TryAcquire is Acquire for callers that do not wait. A slot that has rested for a moment gives way at once: it does
-// not count any more when its giveWay is called.
+// TryAcquire is [Pool.Acquire] for callers that do not wait. A slot that has rested for a moment gives way at once: it
+// does not count any more when its giveWay is called.
 func (p *Pool) TryAcquire(client string, giveWay func()) (*Slot, error) {
 	slot, rested, err := p.takeRested(client, giveWay)
 	if rested != nil {

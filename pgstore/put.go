@@ -92,7 +92,7 @@ func (s *Store) publish(
 	}
 }
 
-// putStaged is publish of one spelling.
+// putStaged is [Store.publish] of one spelling.
 func (s *Store) putStaged(
 	ctx context.Context, name string, content *staged, opts tree.PutOptions, cond tree.Condition,
 ) (state tree.State, created, used bool, err error) {

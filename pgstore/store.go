@@ -63,7 +63,7 @@ const (
 type Options struct {
 	// Blobs keeps contents that do not lie in the database.
 	Blobs blobs.Store
-	// NewBlobs takes an empty place for the objects of a tree that has had another one.
+	// NewBlobs permits an empty place for the objects, though the tree has had another place for them before.
 	NewBlobs bool
 	// Inline is the largest content that lies in the database, in bytes. 0 means the default, a negative value that
 	// only empty ones do.
@@ -310,7 +310,7 @@ func (s *Store) exec(ctx context.Context, sql string, args ...any) (answer pgcon
 	}
 }
 
-// execRow is exec of a statement that yields one row.
+// execRow is [Store.exec] of a statement that yields one row.
 func (s *Store) execRow(ctx context.Context, sql string, args []any, into ...any) error {
 	done, err := s.begins(ctx)
 	if err != nil {

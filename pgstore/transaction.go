@@ -222,9 +222,9 @@ func (s *Store) decide(ctx context.Context, conn *pgxpool.Conn, w write, t *tran
 	return err
 }
 
-// commit sends the changes, and waits for the answer. It never cancels: a commit that is cancelled while it waits for a
-// standby is answered as if it had happened. An answer that is late finds nobody, and what the write has used is freed
-// then.
+// commit sends the changes, and waits for the answer. It never cancels: PostgreSQL answers a commit that is cancelled while
+// it waits for a standby as if it had happened. If the answer is late, commit returns before it, and the connection of the
+// write is freed when the answer comes.
 func (s *Store) commit(ctx context.Context, conn *pgxpool.Conn, t *transaction, done func()) (late bool, err error) {
 	t.batch.Queue("commit")
 	answered := make(chan error, 1)

@@ -129,8 +129,8 @@ func (l *ledger) reserve(h *holds, name string, bytes int64) error {
 	return err
 }
 
-// tryReserve is reserve for a caller that can do with less. The limits of the name itself, if it has some, are about
-// all that it will be.
+// tryReserve is [ledger.reserve] for a caller that can do with less. The limits of the name itself, if it has some, are
+// about all that it will be.
 func (l *ledger) tryReserve(h *holds, name string, bytes int64) error {
 	if bytes <= 0 {
 		return nil

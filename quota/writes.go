@@ -262,7 +262,7 @@ func (c *counter) beforeCopy(
 	return c.reserve(&o.held, o.name, need)
 }
 
-// copying is deciding for a COPY: the size of a file is that inside the commit.
+// copying is [counter.deciding] for a COPY: the size of a file is that inside the commit.
 func (c *counter) copying(o *operation, from string, cond tree.Condition, shallow bool) tree.Condition {
 	return c.deciding(o, tree.Condition{
 		Exact: cond.Exact, Names: cond.Names, Follow: cond.Follow, Made: cond.Made, Check: func(v tree.View) error {

@@ -190,7 +190,7 @@ func (s *Store) resource(name string, isAbove error) (place, error) {
 	return p, nil
 }
 
-// creatable is resource for a name that may be new.
+// creatable is [Store.resource] for a name that may be new.
 func (s *Store) creatable(name string, isAbove error) (place, error) {
 	p, err := s.resource(name, isAbove)
 	if p.share == nil && p.above == nil {
@@ -202,7 +202,7 @@ func (s *Store) creatable(name string, isAbove error) (place, error) {
 	return p, err
 }
 
-// inside is creatable for a name that is not the root of a share either.
+// inside is [Store.creatable] for a name that is not the root of a share either.
 func (s *Store) inside(name string, taken error) (place, error) {
 	p, err := s.creatable(name, taken)
 	if err == nil && p.isRoot() {

@@ -70,7 +70,7 @@ func (c Condition) Ask(v View) error {
 	return c.Check(v)
 }
 
-// AskKnown is Ask for a store in which all tags are known.
+// AskKnown is [Condition.Ask] for a store in which all tags are known.
 func (c Condition) AskKnown(v View) error {
 	err := c.Ask(v)
 	if errors.Is(err, ErrTagUnknown) {

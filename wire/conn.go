@@ -71,7 +71,7 @@ func (c *Conn) look(limit Limit, taken func() (int64, bool)) {
 	c.pace = NewPace(limit, taken, c.strike)
 }
 
-// within returns the connection of a type that c is, or that c wraps. nil: there is none.
+// within returns the connection of type T that c is, or that c wraps. It is nil if there is none.
 func within[T net.Conn](c net.Conn) (found T) {
 	for c != nil {
 		if one, ok := c.(T); ok {

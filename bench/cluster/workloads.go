@@ -226,7 +226,7 @@ func (p *place) do(ctx context.Context, method, path string, body []byte, header
 	return answer, err
 }
 
-// send is do of a request whose answer must have a status, or one of success if that is 0.
+// send is [place.do] of a request whose answer must have a status, or one of success if that is 0.
 func (p *place) send(ctx context.Context, method, path, body string, status int, header ...string) error {
 	answer, err := p.do(ctx, method, path, []byte(body), header...)
 	if err == nil && answer.StatusCode != status && (status != 0 || answer.StatusCode/100 != 2) {

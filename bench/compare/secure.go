@@ -61,7 +61,7 @@ func (s *site) newConn() *conn {
 	return c
 }
 
-// getFilesHTTP2 is getFiles over HTTP/2: all clients share one connection.
+// getFilesHTTP2 is [getFiles] over HTTP/2: all clients share one connection.
 func getFilesHTTP2(ctx context.Context, s *site, _ int) (sample, error) {
 	transport := &http.Transport{TLSClientConfig: clientTLS("h2"), ForceAttemptHTTP2: true}
 	defer transport.CloseIdleConnections()

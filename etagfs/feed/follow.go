@@ -168,8 +168,8 @@ func (f *Feed) Scan(key ScanKey, hidden func(string) bool) (changed bool, err er
 	return found.changed || f.Unsettled(), nil
 }
 
-// ScanRecent is Scan for a commit. It looks at no more than the latest changes, which are in memory. all is false if
-// there are more, so that a Scan outside of the lock is needed.
+// ScanRecent is [Feed.Scan] for a commit. It looks at no more than the latest changes, which are in memory. all is
+// false if there are more, so that a Scan outside of the lock is needed.
 func (f *Feed) ScanRecent(key ScanKey, hidden func(string) bool) (changed, all bool, err error) {
 	known, _ := f.scans.Get(key)
 	if known.changed {

@@ -55,7 +55,7 @@ func (h *Hasher) Meet(f *vfs.File, name string, info vfs.Info) {
 	}
 }
 
-// MeetUnknown is Meet for a file on a device that the index does not know, for example after the start.
+// MeetUnknown is [Hasher.Meet] for a file on a device that the index does not know, for example after the start.
 func (h *Hasher) MeetUnknown(name string, info vfs.Info) {
 	if info.Kind != vfs.Regular || info.Device == h.Root.Device || h.Index.Knows(info.Device) {
 		return

@@ -239,7 +239,7 @@ func (s *Set) AppendAt(found []Candidate, p Place, now time.Time) []Candidate {
 	return s.appendShort(s.AppendSpelled(found, p, now), p, now, isAt)
 }
 
-// AppendSpelled is AppendAt without the locks that only short names can find.
+// AppendSpelled is [Set.AppendAt] without the locks that only short names can find.
 func (s *Set) AppendSpelled(found []Candidate, p Place, now time.Time) []Candidate {
 	for _, one := range s.byKey[p.Key] {
 		if one.Expires.After(now) {

@@ -35,7 +35,7 @@ func call[T any](r *Store, how access, method func(s *etagfs.Store) (T, error)) 
 	}
 }
 
-// change is call for a method that also reports whether a name is new.
+// change is [call] for a method that also reports whether a name is new.
 func change[T any](
 	r *Store, how access, method func(*etagfs.Store) (T, bool, error),
 ) (result T, created bool, err error) {
@@ -46,7 +46,7 @@ func change[T any](
 	return result, created, err
 }
 
-// do is call for a method without a result.
+// do is [call] for a method without a result.
 func (r *Store) do(how access, method func(s *etagfs.Store) error) error {
 	_, err := call(r, how, func(s *etagfs.Store) (struct{}, error) { return struct{}{}, method(s) })
 	return err

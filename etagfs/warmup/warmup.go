@@ -99,7 +99,7 @@ const (
 	longestWait = time.Minute
 )
 
-// hashAhead is hashFound for a name at which there may be any resource, or none.
+// hashAhead is [Warmer.hashFound] for a name at which there may be any resource, or none.
 func (w *Warmer) hashAhead(ctx context.Context, next task) {
 	info, err := w.Reader.Look(ctx, next.name, nil)
 	if err != nil || info.Kind != vfs.Regular || !next.asked && !w.lasts(info) {

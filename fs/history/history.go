@@ -230,18 +230,18 @@ func (h *History) Archive(name string, n Note) (entry string, err error) {
 	return p.Name, err
 }
 
-// ArchiveFrom is Archive for a place. The caller must close the place of the entry, unless ArchiveFrom fails.
+// ArchiveFrom is [History.Archive] for a place. The caller must close the place of the entry, unless ArchiveFrom fails.
 func (h *History) ArchiveFrom(from volumes.Place, n Note) (entry volumes.Place, err error) {
 	return h.archive(h.NewEntry(n.Seen.Size), from, n)
 }
 
-// ArchiveStaged is ArchiveFrom for a staged version with an inode, whose entry is about to be exchanged with the
-// version that n describes.
+// ArchiveStaged is [History.ArchiveFrom] for a staged version with an inode, whose entry is about to be exchanged with
+// the version that n describes.
 func (h *History) ArchiveStaged(from volumes.Place, inode uint64, n Note) (entry volumes.Place, err error) {
 	return h.archive(h.newEntry(n.Seen.Size, fmt.Sprintf("%s%d-", stagedPrefix, inode)), from, n)
 }
 
-// ArchiveAs is Archive for an entry that has its name already.
+// ArchiveAs is [History.Archive] for an entry that has its name already.
 func (h *History) ArchiveAs(entry, name string, n Note) error {
 	p, err := h.archive(entry, h.tree.At(name), n)
 	if err == nil {
@@ -291,7 +291,7 @@ func (s *Histories) ReadyHistory(name string) {
 	}
 }
 
-// Ready is ReadyHistory for the volume.
+// Ready is [Histories.ReadyHistory] for the volume.
 func (h *History) Ready() {
 	h.mu.Lock()
 	h.beginHour()

@@ -91,7 +91,7 @@ func (h *History) lateVersions(ctx context.Context, r Retention) (late []Kept, e
 	return late, errors.Join(errs...)
 }
 
-// checkWatched is checkLate for all watched entries of a directory, which it opens once for all of them.
+// checkWatched is [History.checkLate] for all watched entries of a directory, which it opens once for all of them.
 func (h *History) checkWatched(ctx context.Context, dir string, scan *lateScan) (late []Kept, err error) {
 	if len(scan.watched) == 0 {
 		return nil, nil
@@ -204,7 +204,7 @@ func (h *History) hasWriter(in *vfs.Dir, base string) (writer, known bool) {
 	return errors.Is(err, vfs.ErrWriter), err == nil || errors.Is(err, vfs.ErrWriter)
 }
 
-// lateMembers is lateVersions for a collection.
+// lateMembers is [History.lateVersions] for a collection.
 func (h *History) lateMembers(ctx context.Context, dir Kept) (late []Kept, err error) {
 	found := h.lateIn(ctx, dir)
 	if len(found) == 0 {

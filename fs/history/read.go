@@ -204,7 +204,7 @@ func (s *disk) kept(at string, n Note) (k Kept, ok bool) {
 	return keptAs(info, at, n)
 }
 
-// keptAs is kept for an entry that was looked at.
+// keptAs is [disk.kept] for an entry that was looked at.
 func keptAs(info vfs.Info, at string, n Note) (k Kept, ok bool) {
 	if inode, made := madeFor(path.Base(at)); made && info.Inode == inode {
 		return Kept{}, false
@@ -258,7 +258,7 @@ func hourOf(dir string) (time.Time, bool) {
 	return t, err == nil
 }
 
-// version is kept for an entry that may be dropped. ok is also false for an entry that this process holds.
+// version is [disk.kept] for an entry that may be dropped. ok is also false for an entry that this process holds.
 func (h *History) version(at string, n Note) (k Kept, ok bool) {
 	k, ok = h.kept(at, n)
 	return k, ok && !h.holdsIn(at)

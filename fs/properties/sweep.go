@@ -131,7 +131,8 @@ func (s *Values) references(ctx context.Context, dir string, known map[string]bo
 	return nil
 }
 
-// referencesOf is references for a member of a directory. If the member is a directory, the caller looks into it.
+// referencesOf is [Values.references] for a member of a directory. If the member is a directory, the caller looks into
+// it.
 func (s *Values) referencesOf(f *vfs.File, dir, base string, known map[string]bool) (isDir bool, err error) {
 	if path.Base(dir) == volumes.OwnDir && (base == valuesPart || base == "index") {
 		return false, nil // no file there has attributes

@@ -310,7 +310,7 @@ func (all *promises) admit(r *Room, more, atHand, free, history int64) (kept int
 	return kept, nil
 }
 
-// share is admit for a given amount of room, before any upload gives way. The caller holds mu.
+// share is [promises.admit] for a given amount of room, before any upload gives way. The caller holds mu.
 func (all *promises) share(r *Room, more, atHand, room int64) (kept int64, ok bool) {
 	size, left := volumes.InBlocks(more), room-all.bytes
 	if r.need.Client == "" || atHand == more {

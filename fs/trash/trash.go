@@ -117,7 +117,7 @@ func (t *Trash) Empty(ctx context.Context) error {
 	}
 }
 
-// empty is Empty for a caller that has the turn.
+// empty is [Trash.Empty] for a caller that has the turn.
 func (t *Trash) empty(ctx context.Context) error {
 	var errs []error
 	for _, name := range t.takeLeft() {

@@ -143,7 +143,7 @@ func (d *Dir) Create(name string) (*File, error) { return d.open("create", name,
 // Append opens a file for writing at its end. It makes the file if there is none. Like Open, it does not wait.
 func (d *Dir) Append(name string) (*File, error) { return d.open("appendTo", name, d.sys.Append) }
 
-// AppendTo is Append for a file that is there.
+// AppendTo is [Dir.Append] for a file that is there.
 func (d *Dir) AppendTo(name string) (*File, error) { return d.open("appendTo", name, d.sys.AppendTo) }
 
 // Mkdir makes a directory. The umask applies to the mode.

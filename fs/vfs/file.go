@@ -34,7 +34,7 @@ func (f *File) do(op string, call func() error) error {
 	return call()
 }
 
-// hooked is do for a call that returns more than an error.
+// hooked is [File.do] for a call that returns more than an error.
 func hooked[T any](f *File, op string, call func() (T, error)) (result T, err error) {
 	if err = f.ask(op); err == nil {
 		result, err = call()

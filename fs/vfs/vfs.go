@@ -137,7 +137,7 @@ func Open(dir string, hook Hook) (*FS, error) {
 	return openRoot(dir, hook, openKernel)
 }
 
-// OpenRoot is Open with [os.Root] only, as on systems without openat2(2).
+// OpenRoot is [Open] with [os.Root] only, as on systems without openat2(2).
 func OpenRoot(dir string, hook Hook) (*FS, error) {
 	return openRoot(dir, hook, func(root *os.Root) (System, error) { return newRootSystem(root), nil })
 }

@@ -155,7 +155,7 @@ func (h *Hold) Check(name string) error {
 	return nil
 }
 
-// CheckBelow is Check for a name and all names below it.
+// CheckBelow is [Hold.Check] for a name and all names below it.
 func (h *Hold) CheckBelow(name string) error {
 	if h.needs(h.s.MayHold, name) || h.needs(h.s.mayBeBelow, name) {
 		return &NotHeldError{Name: name, Below: true}

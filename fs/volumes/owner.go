@@ -87,9 +87,9 @@ func CheckOurs(path string, found iofs.FileInfo, owners ...vfs.ID) error {
 	return stranger(path, vfs.InfoOf(found), true, owners...)
 }
 
-// CheckDir is CheckOurs for a directory. If CheckOurs fails, CheckDir makes a temporary directory inside it as a test:
-// the file system may assign all files to one user, regardless of the process that makes them, or may have no modes
-// that could keep other users out. If there are no such modes, private is false.
+// CheckDir is [CheckOurs] for a directory. If CheckOurs fails, CheckDir makes a temporary directory inside it as a
+// test: the file system may assign all files to one user, regardless of the process that makes them, or may have no
+// modes that could keep other users out. If there are no such modes, private is false.
 func CheckDir(path string, owners ...vfs.ID) (private bool, err error) {
 	found, err := os.Stat(path)
 	if err != nil {

@@ -84,7 +84,7 @@ func (p Place) Open() (*vfs.File, vfs.Info, error) {
 	return f, info, nil
 }
 
-// OpenAny is Open for a file or directory of any kind.
+// OpenAny is [Place.Open] for a file or directory of any kind.
 func (p Place) OpenAny() (*vfs.File, error) { return p.In.Open(p.Base) }
 
 // Rename, RenameNew and Exchange make the system calls of these names. The names may stand for directories without

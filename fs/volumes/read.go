@@ -167,7 +167,7 @@ func (d *Dir) names(n int) ([]string, error) {
 	return names, err
 }
 
-// kinds is Next for DirOptions.KindsOnly.
+// kinds is [Dir.Next] for DirOptions.KindsOnly.
 func (d *Dir) kinds() ([]Member, error) {
 	found, err := d.file.Kinds()
 	if errors.Is(err, iofs.ErrNotExist) {

@@ -115,7 +115,7 @@ func (n *Snapshot) Lock(ctx context.Context) (unlock func(), err error) {
 	}, nil
 }
 
-// BeginAlone is Begin for a process that changes nothing. It does not wait, and the snapshot stays valid.
+// BeginAlone is [Snapshot.Begin] for a process that changes nothing. It does not wait, and the snapshot stays valid.
 func (n *Snapshot) BeginAlone() { n.locked = true }
 
 // Snapshot returns the snapshot of a commit. A look at a name whose volume is not held fails with a [NotHeldError].

@@ -31,7 +31,7 @@ func (d *StateDir) Append(base string) (*vfs.File, error) {
 	return f, err
 }
 
-// AppendTo is Append for a file that is there.
+// AppendTo is [StateDir.Append] for a file that is there.
 func (d *StateDir) AppendTo(base string) (*vfs.File, error) {
 	if err := d.open(); err != nil {
 		return nil, err

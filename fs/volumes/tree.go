@@ -167,8 +167,8 @@ func (s *Tree) Close() error {
 	return errors.Join(append(errs, s.calls.Close())...)
 }
 
-// Leave is Close for a process that is about to end, while calls of methods have not returned. It ends the session, and
-// leaves the descriptors open that these calls use.
+// Leave is [Tree.Close] for a process that is about to end, while calls of methods have not returned. It ends the
+// session, and leaves the descriptors open that these calls use.
 func (s *Tree) Leave() error {
 	if s.Alive == nil {
 		return nil

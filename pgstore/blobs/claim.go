@@ -27,7 +27,7 @@ var ErrEmpty = errors.New("it is empty, and the tree has another place: mount it
 // objects, and not this one, is another's. Then Claim tries all that the place is needed for.
 func Claim(ctx context.Context, s Store, tree ID) error { return claim(ctx, s, tree, false) }
 
-// Recognize is Claim of the place that a tree has already. An empty one is refused with [ErrEmpty].
+// Recognize is [Claim] of the place that a tree has already. An empty one is refused with [ErrEmpty].
 func Recognize(ctx context.Context, s Store, tree ID) error { return claim(ctx, s, tree, true) }
 
 func claim(ctx context.Context, s Store, tree ID, known bool) error {

@@ -189,7 +189,7 @@ func (s *Store) do(cond tree.Condition, shape, change func() error, names ...str
 	return s.state(name, 0), created, nil
 }
 
-// read is do of an operation that changes nothing.
+// read is [Store.do] of an operation that changes nothing.
 func (s *Store) read(cond tree.Condition, shape, look func() error, name string) error {
 	cond.Made = nil
 	_, _, err := s.do(cond, shape, look, name)

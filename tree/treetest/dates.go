@@ -27,7 +27,7 @@ func (h *history) see(content string, s tree.State) tree.State {
 	return h.seeAs(content, s, s.LastModified)
 }
 
-// seeAll is see of a State that may have any date.
+// seeAll is [history.see] of a State that may have any date.
 func (h *history) seeAll(content string, s tree.State) tree.State {
 	h.t.Helper()
 	return h.seeAs(content, s, s.Modified)

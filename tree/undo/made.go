@@ -67,7 +67,7 @@ func (r *replay) wasNeverMade(e event, name string, to ref, info Info) (bool, er
 	return r.matches(to.name, info, was)
 }
 
-// wasKeptBefore is wasNeverMade for a name that stands for a version in the history.
+// wasKeptBefore is [replay.wasNeverMade] for a name that stands for a version in the history.
 func (r *replay) wasKeptBefore(e event, to ref) (bool, error) {
 	k, there, err := r.version(to)
 	switch {
@@ -84,8 +84,9 @@ func (r *replay) wasKeptBefore(e event, to ref) (bool, error) {
 	return !e.State.Exists && wasBornBefore(k.Info, e), nil
 }
 
-// wasNeverMoved is wasNeverMade for a MOVE. Its source is there, unless the rename was made. After a rename something
-// else can only be there if a program has made it, because changes of ours after the MOVE are undone before it.
+// wasNeverMoved is [replay.wasNeverMade] for a MOVE. Its source is there, unless the rename was made. After a rename
+// something else can only be there if a program has made it, because changes of ours after the MOVE are undone before
+// it.
 func (r *replay) wasNeverMoved(e event) (bool, error) {
 	_, to := r.model.at(e.Name)
 	_, from := r.model.at(e.From)
