@@ -13,12 +13,10 @@ import (
 
 // deciding returns a condition that first asks another one, and then the ledger whether there is room for an operation.
 func (c *counter) deciding(o *operation, cond tree.Condition, ready func() bool) tree.Condition {
-	inner := cond.Check
+	asked := cond
 	cond.Check = func(v tree.View) error {
-		if inner != nil {
-			if err := inner(v); err != nil {
-				return err
-			}
+		if err := asked.Ask(v); err != nil {
+			return err
 		}
 		if !tree.Committing(v) || !ready() {
 			return nil
@@ -264,28 +262,23 @@ func (c *counter) beforeCopy(
 
 // copying is [counter.deciding] for a COPY: the size of a file is that inside the commit.
 func (c *counter) copying(o *operation, from string, cond tree.Condition, shallow bool) tree.Condition {
-	return c.deciding(o, tree.Condition{
-		Exact: cond.Exact, Names: cond.Names, Follow: cond.Follow, Made: cond.Made, Check: func(v tree.View) error {
-			if cond.Check != nil {
-				if err := cond.Check(v); err != nil {
-					return err
-				}
-			}
-			if !tree.Committing(v) {
-				return nil
-			}
-			state, err := v.State(from)
-			if err != nil {
-				return err
-			}
-			source := site{state}
-			o.bytes = source.fileSize()
-			if source.isCollection() != (o.brings != nil) && !shallow {
-				return errChanged
-			}
-			return nil
-		},
-	}, always)
+	asked := cond
+	cond.Check = func(v tree.View) error {
+		if err := asked.Ask(v); err != nil || !tree.Committing(v) {
+			return err
+		}
+		state, err := v.State(from)
+		if err != nil {
+			return err
+		}
+		source := site{state}
+		o.bytes = source.fileSize()
+		if source.isCollection() != (o.brings != nil) && !shallow {
+			return errChanged
+		}
+		return nil
+	}
+	return c.deciding(o, cond, always)
 }
 
 // errChanged says that a file has become a collection, or the other way round, while it was being copied.
