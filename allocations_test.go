@@ -94,7 +94,7 @@ func TestAllocationsPerEntry(t *testing.T) {
 // Bounds of the tests above.
 const (
 	mostGet         = 80.0
-	mostNotModified = 88.0
+	mostNotModified = 84.0
 	mostPut         = 280.0 // the journal of changes takes 7
 	mostEntry       = 4.3
 )
