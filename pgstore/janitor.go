@@ -62,12 +62,16 @@ func (s *Store) Clean(ctx context.Context) error {
 			return err
 		}
 	}
+	var waits error // a task for which others hold a lock, as a restore, keeps none of the rest back
 	for _, task := range s.tasks(now, expired) {
-		if err := s.do(ctx, task); err != nil {
+		switch err := s.do(ctx, task); {
+		case code(err) == codeLockNotGranted:
+			waits = errors.Join(waits, err)
+		case err != nil:
 			return err
 		}
 	}
-	return s.collect(ctx, now.Add(-s.opts.BlobGrace))
+	return errors.Join(waits, s.collect(ctx, now.Add(-s.opts.BlobGrace)))
 }
 
 // do runs a task to its end.
@@ -186,10 +190,6 @@ func (s *Store) tasks(now, expired time.Time) []task {
   returning xid, seq), l as (select xid, seq from c order by xid desc, seq desc limit 1)
  update ifmatch.meta set forgotten_xid = l.xid, forgotten_seq = l.seq from l
  where (l.xid, l.seq) > (forgotten_xid, forgotten_seq)`, []any{now.Add(-feedKept).UnixNano()}, garbageAtOnce},
-		{"garbage that has a name", `delete from ifmatch.dead d where since < $1 and not claimed and (
- exists (select from ifmatch.upload u where u.blob = d.blob and u.sha256 is null) or d.blob in (
-  select blob from ifmatch.node where kind = 'f' union all select blob from ifmatch.version where kind = 'f'))`,
-			[]any{now.Add(-s.opts.BlobGrace)}, garbageAtOnce},
 	}
 }
 
@@ -203,11 +203,18 @@ type garbage struct {
 	Begun  bool
 }
 
-// collect deletes the contents that have had no name since before a time. It claims them first, and no claimed content can
-// get a name. The time must be the one that the task "garbage that has a name" was run with: that task has not looked at a
-// younger content, which may have a name. A content that cannot be deleted stays claimed for the next time.
+// collect deletes the contents that have had no name since before a time. It looks for names first, then claims the rest, and
+// no claimed content can get a name. A content that is younger has not been looked at, and may have a name. A content that
+// cannot be deleted stays claimed for the next time.
 func (s *Store) collect(ctx context.Context, before time.Time) error {
-	_, err := s.pool.Exec(ctx, `update ifmatch.dead d set claimed = true where since < $1
+	err := s.do(ctx, task{"garbage that has a name", `delete from ifmatch.dead d where since < $1 and not claimed and (
+ exists (select from ifmatch.upload u where u.blob = d.blob and u.sha256 is null) or d.blob in (
+  select blob from ifmatch.node where kind = 'f' union all select blob from ifmatch.version where kind = 'f'))`,
+		[]any{before}, garbageAtOnce})
+	if err != nil {
+		return err
+	}
+	_, err = s.pool.Exec(ctx, `update ifmatch.dead d set claimed = true where since < $1
  and not exists (select from ifmatch.upload u where u.tail = d.blob)`, before)
 	if err != nil {
 		return err

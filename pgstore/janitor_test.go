@@ -152,3 +152,51 @@ func TestJanitor(t *testing.T) {
 		t.Errorf("the tree is %q", got)
 	}
 }
+
+// TestJanitorWaitsForNoRestore: a version that a restore reads stays, and what else has expired is removed in the same run.
+func TestJanitorWaitsForNoRestore(t *testing.T) {
+	ctx := t.Context()
+	dsn := pgtest.Shared(t).Database(t, clean)
+	s, err := pgstore.Open(ctx, dsn, pgstore.Options{History: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	conn, err := pgx.Connect(ctx, dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close(context.Background()) })
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(put(ctx, s, "f", "f", tree.Condition{}))
+	must(s.Remove(ctx, "f", tree.Condition{}))
+	_, err = s.Mkdir(ctx, "d", tree.MkdirOptions{}, tree.Condition{})
+	must(err)
+	must(s.Remove(ctx, "d", tree.Condition{}))
+	_, err = conn.Exec(ctx, "update ifmatch.version set gone = gone - interval '2 hours'")
+	must(err)
+	restore, err := conn.Begin(ctx)
+	must(err)
+	_, err = restore.Exec(ctx, "select from ifmatch.version where kind = 'f' for share")
+	must(err)
+	if err := s.Clean(ctx); err == nil || !strings.Contains(err.Error(), "files of the history") {
+		t.Errorf("while a version is read: %v", err)
+	}
+	var left string
+	must(restore.QueryRow(ctx, "select string_agg(kind::text, ' ') from ifmatch.version").Scan(&left))
+	if left != "f" {
+		t.Errorf("of a file and a collection that have expired, %q are left", left)
+	}
+	must(restore.Rollback(ctx))
+	_, err = conn.Exec(ctx, "update ifmatch.job set until = until - interval '2 hours'")
+	must(err)
+	must(s.Clean(ctx))
+	for v, err := range s.Versions(ctx, "", tree.VersionOptions{}) {
+		t.Errorf("in the next run: %+v, %v", v, err)
+	}
+}
