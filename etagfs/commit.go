@@ -28,17 +28,17 @@ type newVersion struct {
 	opened   *vfs.File   // the version that is replaced, open for reading, or nil. The commit closes it.
 }
 
-// lease takes a lease on a staged file whose tag is to be remembered, and returns it with the open file. It returns nil
-// if no lease can be had. A preparation takes the lease, so that this takes no time under the lock.
-func (n newVersion) lease() (*vfs.File, *fs.Lease) {
+// lease takes a lease on a staged file whose tag is to be remembered, and returns the open file. It returns nil if no
+// lease can be had. A preparation takes the lease, so that this takes no time under the lock.
+func (n newVersion) lease() *vfs.File {
 	if able := n.staged.Abilities(); n.tag == "" || !able.Leases || !able.FineTimes {
-		return nil, nil
+		return nil
 	}
-	f, lease, err := n.staged.Lease()
+	lease, err := n.staged.Lease()
 	if err != nil {
-		return nil, nil
+		return nil
 	}
-	return f, lease
+	return lease
 }
 
 // commit gives a staged version a name, in place of the resource that the transaction has found there, and remembers
@@ -53,7 +53,7 @@ func (t *transaction) commit(name string, over vfs.Info, n newVersion) (vfs.Info
 	// The tag that is remembered is of the bytes of this process. A program that writes to the file as soon as the file
 	// has the name must break the lease.
 	defer n.staged.Release()
-	opened, lease := n.lease()
+	lease := n.lease()
 	var change *index.Change
 	if n.kind == vfs.Regular {
 		change = t.s.change(name, over, shownFor(n.modified), n.staged)
@@ -65,8 +65,8 @@ func (t *transaction) commit(name string, over vfs.Info, n newVersion) (vfs.Info
 	if err != nil {
 		return vfs.Info{}, err
 	}
-	if opened != nil {
-		t.s.hasher.Meet(opened, name, before)
+	if lease != nil {
+		t.s.hasher.Meet(lease, name, before)
 	}
 	how := t.how(n.cause, name, over)
 	how.Opened = n.opened
@@ -86,7 +86,7 @@ func (t *transaction) commit(name string, over vfs.Info, n newVersion) (vfs.Info
 		}
 		settled = true
 		var same bool
-		info, same = t.carry(before, name, k, n.tag != "", func() bool { return lease == nil || lease.Held() },
+		info, same = t.carry(before, name, k, n.tag != "", func() bool { return lease == nil || lease.Leased() },
 			change.Done)
 		if same && lease != nil {
 			t.s.contents.KeepOwn(info, n.tag, n.body)
@@ -212,14 +212,13 @@ func (t *transaction) quietly(name string, seen vfs.Info) (quiet func() bool, en
 		// If this process may not read the file, it has not read the file before.
 		return always(errors.Is(err, iofs.ErrPermission)), nothing
 	}
-	lease, err := t.s.fs.Lease(f)
-	if err != nil {
+	if err := f.Lease(); err != nil {
 		f.Close()
 		return always(errors.Is(err, errors.ErrUnsupported)), nothing
 	}
 	now, err := f.Stat()
 	same := err == nil && now.Fingerprint == seen.Fingerprint
-	return func() bool { return same && lease.Held() }, func() { f.Close() }
+	return func() bool { return same && f.Leased() }, func() { f.Close() }
 }
 
 // errOther says that there is another resource than was expected.
@@ -238,9 +237,9 @@ func (t *transaction) touch(
 		return before, errOther
 	}
 	defer f.Close()
-	lease, err := t.s.fs.Lease(f)
-	if err == nil {
-		defer lease.Release()
+	leased := f.Lease() == nil
+	if leased {
+		defer f.Unlease()
 	}
 	if now, err := f.Stat(); err != nil || now.Fingerprint != before.Fingerprint {
 		return before, errOther
@@ -249,7 +248,7 @@ func (t *transaction) touch(
 	if err != nil {
 		return before, err
 	}
-	if lease != nil && lease.Held() && t.s.fs.AbilitiesOf(after).FineTimes {
+	if leased && f.Leased() && t.s.fs.AbilitiesOf(after).FineTimes {
 		k.Dates = change.Same(t.s.versionOf(after, k.Tag()))
 		t.s.index.Put(after.Fingerprint, k)
 	}
@@ -273,15 +272,14 @@ func (t *transaction) givingWay(name string, seen vfs.Info) (gone func()) {
 	if err != nil || f == nil {
 		return nothing
 	}
-	lease, err := s.fs.Lease(f)
-	if err != nil || info.Fingerprint != seen.Fingerprint {
+	if f.Lease() != nil || info.Fingerprint != seen.Fingerprint {
 		f.Close()
 		return nothing
 	}
 	return func() {
 		defer f.Close() // this releases the lease, too
 		if now, err := f.Stat(); err == nil && now.SameFile(seen) && now.Size == seen.Size &&
-			now.Modified == seen.Modified && lease.Held() {
+			now.Modified == seen.Modified && f.Leased() {
 			k.Dates = index.Evidence{} // it has no name any more with which dates could be shown
 			s.index.Put(now.Fingerprint, k)
 		}

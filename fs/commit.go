@@ -161,7 +161,7 @@ func (v *volume) isTouched(entry volumes.Place, before vfs.Info) (bool, error) {
 	}
 	defer f.Close()
 	if v.Able().Leases {
-		if _, err := v.Lease(f); errors.Is(err, vfs.ErrWriter) {
+		if err := f.Lease(); errors.Is(err, vfs.ErrWriter) {
 			return true, nil
 		}
 	}

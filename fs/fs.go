@@ -63,7 +63,7 @@ type FS struct {
 
 	syncs    sharedsync.Syncs[directoryID]
 	rooms    *room.Rooms
-	uploads  openUploads
+	uploads  sync.Map // the identifiers of those that this process has open
 	reporter atomic.Pointer[func(error)]
 
 	earlyMu sync.Mutex

@@ -9,41 +9,13 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
-// A Lease is a read lease on an open file (fcntl(2), F_SETLEASE). The kernel grants it only while no program has the
-// file open for writing. While the lease is held, no program can write: a program that opens the file for writing
-// breaks the lease, and waits. So bytes that are read under an unbroken lease belong to one version. A look at time
-// stamps does not prove that as surely.
-//
-// Hold a lease only while a look or the read of a chunk takes place. Ask whether the lease is still held, and release
-// it if not. This process must never open for writing a file on which it has a lease.
-type Lease struct{ file *vfs.File }
-
-// Lease takes a read lease on an open file. ErrWriter says that a program has the file open for writing.
-// errors.ErrUnsupported says that there are no leases on this file. The reason can be the operating system, the file
-// system, or that this process does not own the file.
-func (s *FS) Lease(f *vfs.File) (*Lease, error) {
-	if err := f.Lease(); err != nil {
-		return nil, err
-	}
-	return &Lease{f}, nil
-}
-
-// Held reports whether no program has asked to write since the lease was taken.
-func (l *Lease) Held() bool {
-	held, err := l.file.Leased()
-	return err == nil && held
-}
-
-// Release ends the lease. Programs that wait may write then. The file stays open.
-func (l *Lease) Release() { l.file.Unlease() }
-
 // A leaseGuard holds the caller's look at a file or collection that a commit is about to replace, move or remove, and
 // the lease on it.
 type leaseGuard struct {
 	seen  vfs.Info
 	exact bool
 	file  *vfs.File // open for reading, if the commit is exact and there are leases
-	lease *Lease
+	lease *vfs.File // the file, if there is a lease on it
 }
 
 // guard checks that no file system is mounted below a place. For an exact commit it also checks that the place has the
@@ -73,11 +45,10 @@ func (v *volume) guard(p volumes.Place, seen vfs.Info, how How) (*leaseGuard, er
 		return nil, asChanged(err)
 	}
 	h.file = f
-	h.lease, err = v.Lease(f)
-	if errors.Is(err, errors.ErrUnsupported) {
-		err = nil
+	if err = f.Lease(); err == nil {
+		h.lease = f
 	}
-	if err == nil {
+	if err = vfs.Ignoring(err, errors.ErrUnsupported); err == nil {
 		err = h.checkAll(f.Stat())
 	}
 	if err == nil && h.lease != nil && how.Doubtful[seen.Fingerprint] {
@@ -159,7 +130,7 @@ func (h *leaseGuard) compare(now vfs.Info) error {
 	case !now.SameFile(h.seen):
 		return volumes.ErrMoved
 	case h.lease != nil:
-		if !h.lease.Held() {
+		if !h.lease.Leased() {
 			return vfs.ErrWriter
 		}
 	case now.Kind == vfs.Regular && (now.Size != h.seen.Size || now.Modified != h.seen.Modified):

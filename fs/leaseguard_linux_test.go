@@ -12,18 +12,17 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 )
 
-func openLeased(t *testing.T, s *FS, name string) (*vfs.File, *Lease) {
+func openLeased(t *testing.T, s *FS, name string) *vfs.File {
 	t.Helper()
 	f, _, err := s.Open(name)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { f.Close() })
-	l, err := s.Lease(f)
-	if err != nil {
+	if err := f.Lease(); err != nil {
 		t.Fatal(err)
 	}
-	return f, l
+	return f
 }
 
 // Who has a file open for writing is in the way of a lease, and who wants to breaks it and waits for its end. The SIGIO
@@ -37,17 +36,17 @@ func TestLease(t *testing.T) {
 	}
 	path := filepath.Join(dir, "f")
 
-	f, l := openLeased(t, s, "f")
-	if !l.Held() {
+	f := openLeased(t, s, "f")
+	if !f.Leased() {
 		t.Error("not held")
 	}
-	if err := s.calls.Exchange("f", "g"); err != nil || !l.Held() {
+	if err := s.calls.Exchange("f", "g"); err != nil || !f.Leased() {
 		t.Errorf("an exchange breaks it: error %v", err)
 	}
 	if err := s.calls.Exchange("f", "g"); err != nil {
 		t.Fatal(err)
 	}
-	if other, err := os.Open(path); err != nil || !l.Held() {
+	if other, err := os.Open(path); err != nil || !f.Leased() {
 		t.Errorf("a reader breaks it: error %v", err)
 	} else {
 		other.Close()
@@ -55,7 +54,7 @@ func TestLease(t *testing.T) {
 	if _, err := unix.Open(path, unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0); err != unix.EAGAIN {
 		t.Errorf("opened for writing beside the lease: %v", err)
 	}
-	if l.Held() {
+	if f.Leased() {
 		t.Error("still held, and somebody wants to write")
 	}
 
@@ -67,14 +66,13 @@ func TestLease(t *testing.T) {
 		}
 		opened <- w
 	}()
-	l.Release()
+	f.Unlease()
 	w := <-opened
-	if _, err := s.Lease(f); !errors.Is(err, vfs.ErrWriter) || !errors.Is(err, vfs.ErrBusy) {
+	if err := f.Lease(); !errors.Is(err, vfs.ErrWriter) || !errors.Is(err, vfs.ErrBusy) {
 		t.Errorf("somebody writes, and we get %v", err)
 	}
 	w.Close()
-	l, err := s.Lease(f)
-	if err != nil || !l.Held() {
+	if err := f.Lease(); err != nil || !f.Leased() {
 		t.Errorf("nobody writes any more: %v", err)
 	}
 	f.Close() // ends it

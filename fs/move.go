@@ -275,7 +275,7 @@ func (m *MoveNote) archive(out vfs.Info, n history.Note) error {
 		// file.
 		m.lost = true
 		err = v.undoMove(entry, m.from, history.Note{Path: m.from, Cause: history.CauseRecovered, Seen: now})
-		return ignoring(err, ErrShelved)
+		return vfs.Ignoring(err, ErrShelved)
 	}
 	if m.mayBeOne() {
 		if _, err := v.calls.Lstat(m.to); errors.Is(err, iofs.ErrNotExist) {
@@ -297,7 +297,7 @@ func (m *MoveNote) undo(reason error) error {
 		if errors.Is(err, iofs.ErrNotExist) {
 			err = v.RenameNew(m.from, m.to)
 		}
-		return errors.Join(reason, ignoring(ignoring(err, iofs.ErrNotExist), iofs.ErrExist))
+		return errors.Join(reason, vfs.Ignoring(vfs.Ignoring(err, iofs.ErrNotExist), iofs.ErrExist))
 	}
 	if err != nil {
 		return m.leave(errors.Join(reason, err))

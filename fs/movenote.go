@@ -12,7 +12,6 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/fs/history"
 	"r-seed-1f3a754f.example/ifmatch/fs/room"
 	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
-	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
 // movingPart is the directory of the notes of moves that replace a file or collection. Each such move has one note,
@@ -58,9 +57,9 @@ type MoveNote struct {
 type moveEnd struct {
 	seen  vfs.Info
 	file  *vfs.File // nil if the file is not regular, or cannot be opened
-	lease *Lease
-	busy  bool // a program has the file open for writing
-	quiet bool // there is no lease, and no program is known to write to the file
+	lease *vfs.File // the file, if there is a lease on it
+	busy  bool      // a program has the file open for writing
+	quiet bool      // there is no lease, and no program is known to write to the file
 }
 
 // NoteMove writes the note of a move and opens both files. If the durability requires it, the note is on disk when
@@ -143,23 +142,20 @@ func (m *MoveNote) write() (err error) {
 	if m.at != "" {
 		_ = v.calls.Remove(m.at) // the note of the previous attempt
 	}
-	m.at = v.Unique(v.StatePath(movingPart), "")
-	f, err := v.calls.Create(m.at)
-	if errors.Is(err, iofs.ErrNotExist) {
-		if err = v.MakeDir(v.StatePath(movingPart)); err == nil && v.opts.Durability == Full {
-			err = v.SyncDir(path.Join(v.Top, volumes.OwnDir))
-		}
-		if err == nil {
-			f, err = v.calls.Create(m.at)
-		}
-	}
+	dir := v.StatePath(movingPart)
+	m.at = v.Unique(dir, "")
+	var f *vfs.File
+	err = v.Within(dir, func() (err error) {
+		f, err = v.calls.Create(m.at)
+		return err
+	})
 	if err != nil {
 		return err
 	}
 	defer f.Close()
 	v.GiveToOwner(f, m.at)
 	if _, err = f.Write(m.encode()); err == nil && v.opts.Durability == Full {
-		err = errors.Join(f.Sync(), v.SyncDir(v.StatePath(movingPart)))
+		err = errors.Join(f.Sync(), v.SyncDir(dir))
 	}
 	return err
 }
@@ -253,13 +249,16 @@ func (e *moveEnd) watch(v *volume) {
 		e.quiet = !e.busy
 		return
 	}
-	lease, err := v.Lease(e.file)
-	e.lease, e.busy, e.quiet = lease, errors.Is(err, vfs.ErrWriter), errors.Is(err, errors.ErrUnsupported)
+	err := e.file.Lease()
+	if err == nil {
+		e.lease = e.file
+	}
+	e.busy, e.quiet = errors.Is(err, vfs.ErrWriter), errors.Is(err, errors.ErrUnsupported)
 }
 
 func (e *moveEnd) unwatch() {
 	if e.lease != nil {
-		e.lease.Release()
+		e.lease.Unlease()
 		e.lease = nil
 	}
 }
@@ -270,7 +269,7 @@ func (e *moveEnd) isQuiet() bool {
 	if e.lease == nil {
 		return e.quiet
 	}
-	return e.lease.Held()
+	return e.lease.Leased()
 }
 
 // Arrived returns the look at the new name that the move has taken. quiet reports whether it is certain that no program

@@ -48,7 +48,7 @@ func (s *FS) finishMarked(l *volumes.CommitLock) error {
 			return err
 		}
 		if err == nil {
-			err = ignoring(v.calls.Rename(at, at+finishedSuffix), iofs.ErrNotExist)
+			err = vfs.Ignoring(v.calls.Rename(at, at+finishedSuffix), iofs.ErrNotExist)
 		}
 		if err = errors.Join(told, err); err != nil {
 			s.report(err)
@@ -140,7 +140,7 @@ func (v *volume) recoverMoves(ctx context.Context) error {
 func (v *volume) dropNote(at string) error {
 	err := v.calls.Remove(at)
 	if errors.Is(err, iofs.ErrNotExist) {
-		err = ignoring(v.calls.Remove(at+finishedSuffix), iofs.ErrNotExist)
+		err = vfs.Ignoring(v.calls.Remove(at+finishedSuffix), iofs.ErrNotExist)
 	}
 	return err
 }
@@ -185,7 +185,7 @@ func (v *volume) recoverMove(ctx context.Context, at string) error {
 			return errors.Join(told, err)
 		}
 	}
-	return errors.Join(told, ignoring(v.calls.Remove(at), iofs.ErrNotExist))
+	return errors.Join(told, vfs.Ignoring(v.calls.Remove(at), iofs.ErrNotExist))
 }
 
 // readMove reads a note. It returns nil if the note is not there any more, or damaged.
@@ -242,7 +242,7 @@ func (v *volume) finishMove(at string) (told, err error) {
 		// A local program has given the old name to another file before the second rename, and that rename has moved
 		// that file.
 		err := v.undoTo(m.entry, m.from, history.Note{Path: m.from, Cause: history.CauseRecovered, Seen: kept})
-		return nil, ignoring(err, ErrShelved)
+		return nil, vfs.Ignoring(err, ErrShelved)
 	case isNoted(in, m.source.seen) && isNoted(out, m.over.seen):
 		return nil, m.archiveLate()
 	case isNoted(out, m.over.seen), isNoted(in, m.source.seen) && out.Exists():
@@ -289,12 +289,12 @@ func (m *MoveNote) archiveLate() error {
 		entry, err = v.history.Archive(m.from, n)
 	}
 	if err != nil {
-		return ignoring(err, iofs.ErrNotExist)
+		return vfs.Ignoring(err, iofs.ErrNotExist)
 	}
 	now, err := v.calls.Lstat(entry)
 	if err == nil && !isNoted(now, m.over.seen) {
 		n := history.Note{Path: m.from, Cause: history.CauseRecovered, Seen: now}
-		return ignoring(v.undoTo(entry, m.from, n), ErrShelved)
+		return vfs.Ignoring(v.undoTo(entry, m.from, n), ErrShelved)
 	}
 	v.history.Finish(entry)
 	return err

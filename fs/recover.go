@@ -117,10 +117,7 @@ func (s *FS) isAlive(id string) (bool, error) {
 	if closed := alive.Close(); closed != nil {
 		return false, closed
 	}
-	if errors.Is(err, errors.ErrUnsupported) {
-		err = nil
-	}
-	return errors.Is(err, vfs.ErrBusy), ignoring(err, vfs.ErrBusy)
+	return errors.Is(err, vfs.ErrBusy), vfs.Ignoring(vfs.Ignoring(err, vfs.ErrBusy), errors.ErrUnsupported)
 }
 
 // recoverTaken moves to the history the files and collections that a dead process had taken in order to remove them, if
@@ -129,7 +126,7 @@ func (v *volume) recoverTaken(ctx context.Context) error {
 	isTaken := func(member string) bool { _, taken := v.trash.Maker(member); return taken }
 	members, err := v.trash.Members()
 	if err != nil || !slices.ContainsFunc(members, isTaken) {
-		return ignoring(err, iofs.ErrNotExist)
+		return vfs.Ignoring(err, iofs.ErrNotExist)
 	}
 	unlock, err := v.Lock(ctx)
 	if err != nil {
@@ -150,17 +147,9 @@ func (v *volume) recoverTaken(ctx context.Context) error {
 				err = v.history.KeepOrphan(at, history.Note{Cause: history.CauseRecovered, Seen: info})
 			}
 		}
-		errs = append(errs, ignoring(err, iofs.ErrNotExist))
+		errs = append(errs, vfs.Ignoring(err, iofs.ErrNotExist))
 	}
 	return errors.Join(errs...)
-}
-
-// ignoring returns err, unless it is the expected error.
-func ignoring(err, expected error) error {
-	if errors.Is(err, expected) {
-		return nil
-	}
-	return err
 }
 
 // endSession removes a session of a dead process. It moves back the files and collections that the process had moved

@@ -40,7 +40,6 @@ type Staged struct {
 	traits metadata.Setter
 	seen   vfs.Info  // the last look at it, see Seen
 	leased *vfs.File // open for reading, with a lease
-	lease  *Lease
 	done   bool
 
 	room   *room.Room // shared with the whole staged tree
@@ -343,30 +342,29 @@ func (st *Staged) Info() (vfs.Info, error) { return st.at.Lstat() }
 
 // Lease takes a lease on a file that is about to be committed, unless the file has one. No content can be written to
 // the file after that. The lease stays with the file, also under another name, until [Staged.Release]. Lease fails as
-// [FS.Lease] does.
-func (st *Staged) Lease() (*vfs.File, *Lease, error) {
+// [vfs.File.Lease] does.
+func (st *Staged) Lease() (*vfs.File, error) {
 	if st.leased != nil {
-		return st.leased, st.lease, nil
+		return st.leased, nil
 	}
 	st.endWriting()
 	f, err := st.at.OpenAny()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	lease, err := st.volume.Lease(f)
-	if err != nil {
+	if err := f.Lease(); err != nil {
 		f.Close()
-		return nil, nil, err
+		return nil, err
 	}
-	st.leased, st.lease = f, lease
-	return f, lease, nil
+	st.leased = f
+	return f, nil
 }
 
 // Release gives up the lease, if there is one. Programs that wait for its end may write to the file then.
 func (st *Staged) Release() {
 	if st.leased != nil {
 		st.leased.Close()
-		st.leased, st.lease = nil, nil
+		st.leased = nil
 	}
 }
 

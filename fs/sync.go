@@ -3,6 +3,7 @@ package fs
 import (
 	"errors"
 	"path"
+	"slices"
 
 	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
@@ -13,7 +14,6 @@ import (
 type Unsynced struct {
 	s    *FS
 	open []unsynced
-	dirs map[string]bool // the directories of the changed names
 }
 
 // An unsynced file or directory is open. dir is the name of a directory, or empty for a file.
@@ -29,17 +29,14 @@ func (s *FS) Unsynced() *Unsynced { return &Unsynced{s: s} }
 // commit changes the names.
 func (u *Unsynced) Names(p volumes.Place) error {
 	dir := path.Dir(p.Name)
-	if u.s.opts.Durability != Full || u.dirs[dir] {
+	if u.s.opts.Durability != Full || slices.ContainsFunc(u.open, func(f unsynced) bool { return f.dir == dir }) {
 		return nil
 	}
 	f, err := p.OpenDir()
 	if err != nil {
 		return err
 	}
-	if u.dirs == nil {
-		u.dirs = map[string]bool{}
-	}
-	u.dirs[dir], u.open = true, append(u.open, unsynced{f, dir})
+	u.open = append(u.open, unsynced{f, dir})
 	return nil
 }
 
@@ -96,12 +93,7 @@ type directoryID struct{ device, inode uint64 }
 
 // mayBeOn reports whether one of the changed names may be on a volume. The commit may have made the volume known.
 func (u *Unsynced) mayBeOn(v *volume) bool {
-	for dir := range u.dirs {
-		if volumes.MayBeIn(dir, v.Top) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(u.open, func(f unsynced) bool { return f.dir != "" && volumes.MayBeIn(f.dir, v.Top) })
 }
 
 // Close closes the listed files and directories.

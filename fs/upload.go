@@ -9,7 +9,6 @@ import (
 	iofs "io/fs"
 	"path"
 	"strings"
-	"sync"
 
 	"r-seed-1f3a754f.example/ifmatch/fs/metadata"
 	"r-seed-1f3a754f.example/ifmatch/fs/room"
@@ -36,31 +35,6 @@ const (
 // ErrDamaged says that the state of an upload cannot be read. Its maker may have died before it was written.
 var ErrDamaged = errors.New("the state of the upload is damaged")
 
-// openUploads are the uploads that this process has open.
-type openUploads struct {
-	mu  sync.Mutex
-	ids map[string]bool
-}
-
-func (a *openUploads) enter(id string) bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.ids[id] {
-		return false
-	}
-	if a.ids == nil {
-		a.ids = map[string]bool{}
-	}
-	a.ids[id] = true
-	return true
-}
-
-func (a *openUploads) leave(id string) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	delete(a.ids, id)
-}
-
 // ForgetUpload gives back the room that is kept for an upload which another process has ended.
 func (s *FS) ForgetUpload(id string) { s.rooms.Forget(id) }
 
@@ -77,12 +51,12 @@ type Upload struct {
 
 // NewUpload makes an upload, and keeps room for it. The caller must write its state.
 func (s *FS) NewUpload(ctx context.Context, id string, need room.Need) (u *Upload, err error) {
-	if !s.uploads.enter(id) {
+	if _, open := s.uploads.LoadOrStore(id, true); open {
 		return nil, vfs.ErrBusy
 	}
 	st, err := s.StageFor(ctx, need)
 	if err != nil {
-		s.uploads.leave(id)
+		s.uploads.Delete(id)
 		return nil, err
 	}
 	u = &Upload{volume: st.volume, id: id, dir: path.Join(st.volume.StatePath(uploadsPart), id), staged: st}
@@ -112,8 +86,8 @@ func (s *FS) NewUpload(ctx context.Context, id string, need room.Need) (u *Uploa
 	st.endWriting()
 	info, err := st.at.Lstat()
 	u.inode = info.Inode
-	if err == nil && v.opts.Durability == Full {
-		err = v.SyncDir(v.StatePath(uploadsPart))
+	if err == nil {
+		err = v.SyncNames(v.StatePath(uploadsPart))
 	}
 	s.rooms.Keep(id, st.room)
 	return u, err
@@ -124,7 +98,7 @@ func (s *FS) OpenUpload(id string) (u *Upload, err error) {
 	if s.opts.ReadOnly || id == "" || strings.ContainsAny(id, "/.\\") || len(id) > 64 {
 		return nil, iofs.ErrNotExist
 	}
-	if !s.uploads.enter(id) {
+	if _, open := s.uploads.LoadOrStore(id, true); open {
 		return nil, vfs.ErrBusy
 	}
 	for _, v := range s.volumes() {
@@ -145,7 +119,7 @@ func (s *FS) OpenUpload(id string) (u *Upload, err error) {
 		}
 		return u, nil
 	}
-	s.uploads.leave(id)
+	s.uploads.Delete(id)
 	return nil, iofs.ErrNotExist
 }
 
@@ -156,16 +130,13 @@ func (u *Upload) takeLock() error {
 		v.GiveToOwner(f, name)
 		err = f.Close()
 	}
-	if err != nil && !errors.Is(err, iofs.ErrExist) {
+	if err = vfs.Ignoring(err, iofs.ErrExist); err != nil {
 		return err
 	}
 	if u.lock, err = v.calls.Open(name); err != nil {
 		return err
 	}
-	if err = u.lock.TryFlock(); errors.Is(err, errors.ErrUnsupported) {
-		err = nil
-	}
-	return err
+	return vfs.Ignoring(u.lock.TryFlock(), errors.ErrUnsupported)
 }
 
 // Close ends the work on an upload. The room for the rest of its bytes is kept as long as it moves, see pace.
@@ -179,7 +150,7 @@ func (u *Upload) Close() (err error) {
 	if u.lock != nil {
 		err = u.lock.Close()
 	}
-	u.volume.uploads.leave(u.id)
+	u.volume.uploads.Delete(u.id)
 	return err
 }
 
@@ -193,10 +164,10 @@ func (u *Upload) Remove() error {
 	// Without a state nobody else takes it for an upload. Some systems remove no file that is open.
 	err := u.volume.calls.Remove(u.dir + "/" + uploadState)
 	if u.lock != nil {
-		err = errors.Join(ignoring(err, iofs.ErrNotExist), u.lock.Close())
+		err = errors.Join(vfs.Ignoring(err, iofs.ErrNotExist), u.lock.Close())
 		u.lock = nil
 	}
-	return errors.Join(ignoring(err, iofs.ErrNotExist), u.volume.calls.RemoveAll(u.dir))
+	return errors.Join(vfs.Ignoring(err, iofs.ErrNotExist), u.volume.calls.RemoveAll(u.dir))
 }
 
 // Finish ends the writing, and gives back the room for the rest.
@@ -211,7 +182,7 @@ func (u *Upload) Finish() {
 
 // DropData removes the bytes, and leaves the state.
 func (u *Upload) DropData() error {
-	return ignoring(u.volume.calls.Remove(u.dir+"/"+uploadData), iofs.ErrNotExist)
+	return vfs.Ignoring(u.volume.calls.Remove(u.dir+"/"+uploadData), iofs.ErrNotExist)
 }
 
 // Made returns a look at the directory of the upload.
@@ -250,10 +221,10 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 func (u *Upload) WriteState(state []byte) error {
 	v, name := u.volume, u.dir+"/"+uploadState
 	head := fmt.Appendf(nil, uploadFormat+"\n", u.inode, uploadSum(u.inode, state))
-	if err := v.ReplaceFile(name, append(head, state...)); err != nil || v.opts.Durability != Full {
+	if err := v.ReplaceFile(name, append(head, state...)); err != nil {
 		return err
 	}
-	return v.SyncDir(u.dir)
+	return v.SyncNames(u.dir)
 }
 
 // HasData reports whether the bytes of the upload are there. After a commit they are not. Where a process has died in
@@ -261,7 +232,7 @@ func (u *Upload) WriteState(state []byte) error {
 func (u *Upload) HasData(ctx context.Context) (bool, error) {
 	is := func() (bool, error) {
 		_, err := u.volume.calls.Lstat(u.dir + "/" + uploadData)
-		return err == nil, ignoring(err, iofs.ErrNotExist)
+		return err == nil, vfs.Ignoring(err, iofs.ErrNotExist)
 	}
 	if has, err := is(); has || err != nil {
 		return has, err
@@ -364,7 +335,7 @@ func (s *FS) UploadIDs() (ids []string, err error) {
 	var errs []error
 	for _, v := range s.answering() {
 		found, err := v.Entries(v.StatePath(uploadsPart))
-		errs = append(errs, ignoring(err, iofs.ErrNotExist))
+		errs = append(errs, vfs.Ignoring(err, iofs.ErrNotExist))
 		ids = append(ids, found...)
 	}
 	return ids, errors.Join(errs...)
@@ -375,7 +346,7 @@ func (s *FS) UploadIDs() (ids []string, err error) {
 func (v *volume) ReturnUpload(entry string, inode uint64) (returned bool, err error) {
 	ids, err := v.Entries(v.StatePath(uploadsPart))
 	if err != nil {
-		return false, ignoring(err, iofs.ErrNotExist)
+		return false, vfs.Ignoring(err, iofs.ErrNotExist)
 	}
 	for _, id := range ids {
 		dir := path.Join(v.StatePath(uploadsPart), id)
@@ -384,7 +355,7 @@ func (v *volume) ReturnUpload(entry string, inode uint64) (returned bool, err er
 			continue
 		}
 		err = v.RenameNew(entry, dir+"/"+uploadData)
-		return err == nil, ignoring(err, iofs.ErrExist)
+		return err == nil, vfs.Ignoring(err, iofs.ErrExist)
 	}
 	return false, nil
 }

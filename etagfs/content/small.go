@@ -43,11 +43,10 @@ func (s *Server) keep(f *vfs.File, info vfs.Info, tag tree.ETag) (content tree.B
 	if !s.mayKeep(info) || !s.Index.Plain(info.Fingerprint) || !s.Index.WantsBody(info.Fingerprint) {
 		return nil, false
 	}
-	lease, err := s.FS.Lease(f)
-	if err != nil {
+	if f.Lease() != nil {
 		return nil, false
 	}
-	defer lease.Release()
+	defer f.Unlease()
 	now, err := s.Hasher.Refresh(f, info)
 	if err != nil || now.Fingerprint != info.Fingerprint {
 		return nil, false
@@ -56,7 +55,7 @@ func (s *Server) keep(f *vfs.File, info vfs.Info, tag tree.ETag) (content tree.B
 	if n, err := f.ReadAt(data, 0); err != nil && err != io.EOF || n < len(data) {
 		return nil, false
 	}
-	if !lease.Held() || tree.TagOf(sha256.Sum256(data)) != tag {
+	if !f.Leased() || tree.TagOf(sha256.Sum256(data)) != tag {
 		return nil, false
 	}
 	s.Index.KeepBody(info.Fingerprint, tag, data)

@@ -13,7 +13,6 @@ import (
 
 	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/index"
-	"r-seed-1f3a754f.example/ifmatch/fs"
 	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 	"r-seed-1f3a754f.example/ifmatch/tree"
@@ -204,7 +203,7 @@ func (h *Hasher) fly(ctx context.Context, f *vfs.File, info vfs.Info, how How, o
 	if !how.background {
 		defer h.Ask()()
 	}
-	held := func() bool { return lease == nil || lease.Held() }
+	held := func() bool { return lease == nil || lease.Leased() }
 	hold := func() bool {
 		// Requests that read little need not wait until the scheduler takes the processor away from this goroutine.
 		runtime.Gosched()
@@ -240,9 +239,9 @@ func (h *Hasher) fly(ctx context.Context, f *vfs.File, info vfs.Info, how How, o
 }
 
 // release ends the lease of a flight, unless the caller closes the file next.
-func (how How) release(lease *fs.Lease, one *flight) {
+func (how How) release(lease *vfs.File, one *flight) {
 	if !how.closes || one.err != nil {
-		lease.Release()
+		lease.Unlease()
 	}
 }
 
@@ -296,15 +295,15 @@ func (h *Hasher) provesContent(info vfs.Info) bool {
 	return able.Leases && able.FineTimes
 }
 
-// lease takes a lease on a file, if one can be had. It reports whether a writer prevents the lease, and whether a hash
+// lease takes a lease on a file, if one can be had, and returns the file then. It reports whether a writer prevents the lease, and whether a hash
 // that is made now may be remembered.
-func (h *Hasher) lease(f *vfs.File, info vfs.Info) (lease *fs.Lease, writer, remember bool) {
+func (h *Hasher) lease(f *vfs.File, info vfs.Info) (lease *vfs.File, writer, remember bool) {
 	able := h.FS.AbilitiesOf(info)
 	// A volume that is read-only, or that is mounted below the root and was not written to, was not tried for leases.
 	if !able.Exclusive && (able.Leases || f.Volume().Leases) {
-		lease, err := h.FS.Lease(f)
+		err := f.Lease()
 		if err == nil {
-			return lease, false, h.provesContent(info) || h.UntilSettled(info) <= 0
+			return f, false, h.provesContent(info) || h.UntilSettled(info) <= 0
 		}
 		if !errors.Is(err, errors.ErrUnsupported) {
 			return nil, true, false
@@ -317,7 +316,7 @@ func (h *Hasher) lease(f *vfs.File, info vfs.Info) (lease *fs.Lease, writer, rem
 func (h *Hasher) isWritten(f *vfs.File, info vfs.Info) bool {
 	lease, writer, _ := h.lease(f, info)
 	if lease != nil {
-		lease.Release()
+		lease.Unlease()
 	}
 	return writer
 }

@@ -301,9 +301,6 @@ func (h *History) measure(ctx context.Context, dir string, moment time.Duration)
 func (h *History) rememberSize(dir string, m measured) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.sizes == nil {
-		h.sizes = map[string]measured{}
-	}
 	h.sizes[dir] = m
 }
 

@@ -127,16 +127,16 @@ type History struct {
 
 // New returns the history of a volume.
 func New(s *Histories, v *volumes.Volume, t *trash.Trash, above Above) *History {
-	return &History{disk: s.disk, volume: v, trash: t, above: above, syncs: &s.syncs}
+	return &History{
+		disk: s.disk, volume: v, trash: t, above: above, syncs: &s.syncs,
+		sizes: map[string]measured{}, unsynced: map[string]uint64{}, held: map[string]bool{},
+	}
 }
 
 // Hold keeps this process from dropping an entry, until Release.
 func (h *History) Hold(entry string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.held == nil {
-		h.held = map[string]bool{}
-	}
 	h.held[entry] = true
 }
 
@@ -317,14 +317,15 @@ func (h *History) beginHour() (begun bool) {
 
 // makeHour makes a directory of the history. Its name is put on disk after the commit, as the notes are.
 func (h *History) makeHour(dir string) error {
+	all := h.volume.StatePath(volumes.HistoryPart)
 	err := h.tree.MakeDir(dir)
 	if errors.Is(err, iofs.ErrNotExist) {
-		if err = h.tree.MakeDir(h.volume.StatePath(volumes.HistoryPart)); err == nil {
+		if err = h.tree.MakeDir(all); err == nil {
 			err = h.tree.MakeDir(dir)
 		}
 	}
 	if err == nil {
-		h.noteUnsynced(h.volume.StatePath(volumes.HistoryPart))
+		h.noteUnsynced(all)
 	}
 	return err
 }

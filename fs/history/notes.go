@@ -143,9 +143,6 @@ func (h *History) noteUnsynced(dir string) {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.unsynced == nil {
-		h.unsynced = map[string]uint64{}
-	}
 	h.counter++
 	h.unsynced[dir] = h.counter
 }
@@ -159,7 +156,7 @@ func (h *History) SyncNotes() error {
 	h.mu.Unlock()
 	var errs []error
 	for _, dir := range slices.Sorted(maps.Keys(unsynced)) {
-		name, sync := dir+"/"+pathsName, h.syncFile
+		name, sync := dir+"/"+pathsName, h.tree.SyncFile
 		if dir == h.volume.StatePath(volumes.HistoryPart) {
 			name, sync = dir, h.tree.SyncDir // the names of the directories
 		}
@@ -172,18 +169,6 @@ func (h *History) SyncNotes() error {
 		h.mu.Unlock()
 	}
 	return errors.Join(errs...)
-}
-
-// syncFile puts a file on disk, if it is there.
-func (h *History) syncFile(name string) error {
-	f, err := h.calls.Open(name)
-	if errors.Is(err, iofs.ErrNotExist) {
-		return nil // the directory has expired
-	}
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
 }
 
 // Correct adds a note to an entry with facts that were not known before the entry was made. If that fails, the entry is

@@ -2,7 +2,6 @@ package history
 
 import (
 	"cmp"
-	"errors"
 	iofs "io/fs"
 	"iter"
 	"path"
@@ -240,15 +239,12 @@ func (s *disk) keptMember(k Kept, rest string) (Kept, bool) {
 // hours returns the directories of the history, the oldest first.
 func (h *History) hours() ([]string, error) {
 	names, err := h.tree.Entries(h.volume.StatePath(volumes.HistoryPart))
-	if errors.Is(err, iofs.ErrNotExist) {
-		err = nil
-	}
 	names = slices.DeleteFunc(names, func(name string) bool { _, ok := hourOf(name); return !ok })
 	slices.Sort(names)
 	for i, name := range names {
 		names[i] = h.volume.StatePath(volumes.HistoryPart) + "/" + name
 	}
-	return names, err
+	return names, vfs.Ignoring(err, iofs.ErrNotExist)
 }
 
 // hourOf returns the hour of a directory of the history.

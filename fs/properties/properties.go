@@ -181,13 +181,8 @@ func (v *Store) Keep(value []byte) (stored []byte, err error) {
 	if err != nil {
 		return nil, err
 	}
-	at := v.volume.StatePath(valuesPart) + "/" + name
-	err = v.volume.RenameNew(staged, at)
-	if errors.Is(err, iofs.ErrNotExist) {
-		if err = v.makeDir(); err == nil {
-			err = v.volume.RenameNew(staged, at)
-		}
-	}
+	dir := v.volume.StatePath(valuesPart)
+	err = v.all.tree.Within(dir, func() error { return v.volume.RenameNew(staged, dir+"/"+name) })
 	if err != nil {
 		_ = v.all.calls.RemoveAll(staged)
 	}
@@ -197,15 +192,6 @@ func (v *Store) Keep(value []byte) (stored []byte, err error) {
 		err = v.sync()
 	}
 	return stored, err
-}
-
-// makeDir makes the directory of the values.
-func (v *Store) makeDir() error {
-	err := v.all.tree.MakeDir(v.volume.StatePath(valuesPart))
-	if err != nil || v.all.opts.Durability != volumes.Full {
-		return err
-	}
-	return v.all.tree.SyncDir(path.Join(v.volume.Top, volumes.OwnDir))
 }
 
 // touch notes that an attribute is about to refer to a value. It returns ErrNotExist if the volume does not have
@@ -226,12 +212,7 @@ func (v *Store) touch(name string) error {
 }
 
 // sync syncs the directory of the values that are kept beside the tree.
-func (v *Store) sync() error {
-	if v.all.opts.Durability != volumes.Full {
-		return nil
-	}
-	return v.all.tree.SyncDir(v.volume.StatePath(valuesPart))
-}
+func (v *Store) sync() error { return v.all.tree.SyncNames(v.volume.StatePath(valuesPart)) }
 
 // Have makes sure that the volume has the value to which an attribute refers, before that attribute is set there.
 // It does not fail if no volume has the value any more.

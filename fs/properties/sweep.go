@@ -155,12 +155,7 @@ func refers(stored []byte, known map[string]bool) {
 }
 
 // gone returns nil for an error that says that a file does not exist any more, and any other error as it is.
-func gone(err error) error {
-	if errors.Is(err, iofs.ErrNotExist) {
-		return nil
-	}
-	return err
-}
+func gone(err error) error { return vfs.Ignoring(err, iofs.ErrNotExist) }
 
 // isOurs reports whether a look was taken on a file system that has a volume.
 func (s *Values) isOurs(i vfs.Info) bool {

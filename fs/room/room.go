@@ -80,9 +80,7 @@ type Rooms struct {
 	report   func(error)
 	history  func(*volumes.Volume) *history.History
 	promised sync.Map // *promises, by the number of the device
-
-	mu   sync.Mutex
-	kept map[string]*Room // see Keep
+	kept     sync.Map // *Room, by the identifier of an upload, see Keep
 }
 
 // New returns the rooms of a tree, of which none is promised yet. now is the clock, and report gets failures that

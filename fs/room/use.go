@@ -123,29 +123,20 @@ func (s *Rooms) Retry(ctx context.Context, need Need, step func() error) error {
 
 // Keep keeps a room for an upload that goes on in another request. An upload has one room at most, so there are no more
 // of these than uploads.
-func (s *Rooms) Keep(id string, r *Room) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.kept == nil {
-		s.kept = map[string]*Room{}
-	}
-	s.kept[id] = r
-}
+func (s *Rooms) Keep(id string, r *Room) { s.kept.Store(id, r) }
 
 // Kept returns the room that is kept for an upload, or nil.
 func (s *Rooms) Kept(id string) *Room {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.kept[id]
+	r, _ := s.kept.Load(id)
+	room, _ := r.(*Room)
+	return room
 }
 
 // Forget gives back the room that is kept for an upload.
 func (s *Rooms) Forget(id string) {
-	s.mu.Lock()
-	r := s.kept[id]
-	delete(s.kept, id)
-	s.mu.Unlock()
-	r.Release()
+	if r, ok := s.kept.LoadAndDelete(id); ok {
+		r.(*Room).Release()
+	}
 }
 
 // Serve has the room work for another request.

@@ -52,7 +52,10 @@ type Trash struct {
 
 // New returns the trash of a volume. now is the clock. report gets the failures that belong to no request.
 func New(tree *volumes.Tree, v *volumes.Volume, calls *vfs.FS, now func() time.Time, report func(error)) *Trash {
-	return &Trash{tree: tree, volume: v, calls: calls, now: now, report: report, turn: make(chan struct{}, 1)}
+	return &Trash{
+		tree: tree, volume: v, calls: calls, now: now, report: report, turn: make(chan struct{}, 1),
+		stuck: map[string]stuck{},
+	}
 }
 
 // Put moves a file or collection of the state directory to the trash.
@@ -170,9 +173,6 @@ func (t *Trash) Once(name string, err error) error {
 	if err == nil {
 		delete(t.stuck, name)
 		return nil
-	}
-	if t.stuck == nil {
-		t.stuck = map[string]stuck{}
 	}
 	pause := min(max(2*before.pause, firstPause), longestPause)
 	t.stuck[name] = stuck{t.now().Add(pause), pause}

@@ -109,22 +109,28 @@ func (k openat2) ReadAt(f *File, p []byte, offset int64) (int, error) {
 
 // Write writes all of p, as [io.Writer] says.
 func (openat2) Write(f *File, p []byte) (n int, err error) {
-	err = onDescriptor(f, func(fd int) error {
-		for n < len(p) {
-			wrote, err := unix.Write(fd, p[n:])
-			switch {
-			case err == unix.EINTR:
-				continue
-			case err != nil:
-				return err
-			case wrote == 0:
-				return io.ErrUnexpectedEOF
-			}
-			n += wrote
-		}
-		return nil
+	err = onDescriptor(f, func(fd int) (err error) {
+		n, err = whole(p, io.ErrUnexpectedEOF, func(rest []byte) (int, error) { return unix.Write(fd, rest) })
+		return err
 	})
 	return n, pathError("write", f.name, err)
+}
+
+// whole repeats a call, which takes a part of p, for the rest. It fails with end if there is no more.
+func whole(p []byte, end error, call func(rest []byte) (int, error)) (n int, err error) {
+	for n < len(p) {
+		some, err := call(p[n:])
+		switch {
+		case err == unix.EINTR:
+			continue
+		case err != nil:
+			return n, err
+		case some == 0:
+			return n, end
+		}
+		n += some
+	}
+	return n, nil
 }
 
 // ListAttrs first asks by the descriptor whether there are any attributes. Nearly always there are none.
@@ -152,20 +158,11 @@ func (k openat2) GetAttr(f *File, attr string) ([]byte, error) {
 
 // readAt reads as [io.ReaderAt] says.
 func (d *descriptor) readAt(p []byte, offset int64) (n int, err error) {
-	err = d.use(func(fd int) error {
-		for n < len(p) {
-			got, err := unix.Pread(fd, p[n:], offset+int64(n))
-			switch {
-			case err == unix.EINTR:
-				continue
-			case err != nil:
-				return err
-			case got == 0:
-				return io.EOF
-			}
-			n += got
-		}
-		return nil
+	err = d.use(func(fd int) (err error) {
+		n, err = whole(p, io.EOF, func(rest []byte) (int, error) {
+			return unix.Pread(fd, rest, offset+int64(len(p)-len(rest)))
+		})
+		return err
 	})
 	if err != nil && err != io.EOF {
 		err = pathError("read", d.name, err)

@@ -106,10 +106,7 @@ func (d *Dir) Find(name string) (Info, error) {
 
 // Readlink returns where a symbolic link leads.
 func (d *Dir) Readlink(name string) (string, error) {
-	if err := d.take("readlink", name, ""); err != nil {
-		return "", err
-	}
-	return d.sys.Readlink(d.at, name)
+	return hooked(d.take("readlink", name, ""), func() (string, error) { return d.sys.Readlink(d.at, name) })
 }
 
 // GetAttrAt returns an extended attribute of a name. It is nil if there is none.

@@ -34,12 +34,12 @@ func (f *File) do(op string, call func() error) error {
 	return call()
 }
 
-// hooked is [File.do] for a call that returns more than an error.
-func hooked[T any](f *File, op string, call func() (T, error)) (result T, err error) {
-	if err = f.ask(op); err == nil {
-		result, err = call()
+// hooked makes a call that returns more than an error, unless the hook has failed it.
+func hooked[T any](failed error, call func() (T, error)) (result T, err error) {
+	if failed != nil {
+		return result, failed
 	}
-	return result, err
+	return call()
 }
 
 // Name returns the name that the file was opened with, relative to the root.
@@ -75,14 +75,14 @@ func (f *File) Stat() (Info, error) {
 
 // Names returns at most the next n names of a directory, or all if n <= 0. It returns io.EOF at the end.
 func (f *File) Names(n int) ([]string, error) {
-	return hooked(f, "names", func() ([]string, error) { return f.sys.Names(f, n) })
+	return hooked(f.ask("names"), func() ([]string, error) { return f.sys.Names(f, n) })
 }
 
 // Kinds returns the next members of a directory, with only name and kind. The kind is [Nothing] if the file system does
 // not tell it. Kinds returns io.EOF at the end. It fails with errors.ErrUnsupported if each member would have to be
 // looked at.
 func (f *File) Kinds() ([]Info, error) {
-	return hooked(f, "kinds", func() ([]Info, error) { return f.sys.Kinds(f) })
+	return hooked(f.ask("kinds"), func() ([]Info, error) { return f.sys.Kinds(f) })
 }
 
 // LstatIn looks at a member of the open directory.
@@ -108,7 +108,7 @@ func (f *File) ReadAt(p []byte, offset int64) (int, error) {
 // SendTo writes n bytes to w, beginning at an offset, or fewer if the file ends. If w has a ReadFrom that supports it,
 // such as that of a TCP connection, the kernel sends the bytes. Only one SendTo may run at a time.
 func (f *File) SendTo(w io.Writer, offset, n int64) (int64, error) {
-	return hooked(f, "send", func() (int64, error) { return f.sys.SendTo(f, w, offset, n) })
+	return hooked(f.ask("send"), func() (int64, error) { return f.sys.SendTo(f, w, offset, n) })
 }
 
 // Write writes at the file's own offset.
@@ -128,7 +128,7 @@ func (f *File) CloneFrom(from *File) error {
 // CopyFrom copies at most n bytes of another file to the same offset, inside the kernel. It fails with
 // errors.ErrUnsupported if the kernel cannot.
 func (f *File) CopyFrom(from *File, offset int64, n int) (int, error) {
-	return hooked(f, "copyRange", func() (int, error) { return f.sys.CopyRange(from, f, offset, n) })
+	return hooked(f.ask("copyRange"), func() (int, error) { return f.sys.CopyRange(from, f, offset, n) })
 }
 
 // NextData returns the first range at or after an offset that is not a hole. It fails with io.EOF if only a hole
@@ -162,12 +162,12 @@ func (f *File) Chown(user, group ID) error {
 
 // ListAttrs returns the names of the extended attributes. It returns no names if the file cannot have attributes.
 func (f *File) ListAttrs() ([]string, error) {
-	return hooked(f, "listAttrs", func() ([]string, error) { return f.sys.ListAttrs(f) })
+	return hooked(f.ask("listAttrs"), func() ([]string, error) { return f.sys.ListAttrs(f) })
 }
 
 // GetAttr returns an extended attribute. It is nil if there is none.
 func (f *File) GetAttr(name string) ([]byte, error) {
-	return hooked(f, "getAttr", func() ([]byte, error) { return f.sys.GetAttr(f, name) })
+	return hooked(f.ask("getAttr"), func() ([]byte, error) { return f.sys.GetAttr(f, name) })
 }
 
 // SetAttr sets an extended attribute. The value nil removes it. SetAttr fails with [ErrAttribute] if the value has no
@@ -195,16 +195,26 @@ func (f *File) Funlock() {
 	_ = f.sys.Funlock(f)
 }
 
-// Lease takes a read lease (fcntl(2), F_SETLEASE). It fails with [ErrWriter] if a program has the file open for
-// writing. It fails with errors.ErrUnsupported if this file has no leases, or if this process may not take one.
+// Lease takes a read lease (fcntl(2), F_SETLEASE). The kernel grants it only while no program has the file open for
+// writing. While the lease is held, no program can write: a program that opens the file for writing breaks the lease,
+// and waits. So bytes that are read under an unbroken lease belong to one version. A look at time stamps does not prove
+// that as surely.
+//
+// Hold a lease only while a look or the read of a chunk takes place. Ask whether the lease is still held, and give it up
+// if not. This process must never open for writing a file on which it has a lease.
+//
+// Lease fails with [ErrWriter] if a program has the file open for writing. It fails with errors.ErrUnsupported if there
+// are no leases on this file. The reason can be the operating system, the file system, or that this process does not own
+// the file.
 func (f *File) Lease() error { return f.do("lease", func() error { return f.sys.Lease(f) }) }
 
 // Leased reports whether the lease is unbroken: no program has tried to open the file for writing since it was taken.
-func (f *File) Leased() (bool, error) {
-	return hooked(f, "leased", func() (bool, error) { return f.sys.Leased(f) })
+func (f *File) Leased() bool {
+	held, err := hooked(f.ask("leased"), func() (bool, error) { return f.sys.Leased(f) })
+	return err == nil && held
 }
 
-// Unlease gives up the lease.
+// Unlease gives up the lease. Programs that wait may write then.
 func (f *File) Unlease() { f.sys.Unlease(f) }
 
 // Uncache removes the content from memory, as far as it is on disk too.

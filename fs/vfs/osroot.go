@@ -159,11 +159,7 @@ func (r rootSystem) SyncAll(dir string) error { return onDir(r, dir, syncfs) }
 // RemoveAll also removes members of directories that may not be written to. It follows no link.
 func (o osFiles) RemoveAll(name string) error {
 	r := &remover{o.root, name}
-	err := r.remove(o.root, name, name, 0)
-	if errors.Is(err, iofs.ErrNotExist) {
-		err = nil
-	}
-	return err
+	return Ignoring(r.remove(o.root, name, name, 0), iofs.ErrNotExist)
 }
 
 // A remover removes a directory with all that is in it. [os.Root.RemoveAll] keeps all directories on its way open, so a
@@ -247,8 +243,5 @@ func namesIn(dir *os.Root, n int) ([]string, error) {
 	}
 	defer f.Close()
 	names, err := f.Readdirnames(n)
-	if err == io.EOF {
-		err = nil
-	}
-	return names, err
+	return names, Ignoring(err, io.EOF)
 }

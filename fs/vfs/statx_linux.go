@@ -110,17 +110,25 @@ func statxAt(fd int, name string, flags int) (Info, error) {
 	if st.Mask&unix.STATX_BTIME != 0 {
 		info.Born = nanoseconds(st.Btime)
 	}
-	switch st.Mode & unix.S_IFMT {
-	case unix.S_IFREG:
-		info.Kind, info.Size = Regular, int64(st.Size)
-	case unix.S_IFDIR:
-		info.Kind = Directory
-	case unix.S_IFLNK:
-		info.Kind = Link
-	default:
-		info.Kind = Special
+	if info.Kind = kindOf(byte(st.Mode & unix.S_IFMT >> 12)); info.Kind == Regular {
+		info.Size = int64(st.Size)
 	}
 	return info, nil
+}
+
+// kindOf returns the kind of a type as in a directory entry, which is that in a mode, shifted (IFTODT).
+func kindOf(dt byte) Kind {
+	switch dt {
+	case unix.DT_UNKNOWN:
+		return Nothing
+	case unix.DT_REG:
+		return Regular
+	case unix.DT_DIR:
+		return Directory
+	case unix.DT_LNK:
+		return Link
+	}
+	return Special
 }
 
 func nanoseconds(t unix.StatxTimestamp) int64 { return t.Sec*1e9 + int64(t.Nsec) }
@@ -151,18 +159,7 @@ func (osFiles) Kinds(f *File) ([]Info, error) {
 	for rest := buffer[:n]; len(rest) > nameAt; {
 		length := int(binary.NativeEndian.Uint16(rest[lengthAt:]))
 		name, _, _ := bytes.Cut(rest[nameAt:length], []byte{0})
-		info := Info{Name: string(name)}
-		switch rest[kindAt] {
-		case unix.DT_UNKNOWN:
-		case unix.DT_REG:
-			info.Kind = Regular
-		case unix.DT_DIR:
-			info.Kind = Directory
-		case unix.DT_LNK:
-			info.Kind = Link
-		default:
-			info.Kind = Special
-		}
+		info := Info{Name: string(name), Kind: kindOf(rest[kindAt])}
 		if info.Name != "." && info.Name != ".." {
 			found = append(found, info)
 		}

@@ -27,6 +27,14 @@ var (
 	ErrAttribute = fmt.Errorf("more than can be kept beside a file (%w)", syscall.ENOSPC)
 )
 
+// Ignoring returns err, unless it is the expected error.
+func Ignoring(err, expected error) error {
+	if errors.Is(err, expected) {
+		return nil
+	}
+	return err
+}
+
 var errNoLease = fmt.Errorf("no leases: %w", errors.ErrUnsupported)
 
 // System is the table of system calls, with one method per call. A name is slash-separated, and relative to the
@@ -198,18 +206,12 @@ func (s *FS) RemoveAll(name string) error {
 
 // Mounts returns the mount points at a directory and below it, without the root.
 func (s *FS) Mounts(dir string) ([]string, error) {
-	if err := s.ask("mounts", dir, ""); err != nil {
-		return nil, err
-	}
-	return s.sys.Mounts(dir)
+	return hooked(s.ask("mounts", dir, ""), func() ([]string, error) { return s.sys.Mounts(dir) })
 }
 
 // Space returns the size of a directory's file system, and how much of it is free.
 func (s *FS) Space(dir string) (Space, error) {
-	if err := s.ask("space", dir, ""); err != nil {
-		return Space{}, err
-	}
-	return s.sys.Space(dir)
+	return hooked(s.ask("space", dir, ""), func() (Space, error) { return s.sys.Space(dir) })
 }
 
 // SyncAll writes all data that any program has written to a directory's file system to disk: syncfs(2).

@@ -25,7 +25,7 @@ type Abilities struct {
 	// ExchangeTimes: an exchange changes the time of change of both files, as a rename does. On XFS it does not.
 	ExchangeTimes bool
 	// Leases: the kernel tells whether a program has a file open for writing, and no program can write under a lease
-	// without being seen, see [Lease]. It applies to the files that the user of this process owns. Root counts as the
+	// without being seen, see [vfs.File.Lease]. It applies to the files that the user of this process owns. Root counts as the
 	// owner of all files.
 	Leases bool
 	// LeasesSeeMaps: the kernel refuses a lease as long as a program has the file mapped for writing. So nothing writes

@@ -1,6 +1,7 @@
 package volumes
 
 import (
+	"context"
 	"sync"
 	"time"
 )
@@ -26,17 +27,13 @@ func (s *Tree) Answer(dirs []string) map[string]bool {
 	for i, dir := range dirs {
 		asked[i] = s.ask(dir)
 	}
-	late := time.NewTimer(answerPatience)
-	defer late.Stop()
-	over := false
+	late, cancel := context.WithTimeout(context.Background(), answerPatience)
+	defer cancel()
 	answers := map[string]bool{}
 	for i, dir := range dirs {
-		if !over {
-			select {
-			case <-asked[i]:
-			case <-late.C:
-				over = true
-			}
+		select {
+		case <-asked[i]:
+		case <-late.Done():
 		}
 		select {
 		case <-asked[i]:
@@ -55,9 +52,6 @@ func (s *Tree) ask(dir string) (answered chan struct{}) {
 	defer q.mu.Unlock()
 	if answered, ok := q.open[dir]; ok {
 		return answered
-	}
-	if q.open == nil {
-		q.open = map[string]chan struct{}{}
 	}
 	answered = make(chan struct{})
 	q.open[dir] = answered

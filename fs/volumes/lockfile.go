@@ -26,7 +26,7 @@ func (s *Tree) openHeld(name string) (*vfs.File, error) {
 		s.GiveToOwner(f, name)
 		err = f.Close()
 	}
-	if err != nil && !errors.Is(err, iofs.ErrExist) {
+	if err = vfs.Ignoring(err, iofs.ErrExist); err != nil {
 		return nil, err
 	}
 	return s.calls.Open(name)
@@ -77,9 +77,6 @@ func (s *Tree) lockFor(device uint64) *CommitLock {
 	l := s.locks.of[device]
 	if l == nil {
 		l = s.newLock(device, fmt.Sprintf("%s/%x", volumeLocksDir, device))
-		if s.locks.of == nil {
-			s.locks.of = map[uint64]*CommitLock{}
-		}
 		s.locks.of[device] = l
 	}
 	return l

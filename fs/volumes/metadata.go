@@ -88,10 +88,7 @@ func (p Place) Mkdir(modified time.Time) error {
 // current time.
 func (p Place) setNewTime(t time.Time) error {
 	_, err := p.SetModified(vfs.Info{Fingerprint: vfs.Fingerprint{Modified: p.s.opts.Now().UnixNano()}}, t, Nearly)
-	if errors.Is(err, ErrTime) {
-		err = nil
-	}
-	return err
+	return vfs.Ignoring(err, ErrTime)
 }
 
 // setDirMode gives a new directory the mode of the options, if they contain one.

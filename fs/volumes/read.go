@@ -274,8 +274,5 @@ func (s *Tree) IsEmpty(name string) (bool, error) {
 	}
 	defer dir.Close()
 	names, err := dir.names(1)
-	if errors.Is(err, io.EOF) {
-		err = nil
-	}
-	return len(names) == 0, err
+	return len(names) == 0, vfs.Ignoring(err, io.EOF)
 }

@@ -98,31 +98,10 @@ func (q *sequence) end() <-chan struct{} {
 // until end is called. A commit may be inside another one.
 func (v *Volume) Committing() (end func()) { return v.names.commit() }
 
-// renaming is called before names change. Names in the state directory do not count, since readers do not see them.
-func (v *Volume) renaming(names ...string) (end func()) {
-	for _, name := range names {
-		if !v.IsInState(name) {
-			return v.names.rename()
-		}
-	}
-	return func() {}
-}
-
-// Rename, RenameNew and Exchange are the methods of [Place] for names, as a part of the open commit.
-func (v *Volume) Rename(from, to string) error {
-	defer v.renaming(from, to)()
-	return v.t.At(from).Rename(v.t.At(to))
-}
-
-func (v *Volume) RenameNew(from, to string) error {
-	defer v.renaming(from, to)()
-	return v.t.At(from).RenameNew(v.t.At(to))
-}
-
-func (v *Volume) Exchange(a, b string) error {
-	defer v.renaming(a, b)()
-	return v.t.At(a).Exchange(v.t.At(b))
-}
+// Rename, RenameNew and Exchange are the methods of [Place] for names.
+func (v *Volume) Rename(from, to string) error    { return v.t.At(from).Rename(v.t.At(to)) }
+func (v *Volume) RenameNew(from, to string) error { return v.t.At(from).RenameNew(v.t.At(to)) }
+func (v *Volume) Exchange(a, b string) error      { return v.t.At(a).Exchange(v.t.At(b)) }
 
 // OneStep makes readers see all changes at a name, and the changes that go with them, as one step, from the first
 // change of a name until end is called. It must be called under [Tree.Lock].

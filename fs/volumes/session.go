@@ -122,10 +122,7 @@ func (v *Volume) openAlive() (vfs.Info, error) {
 	info, err := f.Stat()
 	if err == nil && v == v.t.root {
 		v.t.Alive = f
-		if err = f.TryFlock(); errors.Is(err, errors.ErrUnsupported) {
-			err = nil
-		}
-		return info, err
+		return info, vfs.Ignoring(f.TryFlock(), errors.ErrUnsupported)
 	}
 	return info, errors.Join(err, f.Close())
 }

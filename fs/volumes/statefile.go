@@ -2,6 +2,7 @@ package volumes
 
 import (
 	"errors"
+	"io"
 	iofs "io/fs"
 
 	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
@@ -39,24 +40,28 @@ func (s *Tree) SyncStateFile(name string) error {
 	if s.opts.Durability == None {
 		return nil
 	}
-	f, err := s.inState(name).OpenAny()
-	if errors.Is(err, iofs.ErrNotExist) {
-		return nil
-	}
+	return synced(s.inState(name), (*vfs.File).Sync)
+}
+
+// SyncFile puts the content of a file on disk. A file that is gone is no error.
+func (s *Tree) SyncFile(name string) error { return synced(s.At(name), (*vfs.File).Sync) }
+
+// SyncDir puts the names in a directory on disk. A directory that is gone is no error: the commit that has moved or
+// removed it syncs it itself.
+func (s *Tree) SyncDir(name string) error { return synced(s.At(name), (*vfs.File).SyncDir) }
+
+func synced(p Place, sync func(*vfs.File) error) error {
+	f, err := p.OpenAny()
 	if err != nil {
-		return err
+		return vfs.Ignoring(err, iofs.ErrNotExist)
 	}
-	defer f.Close()
-	return f.Sync()
+	return errors.Join(sync(f), f.Close())
 }
 
 // StatState looks at a small file of the state directory. If there is none, the kind in the look is Nothing.
 func (s *Tree) StatState(name string) (vfs.Info, error) {
 	info, err := s.inState(name).Lstat()
-	if errors.Is(err, iofs.ErrNotExist) {
-		return vfs.Info{}, nil
-	}
-	return info, err
+	return info, vfs.Ignoring(err, iofs.ErrNotExist)
 }
 
 // StageState writes what a small file of the state directory is to have, and syncs it if the durability asks for it. It
@@ -77,7 +82,7 @@ func (s *Tree) DropState(staged string) { _ = s.calls.Remove(staged) }
 // ReplaceFile replaces a file of a state directory in one step, see WriteFile.
 func (s *Tree) ReplaceFile(name string, data []byte) error {
 	staged := name + ".new"
-	if err := s.calls.Remove(staged); err != nil && !errors.Is(err, iofs.ErrNotExist) {
+	if err := vfs.Ignoring(s.calls.Remove(staged), iofs.ErrNotExist); err != nil {
 		return err
 	}
 	if err := s.WriteFile(staged, data); err != nil {
@@ -121,30 +126,17 @@ func readFrom(f *vfs.File, offset int64) ([]byte, error) {
 	}
 	data := make([]byte, info.Size-offset)
 	n, err := f.ReadAt(data, offset)
-	if IsEOF(err) {
-		err = nil
+	return data[:n], vfs.Ignoring(err, io.EOF)
+}
+
+// SyncNames is [Tree.SyncDir] as far as the durability asks for it.
+func (s *Tree) SyncNames(dir string) error {
+	if s.opts.Durability != Full {
+		return nil
 	}
-	return data[:n], err
+	return s.SyncDir(dir)
 }
 
 // SyncState puts the names of the state directory on disk, as far as the durability asks for it. It is called after the
 // commit, as [Unsynced.Sync] is.
-func (s *Tree) SyncState() error {
-	if s.opts.Durability != Full {
-		return nil
-	}
-	return s.SyncDir(OwnDir)
-}
-
-// SyncDir puts the names in a directory on disk. A directory that is gone is no error.
-func (s *Tree) SyncDir(name string) error {
-	f, err := s.calls.Open(name)
-	if errors.Is(err, iofs.ErrNotExist) {
-		return nil // a commit has moved or removed the directory since, and syncs it itself
-	}
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return f.SyncDir()
-}
+func (s *Tree) SyncState() error { return s.SyncNames(OwnDir) }

@@ -88,11 +88,8 @@ func (s *Tree) RemoveStateFile(name string) error {
 // StateFiles returns the names in a directory of the state directory, and none if there is no such directory.
 func (s *Tree) StateFiles(dir string) ([]string, error) {
 	f, err := s.inState(dir).OpenAny()
-	if errors.Is(err, iofs.ErrNotExist) {
-		return nil, nil
-	}
 	if err != nil {
-		return nil, err
+		return nil, vfs.Ignoring(err, iofs.ErrNotExist)
 	}
 	defer f.Close()
 	return f.Names(-1)

@@ -124,7 +124,10 @@ type Above interface {
 
 // New returns a tree that was not opened yet. The options have a clock.
 func New(calls *vfs.FS, opts Options, above Layer) *Tree {
-	s := &Tree{calls: calls, opts: opts, above: above, ID: uuid.NewString()}
+	s := &Tree{
+		calls: calls, opts: opts, above: above, ID: uuid.NewString(),
+		questions: questions{open: map[string]chan struct{}{}}, locks: locks{of: map[uint64]*CommitLock{}},
+	}
 	s.below.Store(&[]*Volume{})
 	return s
 }
@@ -275,6 +278,22 @@ func (s *Tree) MakeDir(name string) error {
 		return &iofs.PathError{Op: "mkdir", Path: name, Err: errNoDirectory}
 	}
 	return nil
+}
+
+// Within calls do, which needs a directory of a state directory. If the directory is missing, Within makes it, as
+// durable as a commit, and calls do again.
+func (s *Tree) Within(dir string, do func() error) error {
+	err := do()
+	if !errors.Is(err, iofs.ErrNotExist) {
+		return err
+	}
+	if err = s.MakeDir(dir); err == nil {
+		err = s.SyncNames(path.Dir(dir))
+	}
+	if err != nil {
+		return err
+	}
+	return do()
 }
 
 // Unique returns a name in dir that no other caller and no other process uses.

@@ -82,10 +82,10 @@ const (
 
 // StatePath returns the name of a part of the state directory.
 func (v *Volume) StatePath(part string) string {
-	if v.Top == "." && part != "" {
-		return OwnDir + "/" + part
+	if part == "" {
+		return v.stateAt
 	}
-	return path.Join(v.Top, OwnDir, part)
+	return v.stateAt + "/" + part
 }
 
 // Relative returns a name relative to the top of the volume, as a volume notes it.

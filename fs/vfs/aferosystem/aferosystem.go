@@ -161,10 +161,7 @@ func (a *System) Symlink(_ string, at vfs.At, name string) error {
 func (a *System) Open(at vfs.At, name string) (*vfs.File, error) {
 	name = a.real(at.Join(name))
 	f, err := a.fs.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	return a.opened(name, f), nil
+	return a.opened(name, f, err)
 }
 
 func (a *System) Create(at vfs.At, name string) (*vfs.File, error) {
@@ -173,10 +170,7 @@ func (a *System) Create(at vfs.At, name string) (*vfs.File, error) {
 		return nil, err
 	}
 	f, err := a.fs.Create(name)
-	if err != nil {
-		return nil, err
-	}
-	return a.opened(name, f), nil
+	return a.opened(name, f, err)
 }
 
 func (a *System) Append(at vfs.At, name string) (*vfs.File, error) {
@@ -189,10 +183,7 @@ func (a *System) Append(at vfs.At, name string) (*vfs.File, error) {
 func (a *System) AppendTo(at vfs.At, name string) (*vfs.File, error) {
 	name = a.real(at.Join(name))
 	f, err := a.fs.OpenFile(name, os.O_WRONLY|os.O_APPEND, 0)
-	if err != nil {
-		return nil, err
-	}
-	return a.opened(name, f), nil
+	return a.opened(name, f, err)
 }
 
 func (a *System) Link(from vfs.At, name string, _ vfs.At, _ string) error {

@@ -31,8 +31,11 @@ func (f *handle) Close() error {
 	return f.File.Close()
 }
 
-func (a *System) opened(name string, f afero.File) *vfs.File {
-	return vfs.NewFile(name, &handle{File: f, id: a.id(name)})
+func (a *System) opened(name string, f afero.File, err error) (*vfs.File, error) {
+	if err != nil {
+		return nil, err
+	}
+	return vfs.NewFile(name, &handle{File: f, id: a.id(name)}), nil
 }
 
 func handleOf(f *vfs.File) *handle { return f.Handle().(*handle) }
