@@ -134,8 +134,9 @@ func (t *transaction) date(n newVersion, change *index.Change) error {
 func (t *transaction) give(staged *fs.Staged, name string, over vfs.Info, how fs.How) error {
 	defer t.givingWay(name, over)()
 	err := staged.Commit(t.at(name), over, how)
-	if errors.Is(err, syscall.EXDEV) && !staged.Fits(name) {
-		return fmt.Errorf("%w: %w", errStale, err) // a file system was mounted or unmounted since it was staged
+	if errors.Is(err, fs.ErrNotNoted) || errors.Is(err, syscall.EXDEV) && !staged.Fits(name) {
+		// There is another kind of resource than there was when it was staged, or a file system was mounted or unmounted.
+		return fmt.Errorf("%w: %w", errStale, err)
 	}
 	if errors.Is(err, iofs.ErrNotExist) && !errors.Is(err, tree.ErrUnsure) && !t.isInPlace(name) {
 		return errAgain // a local program has removed the collection

@@ -82,11 +82,16 @@ func (s *Store) prepareCopy(
 	if err := c.Ask(); err != nil {
 		return &refusal{err}
 	}
-	err := c.Stage(ctx, from, to, opts)
-	if err == nil {
-		copied(c, "").lease()
+	if err := c.Stage(ctx, from, to, opts); err != nil {
+		return err
 	}
-	return err
+	return readyCopy(c, to)
+}
+
+// readyCopy does for a staged copy what would take long under the lock.
+func readyCopy(c *copier.Copy, to string) error {
+	copied(c, "").lease()
+	return failure.OfStaging(c.Staged.NoteReplaced(to))
 }
 
 // takesLong reports whether other writers must not wait for a copy of a name.

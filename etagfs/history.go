@@ -225,12 +225,12 @@ func (s *Store) restore(
 	defer c.Discard()
 	var state tree.State
 	var created bool
-	err := s.update(ctx, scopeOf(cond, true, name), func(bool) (err error) {
+	err := s.update(ctx, scopeOf(cond, true, name), func(bool) error {
 		c.Discard()
-		if err = c.StageKept(ctx, version); err == nil {
-			copied(c, "").lease()
+		if err := c.StageKept(ctx, version); err != nil {
+			return err
 		}
-		return err
+		return readyCopy(c, name)
 	}, func(t *transaction) error {
 		over, err := t.target(name)
 		if err == nil && over.Kind == vfs.Link {

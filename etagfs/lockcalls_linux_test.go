@@ -18,25 +18,21 @@ import (
 )
 
 // TestCommitsHoldLocksForFewCalls counts, in each kind of commit, the system calls from the first lock of a file system
-// to the last one, without those for the locks themselves. Those for the journal are counted by themselves. None waits for
-// the disk, but where names cannot be exchanged: there, a note on the disk says where a collection was that gives way.
+// to the last one, without those for the locks themselves. Those for the journal are counted by themselves. None waits
+// for the disk.
 func TestCommitsHoldLocksForFewCalls(t *testing.T) {
 	const mostOfJournal = 4
 	for _, k := range append(kinds(), nestedKinds()...) {
-		most, syncs := 20, slices.Contains(k.lacks, "exchange") && strings.Contains(k.name, "-tree-over-")
+		most := 20
 		switch {
 		case strings.HasSuffix(k.name, "put-over-if"):
 			most = 16
 		case k.name == "lock", k.name == "refresh", k.name == "unlock":
 			most = 8
-		case syncs:
-			most = 30
 		}
 		t.Run(k.name, func(t *testing.T) {
 			calls := callsUnderLocks(t, k)
-			if !syncs {
-				waitForNoDisk(t, calls)
-			}
+			waitForNoDisk(t, calls)
 			journal := 0
 			calls = slices.DeleteFunc(calls, func(c vfs.Call) bool {
 				if strings.HasPrefix(c.Name, ".ifmatch/journal/") {

@@ -68,7 +68,8 @@ var (
 //	                exchange(entry, name), compare the replaced version, exchange back if it differs
 //
 // The replaced version stays in the history. If names cannot be exchanged, Commit replaces a file by one rename and a
-// collection by two (see moveAside), and does not compare the replaced version.
+// collection by two, and does not compare the replaced version. It fails with ErrNotNoted then unless
+// [Staged.NoteReplaced] has noted the two renames.
 func (st *Staged) Commit(p volumes.Place, over vfs.Info, how How) error {
 	if st.done {
 		return errStagedLost
@@ -82,8 +83,10 @@ func (st *Staged) Commit(p volumes.Place, over vfs.Info, how How) error {
 		end()
 	} else if v.Able().Exchange {
 		err = v.commitOver(st, p, over, how)
+	} else if ours, failed := st.Seen(); failed != nil {
+		err = failed
 	} else {
-		err = v.replace(st.at, p, st.dir, over, how)
+		err = v.replace(st.at, p, ours, over, how, st.aside)
 	}
 	// A later try of the undo acts on the place at which it finds the new version. So the new version stays there.
 	if err == nil || errors.Is(err, ErrAway) || errors.Is(err, errStagedLost) || errors.Is(err, ErrStands) {
@@ -140,7 +143,7 @@ func (v *volume) unstage(staged, entry volumes.Place, ours vfs.Info, seen bool, 
 		err = v.history.KeepOrphan(entry.Name, n)
 	}
 	if err != nil && seen {
-		err = v.deferUndo(pendingUndo{at: entry.Name, note: n, was: ours}, err)
+		err = v.deferUndo(entry.Name, n.Path, ours, func() error { return v.history.KeepOrphan(entry.Name, n) }, err)
 	} else if err != nil {
 		v.trash.DeleteLater(entry.Name) // no program can have written to it
 	}

@@ -37,7 +37,6 @@ import (
 	"errors"
 	"path"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/spf13/afero"
@@ -61,24 +60,23 @@ type FS struct {
 	opts  Options
 	root  *volume
 
-	syncs    sharedsync.Syncs[directoryID]
-	rooms    *room.Rooms
-	uploads  sync.Map // the identifiers of those that this process has open
-	reporter atomic.Pointer[func(error)]
+	syncs   sharedsync.Syncs[directoryID]
+	rooms   *room.Rooms
+	uploads sync.Map // the identifiers of those that this process has open
 
-	earlyMu sync.Mutex
-	early   []error // events that were reported before ReportTo was called
+	reporting sync.Mutex
+	reporter  func(error)
+	early     []error // events that were reported before ReportTo was called
 }
 
 // ReportTo sets the function that gets the events which belong to no request. Examples are that versions of the history
 // were dropped, and that the undo of a failed commit will be tried again later. The function must not call methods of
 // the FS. ReportTo calls it at once for the events since Open.
 func (s *FS) ReportTo(report func(error)) {
-	s.reporter.Store(&report)
-	s.earlyMu.Lock()
+	s.reporting.Lock()
 	early := s.early
-	s.early = nil
-	s.earlyMu.Unlock()
+	s.reporter, s.early = report, nil
+	s.reporting.Unlock()
 	for _, news := range early {
 		report(news)
 	}
@@ -89,14 +87,14 @@ const maxEarly = 16
 
 // report hands an event to the function of ReportTo.
 func (s *FS) report(news error) {
-	if report := s.reporter.Load(); report != nil {
-		(*report)(news)
-		return
-	}
-	s.earlyMu.Lock()
-	defer s.earlyMu.Unlock()
-	if len(s.early) < maxEarly {
+	s.reporting.Lock()
+	report := s.reporter
+	if report == nil && len(s.early) < maxEarly {
 		s.early = append(s.early, news)
+	}
+	s.reporting.Unlock()
+	if report != nil {
+		report(news)
 	}
 }
 

@@ -124,9 +124,29 @@ func abandon(s *FS) {
 	s.calls.Close()
 }
 
-// Commit is [Staged.Commit] by a name.
+// Commit is [Staged.Commit] by a name, after what comes before the lock.
 func (s *FS) Commit(st *Staged, name string, over vfs.Info, how How) error {
+	if err := st.NoteReplaced(name); err != nil {
+		return err
+	}
 	return st.Commit(s.At(name), over, how)
+}
+
+// moveAside moves what is at a name out of the way of what is at another name, and returns where it is noted.
+func moveAside(t *testing.T, s *FS, name, by string) (dir string) {
+	t.Helper()
+	seen, err := s.calls.Lstat(by)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := s.root.newAside(name, by, seen)
+	if err == nil {
+		err = s.calls.Rename(name, a.old())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a.dir
 }
 
 func recoverTest(t *testing.T, s *FS) error {

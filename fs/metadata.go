@@ -19,12 +19,10 @@ func (s *FS) Traits(name string) (metadata.Traits, error) {
 }
 
 func (s *FS) traitsAt(name string) (metadata.Traits, error) {
-	f, err := s.calls.Open(name)
-	if err != nil {
-		return metadata.Traits{}, err
+	f, t, err := metadata.Open(s.At(name))
+	if err == nil {
+		f.Close()
 	}
-	defer f.Close()
-	t, _, err := metadata.Of(f)
 	return t, err
 }
 
@@ -36,12 +34,7 @@ func (s *FS) AttributesKept(k history.Kept) ([]byte, error) {
 	if k.Kind == vfs.Link {
 		return nil, nil
 	}
-	f, err := s.calls.Open(k.ID())
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return f.GetAttr(volumes.PropertiesAttr)
+	return s.At(k.ID()).Attributes()
 }
 
 // TrySetModified sets the modification time of a version, or a time within [volumes.Nearly] of it, and returns the time

@@ -59,7 +59,11 @@ func (v *volume) move(from string, source vfs.Info, to string, over vfs.Info, ho
 	if err := v.checkNoMounts(from, source); err != nil {
 		return err
 	}
-	return v.replace(v.At(from), v.At(to), source.Kind == vfs.Directory, over, how)
+	var a *aside
+	if how.Note != nil {
+		a = how.Note.aside
+	}
+	return v.replace(v.At(from), v.At(to), source, over, how, a)
 }
 
 func (v *volume) moveNew(from string, source vfs.Info, to string, how How) error {
@@ -91,8 +95,8 @@ func (v *volume) respell(from string, source vfs.Info, to string, over vfs.Info,
 		return err
 	}
 	defer h.release()
-	m := how.Note
-	if v.canExchange(source, over) && !m.isOf(v, from, source, to, over) {
+	m, noted := how.Note, v.canExchange(source, over)
+	if noted && !m.isOf(v, from, source, to, over) {
 		return ErrNotNoted
 	}
 	defer v.Committing()()
@@ -107,7 +111,7 @@ func (v *volume) respell(from string, source vfs.Info, to string, over vfs.Info,
 		return nil
 	}
 	entry := v.history.NewEntry(source.Size)
-	if m != nil {
+	if noted {
 		entry = m.entry
 		if err := m.mark(); err != nil {
 			return err

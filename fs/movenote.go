@@ -18,9 +18,9 @@ import (
 // which is a file, and the note is removed when the move is complete. See [MoveNote] and finishMove.
 const movingPart = "moving"
 
-// ErrNotNoted says that a move would replace a file or collection, and that its [MoveNote] does not describe the two
-// files that have the names now. The caller must take another note and try again. Nothing has changed.
-var ErrNotNoted = errors.New("the move was not noted as it would be now")
+// ErrNotNoted says that a commit would replace a file or collection by two renames, and that its note does not describe
+// the two files that have the names now. The caller must take another note and try again. Nothing has changed.
+var ErrNotNoted = errors.New("the commit was not noted as it would be now")
 
 // A MoveNote is the note on the disk that a move is about to replace a file or collection. Such a move consists of two
 // visible renames, and a process can die between them. Then the next holder of the lock finishes the move by the note,
@@ -51,6 +51,8 @@ type MoveNote struct {
 	unfinished bool     // the mark must stay in the lock file
 	waits      bool     // End has left the move to PutBack
 	lost       bool     // a local program may have taken the name of the replaced version
+
+	aside *aside // where names cannot be exchanged, and nothing but the names is set then
 }
 
 // A moveEnd is the file or collection at one of the names of a move.
@@ -63,8 +65,8 @@ type moveEnd struct {
 }
 
 // NoteMove writes the note of a move and opens both files. If the durability requires it, the note is on disk when
-// NoteMove returns. NoteMove returns nil if the move replaces nothing, or is not done by an exchange. If the disk is
-// full, NoteMove drops history as need describes. It must not be called under [FS.Lock]. The caller puts the note into
+// NoteMove returns. NoteMove returns nil if the move replaces nothing, or is done by one rename. If the disk is full,
+// NoteMove drops history as need describes. It must not be called under [FS.Lock]. The caller puts the note into
 // [How] and must end the note after the move, whether or not the move succeeded.
 func (s *FS) NoteMove(ctx context.Context, from, to string, need room.Need, how How) (*MoveNote, error) {
 	source, err := s.Lstat(from)
@@ -76,17 +78,27 @@ func (s *FS) NoteMove(ctx context.Context, from, to string, need room.Need, how 
 		return nil, nil
 	}
 	v, err := s.volumeHolding(from, source)
-	if err != nil || !v.canExchange(source, over) {
+	if err != nil {
 		return nil, nil
 	}
 	if other, err := s.volumeHolding(to, over); err != nil || other != v {
 		return nil, nil
 	}
-	m := &MoveNote{volume: v, from: from, to: to, cause: how.Cause, by: how.By,
-		source: moveEnd{seen: source}, over: moveEnd{seen: over}}
-	err = errors.Join(m.source.open(v, from), m.over.open(v, to))
+	m := &MoveNote{volume: v, from: from, to: to, cause: how.Cause, by: how.By}
+	write := m.write
+	if v.canExchange(source, over) {
+		m.source.seen, m.over.seen = source, over
+		err = errors.Join(m.source.open(v, from), m.over.open(v, to))
+	} else if source.Kind != vfs.Directory && over.Kind != vfs.Directory || s.SameName(from, source, to, over) {
+		return nil, nil
+	} else {
+		write = func() (err error) {
+			m.aside, err = v.newAside(to, from, source)
+			return err
+		}
+	}
 	if err == nil {
-		err = s.rooms.Retry(ctx, need, m.write)
+		err = s.rooms.Retry(ctx, need, write)
 	}
 	if err != nil {
 		return nil, errors.Join(err, m.End(ctx))
@@ -334,8 +346,15 @@ func (m *MoveNote) End(ctx context.Context) error {
 			f.Close()
 		}
 	}
+	m.aside.drop()
 	if m.unfinished && !v.finishNow(ctx, m.at) {
-		v.pendingUndos.add(pendingUndo{at: m.at, name: m.from, moving: true})
+		v.pendingUndos.add(pendingUndo{m.at, func() error {
+			err := v.tryFinish(m.at)
+			if err == nil {
+				_ = v.dropNote(m.at) // if that fails, the note is dropped at the end
+			}
+			return err
+		}, fmt.Errorf("the move of %q that was half done is finished, or undone", m.from)})
 		m.waits = true
 		v.report(fmt.Errorf("the move of %q to %q could not be finished or undone; that is tried again", m.from, m.to))
 		return err

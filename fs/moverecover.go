@@ -98,11 +98,16 @@ func (v *volume) finishNow(ctx context.Context, at string) bool {
 		return false
 	}
 	defer unlock()
+	return v.tryFinish(at) == nil
+}
+
+// tryFinish is finishMove for a move of this process.
+func (v *volume) tryFinish(at string) error {
 	told, err := v.finishMove(at)
 	if told != nil {
 		v.report(told)
 	}
-	return err == nil
+	return err
 }
 
 // recoverMoves finishes the moves of processes that are gone, or drops their notes. It must not be called under
@@ -214,16 +219,10 @@ func (v *volume) finishMove(at string) (told, err error) {
 		return nil, err
 	}
 	defer v.Committing()()
-	in, err := v.find(m.to)
-	if err != nil {
-		return nil, err
-	}
-	out, err := v.find(m.from)
-	if err != nil {
-		return nil, err
-	}
-	kept, err := v.find(m.entry)
-	if err != nil {
+	in, failedIn := v.find(m.to)
+	out, failedOut := v.find(m.from)
+	kept, failed := v.find(m.entry)
+	if err := errors.Join(failedIn, failedOut, failed); err != nil {
 		return nil, err
 	}
 	switch {

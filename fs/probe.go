@@ -21,7 +21,7 @@ func (v *volume) Probe() (volumes.Abilities, error) {
 			Leases:   true,
 			Mappings: true, Attributes: true, Flock: true, Aliases: v.ProbeAliases()}, nil
 	}
-	st, err := v.stage()
+	st, err := v.stage(vfs.Regular, "")
 	if err != nil {
 		return a, err
 	}
@@ -30,7 +30,7 @@ func (v *volume) Probe() (volumes.Abilities, error) {
 		return a, err
 	}
 	a.Attributes, a.AttributeTimes = probeAttributes(st)
-	second, err := v.stage()
+	second, err := v.stage(vfs.Regular, "")
 	if err != nil {
 		return a, err
 	}

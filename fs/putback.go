@@ -22,19 +22,11 @@ var ErrAway = errors.New("what was taken away could not be put back yet, and tha
 // since the directory that contained the name is gone.
 var ErrShelved = errors.New("what was taken away is in the history, since there is no place to put it back")
 
-// A pendingUndo describes an entry that has lost its name to a commit that failed, and that could not be moved back
-// yet.
+// A pendingUndo is the undo of a commit that failed, and could not be done yet.
 type pendingUndo struct {
-	at   string // the name that the entry has now
-	name string // the name to which it belongs, or "" if it is only to be kept in the history
-	note history.Note
-	// was is the look at the entry, if known. If another file has the name at, the undo is done already.
-	was vfs.Info
-	// displaced, if not "", is the directory of the session that contains the entry, with a note of the name to which
-	// the entry belongs.
-	displaced string
-	by        string // the name of the new version, which was not committed
-	moving    bool   // at is the note of a move, see [MoveNote]
+	at   string       // the entry that has lost its name to the commit, or the note of a move
+	try  func() error // tries again. It is called under the lock
+	done error        // is reported when it is done
 }
 
 // pendingUndos are the failed undos of one volume.
@@ -87,7 +79,7 @@ func (v *volume) undoMove(at, name string, n history.Note) error {
 	}
 	err := v.undoTo(at, name, n)
 	if err != nil && !errors.Is(err, ErrShelved) {
-		err = v.deferUndo(pendingUndo{at: at, name: name, note: n, was: was}, err)
+		err = v.deferUndo(at, name, was, func() error { return v.undoTo(at, name, n) }, err)
 	}
 	return err
 }
@@ -116,25 +108,24 @@ func (v *volume) undoTo(at, name string, n history.Note) error {
 	return failed
 }
 
-// deferUndo remembers an undo that failed, and reports the reason.
-func (v *volume) deferUndo(a pendingUndo, reason error) error {
+// deferUndo remembers the undo for an entry at a name, which failed for a reason, and reports the reason. had is the
+// name that the entry had. was is the look at the entry, if known.
+func (v *volume) deferUndo(at, had string, was vfs.Info, undo func() error, reason error) error {
 	// At the next attempt, a name that users see can stand for a file of another program. So an undo from such a name
 	// is remembered only if the inode identifies the file.
-	if v.IsInState(a.at) || a.was.Inode != 0 {
-		v.pendingUndos.add(a)
+	if v.IsInState(at) || was.Inode != 0 {
+		v.pendingUndos.add(pendingUndo{at, func() error {
+			now, err := v.calls.Lstat(at)
+			if err == nil && (was.Inode == 0 || now.SameFile(was)) {
+				return undo()
+			}
+			// The undo is done already. Or another file has that name now, and keeps it.
+			return vfs.Ignoring(err, iofs.ErrNotExist)
+		}, fmt.Errorf("what could not be put back after a commit that failed has its name, or is in the history: %q", had)})
 	}
 	v.report(fmt.Errorf("%q could not be put back after a commit that failed: it is %q until it can be, "+
-		"which is tried again: %w",
-		a.had(), a.at, reason))
+		"which is tried again: %w", had, at, reason))
 	return fmt.Errorf("%w: %w", ErrAway, reason)
-}
-
-// had returns the name that the entry had.
-func (a pendingUndo) had() string {
-	if a.name == "" {
-		return a.note.Path
-	}
-	return a.name
 }
 
 // PutBack tries again the undos that failed, see ErrAway, and reports whether some of them are still pending. It may be
@@ -161,54 +152,12 @@ func (s *FS) PutBack(ctx context.Context) (waits bool) {
 // failed undos if dir is "". It must be called under [FS.Lock].
 func (v *volume) RetryUndos(dir string) (err error) {
 	for _, a := range v.pendingUndos.take(func(a pendingUndo) bool { return dir == "" || volumes.IsIn(a.at, dir) }) {
-		failed := v.retryUndo(a)
-		if failed != nil && !errors.Is(failed, ErrShelved) {
+		if failed := vfs.Ignoring(a.try(), ErrShelved); failed != nil {
 			v.pendingUndos.add(a)
 			err = errors.Join(err, failed)
-			continue
+		} else {
+			v.report(a.done)
 		}
-		if a.moving {
-			v.report(fmt.Errorf("the move of %q that was half done is finished, or undone", a.had()))
-			continue
-		}
-		v.report(fmt.Errorf("what could not be put back after a commit that failed has its name, "+
-			"or is in the history: %q", a.had()))
 	}
 	return err
-}
-
-// retryUndo tries one failed undo again.
-func (v *volume) retryUndo(a pendingUndo) error {
-	if a.moving {
-		told, err := v.finishMove(a.at)
-		if err == nil {
-			_ = v.dropNote(a.at) // if that fails, the note is dropped at the end
-		}
-		if told != nil {
-			v.report(told)
-		}
-		return err
-	}
-	if a.displaced != "" {
-		_, err := v.recoverDisplaced(a.displaced)
-		if err == nil {
-			v.removeDisplacement(a.displaced)
-			if v.IsInState(a.by) {
-				v.trash.DeleteLater(a.by)
-			}
-		}
-		return err
-	}
-	now, err := v.calls.Lstat(a.at)
-	switch {
-	case errors.Is(err, iofs.ErrNotExist):
-		return nil // the undo is done already
-	case err != nil:
-		return err
-	case a.was.Inode != 0 && !now.SameFile(a.was):
-		return nil // another file has that name now, and keeps it
-	case a.name == "":
-		return v.history.KeepOrphan(a.at, a.note)
-	}
-	return v.undoTo(a.at, a.name, a.note)
 }

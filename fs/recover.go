@@ -88,9 +88,6 @@ func (v *volume) deadSessions(ctx context.Context) (dead []string, err error) {
 	defer unlock()
 	var errs []error
 	for _, id := range sessions {
-		if id == v.ID {
-			continue
-		}
 		lives, err := v.isAlive(id)
 		errs = append(errs, err)
 		if err == nil && !lives {

@@ -96,10 +96,7 @@ func TestRecoverDisplaced(t *testing.T) {
 			lay(t, dir, "d/", "d/f=precious")
 			gone := openTest(t, dir, Options{})
 			st := stageFile(t, gone, "new")
-			displaced, err := gone.root.moveAside("d", st.at.Name)
-			if err != nil {
-				t.Fatal(err)
-			}
+			displaced := moveAside(t, gone, "d", st.at.Name)
 			if err := test.between(gone, dir, st.at.Name, displaced); err != nil {
 				t.Fatal(err)
 			}
@@ -131,9 +128,7 @@ func TestRecoverDisplaced(t *testing.T) {
 		dir := t.TempDir()
 		lay(t, dir, "d/", "d/f=precious", "from=1")
 		gone := openTest(t, dir, Options{})
-		if _, err := gone.root.moveAside("d", "from"); err != nil {
-			t.Fatal(err)
-		}
+		moveAside(t, gone, "d", "from")
 		abandon(gone)
 		s := openTest(t, dir, Options{})
 		if err := recoverTest(t, s); err != nil {

@@ -22,31 +22,45 @@ type Taken struct {
 // Take takes the file or collection away that the caller has just seen at a name. It must be called under [FS.Lock],
 // and fails as [Staged.Commit] does. This process does not drop the entry from the history until Release.
 func (s *FS) Take(name string, seen vfs.Info, how How) (*Taken, error) {
-	v, err := s.volumeHolding(name, seen)
+	t, err := s.take(s.At(name), seen, how)
+	if err != nil {
+		if t != nil {
+			t.Release()
+		}
+		return nil, err
+	}
+	return t, nil
+}
+
+// take is Take for a place. If it fails after it has taken the file or collection, it has given it back, and returns
+// what it had taken.
+func (s *FS) take(p volumes.Place, seen vfs.Info, how How) (*Taken, error) {
+	v, err := s.volumeHolding(p.Name, seen)
 	if err != nil {
 		return nil, err
 	}
-	h, err := v.guard(v.At(name), seen, how)
+	h, err := v.guard(p, seen, how)
 	if err != nil {
 		return nil, err
 	}
 	defer h.release()
 	defer v.Committing()()
-	n := how.note(name, seen)
-	t := &Taken{volume: v, note: n, unkept: how.Unkept}
-	if t.unkept {
-		t.entry = v.trash.Taken()
-		err = v.RenameNew(name, t.entry)
+	n := how.note(p.Name, seen)
+	var entry volumes.Place
+	if how.Unkept {
+		entry = v.At(v.trash.Taken())
+		err = p.RenameNew(entry)
 	} else {
-		t.entry, err = v.history.Archive(name, n)
+		entry, err = v.history.ArchiveFrom(p, n)
 	}
 	if err != nil {
 		return nil, asChanged(err)
 	}
-	v.history.Hold(t.entry)
-	if err := h.check(v.At(t.entry)); err != nil {
-		defer t.Release()
-		return nil, errors.Join(err, t.GiveBack())
+	defer entry.Close()
+	v.history.Hold(entry.Name)
+	t := &Taken{volume: v, entry: entry.Name, note: n, unkept: how.Unkept}
+	if err := h.check(entry); err != nil {
+		return t, errors.Join(err, t.GiveBack())
 	}
 	return t, nil
 }
@@ -66,7 +80,8 @@ func (t *Taken) GiveUp() {
 
 // GiveBackLater leaves it to [FS.PutBack] to move the file or collection back, for a reason. It fails with ErrAway.
 func (t *Taken) GiveBackLater(reason error) error {
-	return t.volume.deferUndo(pendingUndo{at: t.entry, name: t.note.Path, note: t.note, was: t.note.Seen}, reason)
+	v, n := t.volume, t.note
+	return v.deferUndo(t.entry, n.Path, n.Seen, func() error { return v.undoTo(t.entry, n.Path, n) }, reason)
 }
 
 // Release ends the protection of the entry from expiry. It may be called again.
@@ -83,38 +98,15 @@ func (s *FS) Unkept(name string, seen vfs.Info) history.Kept {
 // Remove takes the file or collection away that the caller has just seen at the place, by one rename into the history.
 // It must be called under [FS.Lock], and fails as [Staged.Commit] does.
 func (s *FS) Remove(p volumes.Place, seen vfs.Info, how How) error {
-	name := p.Name
-	if how.Unkept {
-		t, err := s.Take(name, seen, how)
-		if err != nil {
-			return err
-		}
+	t, err := s.take(p, seen, how)
+	if t != nil {
 		defer t.Release()
-		t.GiveUp()
-		return nil
-	}
-	v, err := s.volumeHolding(name, seen)
-	if err != nil {
-		return err
-	}
-	h, err := v.guard(p, seen, how)
-	if err != nil {
-		return err
-	}
-	defer h.release()
-	defer v.Committing()()
-	n := how.note(name, seen)
-	entry, err := v.history.ArchiveFrom(p, n)
-	if errors.Is(err, syscall.EXDEV) && seen.Kind == vfs.Directory && p.RemoveEmpty() == nil {
+	} else if errors.Is(err, syscall.EXDEV) && !how.Unkept && seen.Kind == vfs.Directory && p.RemoveEmpty() == nil {
 		return nil // an overlay cannot rename a directory of a lower layer, but can remove an empty one
 	}
 	if err != nil {
-		return asChanged(err)
+		return err
 	}
-	defer entry.Close()
-	if err := h.check(entry); err != nil {
-		return errors.Join(err, v.undoMove(entry.Name, name, n))
-	}
-	v.history.Finish(entry.Name)
+	t.GiveUp()
 	return nil
 }

@@ -12,29 +12,34 @@ import (
 )
 
 // replace renames one name over another on a file system where names cannot be exchanged. At no instant does the second
-// name stand for a part of a version.
-func (v *volume) replace(from, to volumes.Place, directory bool, over vfs.Info, how How) error {
+// name stand for a part of a version. by is the look at the new version. If a collection is one of the two versions,
+// there must be an aside for them.
+func (v *volume) replace(from, to volumes.Place, by, over vfs.Info, how How, a *aside) error {
 	h, err := v.guard(to, over, how)
 	if err != nil {
 		return err
 	}
 	defer h.release()
 	n := how.note(to.Name, over)
-	if over.Kind != vfs.Directory && !directory {
+	if over.Kind != vfs.Directory && by.Kind != vfs.Directory {
 		if v.opts.History {
 			v.history.Link(to, n)
 		}
 		defer to.Changing()()
 		return from.In.RenameTo(from.Base, to.In, to.Base)
 	}
+	if a == nil || a.displacement != (displacement{to.Name, from.Name, by.Inode, by.Born}) {
+		return ErrNotNoted
+	}
 	end := v.Committing()
 	defer end()
-	gone, err := v.moveAside(to.Name, from.Name)
-	if err != nil {
-		return err
+	err = v.Rename(a.name, a.old())
+	if a.taken = true; err == nil {
+		err = from.RenameNew(to)
 	}
-	if err := from.RenameNew(to); err != nil {
-		return errors.Join(err, v.restore(gone, to.Name, from.Name))
+	if err != nil {
+		// On a network file system a rename may have happened although it fails.
+		return errors.Join(err, a.giveBack())
 	}
 	if how.Settled != nil {
 		how.Settled()
@@ -42,58 +47,99 @@ func (v *volume) replace(from, to volumes.Place, directory bool, over vfs.Info, 
 	end()
 	// The old version has given way for good. Without the name "old" in the displacement there is no version to put
 	// back. If neither call succeeds, recovery finds that the new version has its name.
-	old := gone + "/" + displacedOld
-	entry, err := v.history.Archive(old, n)
+	entry, err := v.history.Archive(a.old(), n)
 	if err != nil {
-		_ = v.Rename(old, gone+"/"+displacedGone)
+		_ = v.Rename(a.old(), a.dir+"/"+displacedGone)
 		return nil
 	}
+	a.taken = false
 	v.history.Finish(entry)
-	v.removeDisplacement(gone)
 	return nil
 }
 
-// moveAside moves the version at name out of the way of the staged version at by, so that this process or the next one
-// can move it back.
-func (v *volume) moveAside(name, by string) (dir string, err error) {
-	info, err := v.calls.Lstat(by)
-	if err != nil {
-		return "", err
-	}
-	dir = v.Unique(v.Session, displacedName)
-	if err := v.calls.Mkdir(dir, 0o777); err != nil {
-		return "", err
-	}
-	d := displacement{v.Relative(name), v.Relative(by), info.Inode, info.Born}
-	err = v.WriteFile(dir+"/"+displacedPath, d.encode())
-	if err == nil && v.opts.Durability == Full {
-		err = errors.Join(v.SyncDir(dir), v.SyncDir(v.Session))
-	}
-	if err == nil {
-		err = v.Rename(name, dir+"/"+displacedOld)
-	}
-	if err != nil {
-		// On a network file system a rename may have happened although it fails.
-		return "", errors.Join(err, v.restore(dir, name, by))
-	}
-	return dir, nil
+// An aside is a directory of the session to which a version is moved that gives way, where names cannot be exchanged,
+// so that this process or the next one can move it back. Its note is on the disk before the lock is taken.
+type aside struct {
+	displacement
+	volume *volume
+	dir    string
+	taken  bool // the version that gave way may be there
 }
 
-// restore moves back the version that was moved aside, if there is one, and removes the note of it.
-func (v *volume) restore(dir, name, by string) error {
-	old := dir + "/" + displacedOld
-	info, err := v.calls.Lstat(old)
+// newAside makes an aside for the version at a name, which gives way to the version that was seen at another name.
+func (v *volume) newAside(name, by string, seen vfs.Info) (*aside, error) {
+	a := &aside{displacement{name, by, seen.Inode, seen.Born}, v, v.Unique(v.Session, displacedName), false}
+	err := v.calls.Mkdir(a.dir, 0o777)
 	if err == nil {
-		err = v.RenameNew(old, name)
-	} else if errors.Is(err, iofs.ErrNotExist) {
-		err = nil
+		note := a.displacement
+		note.name, note.by = v.Relative(name), v.Relative(by)
+		err = v.WriteFile(a.dir+"/"+displacedPath, note.encode())
+	}
+	if err == nil {
+		err = errors.Join(v.SyncNames(a.dir), v.SyncNames(v.Session))
 	}
 	if err != nil {
-		a := pendingUndo{at: old, name: name, was: info, displaced: dir, by: by}
-		return v.deferUndo(a, &iofs.PathError{Op: "restore", Path: name, Err: err})
+		a.drop()
+		return nil, err
 	}
-	v.removeDisplacement(dir)
-	return nil
+	return a, nil
+}
+
+// NoteReplaced prepares the commit of a version where names cannot be exchanged: if it is a collection, or replaces one,
+// the note of the two renames is on the disk when NoteReplaced returns, as far as the durability asks for it. It must
+// not be called under [FS.Lock].
+func (st *Staged) NoteReplaced(name string) error {
+	v, name := st.volume, volumes.Local(name)
+	if v.Able().Exchange {
+		return nil
+	}
+	over, err := v.calls.Lstat(name)
+	if err != nil || st.kind != vfs.Directory && over.Kind != vfs.Directory {
+		return nil // the commit looks again
+	}
+	ours, err := st.Seen()
+	if err != nil {
+		return err
+	}
+	st.aside.drop()
+	return st.room.Retry(func() (err error) {
+		st.aside, err = v.newAside(name, st.at.Name, ours)
+		return err
+	})
+}
+
+func (a *aside) old() string { return a.dir + "/" + displacedOld }
+
+// giveBack moves back the version that was moved aside, if there is one.
+func (a *aside) giveBack() error {
+	v := a.volume
+	info, err := v.calls.Lstat(a.old())
+	if err == nil {
+		err = v.RenameNew(a.old(), a.name)
+	} else {
+		err = vfs.Ignoring(err, iofs.ErrNotExist)
+	}
+	if err == nil {
+		a.taken = false
+		return nil
+	}
+	return v.deferUndo(a.old(), a.name, info, func() error {
+		_, err := v.recoverDisplaced(a.dir)
+		if err == nil {
+			v.removeDisplacement(a.dir)
+			if v.IsInState(a.by) {
+				v.trash.DeleteLater(a.by)
+			}
+		}
+		return err
+	}, &iofs.PathError{Op: "restore", Path: a.name, Err: err})
+}
+
+// drop removes an aside that has no version.
+func (a *aside) drop() {
+	if a != nil && !a.taken {
+		a.volume.removeDisplacement(a.dir)
+	}
 }
 
 // removeDisplacement removes the note of a version that was moved aside.

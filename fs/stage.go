@@ -34,13 +34,13 @@ const (
 type Staged struct {
 	volume *volume
 	at     volumes.Place // the place in the session
-	dir    bool
-	link   bool
-	file   *vfs.File // open for writing (nil: a directory, or all content is written)
+	kind   vfs.Kind      // Regular, Directory or Link
+	file   *vfs.File     // open for writing (nil: a directory, or all content is written)
 	traits metadata.Setter
 	seen   vfs.Info  // the last look at it, see Seen
 	leased *vfs.File // open for reading, with a lease
 	done   bool
+	aside  *aside // see NoteReplaced
 
 	room   *room.Room // shared with the whole staged tree
 	member bool       // it is a member of a staged directory
@@ -62,28 +62,20 @@ func (s *FS) Stage(name string) (*Staged, error) {
 // StageFor is [FS.Stage] for a caller that knows something about the content that it will write. It keeps room for that
 // content, and fails at once if there cannot be any. The context holds for all later calls on the staged version.
 func (s *FS) StageFor(ctx context.Context, need room.Need) (*Staged, error) {
-	return s.stageFor(ctx, need, (*volume).stage)
+	return s.stageFor(ctx, need, vfs.Regular, "")
 }
 
 // StageDir makes an empty staged directory, as [FS.StageFor] makes a file.
 func (s *FS) StageDir(ctx context.Context, need room.Need) (*Staged, error) {
-	return s.stageFor(ctx, need, (*volume).stageDir)
+	return s.stageFor(ctx, need, vfs.Directory, "")
 }
 
 // StageLink stages a symbolic link.
 func (s *FS) StageLink(target, name string) (*Staged, error) {
-	return s.stageFor(context.Background(), room.Need{Name: name}, func(v *volume) (*Staged, error) {
-		at, err := v.stageAt()
-		if err == nil {
-			err = at.In.Symlink(target, at.Base)
-		}
-		return staged(at, &Staged{volume: v, link: true}, err)
-	})
+	return s.stageFor(context.Background(), room.Need{Name: name}, vfs.Link, target)
 }
 
-func (s *FS) stageFor(
-	ctx context.Context, need room.Need, stage func(*volume) (*Staged, error),
-) (st *Staged, err error) {
+func (s *FS) stageFor(ctx context.Context, need room.Need, kind vfs.Kind, target string) (st *Staged, err error) {
 	dir := path.Dir(volumes.Local(need.Name))
 	var r *room.Room
 	begin := func(v *volume) (err error) {
@@ -93,7 +85,7 @@ func (s *FS) stageFor(
 				return err
 			}
 		}
-		st, err = stage(v)
+		st, err = v.stage(kind, target)
 		return err
 	}
 	err = s.rooms.Retry(ctx, need, func() error {
@@ -121,73 +113,56 @@ func (s *FS) stageFor(
 	return st, nil
 }
 
-// stageAt returns a place in the session with a name that is used nowhere else.
-func (v *volume) stageAt() (at volumes.Place, err error) {
-	at = v.At(v.Unique(v.Session, volumes.NewPrefix))
-	if at.In = v.SessionDir; at.In == nil {
-		at.In, err = v.calls.OpenDir(v.Session)
-		at.Held = err == nil
-	}
+// stage makes an empty version in the session. target is that of a link.
+func (v *volume) stage(kind vfs.Kind, target string) (*Staged, error) {
+	at := v.At(v.Unique(v.Session, volumes.NewPrefix))
 	at.Base = path.Base(at.Name)
-	return at, err
-}
-
-// staged returns the version that was made at a place. If it could not be made, staged closes the place.
-func staged(at volumes.Place, st *Staged, err error) (*Staged, error) {
-	if err != nil {
+	if at.In = v.SessionDir; at.In == nil {
+		session, err := v.calls.OpenDir(v.Session)
+		if err != nil {
+			return nil, err
+		}
+		at.In, at.Held = session, true
+	}
+	st := &Staged{volume: v, at: at, kind: kind}
+	st.traits.IsTop = kind == vfs.Directory
+	if err := st.make(target); err != nil {
 		at.Close()
 		return nil, err
 	}
-	st.at = at
 	return st, nil
 }
 
-func (v *volume) stage() (*Staged, error) {
-	at, err := v.stageAt()
-	var f *vfs.File
-	if err == nil {
-		f, err = at.In.Create(at.Base)
+func (st *Staged) make(target string) (err error) {
+	switch st.kind {
+	case vfs.Directory:
+		return st.at.In.Mkdir(st.at.Base, 0o777)
+	case vfs.Link:
+		return st.at.In.Symlink(target, st.at.Base)
 	}
-	return staged(at, &Staged{volume: v, file: f, traits: metadata.Setter{IsFile: true}}, err)
-}
-
-func (v *volume) stageDir() (*Staged, error) {
-	at, err := v.stageAt()
-	if err == nil {
-		err = at.In.Mkdir(at.Base, 0o777)
-	}
-	return staged(at, &Staged{volume: v, dir: true, traits: metadata.Setter{IsTop: true}}, err)
+	st.traits.IsFile = true
+	st.file, err = st.at.In.Create(st.at.Base)
+	return err
 }
 
 // Member stages a file inside a staged directory. The file becomes visible with the directory.
-func (st *Staged) Member(name string) (*Staged, error) {
-	at := st.at.Below(name)
-	var f *vfs.File
-	err := st.room.Retry(func() (err error) {
-		f, err = at.In.Create(at.Base)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	return &Staged{
-		volume: st.volume, at: at, file: f, room: st.room, member: true, traits: metadata.Setter{IsFile: true},
-	}, nil
-}
+func (st *Staged) Member(name string) (*Staged, error) { return st.stageIn(name, vfs.Regular, "") }
 
 // Mkdir stages a directory inside a staged directory.
-func (st *Staged) Mkdir(name string) (*Staged, error) {
-	at := st.at.Below(name)
-	if err := st.room.Retry(func() error { return at.In.Mkdir(at.Base, 0o777) }); err != nil {
-		return nil, err
-	}
-	return &Staged{volume: st.volume, at: at, dir: true, room: st.room, member: true}, nil
-}
+func (st *Staged) Mkdir(name string) (*Staged, error) { return st.stageIn(name, vfs.Directory, "") }
 
 // Symlink stages a symbolic link inside a staged directory.
 func (st *Staged) Symlink(target, name string) error {
-	at := st.at.Below(name)
-	return st.room.Retry(func() error { return at.In.Symlink(target, at.Base) })
+	_, err := st.stageIn(name, vfs.Link, target)
+	return err
+}
+
+func (st *Staged) stageIn(name string, kind vfs.Kind, target string) (*Staged, error) {
+	m := &Staged{volume: st.volume, at: st.at.Below(name), kind: kind, room: st.room, member: true}
+	if err := st.room.Retry(func() error { return m.make(target) }); err != nil {
+		return nil, err
+	}
+	return m, nil
 }
 
 // Write appends to the content of a staged file. If the disk is full, the history gives way, see [room.Need]. Write
@@ -313,12 +288,7 @@ func (st *Staged) SetModified(t time.Time) error {
 }
 
 // endWriting closes a staged file. The kernel grants no lease on a file that is open for writing.
-func (st *Staged) endWriting() {
-	if st.file != nil {
-		st.file.Close()
-		st.file = nil
-	}
-}
+func (st *Staged) endWriting() { _ = st.Close() }
 
 // Abilities returns the abilities of the file system on which the version is staged.
 func (st *Staged) Abilities() volumes.Abilities { return st.volume.Able() }
@@ -373,4 +343,41 @@ func (st *Staged) Release() {
 func (st *Staged) Fits(name string) bool {
 	v, err := st.volume.volumeFor(path.Dir(volumes.Local(name)))
 	return err == nil && v == st.volume
+}
+
+// Close closes a complete member of a staged tree.
+func (st *Staged) Close() error {
+	if st.file == nil {
+		return nil
+	}
+	f := st.file
+	st.file = nil
+	return f.Close()
+}
+
+// Discard removes a staged version. After a commit it only releases the space that was promised to the version. If the
+// removal fails, the version is still on the disk. [FS.EmptyTrash] and [FS.MakeRoom] try again. If they fail too, the
+// version is removed with the session. A member is removed with the staged tree that it belongs to.
+func (st *Staged) Discard() error {
+	st.endWriting()
+	st.Release()
+	st.aside.drop()
+	defer st.at.Close()
+	if !st.member {
+		st.room.Release()
+	}
+	if st.done {
+		return nil
+	}
+	st.done = true
+	err := st.volume.calls.RemoveAll(st.at.Name)
+	if err != nil && !st.member {
+		st.volume.trash.DeleteLater(st.at.Name)
+	}
+	return err
+}
+
+// MakeRoom is [FS.MakeRoom] for the commit of a staged file or collection.
+func (st *Staged) MakeRoom(ctx context.Context, full error) (freed bool) {
+	return st.room.MakeRoom(ctx, full)
 }

@@ -109,10 +109,10 @@ func (u *Unsynced) Close() {
 func (st *Staged) Sync() error {
 	durability := st.volume.opts.Durability
 	switch {
-	case durability == None, st.link, st.dir && durability != Full: // a link is synced with its directory
-		st.endWriting()
+	case durability == None, st.kind == vfs.Link, st.kind == vfs.Directory && durability != Full:
+		st.endWriting() // a link is synced with its directory
 		return nil
-	case st.dir:
+	case st.kind == vfs.Directory:
 		return st.volume.SyncDir(st.at.Name)
 	case st.file != nil:
 		defer st.endWriting()

@@ -123,17 +123,8 @@ func (s *FS) OpenUpload(id string) (u *Upload, err error) {
 	return nil, iofs.ErrNotExist
 }
 
-func (u *Upload) takeLock() error {
-	v, name := u.volume, u.dir+"/"+uploadLock
-	f, err := v.calls.Create(name)
-	if err == nil {
-		v.GiveToOwner(f, name)
-		err = f.Close()
-	}
-	if err = vfs.Ignoring(err, iofs.ErrExist); err != nil {
-		return err
-	}
-	if u.lock, err = v.calls.Open(name); err != nil {
+func (u *Upload) takeLock() (err error) {
+	if u.lock, err = u.volume.OpenHeld(u.dir + "/" + uploadLock); err != nil {
 		return err
 	}
 	return vfs.Ignoring(u.lock.TryFlock(), errors.ErrUnsupported)
@@ -313,7 +304,10 @@ func (u *Upload) ReadAt(p []byte, offset int64) (int, error) {
 func (u *Upload) Staged() *Staged {
 	if u.staged == nil {
 		// A commit that failed may have set the metadata already.
-		u.staged = &Staged{volume: u.volume, at: u.volume.At(u.dir + "/" + uploadData), traits: metadata.Setter{Again: true}}
+		u.staged = &Staged{
+			volume: u.volume, at: u.volume.At(u.dir + "/" + uploadData), kind: vfs.Regular,
+			traits: metadata.Setter{Again: true},
+		}
 	}
 	return u.staged
 }

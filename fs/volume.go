@@ -42,36 +42,30 @@ func (l layer) NewVolume(v *volumes.Volume) volumes.Above {
 // FinishMarked implements [volumes.Layer].
 func (l layer) FinishMarked(lock *volumes.CommitLock) error { return l.s.finishMarked(lock) }
 
-// of returns what this package keeps about a volume.
-func of(v *volumes.Volume) *volume { return v.Above.(*volume) }
-
-func ofAll(volumes []*volumes.Volume) []*volume {
-	all := make([]*volume, 0, len(volumes))
-	for _, v := range volumes {
-		all = append(all, of(v))
+// of returns what this package keeps about a volume, which may be nil.
+func of(v *volumes.Volume) *volume {
+	if v == nil {
+		return nil
 	}
-	return all
+	return v.Above.(*volume)
 }
 
 // volumes returns all known volumes, the volume of the root first.
-func (s *FS) volumes() []*volume { return ofAll(s.Tree.Volumes()) }
+func (s *FS) volumes() []*volume { return volumes.Each(s.Tree.Volumes(), of) }
 
 // answering returns the volumes that answer, the volume of the root first. It is for background work, which sees to the
 // other volumes when they answer.
-func (s *FS) answering() []*volume { return ofAll(s.Tree.Answering()) }
+func (s *FS) answering() []*volume { return volumes.Each(s.Tree.Answering(), of) }
 
 // volumeFor returns the volume that holds the members of a directory. If dir is not a directory, it returns the volume
 // of the root, and the caller's next operation reports the error.
-func (s *FS) volumeFor(dir string) (*volume, error) { return ofFound(s.Tree.VolumeFor(dir)) }
+func (s *FS) volumeFor(dir string) (*volume, error) {
+	v, err := s.Tree.VolumeFor(dir)
+	return of(v), err
+}
 
 // volumeHolding returns the volume of the file or collection that the caller has just seen at a name.
 func (s *FS) volumeHolding(name string, seen vfs.Info) (*volume, error) {
-	return ofFound(s.Tree.VolumeHolding(name, seen))
-}
-
-func ofFound(v *volumes.Volume, err error) (*volume, error) {
-	if v == nil {
-		return nil, err
-	}
+	v, err := s.Tree.VolumeHolding(name, seen)
 	return of(v), err
 }

@@ -109,13 +109,12 @@ func (h *History) dropLarge(ctx context.Context, dir string, size measured, most
 		return size, err
 	}
 	var large []string
+	spares := h.spares()
 	for entry, bytes := range size.entries {
-		if bytes > most && entry != pathsName {
+		if bytes > most && entry != pathsName && !spares(notes[entry]) {
 			large = append(large, entry)
 		}
 	}
-	spared := h.recovered(large, notes)
-	large = slices.DeleteFunc(large, func(entry string) bool { return slices.Contains(spared, entry) })
 	for some := range slices.Chunk(large, batch) {
 		unlock, err := h.volume.Lock(ctx)
 		if err != nil {
@@ -183,10 +182,15 @@ func (h *History) drop(ctx context.Context, dir string, expired bool) (dropped b
 	var spared []string
 	if !expired {
 		names, err := h.tree.Entries(dir)
-		if err != nil && !errors.Is(err, iofs.ErrNotExist) {
+		if err = vfs.Ignoring(err, iofs.ErrNotExist); err != nil {
 			return false, err
 		}
-		spared = h.recovered(names, known)
+		spares := h.spares()
+		for _, name := range names {
+			if spares(known[name]) {
+				spared = append(spared, name)
+			}
+		}
 		if len(spared) > 0 && len(spared) >= len(names)-1 {
 			return false, nil
 		}
@@ -217,9 +221,8 @@ func (h *History) drop(ctx context.Context, dir string, expired bool) (dropped b
 	return err == nil, err
 }
 
-// recovered returns the entries of a directory of the history that were recovered and have not been kept for long
-// enough.
-func (h *History) recovered(names []string, known map[string]Note) (all []string) {
+// spares returns a function that reports whether an entry was recovered and has not been kept for long enough.
+func (h *History) spares() func(Note) bool {
 	h.mu.Lock()
 	keep := leftFor
 	if r := h.told; r != nil {
@@ -227,12 +230,7 @@ func (h *History) recovered(names []string, known map[string]Note) (all []string
 	}
 	h.mu.Unlock()
 	young := h.opts.Now().Add(-keep).UnixNano()
-	for _, name := range names {
-		if n, ok := known[name]; ok && n.Cause == CauseRecovered && n.Time > young {
-			all = append(all, name)
-		}
-	}
-	return all
+	return func(n Note) bool { return n.Cause == CauseRecovered && n.Time > young }
 }
 
 // measure returns the size of a directory of the history. It returns the size that was measured before if no entry was

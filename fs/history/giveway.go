@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"maps"
 	"math"
 	"slices"
 	"sync"
@@ -201,6 +200,7 @@ func (g Droppable) versions(ctx context.Context) (may, newest []last) {
 func (h *History) lookAtLast(ctx context.Context, dirs []string) (all []last, err error) {
 	latest := map[string]int64{}
 	noted := map[string]map[string]Note{}
+	spares := h.spares()
 	for _, dir := range dirs {
 		noted[dir] = h.notes(dir)
 		for _, n := range noted[dir] {
@@ -208,16 +208,12 @@ func (h *History) lookAtLast(ctx context.Context, dirs []string) (all []last, er
 		}
 	}
 	for dir, notes := range noted {
-		spared := map[string]bool{}
-		for _, base := range h.recovered(slices.Collect(maps.Keys(notes)), notes) {
-			spared[base] = true
-		}
 		for base, n := range notes {
 			if ctx.Err() != nil {
 				return nil, ctx.Err()
 			}
 			k, ok := h.version(dir+"/"+base, n)
-			if !ok || n.Path == "" || spared[base] {
+			if !ok || n.Path == "" || spares(n) {
 				continue
 			}
 			bytes, err := h.sizeOf(ctx, k.at, k.Info)

@@ -72,21 +72,12 @@ func NewHistories(tree *volumes.Tree, calls *vfs.FS, opts volumes.Options, repor
 	return &Histories{disk: disk{tree, calls, opts, report}, of: of}
 }
 
-// histories returns those of some volumes.
-func (s *Histories) histories(volumes []*volumes.Volume) []*History {
-	all := make([]*History, 0, len(volumes))
-	for _, v := range volumes {
-		all = append(all, s.of(v))
-	}
-	return all
-}
-
 // all returns the histories of all known volumes, that of the root first.
-func (s *Histories) all() []*History { return s.histories(s.tree.Volumes()) }
+func (s *Histories) all() []*History { return volumes.Each(s.tree.Volumes(), s.of) }
 
 // answering returns the histories of the volumes that answer. It is for background work, which sees to the other
 // volumes when they answer.
-func (s *Histories) answering() []*History { return s.histories(s.tree.Answering()) }
+func (s *Histories) answering() []*History { return volumes.Each(s.tree.Answering(), s.of) }
 
 // An Above is the layer above, which knows the entries of commits that were not finished.
 type Above interface {
@@ -251,10 +242,20 @@ func (h *History) ArchiveAs(entry, name string, n Note) error {
 }
 
 func (h *History) archive(name string, from volumes.Place, n Note) (entry volumes.Place, err error) {
+	return h.add(name, n, from.RenameNew)
+}
+
+// add writes the note of an entry, opens its directory, which it makes if need be, and has the entry made.
+func (h *History) add(name string, n Note, do func(entry volumes.Place) error) (entry volumes.Place, err error) {
 	dir := path.Dir(name)
 	n.Entry, n.Time = path.Base(name), cmp.Or(n.Time, h.opts.Now().UnixNano())
 	entry = h.tree.At(name)
-	hour, err := h.openToAdd(dir)
+	hour, err := h.openHour(dir)
+	if errors.Is(err, iofs.ErrNotExist) {
+		if err = h.makeHour(dir); err == nil {
+			hour, err = h.openHour(dir)
+		}
+	}
 	if err != nil {
 		return entry, err
 	}
@@ -263,23 +264,12 @@ func (h *History) archive(name string, from volumes.Place, n Note) (entry volume
 		err = hour.note(n)
 	}
 	if err == nil {
-		err = from.RenameNew(entry)
+		err = do(entry)
 	}
 	if err != nil {
 		entry.Close()
 	}
 	return entry, err
-}
-
-// openToAdd opens a directory of the history for a new entry, and makes it if need be.
-func (h *History) openToAdd(dir string) (*openHour, error) {
-	hour, err := h.openHour(dir)
-	if errors.Is(err, iofs.ErrNotExist) {
-		if err = h.makeHour(dir); err == nil {
-			hour, err = h.openHour(dir)
-		}
-	}
-	return hour, err
 }
 
 // ReadyHistory makes the directory of the history for what a name is about to lose, once an hour. It is called before
@@ -348,15 +338,9 @@ func (h *History) KeepOrphan(name string, n Note) error {
 // Link gives a file a second name, in the history. The file is about to be replaced by a rename, or is in a collection
 // of the history. If that is not possible, the history has no separate entry for the file.
 func (h *History) Link(p volumes.Place, n Note) {
-	dir := h.hourDir(n.Seen.Size)
-	entry := h.tree.Unique(dir, removedPrefix)
-	n.Entry, n.Time = path.Base(entry), h.opts.Now().UnixNano()
-	hour, err := h.openToAdd(dir)
-	if err != nil {
-		return
-	}
-	defer hour.GiveBack()
-	if hour.note(n) == nil {
-		_ = p.In.LinkTo(p.Base, &h.calls.Dir, entry)
+	n.Always = true
+	link := func(entry volumes.Place) error { return p.In.LinkTo(p.Base, entry.In, entry.Base) }
+	if entry, err := h.add(h.NewEntry(n.Seen.Size), n, link); err == nil {
+		entry.Close()
 	}
 }

@@ -134,18 +134,15 @@ func (s *Histories) KeptByID(id string) (Kept, error) {
 			entry, inside, isMember := strings.Cut(rest, "/")
 			notes := h.notes(dir)
 			h.addUnnoted(dir, notes)
-			n, ok := notes[entry]
-			if !ok {
-				return Kept{}, none
-			}
+			n, noted := notes[entry]
 			k, ok := h.kept(dir+"/"+entry, n)
 			if ok && isMember {
 				k, ok = h.keptMember(k, inside)
 			}
-			if !ok {
-				return Kept{}, none
+			if noted && ok {
+				return k, nil
 			}
-			return k, nil
+			return Kept{}, none
 		}
 	}
 	return Kept{}, none

@@ -81,12 +81,7 @@ type Store struct {
 func NewStore(s *Values, v *volumes.Volume) *Store { return &Store{all: s, volume: v} }
 
 // all returns the stores of all known volumes, that of the root first.
-func (s *Values) all() (stores []*Store) {
-	for _, v := range s.tree.Volumes() {
-		stores = append(stores, s.of(v))
-	}
-	return stores
-}
+func (s *Values) all() []*Store { return volumes.Each(s.tree.Volumes(), s.of) }
 
 // mostFresh returns the bound on these bytes.
 func (v *Store) mostFresh() int64 {

@@ -17,20 +17,19 @@ func tryFlock(f *os.File) error { return flock(f, unix.LOCK_EX|unix.LOCK_NB) }
 func funlock(f *os.File) error  { return flock(f, unix.LOCK_UN) }
 
 func flock(f *os.File, how int) error {
-	for {
-		err := unix.Flock(int(f.Fd()), how)
-		switch {
-		case err == nil:
-			return nil
-		case err == unix.EINTR:
-			continue
-		case err == unix.EWOULDBLOCK:
-			err = ErrBusy
-		case errors.Is(err, unix.ENOTSUP), err == unix.ENOLCK, err == unix.ENOSYS, err == unix.EINVAL:
-			err = errors.ErrUnsupported
-		}
-		return &iofs.PathError{Op: "flock", Path: f.Name(), Err: err}
+	err := error(unix.EINTR)
+	for err == unix.EINTR {
+		err = unix.Flock(int(f.Fd()), how)
 	}
+	switch {
+	case err == nil:
+		return nil
+	case err == unix.EWOULDBLOCK:
+		err = ErrBusy
+	case errors.Is(err, unix.ENOTSUP), err == unix.ENOLCK, err == unix.ENOSYS, err == unix.EINVAL:
+		err = errors.ErrUnsupported
+	}
+	return &iofs.PathError{Op: "flock", Path: f.Name(), Err: err}
 }
 
 func fsyncDir(f *os.File) error { return f.Sync() }

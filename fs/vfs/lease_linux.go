@@ -1,30 +1,23 @@
 package vfs
 
-import (
-	iofs "io/fs"
-
-	"golang.org/x/sys/unix"
-)
+import "golang.org/x/sys/unix"
 
 // When a program tries to open the file for writing, the kernel also sends SIGIO. The Go runtime ignores that signal,
 // unless the program asks for it.
 
 func setLease(fd int, name string, how int) error {
-	for {
-		_, err := unix.FcntlInt(uintptr(fd), unix.F_SETLEASE, how)
-		switch err {
-		case nil:
-			return nil
-		case unix.EINTR:
-			continue
-		case unix.EAGAIN:
-			return &iofs.PathError{Op: "lease", Path: name, Err: ErrWriter}
-		// EACCES: the file belongs to another user. The other errors come from file systems without leases.
-		case unix.EACCES, unix.EPERM, unix.EINVAL, unix.ENOSYS, unix.EOPNOTSUPP, unix.ENOLCK:
-			return &iofs.PathError{Op: "lease", Path: name, Err: errNoLease}
-		}
-		return &iofs.PathError{Op: "lease", Path: name, Err: err}
+	err := error(unix.EINTR)
+	for err == unix.EINTR {
+		_, err = unix.FcntlInt(uintptr(fd), unix.F_SETLEASE, how)
 	}
+	switch err {
+	case unix.EAGAIN:
+		err = ErrWriter
+	// EACCES: the file belongs to another user. The other errors come from file systems without leases.
+	case unix.EACCES, unix.EPERM, unix.EINVAL, unix.ENOSYS, unix.EOPNOTSUPP, unix.ENOLCK:
+		err = errNoLease
+	}
+	return pathError("lease", name, err)
 }
 
 func (osFiles) Lease(f *File) error {

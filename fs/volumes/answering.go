@@ -2,6 +2,7 @@ package volumes
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 )
@@ -69,16 +70,10 @@ func (s *Tree) ask(dir string) (answered chan struct{}) {
 // other volumes when they answer.
 func (s *Tree) Answering() []*Volume {
 	all := s.Volumes()
-	dirs := make([]string, 0, len(all))
-	for _, v := range all[1:] {
-		dirs = append(dirs, v.Top)
-	}
-	answers := s.Answer(dirs)
-	some := all[:1]
-	for _, v := range all[1:] {
-		if answers[v.Top] {
-			some = append(some, v)
-		}
-	}
-	return some
+	answers := s.Answer(topsOf(all[1:]))
+	return slices.DeleteFunc(all, func(v *Volume) bool { return v != s.root && !answers[v.Top] })
+}
+
+func topsOf(volumes []*Volume) []string {
+	return Each(volumes, func(v *Volume) string { return v.Top })
 }

@@ -167,11 +167,7 @@ func (s *Tree) Discover() bool {
 	s.mountedAt.Store(&at)
 	mounted := append(decodeVolumes(noted), at...)
 	known := s.Volumes()[1:]
-	dirs := append(slices.Collect(maps.Keys(s.renewedTops())), mounted...)
-	for _, v := range known {
-		dirs = append(dirs, v.Top)
-	}
-	answers := s.Answer(dirs)
+	answers := s.Answer(slices.Concat(slices.Collect(maps.Keys(s.renewedTops())), mounted, topsOf(known)))
 	s.forgetRenewed(answers)
 	for _, v := range known {
 		if !answers[v.Top] {

@@ -290,10 +290,7 @@ func (h *Hold) Change(names ...string) error {
 			}
 		}
 	}
-	orders := make([]uint64, 0, len(volumes))
-	for _, v := range volumes {
-		orders = append(orders, v.CommitLock.Order())
-	}
+	orders := Each(volumes, func(v *Volume) uint64 { return v.CommitLock.Order() })
 	return h.held.Keep(orders, func() (end func()) { return together(volumes, (*sequence).rename) })
 }
 

@@ -18,9 +18,9 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 )
 
-// openHeld opens a file that stays open, to be locked, and makes the file if there is none. openHeld does not open the
-// file for writing, since a file that is open for writing prevents a remount of the disk as read-only.
-func (s *Tree) openHeld(name string) (*vfs.File, error) {
+// OpenHeld opens a file that stays open, to be locked, and makes the file if there is none. It does not open the file for
+// writing, since a file that is open for writing prevents a remount of the disk as read-only.
+func (s *Tree) OpenHeld(name string) (*vfs.File, error) {
 	f, err := s.calls.Create(name)
 	if err == nil {
 		s.GiveToOwner(f, name)
@@ -155,12 +155,12 @@ func (l *CommitLock) open() error {
 	return nil
 }
 
-// openHeld is [Tree.openHeld] for the lock file.
+// openHeld is [Tree.OpenHeld] for the lock file.
 func (l *CommitLock) openHeld() (*vfs.File, error) {
-	f, err := l.s.openHeld(l.Name)
+	f, err := l.s.OpenHeld(l.Name)
 	if errors.Is(err, iofs.ErrNotExist) && l != l.s.RootLock {
 		if err = l.s.MakeDir(volumeLocksDir); err == nil {
-			f, err = l.s.openHeld(l.Name)
+			f, err = l.s.OpenHeld(l.Name)
 		}
 	}
 	return f, err

@@ -248,12 +248,7 @@ func (s *Tree) attributes(name string, n *Snapshot) ([]byte, error) {
 	if err != nil || info.Kind == vfs.Link {
 		return nil, err
 	}
-	f, err := s.calls.Open(canonical)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return f.GetAttr(PropertiesAttr)
+	return s.At(canonical).Attributes()
 }
 
 // Entries returns the names in a directory of the state directory.

@@ -115,7 +115,7 @@ func (v *Volume) writeFormat() error {
 // openAlive makes the file that says that this process lives, and returns a look at it. At the root the file stays
 // locked as long as the process lives. See [Volume].
 func (v *Volume) openAlive() (vfs.Info, error) {
-	f, err := v.t.openHeld(v.Session + "/" + AliveName)
+	f, err := v.t.OpenHeld(v.Session + "/" + AliveName)
 	if err != nil {
 		return vfs.Info{}, err
 	}

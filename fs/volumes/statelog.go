@@ -20,10 +20,10 @@ func (s *Tree) StateDir(name string) *StateDir { return &StateDir{s: s, name: Ow
 
 // Append opens a file to write at its end. It makes the file if there is none.
 func (d *StateDir) Append(base string) (*vfs.File, error) {
-	f, err := d.tryAppend(base)
+	f, err := d.open(base, (*vfs.Dir).Append)
 	if errors.Is(err, iofs.ErrNotExist) {
 		d.Close() // a program has removed the directory
-		f, err = d.tryAppend(base)
+		f, err = d.open(base, (*vfs.Dir).Append)
 	}
 	if err == nil {
 		d.s.GiveToOwner(f, d.name+"/"+base)
@@ -32,28 +32,19 @@ func (d *StateDir) Append(base string) (*vfs.File, error) {
 }
 
 // AppendTo is [StateDir.Append] for a file that is there.
-func (d *StateDir) AppendTo(base string) (*vfs.File, error) {
-	if err := d.open(); err != nil {
-		return nil, err
-	}
-	return d.dir.AppendTo(base)
-}
+func (d *StateDir) AppendTo(base string) (*vfs.File, error) { return d.open(base, (*vfs.Dir).AppendTo) }
 
-func (d *StateDir) tryAppend(base string) (f *vfs.File, err error) {
-	if err := d.open(); err != nil {
-		return nil, err
+func (d *StateDir) open(base string, call func(*vfs.Dir, string) (*vfs.File, error)) (*vfs.File, error) {
+	if d.dir == nil {
+		err := d.s.MakeDir(d.name)
+		if err == nil {
+			d.dir, err = d.s.calls.OpenDir(d.name)
+		}
+		if err != nil {
+			return nil, err
+		}
 	}
-	return d.dir.Append(base)
-}
-
-func (d *StateDir) open() (err error) {
-	if d.dir != nil {
-		return nil
-	}
-	if err = d.s.MakeDir(d.name); err == nil {
-		d.dir, err = d.s.calls.OpenDir(d.name)
-	}
-	return err
+	return call(d.dir, base)
 }
 
 // Close closes the directory. Append opens it again.

@@ -111,6 +111,15 @@ func (s *Tree) Volumes() []*Volume {
 	return append([]*Volume{s.root}, s.mounted...)
 }
 
+// Each returns what of returns for each of some volumes.
+func Each[T any](volumes []*Volume, of func(*Volume) T) []T {
+	all := make([]T, 0, len(volumes))
+	for _, v := range volumes {
+		all = append(all, of(v))
+	}
+	return all
+}
+
 // VolumeFor returns the volume that holds the members of a directory. If dir is not a directory, it returns the volume
 // of the root, and the caller's next operation reports the error.
 func (s *Tree) VolumeFor(dir string) (*Volume, error) {

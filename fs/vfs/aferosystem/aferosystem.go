@@ -226,10 +226,9 @@ func (a *System) rename(from, to string) error {
 	if is := a.real(to); is == from {
 		to = path.Join(path.Dir(is), path.Base(to)) // only the spelling changes
 	} else if to = is; a.exists(to) {
-		if err := a.fs.Remove(to); err != nil {
+		if err := a.Remove(vfs.At{}, to); err != nil {
 			return err
 		}
-		a.forget(to, false, nil)
 	}
 	if err := a.fs.Rename(from, to); err != nil {
 		return err
