@@ -223,7 +223,7 @@ func TestRecoverHistory(t *testing.T) {
 	}
 	enter(st, history.Note{Path: "f"})
 	entry := enter(other, history.Note{Path: "f", Seen: see(t, gone, "f")})
-	if err := gone.calls.Exchange(entry, "f"); err != nil {
+	if err := gone.root.Exchange(entry, "f"); err != nil {
 		t.Fatal(err)
 	}
 	abandon(gone)

@@ -140,8 +140,4 @@ func (h *leaseGuard) compare(now vfs.Info) error {
 }
 
 // release ends the lease. Programs that wait may write then.
-func (h *leaseGuard) release() {
-	if h.file != nil {
-		h.file.Close()
-	}
-}
+func (h *leaseGuard) release() { h.file.Close() }

@@ -40,10 +40,10 @@ func TestLease(t *testing.T) {
 	if !f.Leased() {
 		t.Error("not held")
 	}
-	if err := s.calls.Exchange("f", "g"); err != nil || !f.Leased() {
+	if err := s.root.Exchange("f", "g"); err != nil || !f.Leased() {
 		t.Errorf("an exchange breaks it: error %v", err)
 	}
-	if err := s.calls.Exchange("f", "g"); err != nil {
+	if err := s.root.Exchange("f", "g"); err != nil {
 		t.Fatal(err)
 	}
 	if other, err := os.Open(path); err != nil || !f.Leased() {

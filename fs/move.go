@@ -242,7 +242,7 @@ func (h *leaseGuard) compareFile(now vfs.Info) error {
 // second name for the file and removes it, which sets the time.
 func (v *volume) stamp(name string, seen vfs.Info) vfs.Info {
 	other := v.Unique(v.Session, volumes.NewPrefix)
-	if v.calls.Link(name, other) != nil {
+	if v.calls.LinkTo(name, &v.calls.Dir, other) != nil {
 		return seen
 	}
 	if v.calls.Remove(other) != nil {

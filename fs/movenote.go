@@ -342,9 +342,7 @@ func (m *MoveNote) End(ctx context.Context) error {
 		err = m.rescue(ctx)
 	}
 	for _, f := range []*vfs.File{m.source.file, m.over.file, m.hour, m.lock} {
-		if f != nil {
-			f.Close()
-		}
+		f.Close()
 	}
 	m.aside.drop()
 	if m.unfinished && !v.finishNow(ctx, m.at) {

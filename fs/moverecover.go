@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	iofs "io/fs"
 	"path"
 	"strings"
@@ -26,7 +27,7 @@ const maxMark = 1 << 14
 func (s *FS) finishMarked(l *volumes.CommitLock) error {
 	mark := make([]byte, maxMark)
 	n, err := l.File.ReadAt(mark, 0)
-	if err != nil && !volumes.IsEOF(err) {
+	if err = vfs.Ignoring(err, io.EOF); err != nil {
 		return err
 	}
 	for _, at := range []string{string(mark[:n]), l.Unfinished} {
@@ -36,9 +37,6 @@ func (s *FS) finishMarked(l *volumes.CommitLock) error {
 		v, err := s.volumeOfNote(at)
 		if err == nil && v.CommitLock != l {
 			continue
-		}
-		if volumes.IsExhausted(err) {
-			return err
 		}
 		var told error
 		if err == nil {
@@ -101,7 +99,7 @@ func (v *volume) finishNow(ctx context.Context, at string) bool {
 	return v.tryFinish(at) == nil
 }
 
-// tryFinish is finishMove for a move of this process.
+// tryFinish is [volume.finishMove] for a move of this process.
 func (v *volume) tryFinish(at string) error {
 	told, err := v.finishMove(at)
 	if told != nil {

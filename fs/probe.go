@@ -17,9 +17,10 @@ const timeRounds = 64
 func (v *volume) Probe() (volumes.Abilities, error) {
 	var a volumes.Abilities
 	if v.calls.IsInMemory() {
-		return volumes.Abilities{Exclusive: true, FineTimes: true, CreateOnly: true, Exchange: true, ExchangeTimes: true,
-			Leases:   true,
-			Mappings: true, Attributes: true, Flock: true, Aliases: v.ProbeAliases()}, nil
+		return volumes.Abilities{
+			Exclusive: true, FineTimes: true, CreateOnly: true, Exchange: true, ExchangeTimes: true, Leases: true,
+			Mappings: true, Attributes: true, Flock: true, Aliases: v.ProbeAliases(),
+		}, nil
 	}
 	st, err := v.stage(vfs.Regular, "")
 	if err != nil {

@@ -44,7 +44,7 @@ func (v *volume) recover(ctx context.Context) error {
 	errs := []error{v.recoverMoves(ctx)} // moves come first, since requests may be answered after that
 	dead, err := v.deadSessions(ctx)
 	errs = append(errs, err)
-	news := slices.ContainsFunc(dead, func(id string) bool { return !v.knownDead[id] })
+	news := slices.ContainsFunc(dead, func(id string) bool { return !slices.Contains(v.knownDead, id) })
 	if news || !v.lookedAfter.Load() {
 		// Recover the history first: the sessions of the dead processes show that there may be staged versions in it.
 		var failed error
@@ -53,10 +53,7 @@ func (v *volume) recover(ctx context.Context) error {
 		}
 		err := errors.Join(failed, v.recoverTaken(ctx))
 		if v.lookedAfter.Store(err == nil); err == nil {
-			v.knownDead = map[string]bool{}
-			for _, id := range dead {
-				v.knownDead[id] = true
-			}
+			v.knownDead = dead
 		}
 		errs = append(errs, err)
 	}

@@ -68,10 +68,10 @@ func TestRecoverDisplaced(t *testing.T) {
 				return os.WriteFile(filepath.Join(dir, "d"), []byte("of a local program"), 0o666)
 			}, told: true},
 		{name: "what gave way for good is kept",
-			between: func(s *FS, _, by, _ string) error { return s.calls.RenameNew(by, "d") }},
+			between: func(s *FS, _, by, _ string) error { return s.root.RenameNew(by, "d") }},
 		{name: "what was removed after the commit does not rise",
 			between: func(s *FS, dir, by, _ string) error {
-				return errors.Join(s.calls.RenameNew(by, "d"), os.Remove(filepath.Join(dir, "d")))
+				return errors.Join(s.root.RenameNew(by, "d"), os.Remove(filepath.Join(dir, "d")))
 			}},
 		{name: "that the name is taken does not prove the commit",
 			between: func(_ *FS, dir, by, _ string) error {

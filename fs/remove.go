@@ -32,8 +32,8 @@ func (s *FS) Take(name string, seen vfs.Info, how How) (*Taken, error) {
 	return t, nil
 }
 
-// take is Take for a place. If it fails after it has taken the file or collection, it has given it back, and returns
-// what it had taken.
+// take is [FS.Take] for a place. If it fails after it has taken the file or collection, it has given it back, and
+// returns what it had taken.
 func (s *FS) take(p volumes.Place, seen vfs.Info, how How) (*Taken, error) {
 	v, err := s.volumeHolding(p.Name, seen)
 	if err != nil {

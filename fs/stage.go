@@ -18,8 +18,8 @@ import (
 //
 //	alive   a file. At the root its maker keeps it locked as long as the maker lives, see volume
 //	n…      a new version that has no name yet: a file, or a tree
-//	d…/     a version that was moved aside, if names cannot be exchanged: "old" is the version, and "path" is
-//	        the displacement. After the version was replaced for good, it is "gone"
+//	d…/     an aside, if names cannot be exchanged: "path" is the displacement, and "old" is the version that was
+//	        moved there. After the version was replaced for good, it is "gone"
 //
 // If the maker of a session is dead, another process puts a version that was moved aside back, or moves it to the
 // history. See Recover.
@@ -295,16 +295,12 @@ func (st *Staged) Abilities() volumes.Abilities { return st.volume.Able() }
 
 // Seen looks at a complete staged version. It looks once after each change of the metadata, and then returns that look
 // again.
-func (st *Staged) Seen() (vfs.Info, error) {
-	if st.seen.Exists() {
-		return st.seen, nil
+func (st *Staged) Seen() (_ vfs.Info, err error) {
+	if !st.seen.Exists() {
+		st.endWriting()
+		st.seen, err = st.Info()
 	}
-	st.endWriting()
-	info, err := st.Info()
-	if err == nil {
-		st.seen = info
-	}
-	return info, err
+	return st.seen, err
 }
 
 // Info looks at a staged version.
@@ -332,10 +328,8 @@ func (st *Staged) Lease() (*vfs.File, error) {
 
 // Release gives up the lease, if there is one. Programs that wait for its end may write to the file then.
 func (st *Staged) Release() {
-	if st.leased != nil {
-		st.leased.Close()
-		st.leased = nil
-	}
+	st.leased.Close()
+	st.leased = nil
 }
 
 // Fits reports whether the staged version is on the same file system as a name, so that a rename can give it the name.
@@ -347,12 +341,9 @@ func (st *Staged) Fits(name string) bool {
 
 // Close closes a complete member of a staged tree.
 func (st *Staged) Close() error {
-	if st.file == nil {
-		return nil
-	}
-	f := st.file
+	err := st.file.Close()
 	st.file = nil
-	return f.Close()
+	return err
 }
 
 // Discard removes a staged version. After a commit it only releases the space that was promised to the version. If the

@@ -145,20 +145,15 @@ func (s *FS) syncBelow(dir string) error {
 		return err
 	}
 	defer f.Close()
-	for {
-		names, err := f.Names(64)
-		for _, name := range names {
-			if err := s.syncMember(path.Join(dir, name)); err != nil {
-				return err
-			}
-		}
-		if volumes.IsEOF(err) || err == nil && len(names) == 0 {
-			return f.SyncDir()
+	for name, err := range f.AllNames() {
+		if err == nil {
+			err = s.syncMember(path.Join(dir, name))
 		}
 		if err != nil {
 			return err
 		}
 	}
+	return f.SyncDir()
 }
 
 func (s *FS) syncMember(name string) error {

@@ -138,9 +138,7 @@ func (u *Upload) Close() (err error) {
 		st.at.Close()
 		st.room.Waits()
 	}
-	if u.lock != nil {
-		err = u.lock.Close()
-	}
+	err = u.lock.Close()
 	u.volume.uploads.Delete(u.id)
 	return err
 }
@@ -154,11 +152,9 @@ func (u *Upload) Remove() error {
 	}
 	// Without a state nobody else takes it for an upload. Some systems remove no file that is open.
 	err := u.volume.calls.Remove(u.dir + "/" + uploadState)
-	if u.lock != nil {
-		err = errors.Join(vfs.Ignoring(err, iofs.ErrNotExist), u.lock.Close())
-		u.lock = nil
-	}
-	return errors.Join(vfs.Ignoring(err, iofs.ErrNotExist), u.volume.calls.RemoveAll(u.dir))
+	err = errors.Join(vfs.Ignoring(err, iofs.ErrNotExist), u.lock.Close())
+	u.lock = nil
+	return errors.Join(err, u.volume.calls.RemoveAll(u.dir))
 }
 
 // Finish ends the writing, and gives back the room for the rest.

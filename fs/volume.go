@@ -21,8 +21,8 @@ type volume struct {
 	pendingUndos pendingUndos
 	trash        *trash.Trash
 
-	lookedAfter atomic.Bool     // the history entries that dead processes have left were recovered
-	knownDead   map[string]bool // the sessions of dead processes that are still there, see Recover
+	lookedAfter atomic.Bool // the history entries that dead processes have left were recovered
+	knownDead   []string    // the sessions of dead processes that are still there, see Recover
 }
 
 // A layer is the FS as its tree sees it.

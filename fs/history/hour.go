@@ -54,10 +54,7 @@ func (o *openHour) GiveBack() {
 // Close closes the directory, and the file of its notes.
 func (o *openHour) Close() error {
 	o.in.Close()
-	if o.paths != nil {
-		return o.paths.Close()
-	}
-	return nil
+	return o.paths.Close()
 }
 
 // note writes a note about an entry of the directory.

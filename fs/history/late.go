@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	iofs "io/fs"
 	"path"
 	"slices"
@@ -11,7 +12,6 @@ import (
 	"time"
 
 	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
-	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
 // lateFor is how long LateVersions looks at a version after it was replaced or removed. It looks once more before the
@@ -79,11 +79,9 @@ func (h *History) lateVersions(ctx context.Context, r Retention) (late []Kept, e
 			}
 			scans[dir] = scan
 		}
-		if err := h.readNewNotes(dir, scan); err != nil {
-			errs = append(errs, err)
-		}
+		failed := h.readNewNotes(dir, scan)
 		found, err := h.checkWatched(ctx, dir, scan)
-		late, errs = append(late, found...), append(errs, err)
+		late, errs = append(late, found...), append(errs, failed, err)
 		if ctx.Err() != nil {
 			return late, ctx.Err()
 		}
@@ -136,7 +134,7 @@ func (h *History) readNewNotes(dir string, scan *lateScan) error {
 	}
 	data := make([]byte, info.Size-scan.read)
 	n, err := f.ReadAt(data, scan.read)
-	if err != nil && !volumes.IsEOF(err) {
+	if err = vfs.Ignoring(err, io.EOF); err != nil {
 		return err
 	}
 	data = data[:n]

@@ -30,11 +30,10 @@ func (h *History) findStaged(dir string) (found []string, err error) {
 		return nil, err
 	}
 	defer f.Close()
-	names, err := f.Names(-1)
-	if err != nil {
-		return nil, err
-	}
-	for _, name := range names {
+	for name, err := range f.AllNames() {
+		if err != nil {
+			return nil, err
+		}
 		inode, ok := madeFor(name)
 		if !ok {
 			continue

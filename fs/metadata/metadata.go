@@ -219,7 +219,9 @@ func (s *Setter) Set(f *vfs.File, t Traits) error {
 		}
 	}
 	names := slices.Sorted(maps.Keys(t.attributes))
-	slices.SortStableFunc(names, func(a, b string) int { return rank(a) - rank(b) })
+	if i := slices.Index(names, posixacl.Access); i >= 0 {
+		names = append(slices.Delete(names, i, i+1), posixacl.Access)
+	}
 	for _, name := range names {
 		err := s.setAttr(f, name, t.attributes[name])
 		if name == volumes.PropertiesAttr && (err == nil || errors.Is(err, vfs.ErrAttribute)) {
@@ -263,13 +265,6 @@ func (s *Setter) setProperties(f *vfs.File, stored []byte, failed error) error {
 		err = s.setAttr(f, volumes.PropertiesAttr, stored)
 	}
 	return err
-}
-
-func rank(attribute string) int {
-	if attribute == posixacl.Access {
-		return 1
-	}
-	return 0
 }
 
 // setAttr sets an attribute, unless the attribute has that value already.

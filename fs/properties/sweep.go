@@ -1,6 +1,7 @@
 package properties
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -101,25 +102,16 @@ func (s *Values) references(ctx context.Context, dir string, known map[string]bo
 	}
 	refers(stored, known)
 	var inside []string // the directories: listed first, so that no more than one is open
-	for {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		names, end := f.Names(256)
-		for _, base := range names {
-			isDir, err := s.referencesOf(f, dir, base, known)
-			if err != nil {
-				return err
-			}
-			if isDir {
-				inside = append(inside, path.Join(dir, base))
-			}
-		}
-		if volumes.IsEOF(end) || end == nil && len(names) == 0 {
-			break
-		}
+	for base, end := range f.AllNames() {
 		if end != nil {
 			return gone(end)
+		}
+		isDir, err := s.referencesOf(f, dir, base, known)
+		if err = cmp.Or(err, ctx.Err()); err != nil {
+			return err
+		}
+		if isDir {
+			inside = append(inside, path.Join(dir, base))
 		}
 	}
 	f.Close()

@@ -73,9 +73,9 @@ func (d *Dir) OpenDir(name string) (*Dir, error) {
 	return &Dir{d.sys, at}, nil
 }
 
-// Close closes the directory. It cannot fail.
+// Close closes the directory. It cannot fail. The receiver may be nil.
 func (d *Dir) Close() {
-	if d.at.dir != nil {
+	if d != nil && d.at.dir != nil {
 		d.at.dir.Close()
 	}
 }

@@ -3,6 +3,7 @@ package vfs
 import (
 	"io"
 	iofs "io/fs"
+	"iter"
 )
 
 // A File is an open file or directory.
@@ -47,8 +48,11 @@ func (f *File) Name() string { return f.name }
 
 // Close closes the file, and gives up its lock and its lease. A lock belongs to all copies of a descriptor, and a child
 // process that is being started has one until its program begins (fork(2), execve(2)). Close gives the lock up at once,
-// so that no other process takes this one for alive until then.
+// so that no other process takes this one for alive until then. The receiver may be nil.
 func (f *File) Close() error {
+	if f == nil {
+		return nil
+	}
 	if f.locked {
 		f.Funlock()
 	}
@@ -76,6 +80,28 @@ func (f *File) Stat() (Info, error) {
 // Names returns at most the next n names of a directory, or all if n <= 0. It returns io.EOF at the end.
 func (f *File) Names(n int) ([]string, error) {
 	return hooked(f.ask("names"), func() ([]string, error) { return f.sys.Names(f, n) })
+}
+
+// AllNames yields the names of a directory that were not returned yet. An error ends them.
+func (f *File) AllNames() iter.Seq2[string, error] {
+	const atOnce = 1000
+	return func(yield func(string, error) bool) {
+		for {
+			names, err := f.Names(atOnce)
+			for _, name := range names {
+				if !yield(name, nil) {
+					return
+				}
+			}
+			if err == nil && len(names) > 0 {
+				continue
+			}
+			if err = Ignoring(err, io.EOF); err != nil {
+				yield("", err)
+			}
+			return
+		}
+	}
 }
 
 // Kinds returns the next members of a directory, with only name and kind. The kind is [Nothing] if the file system does

@@ -26,7 +26,7 @@ func openKernel(root *os.Root) (System, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := openat2{osFiles{root}, dir}
+	k := openat2{osFiles{root: root}, dir}
 	fd, err := k.resolve(At{}, ".", unix.O_PATH)
 	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) {
 		return newRootSystem(root), dir.Close()

@@ -15,7 +15,10 @@ import (
 
 // osFiles has the calls on open files, which openat2 and os.Root have in common, and the calls that are about a whole
 // file system.
-type osFiles struct{ root *os.Root }
+type osFiles struct {
+	Lacking
+	root *os.Root
+}
 
 func osFile(f *File) *os.File {
 	file, _ := osFileOf(f)
@@ -32,8 +35,6 @@ func osFileOf(f *File) (file *os.File, ok bool) {
 	}
 	return nil, false
 }
-
-func newOSFile(f *os.File, name string) *File { return &File{name: name, handle: f} }
 
 func (o osFiles) HostPath(name string) string {
 	return filepath.Join(o.root.Name(), filepath.FromSlash(name))

@@ -18,7 +18,7 @@ import (
 // local program replaces a directory with a link between two calls, a call can lead to another place inside the root.
 type rootSystem struct{ osFiles }
 
-func newRootSystem(root *os.Root) System { return rootSystem{osFiles{root}} }
+func newRootSystem(root *os.Root) System { return rootSystem{osFiles{root: root}} }
 
 func (r rootSystem) Close() error { return r.root.Close() }
 
@@ -108,7 +108,7 @@ func (r rootSystem) open(name string, flags int) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newOSFile(f, name), nil
+	return &File{name: name, handle: f}, nil
 }
 
 func (r rootSystem) Open(at At, name string) (*File, error) {

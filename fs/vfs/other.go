@@ -19,22 +19,11 @@ func fdatasync(f *os.File) error { return f.Sync() }
 
 func syncfs(*os.File) error { return errors.ErrUnsupported }
 
-func (osFiles) Uncache(*File) {}
-
-func (osFiles) Kinds(*File) ([]Info, error)                       { return nil, errors.ErrUnsupported }
-func (osFiles) Clone(_, _ *File) error                            { return errors.ErrUnsupported }
-func (osFiles) CopyRange(_, _ *File, _ int64, _ int) (int, error) { return 0, errors.ErrUnsupported }
-
-func (osFiles) NextData(*File, int64) (from, to int64, err error) {
-	return 0, 0, errors.ErrUnsupported
-}
-
 func (osFiles) Lease(*File) error          { return errNoLease }
 func (osFiles) Leased(*File) (bool, error) { return false, errNoLease }
 func (osFiles) Unlease(*File)              {}
 
-func (osFiles) MapWritable(*File) ([]byte, error) { return nil, errNoLease }
-func unmap([]byte)                                {}
+func unmap([]byte) {}
 
 // HolderOf says which process has an open file locked. This system does not tell.
 func HolderOf(*os.File) string { return "another process" }

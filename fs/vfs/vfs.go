@@ -108,6 +108,16 @@ type System interface {
 	Close() error
 }
 
+// Lacking has the calls of a [System] that not each system knows, and that a caller can do without.
+type Lacking struct{}
+
+func (Lacking) Kinds(*File) ([]Info, error)                       { return nil, errors.ErrUnsupported }
+func (Lacking) Clone(_, _ *File) error                            { return errors.ErrUnsupported }
+func (Lacking) CopyRange(_, _ *File, _ int64, _ int) (int, error) { return 0, errors.ErrUnsupported }
+func (Lacking) NextData(*File, int64) (from, to int64, err error) { return 0, 0, errors.ErrUnsupported }
+func (Lacking) MapWritable(*File) ([]byte, error)                 { return nil, errors.ErrUnsupported }
+func (Lacking) Uncache(*File)                                     {}
+
 // An At is a directory in which names are resolved. The zero value is the root. With openat2 it is a descriptor. With
 // os.Root and afero it is a path, which is resolved from the root at each call.
 type At struct {
@@ -224,16 +234,6 @@ func (s *FS) SyncAll(dir string) error {
 
 // Rename gives a file or directory another name. The new name may be a file, or free.
 func (s *FS) Rename(from, to string) error { return s.RenameTo(from, &s.Dir, to) }
-
-// RenameNew is Rename to a free name. It fails with iofs.ErrExist if the name is taken. The kernel decides that if it
-// can.
-func (s *FS) RenameNew(from, to string) error { return s.RenameNewTo(from, &s.Dir, to) }
-
-// Exchange swaps two names at one instant. It fails with errors.ErrUnsupported if the system cannot.
-func (s *FS) Exchange(a, b string) error { return s.ExchangeWith(a, &s.Dir, b) }
-
-// Link gives a file a second name. It fails with errors.ErrUnsupported if a file has one name only.
-func (s *FS) Link(name, other string) error { return s.LinkTo(name, &s.Dir, other) }
 
 // Close closes the tree. Files that are open stay open.
 func (s *FS) Close() error { return s.sys.Close() }

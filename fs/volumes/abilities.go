@@ -111,13 +111,8 @@ func (v *Volume) ProbeAliases() bool {
 
 // String returns the name of the durability, for people.
 func (d Durability) String() string {
-	switch d {
-	case Full:
-		return "full"
-	case Data:
-		return "data"
-	case None:
-		return "none"
+	if names := []string{Full: "full", Data: "data", None: "none"}; int(d) < len(names) {
+		return names[d]
 	}
 	return fmt.Sprintf("Durability(%d)", d)
 }

@@ -110,10 +110,8 @@ func (s *Tree) forgetLocks() {
 
 // close closes the lock file. The caller holds taken, or no method is running.
 func (l *CommitLock) close() (err error) {
-	if l.File != nil {
-		err = l.File.Close()
-		l.File = nil
-	}
+	err = l.File.Close()
+	l.File = nil
 	return err
 }
 
@@ -147,9 +145,7 @@ func (l *CommitLock) open() error {
 		f.Close()
 		return err
 	}
-	if l.File != nil {
-		l.File.Close()
-	}
+	l.File.Close()
 	l.File = f
 	l.Opened.Store(&info)
 	return nil

@@ -76,19 +76,14 @@ func (p Place) Mkdir(modified time.Time) error {
 	}
 	err := p.setDirMode()
 	if err == nil && !modified.IsZero() {
-		err = p.setNewTime(modified)
+		now := vfs.Info{Fingerprint: vfs.Fingerprint{Modified: p.s.opts.Now().UnixNano()}}
+		_, err = p.SetModified(now, modified, Nearly)
+		err = vfs.Ignoring(err, ErrTime)
 	}
 	if err != nil {
 		_ = p.In.Remove(p.Base) // the directory is new, and empty
 	}
 	return err
-}
-
-// setNewTime sets the modification time of a new directory. If the disk does not keep the time, the directory gets the
-// current time.
-func (p Place) setNewTime(t time.Time) error {
-	_, err := p.SetModified(vfs.Info{Fingerprint: vfs.Fingerprint{Modified: p.s.opts.Now().UnixNano()}}, t, Nearly)
-	return vfs.Ignoring(err, ErrTime)
 }
 
 // setDirMode gives a new directory the mode of the options, if they contain one.

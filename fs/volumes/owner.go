@@ -62,9 +62,6 @@ func nameOf(id vfs.ID) string {
 // otherWrite contains the permission bits that let users other than the owner write: those of the group and of others.
 const otherWrite iofs.FileMode = 0o022
 
-// isPassable reports whether users other than the owner can open the members of a directory.
-func isPassable(dir vfs.Info) bool { return dir.Mode&0o011 != 0 }
-
 // stranger returns a [StrangerError] unless a file belongs to the user of this process, to root, or to one of the given
 // owners. If modes is true, the modes of the file system have a meaning, and stranger also returns a StrangerError if
 // another user may write to the file.
@@ -162,6 +159,7 @@ func (v *Volume) findStranger(modes bool, owners ...vfs.ID) error {
 	if err != nil {
 		return err
 	}
+	passable := state.Mode&0o011 != 0 // users other than the owner can open its members
 	for _, name := range members {
 		name = dir + "/" + name
 		member, err := v.t.calls.Lstat(name)
@@ -169,7 +167,7 @@ func (v *Volume) findStranger(modes bool, owners ...vfs.ID) error {
 			continue
 		}
 		if err == nil {
-			err = stranger(v.t.calls.HostPath(name), member, modes && isPassable(state), owners...)
+			err = stranger(v.t.calls.HostPath(name), member, modes && passable, owners...)
 		}
 		if err != nil {
 			return err

@@ -2,7 +2,6 @@ package volumes
 
 import (
 	"errors"
-	"io"
 	iofs "io/fs"
 	"path"
 	"runtime"
@@ -228,9 +227,6 @@ func IsDeadEnd(err error) bool {
 
 // IsNotDir reports whether an error says that a name on the way is no directory.
 func IsNotDir(err error) bool { return errors.Is(err, syscall.ENOTDIR) }
-
-// IsEOF reports whether an error says that a file or a directory has no more.
-func IsEOF(err error) bool { return errors.Is(err, io.EOF) }
 
 // IsDisplaced reports whether a file cannot get a name because the directory of the name is not there any more.
 func IsDisplaced(err error) bool {

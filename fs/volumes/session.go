@@ -59,13 +59,10 @@ func (v *Volume) openSession() error {
 	if err != nil {
 		return err
 	}
-	for _, part := range []string{StagePart, HistoryPart, TrashPart} {
-		if err := v.t.MakeDir(v.StatePath(part)); err != nil {
+	for _, dir := range []string{v.StatePath(StagePart), v.StatePath(HistoryPart), v.StatePath(TrashPart), v.Session} {
+		if err := v.t.MakeDir(dir); err != nil {
 			return err
 		}
-	}
-	if err := v.t.MakeDir(v.Session); err != nil {
-		return err
 	}
 	if err := v.t.plain(v.Session); err != nil {
 		return err

@@ -142,23 +142,17 @@ func nearest(name string, members []string) string {
 
 // namesIn returns the names in an open directory that match, and whether it has looked at all names there.
 func (s *Tree) namesIn(dir *vfs.File, match func(name string) bool) (found []string, all bool) {
-	const atOnce = 1000
-	for read := 0; read < maxListed; {
-		names, err := dir.Names(atOnce)
-		for _, name := range names {
-			if match(name) {
-				found = append(found, name)
-			}
-		}
-		if IsEOF(err) || err == nil && len(names) == 0 {
-			return found, true
-		}
-		if err != nil {
+	read := 0
+	for name, err := range dir.AllNames() {
+		if err != nil || read == maxListed {
 			return found, false
 		}
-		read += len(names)
+		read++
+		if match(name) {
+			found = append(found, name)
+		}
 	}
-	return found, false
+	return found, true
 }
 
 // IsListed reports whether a directory lists a name in exactly this spelling, among the members that namesIn reads.

@@ -49,10 +49,8 @@ func (d *StateDir) open(base string, call func(*vfs.Dir, string) (*vfs.File, err
 
 // Close closes the directory. Append opens it again.
 func (d *StateDir) Close() {
-	if d.dir != nil {
-		d.dir.Close()
-		d.dir = nil
-	}
+	d.dir.Close()
+	d.dir = nil
 }
 
 // IsInMemory reports whether nothing is on a disk of the operating system.

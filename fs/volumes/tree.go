@@ -163,9 +163,7 @@ func (s *Tree) Close() error {
 		errs = append(errs, l.close())
 	}
 	for _, dir := range append(s.stateDirs, s.root.SessionDir) {
-		if dir != nil {
-			dir.Close()
-		}
+		dir.Close()
 	}
 	return errors.Join(append(errs, s.calls.Close())...)
 }

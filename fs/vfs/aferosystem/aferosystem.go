@@ -26,6 +26,7 @@ import (
 // MemMapFs is lenient: it makes missing parents, and opens names below a file. So each call that makes a name looks at
 // its directory first.
 type System struct {
+	vfs.Lacking
 	fs    afero.Fs
 	aside string // a name that an exchange needs for an instant
 	same  atomic.Pointer[func(a, b string) bool]
@@ -147,8 +148,6 @@ func (a *System) Readlink(at vfs.At, name string) (string, error) {
 }
 
 func (a *System) Space(string) (vfs.Space, error) { return vfs.Space{}, errors.ErrUnsupported }
-
-func (a *System) Uncache(*vfs.File) {}
 
 func (a *System) Volume(*vfs.File) vfs.Volume { return vfs.Volume{} }
 

@@ -71,8 +71,6 @@ func (a *System) Names(f *vfs.File, n int) (names []string, err error) {
 	return names, nil
 }
 
-func (a *System) Kinds(*vfs.File) ([]vfs.Info, error) { return nil, errors.ErrUnsupported }
-
 func (a *System) GetAttrAt(at vfs.At, name, attr string) ([]byte, error) {
 	info, err := a.Lstat(at, name)
 	if err != nil {
@@ -103,17 +101,8 @@ func unsupported(op, name string) error {
 	return &iofs.PathError{Op: op, Path: name, Err: errors.ErrUnsupported}
 }
 
-func (a *System) Clone(_, to *vfs.File) error          { return unsupported("clone", to.Name()) }
 func (a *System) Extend(f *vfs.File, _ int64) error    { return unsupported("extend", f.Name()) }
 func (a *System) Chown(f *vfs.File, _, _ vfs.ID) error { return unsupported("chown", f.Name()) }
-
-func (a *System) CopyRange(_, to *vfs.File, _ int64, _ int) (int, error) {
-	return 0, unsupported("copyRange", to.Name())
-}
-
-func (a *System) NextData(f *vfs.File, _ int64) (from, to int64, err error) {
-	return 0, 0, unsupported("data", f.Name())
-}
 
 func (a *System) Truncate(f *vfs.File, size int64) error { return handleOf(f).Truncate(size) }
 
@@ -154,7 +143,5 @@ func (a *System) Funlock(*vfs.File) error  { return nil }
 func (a *System) Lease(*vfs.File) error          { return nil }
 func (a *System) Leased(*vfs.File) (bool, error) { return true, nil }
 func (a *System) Unlease(*vfs.File)              {}
-
-func (a *System) MapWritable(f *vfs.File) ([]byte, error) { return nil, unsupported("mmap", f.Name()) }
 
 func (a *System) Close() error { return nil }
