@@ -96,8 +96,8 @@ func TestCopyOfWhatCannotBeRead(t *testing.T) {
 	}{
 		{"/file/", "infinity", 207, "<D:response><D:href>/file/b/closed</D:href><D:status>HTTP/1.1 403 Forbidden</D:status><D:responsedescription>"},
 		{"/dir", "infinity", 207, "<D:response><D:href>/dir/closed/</D:href><D:status>HTTP/1.1 403 Forbidden</D:status>"},
-		{"/closed", "infinity", 403, "the server may not do that"},
-		{"/file/b/closed", "infinity", 403, "the server may not do that"},
+		{"/closed", "infinity", 403, "the user of the server has no right to do that on its disk"},
+		{"/file/b/closed", "infinity", 403, "the user of the server has no right to do that on its disk"},
 		{"/file", "0", 201, ""},
 	} {
 		status, _, body := servertest.Send(t, http.DefaultClient, "COPY", s.URL+tt.source, "", "Destination", "/copy", "Depth", tt.depth)

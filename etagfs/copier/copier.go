@@ -52,7 +52,7 @@ type Copy struct {
 	files int    // in the tree so far
 	// some members are not synced one by one, but with the rest of the disk at the end
 	behind   bool
-	searches int                        // how many, for collections that were renamed
+	searches int      // how many, for collections that were renamed
 	copied   versions // of a whole copy (nil: of another one)
 }
 
