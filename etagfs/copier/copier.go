@@ -203,19 +203,28 @@ func (c *Copy) file(ctx context.Context, from string, staged *fs.Staged) (vfs.In
 		return vfs.Info{}, "", ErrStale // it is a collection now
 	}
 	defer f.Close()
+	tag, err := c.opened(ctx, f, info, staged, c.modified(info))
+	return info, tag, err
+}
+
+// opened copies the content and the traits of an open file, which is to have a modification time, or zero. It fails with
+// ErrStale if the file has changed since the look.
+func (c *Copy) opened(
+	ctx context.Context, f *vfs.File, info vfs.Info, staged *fs.Staged, modified time.Time,
+) (tree.ETag, error) {
 	tag, err := c.content(ctx, f, info, staged)
 	traits, again, failed := metadata.Of(f)
 	switch {
 	case errors.Is(failed, volumes.ErrMoved):
-		return vfs.Info{}, "", ErrStale
+		return "", ErrStale
 	case failed != nil:
-		return vfs.Info{}, "", failed
+		return "", failed
 	case again.Fingerprint != info.Fingerprint:
-		return vfs.Info{}, "", ErrStale
+		return "", ErrStale
 	case err != nil:
-		return vfs.Info{}, "", err
+		return "", err
 	}
-	return info, tag, staged.Annotate(fs.Meta{Modified: c.modified(info), Traits: traits})
+	return tag, staged.Annotate(fs.Meta{Modified: modified, Traits: traits})
 }
 
 // content copies the content of an open file. It returns the tag of the version that the look has found, if the tag is

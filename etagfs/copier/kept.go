@@ -9,7 +9,6 @@ import (
 
 	"r-seed-1f3a754f.example/ifmatch/fs"
 	"r-seed-1f3a754f.example/ifmatch/fs/history"
-	"r-seed-1f3a754f.example/ifmatch/fs/metadata"
 	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
@@ -17,11 +16,15 @@ import (
 // StageKept stages a copy of a version that the history keeps, for its path.
 func (c *Copy) StageKept(ctx context.Context, version history.Kept) (err error) {
 	c.Source = version.Info
-	need := c.need(ctx, version.Path, func() (int64, error) {
-		if version.Kind == vfs.Directory && !c.Shallow {
-			return c.keptTotal(version)
+	need := c.need(ctx, version.Path, func() (sum int64, err error) {
+		sum = takes(version.Info)
+		if !c.Shallow {
+			err = c.eachInside(version, ".", func(m history.Kept, _ string) error {
+				sum += takes(m.Info)
+				return nil
+			})
 		}
-		return takes(version.Info), nil
+		return sum, err
 	})
 	need.Keep = version
 	readlink := func() (string, error) { return c.FS.ReadlinkKept(version) }
@@ -47,17 +50,13 @@ func (c *Copy) keptFile(ctx context.Context, version history.Kept, staged *fs.St
 		return err
 	}
 	defer f.Close()
-	_, err = c.content(ctx, f, info, staged)
-	traits, again, failed := metadata.Of(f)
-	switch {
-	case failed != nil:
-		return failed
-	case err != nil:
-		return err
-	case again.Fingerprint != info.Fingerprint || info.Fingerprint != version.Fingerprint:
+	if _, err = c.opened(ctx, f, info, staged, time.Time{}); err == nil && info.Fingerprint != version.Fingerprint {
+		err = ErrStale
+	}
+	if errors.Is(err, ErrStale) {
 		return tree.ErrBusy
 	}
-	return staged.Annotate(fs.Meta{Traits: traits})
+	return err
 }
 
 func (c *Copy) keptTraits(version history.Kept, staged *fs.Staged) error {
@@ -68,22 +67,24 @@ func (c *Copy) keptTraits(version history.Kept, staged *fs.Staged) error {
 	return staged.Annotate(fs.Meta{Traits: traits})
 }
 
-// keptTotal returns how many bytes of a collection in the history must be copied.
-func (c *Copy) keptTotal(version history.Kept) (sum int64, err error) {
-	for m, err := range c.FS.Inside(version) {
-		if err != nil {
-			return 0, err
+// eachInside calls visit with all that is below a collection in the history, and its path there.
+func (c *Copy) eachInside(dir history.Kept, place string, visit func(m history.Kept, place string) error) error {
+	if dir.Kind != vfs.Directory {
+		return nil
+	}
+	for m, err := range c.FS.Inside(dir) {
+		at := path.Join(place, m.Name)
+		if err == nil {
+			err = visit(m, at)
 		}
-		sum += takes(m.Info)
-		if m.Kind == vfs.Directory {
-			below, err := c.keptTotal(m)
-			if err != nil {
-				return 0, err
-			}
-			sum += below
+		if err == nil {
+			err = c.eachInside(m, at, visit)
+		}
+		if err != nil {
+			return err
 		}
 	}
-	return sum, nil
+	return nil
 }
 
 func (c *Copy) keptMembers(ctx context.Context, version history.Kept, place string, top *fs.Staged) error {

@@ -226,34 +226,19 @@ func (c *Copy) memberFile(ctx context.Context, from, place string, top *fs.Stage
 
 // IsAll fails with [ErrStale] unless the members of a collection are those that were copied, in the same versions.
 func (c *Copy) IsAll(source history.Kept) error {
-	found, err := c.compare(source, ".")
+	found := 0
+	err := c.eachInside(source, ".", func(m history.Kept, at string) error {
+		switch {
+		case m.Kind == vfs.Special: // it is not served, and stays in the history
+			return nil
+		case c.copied.at(at) != m.Fingerprint:
+			return ErrStale
+		}
+		found++
+		return nil
+	})
 	if err == nil && found != len(c.copied) {
 		err = ErrStale // a member was removed since
 	}
 	return err
-}
-
-// compare compares the members of a collection with those that were copied, and returns how many members it has found.
-func (c *Copy) compare(dir history.Kept, place string) (found int, err error) {
-	if dir.Kind != vfs.Directory {
-		return 0, nil
-	}
-	for m, err := range c.FS.Inside(dir) {
-		if err != nil {
-			return 0, err
-		}
-		at := path.Join(place, m.Name)
-		if m.Kind == vfs.Special {
-			continue // it is not served, and stays in the history
-		}
-		if c.copied.at(at) != m.Fingerprint {
-			return 0, ErrStale
-		}
-		more, err := c.compare(m, at)
-		if err != nil {
-			return 0, err
-		}
-		found += 1 + more
-	}
-	return found, nil
 }
