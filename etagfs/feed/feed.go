@@ -64,7 +64,7 @@ func Open(ctx context.Context, o Options) *Feed {
 	}
 	files, turn := journal.InMemory(), journal.Turn(nil)
 	if !f.FS.ReadOnly() && !f.FS.IsInMemory() {
-		files, turn = journalFiles{f.FS, f.dir}, journalTurn{f.FS}
+		files, turn = journalFiles{f.FS, f.dir}, f.FS
 	}
 	if root, err := f.FS.Lstat(""); err == nil {
 		f.device = root.Device
@@ -170,12 +170,6 @@ func (f journalFiles) Append(name string, begin bool) (journal.File, error) {
 func (f journalFiles) Remove(name string) error { return f.fs.RemoveStateFile(journalDir + "/" + name) }
 
 type journalFile struct{ *vfs.File }
-
-// A journalTurn is the turn to write the journal, of which the lock of the tree tells.
-type journalTurn struct{ fs *fs.FS }
-
-func (t journalTurn) IsOurs() bool { return t.fs.IsClaimed() }
-func (t journalTurn) Take() error  { return t.fs.Claim() }
 
 func (f journalFile) Size() (size, changed int64, err error) {
 	info, err := f.Stat()

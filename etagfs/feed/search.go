@@ -3,6 +3,7 @@ package feed
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
@@ -48,14 +49,8 @@ const maxAgain = 1 << 10
 // that may have other content. It reports whether it could.
 func (f *Feed) lookSince(ctx context.Context, since int64) bool {
 	all := []sighting{f.again("")}
-	if since == 0 {
-		return f.appendSeen(ctx, all)
-	}
 	root, err := f.FS.Lstat("")
-	if err != nil {
-		return f.appendSeen(ctx, all)
-	}
-	if root.Changed >= since {
+	if since == 0 || err != nil || root.Changed >= since {
 		return f.appendSeen(ctx, all)
 	}
 	var found []sighting
@@ -91,12 +86,12 @@ func (f *Feed) lookSince(ctx context.Context, since int64) bool {
 	if len(found) > maxAgain {
 		return f.appendSeen(ctx, all)
 	}
-	for ; len(found) > hintsAtOnce; found = found[hintsAtOnce:] {
-		if !f.appendSeen(ctx, found[:hintsAtOnce]) {
+	for some := range slices.Chunk(found, hintsAtOnce) {
+		if !f.appendSeen(ctx, some) {
 			return false
 		}
 	}
-	return f.appendSeen(ctx, found)
+	return true
 }
 
 // again returns the change that says that a name is to be listed again.

@@ -105,7 +105,7 @@ func (j *Journal) Pending(changes ...tree.Change) Pending { return Pending{chang
 // If others may have seen them since, those that have happened are appended once more. Those that have not stay: a
 // follower that looks finds nothing new.
 func (j *Journal) Settle(p Pending, happened bool) error {
-	ours := j.opts.Turn == nil || j.opts.Turn.IsOurs()
+	ours := j.opts.Turn == nil || j.opts.Turn.IsClaimed()
 	if j.there && j.current && j.pending > 0 && j.appends == p.number && ours {
 		if happened {
 			j.Show()
@@ -205,7 +205,7 @@ func (j *Journal) Adopt() error {
 
 // prepare opens the last file to write to it. It takes in the changes of other processes, if there can be any.
 func (j *Journal) prepare() error {
-	if j.there && j.current && j.opts.Turn != nil && j.opts.Turn.IsOurs() && j.reopen() == nil {
+	if j.there && j.current && j.opts.Turn != nil && j.opts.Turn.IsClaimed() && j.reopen() == nil {
 		return nil
 	}
 	return j.Adopt()
@@ -216,7 +216,7 @@ func (j *Journal) takeTurn() error {
 	if j.opts.Turn == nil {
 		return nil
 	}
-	return j.opts.Turn.Take()
+	return j.opts.Turn.Claim()
 }
 
 // Rest closes the file, at once or in a moment. It must be called before the lock is given up: a file that stays open
@@ -247,9 +247,7 @@ func (j *Journal) reopen() (err error) {
 // Grown reports whether another process has changed the journal since the last look. It needs no lock.
 func (j *Journal) Grown() bool {
 	found, err := j.segments()
-	j.mu.Lock()
-	id, end := j.id, j.end
-	j.mu.Unlock()
+	id, end, _ := j.shown()
 	if err != nil || len(found) == 0 {
 		return id != ""
 	}

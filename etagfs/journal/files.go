@@ -38,10 +38,10 @@ type File interface {
 // A Turn tells whether this process is the only one that writes a journal. Its methods are called under the lock of the
 // tree.
 type Turn interface {
-	// IsOurs reports whether no other process has called Take since this one did, as far as that is certain.
-	IsOurs() bool
-	// Take is called before each change of a file that follows a change by another process.
-	Take() error
+	// IsClaimed reports whether no other process has called Claim since this one did, as far as that is certain.
+	IsClaimed() bool
+	// Claim is called before each change of a file that follows a change by another process.
+	Claim() error
 }
 
 // InMemory returns a directory in memory.

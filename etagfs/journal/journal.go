@@ -82,20 +82,14 @@ type Journal struct {
 	more chan struct{} // closed when more is shown. nil: no reader waits
 }
 
-const (
-	defaultSegment = 4 << 20
-	defaultMost    = 8
-	defaultAge     = 7 * 24 * time.Hour
-)
-
 // New returns the journal of a directory. [Journal.Load] or the first change opens it.
 func New(files Files, opts Options) *Journal {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	opts.Segment = cmp.Or(opts.Segment, defaultSegment)
-	opts.Most = cmp.Or(opts.Most, defaultMost)
-	opts.Age = cmp.Or(opts.Age, defaultAge)
+	opts.Segment = cmp.Or(opts.Segment, 4<<20)
+	opts.Most = cmp.Or(opts.Most, 8)
+	opts.Age = cmp.Or(opts.Age, 7*24*time.Hour)
 	return &Journal{files: files, opts: opts}
 }
 

@@ -16,9 +16,7 @@ import (
 // see [tree.Maker]. It reads the files from their end, all of them at the most. It fails with [tree.ErrNotExist] if
 // none of the changes is one of that name.
 func (j *Journal) Latest(ctx context.Context, name string) (tree.Change, error) {
-	j.mu.Lock()
-	id, end := j.id, j.end
-	j.mu.Unlock()
+	id, end, _ := j.shown()
 	found, err := j.segmentsOf(id, end)
 	if err != nil {
 		return tree.Change{}, err
@@ -36,7 +34,7 @@ func (j *Journal) Latest(ctx context.Context, name string) (tree.Change, error) 
 			if err != nil {
 				return tree.Change{}, err
 			}
-			if j.takeAll(&maker, lines, end, wanted) {
+			if takeAll(&maker, id, lines, end, wanted) {
 				return maker.Found, nil
 			}
 			end = from
@@ -70,7 +68,9 @@ func (j *Journal) linesBefore(s segment, end int64) (lines []byte, from int64, e
 
 // takeAll gives a maker the changes of lines that end at a position, the last first. It reports whether they are
 // enough. A damaged line tells nothing.
-func (j *Journal) takeAll(maker *tree.Maker, lines []byte, end int64, wanted map[string]bool) (enough bool) {
+func takeAll(
+	maker *tree.Maker, id string, lines []byte, end int64, wanted map[string]bool,
+) (enough bool) {
 	for len(lines) > 0 && !enough {
 		begin := bytes.LastIndexByte(lines[:len(lines)-1], '\n') + 1
 		line := lines[begin:]
@@ -78,9 +78,7 @@ func (j *Journal) takeAll(maker *tree.Maker, lines []byte, end int64, wanted map
 		if isAbout(line, wanted) {
 			fields, _ := decode(line[:len(line)-1])
 			if c, ok := decodeChange(fields); ok {
-				j.mu.Lock()
-				c.Cursor = j.cursor(end, sumOf(line))
-				j.mu.Unlock()
+				c.Cursor = cursor(id, end, sumOf(line))
 				enough = maker.Take(c)
 			}
 		}

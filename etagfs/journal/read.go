@@ -26,9 +26,7 @@ func (j *Journal) segmentsOf(id string, end int64) ([]segment, error) {
 // Begun returns the time since which the journal has all changes of the store: when its oldest file was begun. The zero
 // time means that there is no journal now.
 func (j *Journal) Begun() (time.Time, error) {
-	j.mu.Lock()
-	id, end := j.id, j.end
-	j.mu.Unlock()
+	id, end, _ := j.shown()
 	found, err := j.segmentsOf(id, end)
 	if err != nil || id == "" || len(found) == 0 {
 		return time.Time{}, err
@@ -112,27 +110,32 @@ func scan(data []byte, at int64) (s scanned) {
 	return s
 }
 
-// cursor returns the cursor of a position. mu must be held.
-func (j *Journal) cursor(at int64, sum string) tree.Cursor {
-	return tree.Cursor(fmt.Sprintf("%s.%x.%s", j.id, at, sum))
+// cursor returns the cursor of a position.
+func cursor(id string, at int64, sum string) tree.Cursor {
+	return tree.Cursor(fmt.Sprintf("%s.%x.%s", id, at, sum))
+}
+
+// shown returns the id of the journal, the position after the last change that is shown, and the checksum before that.
+func (j *Journal) shown() (id string, end int64, sum string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.id, j.end, j.sum
 }
 
 // Now returns the position after the last change that is shown. It fails if there is no journal now, because the disk
 // does not take one.
 func (j *Journal) Now() (tree.Cursor, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if j.id == "" {
+	id, end, sum := j.shown()
+	if id == "" {
 		return "", tree.ErrUnsupported
 	}
-	return j.cursor(j.end, j.sum), nil
+	return cursor(id, end, sum), nil
 }
 
 // ID returns the id of the journal, which is another one when it is begun anew, or "" if there is none now.
 func (j *Journal) ID() string {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.id
+	id, _, _ := j.shown()
+	return id
 }
 
 // More returns a channel that is closed when more is shown than now, or when the journal is begun anew.
@@ -161,9 +164,7 @@ func parse(c tree.Cursor) (id string, at int64, sum string, err error) {
 // changes that are kept. It fails with [tree.ErrNotExist] if changes after the cursor are not kept any more, or if the
 // cursor is of another journal.
 func (j *Journal) Read(since tree.Cursor) ([]tree.Change, error) {
-	j.mu.Lock()
-	id, end, last := j.id, j.end, j.sum
-	j.mu.Unlock()
+	id, end, last := j.shown()
 	at, sum := int64(-1), ""
 	if since != "" {
 		of, position, checked, err := parse(since)
@@ -228,12 +229,10 @@ func (j *Journal) read(found []segment, at, end int64, sum string) (changes []tr
 			return nil, fmt.Errorf("the journal is damaged: %w", tree.ErrNotExist)
 		}
 		at += lines.whole
-		j.mu.Lock()
 		for _, c := range lines.changes {
-			c.Cursor = j.cursor(c.end, c.sum)
+			c.Cursor = cursor(found[i].id, c.end, c.sum)
 			changes = append(changes, c.Change)
 		}
-		j.mu.Unlock()
 	}
 	return changes, nil
 }

@@ -17,9 +17,9 @@ type fakeTurn struct {
 	call   func() error // nil: Take does not fail
 }
 
-func (f *fakeTurn) IsOurs() bool { return *f.last == f.id && !f.unsure }
+func (f *fakeTurn) IsClaimed() bool { return *f.last == f.id && !f.unsure }
 
-func (f *fakeTurn) Take() error {
+func (f *fakeTurn) Claim() error {
 	if *f.last == f.id {
 		return nil
 	}
