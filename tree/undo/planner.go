@@ -206,19 +206,6 @@ func (p *planner) makeParents(name string) (ok bool, err error) {
 	return true, nil
 }
 
-// present returns the members of a collection on the disk, by name. here is "" with ok false if there is none.
-func (p *planner) present(here place) (map[string]bool, error) {
-	found := map[string]bool{}
-	if !here.ok {
-		return found, nil
-	}
-	members, err := p.disk.Members(p.ctx, here.name)
-	for _, m := range members {
-		found[m.Name] = true
-	}
-	return found, err
-}
-
 // A place is the present name of the resource at a name, after the moves of the plan.
 type place struct {
 	name string

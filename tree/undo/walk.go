@@ -54,9 +54,15 @@ func (p *planner) walk(at string, n *node, want ref, here place) (free bool, err
 // each walks the members of a name: those that the model has, those on the disk, and others. Of a name at which nothing
 // was, those on the disk are all that can be removed.
 func (p *planner) each(at string, n *node, want ref, here place, others []Kept) (free bool, err error) {
-	names, err := p.present(here)
-	if err != nil {
-		return false, err
+	names := map[string]bool{}
+	if here.ok {
+		members, err := p.disk.Members(p.ctx, here.name)
+		if err != nil {
+			return false, err
+		}
+		for _, m := range members {
+			names[m.Name] = true
+		}
 	}
 	if n != nil && want.kind != absent {
 		for base := range n.kids {
