@@ -2,6 +2,7 @@ package tree
 
 import (
 	"math"
+	"slices"
 	"time"
 )
 
@@ -51,22 +52,13 @@ func (r DateRange) Proves(date time.Time) Truth {
 	if r.LastModified.IsZero() || d < own || d > own && d <= r.Since.Unix() {
 		return False
 	}
-	if d <= r.Earlier.Unix() || d > own && r.isAhead(d) {
+	if d <= r.Earlier.Unix() || d > own && AnyHas(r.Ahead, d) {
 		if r.Unsure {
 			return Unknown
 		}
 		return False
 	}
 	return True
-}
-
-func (r DateRange) isAhead(second int64) bool {
-	for _, s := range r.Ahead {
-		if s.Has(second) {
-			return true
-		}
-	}
-	return false
 }
 
 // A Span is a range of seconds since 1970 that includes its first and its last second. See [NoTime].
@@ -77,6 +69,11 @@ var NoTime = Span{math.MaxInt64, math.MinInt64}
 
 // Has reports whether the span contains a second.
 func (s Span) Has(second int64) bool { return s.First <= second && second <= s.Last }
+
+// AnyHas reports whether one of the spans contains a second.
+func AnyHas(spans []Span, second int64) bool {
+	return slices.ContainsFunc(spans, func(s Span) bool { return s.Has(second) })
+}
 
 // Join returns the shortest span that contains both spans.
 func (s Span) Join(other Span) Span { return Span{min(s.First, other.First), max(s.Last, other.Last)} }

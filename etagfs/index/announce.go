@@ -228,7 +228,7 @@ func (d *Dates) tell(date, now int64) {
 		return
 	}
 	d.mu.Lock()
-	if !isIn(d.ahead, date) {
+	if !tree.AnyHas(d.ahead, date) {
 		d.ahead = addTo(d.ahead, tree.Span{First: date, Last: date})
 		d.facts.Add(1)
 	}

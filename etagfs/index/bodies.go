@@ -10,8 +10,7 @@ import (
 )
 
 // bodies are contents of small files in memory, by inode. The least recently used ones make room. Each is of one
-// version, of which it has the fingerprint and the tag. Nil has none, and get, drop and clear can be called all the
-// same.
+// version, of which it has the fingerprint and the tag.
 type bodies struct {
 	mu      sync.Mutex
 	lru     *simplelru.LRU[inodeKey, body]
@@ -34,11 +33,8 @@ const (
 	admitted = 8
 )
 
-// newBodies makes room for bodies of this size in all, in bytes. It returns nil for none.
+// newBodies makes room for bodies of this size in all, in bytes.
 func newBodies(size int64) *bodies {
-	if size <= 0 {
-		return nil
-	}
 	b := &bodies{max: size}
 	most := max(1, int(size/bodyOverhead)) // the size decides before that
 	b.lru, _ = simplelru.NewLRU(most, func(_ inodeKey, old body) { b.size -= old.takes() })
@@ -49,7 +45,7 @@ func (b body) takes() int64 { return int64(len(b.data)) + bodyOverhead }
 
 // get returns the body of exactly this version.
 func (b *bodies) get(f vfs.Fingerprint) (body, bool) {
-	if b == nil || f.Inode == 0 {
+	if f.Inode == 0 {
 		return body{}, false
 	}
 	b.mu.Lock()
@@ -81,20 +77,16 @@ func (b *bodies) put(one body) {
 
 // drop removes the body of an inode.
 func (b *bodies) drop(key inodeKey) {
-	if b != nil {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		b.lru.Remove(key)
-	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.lru.Remove(key)
 }
 
 // clear removes all bodies.
 func (b *bodies) clear() {
-	if b != nil {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		b.lru.Purge()
-	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.lru.Purge()
 }
 
 // Body returns the content of exactly this version, and its tag, if [Index.KeepBody] has kept them. The content must
@@ -107,7 +99,7 @@ func (x *Index) Body(f vfs.Fingerprint) (data []byte, tag tree.ETag, ok bool) {
 // WantsBody reports whether the content of a version is worth keeping: the version has a record, and WantsBody was
 // called for it before. So a file that is read once takes no room.
 func (x *Index) WantsBody(f vfs.Fingerprint) bool {
-	if x.bodies == nil || f.Inode == 0 {
+	if !x.KeepsBodies() || f.Inode == 0 {
 		return false
 	}
 	key := inodeKey{f.Device, f.Inode}
@@ -123,13 +115,13 @@ func (x *Index) WantsBody(f vfs.Fingerprint) bool {
 }
 
 // KeepsBodies reports whether there is room for contents in memory.
-func (x *Index) KeepsBodies() bool { return x.bodies != nil }
+func (x *Index) KeepsBodies() bool { return x.bodies.max > 0 }
 
 // KeepBody keeps the content of a version in memory. The caller has read or written the content, which has that tag,
 // under an unbroken lease, and has found the fingerprint under the same lease. So every change of the content changes
 // the fingerprint, provided that the file system stamps each change, also one through a memory map.
 func (x *Index) KeepBody(f vfs.Fingerprint, tag tree.ETag, data []byte) {
-	if x.bodies != nil && f.Inode != 0 {
+	if f.Inode != 0 {
 		x.bodies.put(body{f, tag, data})
 	}
 }

@@ -78,7 +78,7 @@ func TestOnlyWhatIsReadAgainIsWanted(t *testing.T) {
 	if !x.WantsBody(f) || x.WantsBody(versionAt(7, 2)) {
 		t.Error("want the version that is read again, and no other")
 	}
-	if none := Open(Options{Memory: -1}); none.bodies != nil {
+	if none := Open(Options{Memory: -1}); none.KeepsBodies() {
 		t.Error("there is room for bodies, although there is to be none")
 	}
 }

@@ -172,7 +172,7 @@ func TestDatesAheadAreBounded(t *testing.T) {
 		}
 	}
 	for date := range added {
-		if !isIn(spans, date) {
+		if !tree.AnyHas(spans, date) {
 			t.Fatalf("%d is not in %v", date, spans)
 		}
 	}

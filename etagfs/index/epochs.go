@@ -190,14 +190,6 @@ func (e *epochs) stamp(pending bool) (run, number uint32) {
 	return e.run, e.number
 }
 
-// trusts reports whether the content of a record of an epoch is on the disk. While the machine is up, data that the
-// kernel has yet to write counts as being on the disk. This holds for this run, for the runs that began later, and for
-// past runs that no power failure has ended.
-func (e *epochs) trusts(run, number uint32) bool { return e.past.trusts(run, number) }
-
-// provesDates reports whether the dates in the records of a run count.
-func (e *epochs) provesDates(run uint32) bool { return run >= e.past.undated }
-
 // raise begins the next epoch, and returns the number of the epoch before.
 func (e *epochs) raise() uint32 {
 	e.mu.Lock()

@@ -71,7 +71,7 @@ type Index struct {
 	above *os.Root // the parent of the index's directory. nil: it cannot be opened
 	name  string
 	hot   *cache[inodeKey, hot]
-	// bodies are dropped where records are found to be wrong, as hot records are. nil: none are kept.
+	// bodies are dropped where records are found to be wrong, as hot records are.
 	bodies *bodies
 	home   atomic.Pointer[home] // nil: in memory only
 	ticks  int
@@ -150,12 +150,12 @@ func (x *Index) Lookup(f vfs.Fingerprint) (Record, bool) {
 		return Record{}, false
 	}
 	e, ok := h.pages.read(v.prefix, f)
-	if !ok || e.of != f || e.Has&Synced == 0 && (v.alone || !h.epochs.trusts(e.run, e.number)) {
+	if !ok || e.of != f || e.Has&Synced == 0 && (v.alone || !h.epochs.past.trusts(e.run, e.number)) {
 		x.lookups.missing.Add(1)
 		return Record{}, false
 	}
 	x.lookups.disk.Add(1)
-	if !h.epochs.provesDates(e.run) {
+	if !h.epochs.past.provesDates(e.run) {
 		e.Dates = Evidence{}
 	}
 	// Another goroutine may have put a newer record of the inode since this one was read from the disk.

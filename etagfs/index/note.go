@@ -100,7 +100,7 @@ func (n *note) same(c content, ahead []tree.Span) {
 // date notes a new date of the version.
 func (n *note) date(modified int64, ahead []tree.Span) {
 	n.modified = modified
-	if n.forgot && isIn(ahead, modified) {
+	if n.forgot && tree.AnyHas(ahead, modified) {
 		n.Ahead = n.Ahead.With(modified)
 	}
 }
@@ -150,7 +150,7 @@ func (n *note) join(other note, c content) {
 // version from those. It returns no date later than the next second, even if that date does not tell them apart.
 func (n *note) next(from, now int64, ahead []tree.Span) int64 {
 	for date := from; date <= now; date++ {
-		wasAhead := date == n.told || n.Ahead.Has(date) || n.forgot && isIn(ahead, date)
+		wasAhead := date == n.told || n.Ahead.Has(date) || n.forgot && tree.AnyHas(ahead, date)
 		if date > n.Earlier && date > n.shown && !wasAhead {
 			return date
 		}

@@ -20,12 +20,18 @@ type past struct {
 	incomplete map[uint32]uint32 // by run: the last completed epoch before the machine went down
 }
 
+// trusts reports whether the content of a record of an epoch is on the disk. While the machine is up, data that the
+// kernel has yet to write counts as being on the disk. This holds for this run, for the runs that began later, and for
+// past runs that no power failure has ended.
 func (p *past) trusts(run, number uint32) bool {
 	if last, ok := p.incomplete[run]; ok {
 		return number <= last
 	}
 	return run > 0 && run >= p.floor
 }
+
+// provesDates reports whether the dates in the records of a run count.
+func (p *past) provesDates(run uint32) bool { return run >= p.undated }
 
 // forgetOldest bounds how many runs that a power failure ended are remembered. Runs that are older than those are not
 // trusted instead.

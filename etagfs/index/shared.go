@@ -195,16 +195,6 @@ func decodeShared(data []byte) (n sharedState, ok bool) {
 	return n, true
 }
 
-// isIn reports whether a second is in one of the spans.
-func isIn(spans []tree.Span, second int64) bool {
-	for _, s := range spans {
-		if s.Has(second) {
-			return true
-		}
-	}
-	return false
-}
-
 // addTo adds a span to spans that are sorted and do not touch, and returns them in this form. If there are too many,
 // the two with the smallest gap between them become one.
 func addTo(spans []tree.Span, added tree.Span) []tree.Span {
