@@ -138,18 +138,17 @@ func Of(err error) error {
 	if err == nil {
 		return nil
 	}
+	is := errors.Is
 	if isPlain(err) {
-		return ofPlain(err)
-	}
-	if member := new(tree.MemberError); errors.As(err, &member) {
+		is = func(err, target error) bool { return err == target }
+	} else if member := new(tree.MemberError); errors.As(err, &member) {
 		return &tree.MemberError{Name: member.Name, Collection: member.Collection, Err: Of(member.Err)}
-	}
-	if mounted := new(fs.MountedError); errors.As(err, &mounted) {
+	} else if mounted := new(fs.MountedError); errors.As(err, &mounted) {
 		return forbidden(fmt.Sprintf("a file system is mounted at %q, so that this can be neither moved nor removed; "+
 			"its members can; nothing has changed", mounted.At))
 	}
 	for _, m := range meanings {
-		if errors.Is(err, m.below) && !errors.Is(err, m.above) {
+		if is(err, m.below) && !is(err, m.above) {
 			return fmt.Errorf("%w: %w", m.above, err)
 		}
 	}
@@ -165,16 +164,6 @@ func isPlain(err error) bool {
 		return false
 	}
 	return true
-}
-
-// ofPlain is [Of] for an error that isPlain.
-func ofPlain(err error) error {
-	for _, m := range meanings {
-		if err == m.below && err != m.above {
-			return fmt.Errorf("%w: %w", m.above, err)
-		}
-	}
-	return err
 }
 
 // Lock explains why the locks of a commit cannot be had.
