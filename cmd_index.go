@@ -70,7 +70,7 @@ func (x indexArgs) with(readOnly bool, do func(*backend) error) error {
 
 // survey counts the files.
 func (x indexArgs) survey(ctx context.Context, store *backend) (indexStatus, error) {
-	found, err := store.Survey(ctx)
+	found, err := store.Warmer().Survey(ctx)
 	return found, ifInterrupted(err, "after %d files were counted", found.Files)
 }
 
@@ -115,7 +115,7 @@ func (x indexArgs) warm(ctx context.Context) error {
 		files, bytes := before.Files-before.Known, before.Bytes-before.KnownBytes
 		meter := progress.New(x.stderr, files, bytes)
 		var failed int64
-		err = store.Warm(ctx, x.jobs, func(r hashResult) {
+		err = store.Warmer().Warm(ctx, x.jobs, func(r hashResult) {
 			meter.Add(r.Size)
 			if r.Err != nil {
 				failed++
@@ -156,7 +156,7 @@ func (x indexArgs) verifyIn(ctx context.Context, store *backend) error {
 	}
 	meter := progress.New(x.stderr, all.Files, all.Bytes)
 	var changed, unknown, failed int64
-	err = store.Verify(ctx, x.jobs, func(r hashResult) {
+	err = store.Warmer().Verify(ctx, x.jobs, func(r hashResult) {
 		meter.Add(r.Size)
 		switch {
 		case r.Err != nil:

@@ -333,7 +333,7 @@ func TestVerifyFindsWhatNoTimeStampTells(t *testing.T) {
 	verify := func() map[string]Reading {
 		t.Helper()
 		found := map[string]Reading{}
-		if err := s.Verify(t.Context(), 2, func(r Reading) { found[r.Name] = r }); err != nil {
+		if err := s.Warmer().Verify(t.Context(), 2, func(r Reading) { found[r.Name] = r }); err != nil {
 			t.Fatal(err)
 		}
 		return found
@@ -378,7 +378,7 @@ func TestVerifyBesideAWriter(t *testing.T) {
 	}
 	defer w.Close()
 	var found Reading
-	if err := s.Verify(t.Context(), 1, func(r Reading) { found = r }); err != nil {
+	if err := s.Warmer().Verify(t.Context(), 1, func(r Reading) { found = r }); err != nil {
 		t.Fatal(err)
 	}
 	if found.Was != treetest.TagOf("0") || found.Is != treetest.TagOf("1") {

@@ -9,7 +9,6 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/feed"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/index"
-	"r-seed-1f3a754f.example/ifmatch/fs"
 	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
@@ -81,11 +80,6 @@ func (t *transaction) tell(c telling) error {
 			Name: c.name, Exists: c.kind != vfs.Nothing, Collection: c.kind == vfs.Directory, Tag: c.tag,
 		},
 	}, c.over)
-}
-
-// settle ends the changes that a transaction has told of. err is the error of its step.
-func (t *transaction) settle(err error) {
-	t.feed.Settle(err == nil || errors.Is(err, tree.ErrUnsure) || errors.Is(err, fs.ErrAway))
 }
 
 // Since implements [tree.FeedView]. A view of a commit looks at no more than the changes in memory. The store looks at

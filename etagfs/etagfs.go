@@ -189,7 +189,7 @@ func New(below *fs.FS, opts Options) (*Store, error) {
 	below.ReportTo(opts.Report)
 	s.odd = newOddNames()
 	s.uploads = &resumable.Uploads{
-		FS: below, Store: stagedPuts{s}, Limits: opts.Uploads, Now: opts.Now, Report: opts.Report, Once: s.once,
+		FS: below, Store: s, Limits: opts.Uploads, Now: opts.Now, Report: opts.Report, Once: s.once, Put: s.putStaged,
 	}
 	root, volume, err := lookAtRoot(below)
 	if err != nil {
@@ -211,7 +211,7 @@ func New(below *fs.FS, opts Options) (*Store, error) {
 	if opts.History != nil && !below.ReadOnly() {
 		s.running.Go(func() { repeat(ctx, expiryPause, s.expireNow, func() { s.expire(ctx) }) })
 		s.running.Go(func() { s.sweep(ctx) })
-		s.running.Go(func() { s.uploads.Sweep(ctx) })
+		s.running.Go(func() { repeat(ctx, resumable.SweepTime, nil, func() { s.uploads.Sweep(ctx) }) })
 	}
 	return s, nil
 }
@@ -229,13 +229,11 @@ func (s *Store) open(root vfs.Info, volume vfs.Volume, opts Options) {
 		Work: &s.running,
 	}
 	s.warmer = warmup.New(warmup.Options{
-		FS: below, Root: root, Reader: s.reader, Index: s.index, Hasher: s.hasher, Now: opts.Now, Report: opts.Report,
-		Once: s.once, Running: &s.running, AtOnce: opts.WarmUp, Every: opts.Rescan, Progress: opts.Progress,
+		Hasher: s.hasher, Reader: s.reader, Report: opts.Report, Once: s.once, Running: &s.running,
+		AtOnce: opts.WarmUp, Every: opts.Rescan, Progress: opts.Progress,
 	})
 	s.copier = &copier.Copier{FS: below, Reader: s.reader, Index: s.index, Drop: s.discard}
-	s.contents = &content.Server{
-		FS: below, Root: root, Index: s.index, Hasher: s.hasher, InFlight: opts.InFlight, Relayed: opts.Relayed,
-	}
+	s.contents = &content.Server{Hasher: s.hasher, InFlight: opts.InFlight, Relayed: opts.Relayed}
 	// A server that only reads leaves no trace of itself, and the dates that it has shown are forgotten.
 	fresh := below.Fresh() || below.ReadOnly() && !s.index.OnDisk()
 	s.dates = index.NewDates(s.index, fresh, opts.Now, opts.Report)
@@ -309,15 +307,6 @@ func (s *Store) rest() bool {
 		return true
 	case <-late.C:
 		return false
-	}
-}
-
-// tick maintains the index.
-func (s *Store) tick() {
-	anew := s.index.Tick()
-	s.dates.Tick()
-	if anew {
-		s.warmer.Rescan()
 	}
 }
 

@@ -41,18 +41,8 @@ type (
 	Reading  = warmup.Reading
 )
 
-// Survey is [warmup.Warmer.Survey].
-func (s *Store) Survey(ctx context.Context) (Survey, error) { return s.warmer.Survey(ctx) }
-
-// Warm is [warmup.Warmer.Warm].
-func (s *Store) Warm(ctx context.Context, atOnce int, each func(Reading)) error {
-	return s.warmer.Warm(ctx, atOnce, each)
-}
-
-// Verify is [warmup.Warmer.Verify].
-func (s *Store) Verify(ctx context.Context, atOnce int, each func(Reading)) error {
-	return s.warmer.Verify(ctx, atOnce, each)
-}
+// Warmer returns what hashes files ahead of need, and for the commands about the index.
+func (s *Store) Warmer() *warmup.Warmer { return s.warmer }
 
 var _ tree.Quotas = (*Store)(nil)
 

@@ -30,7 +30,7 @@ func TestHashThatHasJustEnded(t *testing.T) {
 		t.Errorf("got %+v, error %v, after %d reads in %d rounds", state, err, reads.Load(), between)
 	}
 	var r Reading
-	if err := s.Verify(t.Context(), 1, func(one Reading) { r = one }); err != nil {
+	if err := s.Warmer().Verify(t.Context(), 1, func(one Reading) { r = one }); err != nil {
 		t.Error(err)
 	}
 	if r.Err != nil || r.Is != state.Tag || r.Was != state.Tag || reads.Load() != 2 {

@@ -274,7 +274,7 @@ func (s *Store) RestoreAt(
 	ctx context.Context, name string, at time.Time, opts tree.RestoreAtOptions,
 ) (tree.Restored, error) {
 	disk := past.Disk{
-		Writer: s, FS: s.fs, Feed: s.feed, Reader: s.reader, Index: s.index, Hasher: s.hasher, Clock: s.now,
+		Store: s, FS: s.fs, Feed: s.feed, Reader: s.reader, Index: s.index, Hasher: s.hasher, Clock: s.now,
 		TagOf: s.tagOfVersion,
 		Restore: func(
 			ctx context.Context, k history.Kept, shallow bool, opts tree.RestoreOptions, cond tree.Condition,

@@ -57,7 +57,11 @@ func (s *Store) keepHouse(ctx context.Context) {
 		case <-ctx.Done():
 			return // Close empties the trash
 		case <-tick.C:
-			s.tick()
+			anew := s.index.Tick()
+			s.dates.Tick()
+			if anew {
+				s.warmer.Rescan()
+			}
 		case <-c.wake:
 			s.clearTrash(ctx)
 			if pause == 0 && c.away.Load() {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	iofs "io/fs"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -14,6 +15,7 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/fs"
 	"r-seed-1f3a754f.example/ifmatch/fs/metadata"
 	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
+	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
@@ -226,7 +228,8 @@ func (s *Store) Unlock(ctx context.Context, name, token string, cond tree.Condit
 func (s *Store) changeLocks(
 	ctx context.Context, name string, cond tree.Condition, change func(t *transaction) error,
 ) error {
-	return s.update(ctx, seeing(scopeOf(cond, false), name), nil, func(t *transaction) error {
+	scope := volumes.Scope{Seen: append(slices.Clip(cond.Names), name)}
+	return s.update(ctx, scope, nil, func(t *transaction) error {
 		if err := t.ask(cond); err != nil {
 			return err
 		}

@@ -53,7 +53,8 @@ func (s *Store) rename(
 		if ended := r.end(ctx); ended != nil {
 			s.report(ended)
 		}
-		r.note, err = s.noteMove(ctx, from, to, cond)
+		need := room.Need{Name: to, Client: tree.ClientOf(ctx), Ask: func() error { return s.Try(ctx, cond) }}
+		r.note, err = s.fs.NoteMove(ctx, from, to, need, fs.How{Cause: "MOVE", By: string(tree.PrincipalOf(ctx))})
 		return err
 	}, r.step)
 	if ended := r.end(ctx); err == nil {
@@ -169,10 +170,7 @@ func (t *transaction) carryMoved(note *fs.MoveNote, source vfs.Info, to string, 
 	} else {
 		info, carried = t.carry(source, to, k, known, quiet, change.Done)
 	}
-	if known && carried {
-		tag = k.Tag()
-	}
-	return info, tag
+	return info, tagOf(k, known && carried)
 }
 
 // setModified sets the modification time of a file or collection that has just been moved. If only the owner may set it
@@ -218,11 +216,4 @@ func (v *view) ends(from, to string) (source, over vfs.Info, err error) {
 		err = tree.ErrNested
 	}
 	return source, over, err
-}
-
-// noteMove writes the note of a move that replaces a file or collection, see [fs.FS.NoteMove].
-func (s *Store) noteMove(ctx context.Context, from, to string, cond tree.Condition) (*fs.MoveNote, error) {
-	need := room.Need{Name: to, Client: tree.ClientOf(ctx), Ask: func() error { return s.Try(ctx, cond) }}
-	note, err := s.fs.NoteMove(ctx, from, to, need, fs.How{Cause: "MOVE", By: string(tree.PrincipalOf(ctx))})
-	return note, failure.Of(err)
 }

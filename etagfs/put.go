@@ -68,15 +68,12 @@ func (s *Store) Put(
 	return u.putRespelled(ctx, cond)
 }
 
-// stagedPuts puts bodies that have arrived.
-type stagedPuts struct{ *Store }
-
-// PutStaged implements [resumable.Store].
-func (s stagedPuts) PutStaged(
+// putStaged is Put with a body that has arrived.
+func (s *Store) putStaged(
 	ctx context.Context, name string, body resumable.Body, opts tree.PutOptions, cond tree.Condition,
 ) (tree.State, bool, error) {
 	u := &upload{
-		s: s.Store, name: name, opts: opts, staged: body.Staged, size: body.Size, synced: true, sums: body.Sums,
+		s: s, name: name, opts: opts, staged: body.Staged, size: body.Size, synced: true, sums: body.Sums,
 		tag: body.Sums.Tag(),
 	}
 	defer u.forget()
@@ -289,7 +286,7 @@ func (u *upload) commit(t *transaction, over vfs.Info) (tree.State, error) {
 		return tree.State{}, err
 	}
 	n := u.version()
-	if over.SameFile(u.over) && t.exact() {
+	if over.SameFile(u.over) && t.exact {
 		n.opened, u.opened = u.opened, nil
 	}
 	info, err := t.commit(u.name, over, n)

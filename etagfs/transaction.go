@@ -162,7 +162,6 @@ func (t *transaction) run(scope volumes.Scope, alone *volumes.Turn, step func(*t
 			return err
 		}
 	}
-	t.updates = true
 	err = step(t)
 	if !t.begun && !hold.Stands() {
 		return errAgain // it has hung, and its locks were let go
@@ -170,7 +169,7 @@ func (t *transaction) run(scope volumes.Scope, alone *volumes.Turn, step func(*t
 	if t.onMade != nil && (err == nil || errors.Is(err, tree.ErrUnsure)) {
 		t.onMade() // before the change is shown
 	}
-	t.settle(err)
+	t.feed.Settle(err == nil || errors.Is(err, tree.ErrUnsure) || errors.Is(err, fs.ErrAway))
 	if err != nil && t.refused != nil {
 		return t.refused // unchanged
 	}
@@ -181,7 +180,7 @@ func (t *transaction) run(scope volumes.Scope, alone *volumes.Turn, step func(*t
 }
 
 // Committing is that of [tree.Committing].
-func (v *view) Committing() bool { return v.updates }
+func (v *view) Committing() bool { return v.commits }
 
 // noteHeld calls the function of [Options.Held], if there is one.
 func (s *Store) noteHeld() (end func()) {
@@ -282,12 +281,6 @@ func scopeOf(cond tree.Condition, deep bool, names ...string) volumes.Scope {
 	if deep {
 		scope.Below = slices.Clip(names)
 	}
-	return scope
-}
-
-// seeing returns the scope of a change that also looks at a name.
-func seeing(scope volumes.Scope, name string) volumes.Scope {
-	scope.Seen = append(slices.Clip(scope.Seen), name)
 	return scope
 }
 

@@ -31,7 +31,6 @@ type view struct {
 	// commits reports whether the caller is inside a commit. The results of a reader's view must not be remembered for
 	// commits, because commits go on during the read.
 	commits bool
-	updates bool   // a transaction asks, see Committing
 	onMade  func() // see [tree.Condition]
 	// hold is the locks of the commit. lacks are those that it was found to lack.
 	hold  *volumes.Hold
@@ -45,8 +44,8 @@ type view struct {
 	// refused is the error that the Check returned.
 	refused error
 	locktable.View
-	// any reports whether the condition does not depend on which version is there.
-	any bool
+	// exact says that a commit may replace only the version that the Check has seen.
+	exact bool
 	// looks are the looks taken so far, by name. All decisions about a name rest on one look, and the commit compares
 	// the disk with that look.
 	looks map[string]*look
@@ -136,9 +135,6 @@ func (v *view) lstat(name string) (vfs.Info, error) {
 	return v.disk.Lstat(name)
 }
 
-// exact reports whether a commit may replace only the version that the Check has seen.
-func (v *view) exact() bool { return !v.any }
-
 // stat looks at the file or collection to which links lead from a name. A Check never sees names as of two instants. If
 // names have changed since the first look, the Check gets an error, and the store asks it again.
 func (v *view) stat(name string) (vfs.Info, error) {
@@ -156,7 +152,7 @@ func (v *view) stat(name string) (vfs.Info, error) {
 // how returns how a commit may replace or remove the version that was found at a name.
 func (v *view) how(cause, name string, found vfs.Info) fs.How {
 	tag, _ := v.tag(name, found)
-	return fs.How{Exact: v.exact(), Doubtful: v.doubtful, Cause: cause, By: string(v.by), Tag: string(tag)}
+	return fs.How{Exact: v.exact, Doubtful: v.doubtful, Cause: cause, By: string(v.by), Tag: string(tag)}
 }
 
 // seen identifies a file as one look has found it. A fingerprint alone is not enough if the disk has no inodes.
@@ -234,8 +230,7 @@ func (v *view) tag(name string, info vfs.Info) (tree.ETag, bool) {
 }
 
 func (v *view) ask(cond tree.Condition) error {
-	v.any = !cond.Exact
-	v.told, v.follow, v.onMade = nil, cond.Follow, cond.Made
+	v.exact, v.told, v.follow, v.onMade = cond.Exact, nil, cond.Follow, cond.Made
 	v.refused = cond.Ask(v)
 	if v.refused != nil && !errors.Is(v.refused, tree.ErrTagUnknown) {
 		if !v.isNow() {

@@ -7,18 +7,13 @@ import (
 	"sync/atomic"
 
 	"r-seed-1f3a754f.example/ifmatch/etagfs/hashing"
-	"r-seed-1f3a754f.example/ifmatch/etagfs/index"
-	"r-seed-1f3a754f.example/ifmatch/fs"
 	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // A Server sends the contents of a directory. All exported fields are needed.
 type Server struct {
-	FS     *fs.FS
-	Root   vfs.Info // a look at the root
-	Index  *index.Index
-	Hasher *hashing.Hasher
+	*hashing.Hasher // of the directory
 	// InFlight and Relayed are the bounds of the same names in the options of package etagfs, in bytes. InFlight is
 	// negative if the kernel sends no bytes.
 	InFlight, Relayed int64

@@ -243,7 +243,7 @@ func (t *Table) append(lines ...[]byte) error {
 
 // lines returns what the file has if it is written anew, with only the present locks in it. mu must be held.
 func (t *Table) lines() []byte {
-	t.purge()
+	t.set.purge(t.now())
 	data := []byte(fileFormat)
 	for _, l := range t.set.ByToken {
 		data = append(data, SetLine(l.Lock)...)
@@ -335,9 +335,6 @@ func (t *Table) Sync() error {
 	return t.shrink()
 }
 
-// purge forgets the locks that have expired. mu must be held.
-func (t *Table) purge() { t.set.purge(t.now()) }
-
 // Look calls do with the present locks. It looks at the file without mu, so other callers wait only if the file has
 // changed and must be read.
 func (t *Table) Look(do func(*Set, time.Time)) error {
@@ -368,7 +365,7 @@ func (t *Table) HasRoom(lock tree.Lock) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !t.now().Before(t.set.soonest) {
-		t.purge()
+		t.set.purge(t.now())
 	}
 	return t.set.hasRoom(lock.Holder, len(SetLine(lock)))
 }

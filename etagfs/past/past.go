@@ -19,23 +19,15 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/tree/undo"
 )
 
-// A Writer makes the changes.
-type Writer interface {
-	Try(ctx context.Context, cond tree.Condition) error
-	Mkdir(ctx context.Context, name string, opts tree.MkdirOptions, cond tree.Condition) (tree.State, error)
-	Remove(ctx context.Context, name string, cond tree.Condition) error
-	Move(ctx context.Context, from, to string, opts tree.CopyOptions, cond tree.Condition) (tree.State, bool, error)
-}
-
 // A Disk is a directory for [undo.RestoreAt]. All fields but Feed are needed.
 type Disk struct {
-	Writer
-	FS     *fs.FS
-	Feed   *feed.Feed
-	Reader *snapshots.Reader
-	Index  *index.Index
-	Hasher *hashing.Hasher
-	Clock  func() time.Time
+	tree.Store // makes the changes
+	FS         *fs.FS
+	Feed       *feed.Feed
+	Reader     *snapshots.Reader
+	Index      *index.Index
+	Hasher     *hashing.Hasher
+	Clock      func() time.Time
 	// Restore restores a version at its path, if shallow without its members.
 	Restore func(ctx context.Context, k history.Kept, shallow bool, opts tree.RestoreOptions, cond tree.Condition) error
 	// TagOf returns the tag of a version that is a file, and hashes it if necessary.
@@ -206,7 +198,7 @@ func (d Disk) Remove(ctx context.Context, name string, cond tree.Condition) erro
 		}
 		return asked.Ask(v)
 	}
-	return d.Writer.Remove(ctx, name, cond)
+	return d.Store.Remove(ctx, name, cond)
 }
 
 // Bring implements [undo.Store].

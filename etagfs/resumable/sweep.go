@@ -5,25 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
-	"time"
 
 	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
 	"r-seed-1f3a754f.example/ifmatch/fs"
 )
 
-// Sweep removes expired uploads, now and then, until the context ends.
-func (all *Uploads) Sweep(ctx context.Context) {
-	tick := time.NewTicker(sweepTime)
-	defer tick.Stop()
-	for {
-		all.read(ctx, true)
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-	}
-}
+// Sweep removes expired uploads. It has to be called every [SweepTime].
+func (all *Uploads) Sweep(ctx context.Context) { all.read(ctx, true) }
 
 // load finds the uploads that an earlier process has left, once.
 func (all *Uploads) load(ctx context.Context) {

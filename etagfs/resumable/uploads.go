@@ -40,8 +40,8 @@ const (
 	finishedTime = time.Hour
 	// maxFinished bounds these records.
 	maxFinished = 1000
-	// sweepTime is the time between two searches for expired uploads.
-	sweepTime = time.Minute
+	// SweepTime is the time between two searches for expired uploads.
+	SweepTime = time.Minute
 	// damagedTime is the age from which an upload without a record is taken for the rest of a crash.
 	damagedTime = time.Hour
 )
@@ -60,15 +60,6 @@ type record struct {
 
 func (r *record) isWhole() bool { return r.Offset == r.Length }
 
-// A Store has the methods that uploads need of their store.
-type Store interface {
-	Try(ctx context.Context, cond tree.Condition) error
-	Stat(ctx context.Context, name string, opts tree.ReadOptions) (tree.State, error)
-	// PutStaged is Put with a body that has arrived.
-	PutStaged(ctx context.Context, name string, body Body, opts tree.PutOptions, cond tree.Condition) (tree.State, bool,
-		error)
-}
-
 // A Body is a body that is staged, and on the disk.
 type Body struct {
 	Staged *fs.Staged
@@ -79,11 +70,14 @@ type Body struct {
 // Uploads are the uploads of a store. All exported fields but Limits are needed.
 type Uploads struct {
 	FS     *fs.FS
-	Store  Store
+	Store  tree.Store
 	Limits func() Limits // nil: there are none
 	Now    func() time.Time
 	Report func(error)
 	Once   *failure.Once
+	// Put is Put of the store with a body that has arrived.
+	Put func(ctx context.Context, name string, body Body, opts tree.PutOptions, cond tree.Condition) (tree.State, bool,
+		error)
 
 	mu         sync.Mutex
 	unfinished map[string]unfinishedUpload // those that are not complete, by ID. Nil: they were not searched for yet
@@ -253,7 +247,7 @@ func (u *upload) Put(
 	if err != nil {
 		return tree.State{}, false, err
 	}
-	state, created, err := u.all.Store.PutStaged(ctx, name, body, opts, cond)
+	state, created, err := u.all.Put(ctx, name, body, opts, cond)
 	switch {
 	case err == nil:
 		// The commit is durable. Without the record, the next request finds no upload.

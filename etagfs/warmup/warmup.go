@@ -10,21 +10,15 @@ import (
 
 	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/hashing"
-	"r-seed-1f3a754f.example/ifmatch/etagfs/index"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/snapshots"
-	"r-seed-1f3a754f.example/ifmatch/fs"
 	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // Options say what is hashed. All fields but Progress are needed.
 type Options struct {
-	FS     *fs.FS
-	Root   vfs.Info // a look at the root
-	Reader *snapshots.Reader
-	Index  *index.Index
-	Hasher *hashing.Hasher
-	Now    func() time.Time
+	*hashing.Hasher // of the directory
+	Reader          *snapshots.Reader
 	// Report gets the errors of a search, and Once those of single files.
 	Report func(error)
 	Once   *failure.Once

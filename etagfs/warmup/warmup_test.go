@@ -62,16 +62,14 @@ func open(t *testing.T, dir, indexDir string, o Options, before func(vfs.Call) e
 	if o.Report == nil {
 		o.Report = func(error) {}
 	}
-	o.FS, o.Root, o.Once, o.Running = below, root, failure.NewOnce(o.Report), new(sync.WaitGroup)
+	o.Once, o.Running = failure.NewOnce(o.Report), new(sync.WaitGroup)
+	o.FS, o.Root, o.Work, o.Turns = below, root, o.Running, limit.System().Bounds().Pools().Hashes
 	o.Index = index.Open(index.Options{
 		Dir: indexDir, Device: root.Device, Heir: volumes.Heir(root), Volume: d.Volume(), Boot: index.BootID(),
 		Sync: func(string, uint64) error { return nil }, LazyTimes: below.LazyTimes, Report: o.Report,
 	})
 	o.Reader = &snapshots.Reader{FS: below, Held: func() func() { return func() {} }}
-	o.Hasher = &hashing.Hasher{
-		FS: below, Root: root, Index: o.Index, Now: o.Now, Turns: limit.System().Bounds().Pools().Hashes,
-		Open: o.Reader.Open, Work: o.Running,
-	}
+	o.Open = o.Reader.Open
 	o.Reader.Met = o.Hasher.Meet
 	ctx, stop := context.WithCancel(context.Background())
 	w := New(o)
@@ -99,7 +97,7 @@ func TestNothingIsReadAheadWhereTagsDoNotLast(t *testing.T) {
 	lay(t, dir, "told=1", "asked=2")
 	var mu sync.Mutex
 	var opened []string
-	w := open(t, dir, "", Options{Now: rested().Now}, func(c vfs.Call) error {
+	w := open(t, dir, "", Options{Hasher: &hashing.Hasher{Now: rested().Now}}, func(c vfs.Call) error {
 		mu.Lock()
 		defer mu.Unlock()
 		if c.Op == "open" {
@@ -129,7 +127,7 @@ func TestTriedLessAndLessOften(t *testing.T) {
 	lay(t, dir, "f=1")
 	clock := rested()
 	change := func() error { return nil }
-	w := open(t, dir, "", Options{Now: clock.Now}, func(c vfs.Call) error {
+	w := open(t, dir, "", Options{Hasher: &hashing.Hasher{Now: clock.Now}}, func(c vfs.Call) error {
 		switch {
 		case c.Op == "lease":
 			return errors.ErrUnsupported
@@ -176,7 +174,7 @@ func TestTroubleIsToldOnce(t *testing.T) {
 	failing := map[string]error{"denied1": syscall.EACCES, "denied2": syscall.EACCES, "broken": syscall.EIO}
 	through := make(chan Progress, 8)
 	w := open(t, dir, t.TempDir(), Options{
-		AtOnce: 2, Now: rested().Now, Progress: func(p Progress) { through <- p },
+		AtOnce: 2, Hasher: &hashing.Hasher{Now: rested().Now}, Progress: func(p Progress) { through <- p },
 		Report: func(err error) { mu.Lock(); told = append(told, err.Error()); mu.Unlock() },
 	}, func(c vfs.Call) error {
 		mu.Lock()
@@ -230,7 +228,7 @@ func TestChangedHashesAhead(t *testing.T) {
 	dir := t.TempDir()
 	clock := treetest.NewClock()
 	var hashed atomic.Int32
-	w := open(t, dir, "", Options{Now: clock.Now, Report: func(err error) { t.Error(err) }}, func(c vfs.Call) error {
+	w := open(t, dir, "", Options{Hasher: &hashing.Hasher{Now: clock.Now}, Report: func(err error) { t.Error(err) }}, func(c vfs.Call) error {
 		switch {
 		case c.Op == "lease":
 			return errors.ErrUnsupported
