@@ -65,11 +65,9 @@ type instance struct {
 	dir  standing // the directory to which the path led when it was opened
 	stop func()
 
-	mu       sync.Mutex
-	users    int // running calls and open contents
-	closed   bool
-	empty    chan struct{} // closed when the instance is closed and has no users
-	replaced chan struct{} // closed when the instance is
+	users    sync.WaitGroup // running calls and open contents
+	replaced chan struct{}  // closed when another one has taken its place
+	mu       sync.Mutex     // held while a user comes, or replaced is closed
 }
 
 // Open opens a directory. The returned store owns all stores that it opens.
@@ -111,7 +109,7 @@ func (r *Store) open() (*instance, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := &instance{Store: store, dir: dir, stop: func() {}, empty: make(chan struct{}), replaced: make(chan struct{})}
+	o := &instance{Store: store, dir: dir, stop: func() {}, replaced: make(chan struct{})}
 	// A commit asks because the upload of a body can take long. A version that is committed to a directory that
 	// is no longer served would be lost for its client.
 	store.OnCommit(func() error {
@@ -137,31 +135,16 @@ func (o *instance) close() error {
 func (o *instance) enter() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.closed {
+	select {
+	case <-o.replaced:
 		return false
-	}
-	o.users++
-	return true
-}
-
-func (o *instance) leave() { o.count(-1, false) }
-
-// replace makes enter refuse new users. It returns a channel that is closed when the last user has left.
-func (o *instance) replace() <-chan struct{} {
-	close(o.replaced)
-	o.count(0, true)
-	return o.empty
-}
-
-func (o *instance) count(more int, closed bool) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.users += more
-	o.closed = o.closed || closed
-	if o.closed && o.users == 0 {
-		close(o.empty)
+	default:
+		o.users.Add(1)
+		return true
 	}
 }
+
+func (o *instance) leave() { o.users.Done() }
 
 // An access says which parts of the directory a call needs.
 type access uint8
@@ -291,9 +274,11 @@ func (r *Store) replacement(gone *instance) (*instance, error) {
 
 // retire closes a replaced directory after its last user has left.
 func (r *Store) retire(gone *instance) {
-	empty := gone.replace()
+	gone.mu.Lock()
+	close(gone.replaced)
+	gone.mu.Unlock()
 	r.retired.Go(func() {
-		<-empty
+		gone.users.Wait()
 		if err := gone.close(); err != nil {
 			r.opts.Log.Debug("what was served before is closed", "error", err)
 		}
