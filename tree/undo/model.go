@@ -45,20 +45,13 @@ type node struct {
 	explained bool
 }
 
-// asItWas reports whether the name and all names below it stand for members of the ref of its collection.
-func (n *node) asItWas() bool {
-	if n == nil {
-		return true
-	}
-	return !n.set && n.left == "" && n.membersAsTheyWere()
-}
-
+// membersAsTheyWere reports whether all names below the name stand for members of its ref.
 func (n *node) membersAsTheyWere() bool {
 	if n == nil {
 		return true
 	}
 	for _, kid := range n.kids {
-		if !kid.asItWas() {
+		if kid.set || kid.left != "" || !kid.membersAsTheyWere() {
 			return false
 		}
 	}

@@ -187,12 +187,12 @@ func (u *undoing) bring(ctx context.Context, step Step, k Kept, shallow bool, co
 func (u *undoing) moveBack(ctx context.Context, number int, step Step, cond tree.Condition) error {
 	if step.Archived == 0 {
 		_, _, err := u.Move(ctx, step.From, step.Name, tree.CopyOptions{NoOverwrite: !step.Over.Exists()}, cond)
-		if err == nil && step.Over.Exists() {
-			k, ok, err := u.Archived(ctx, step.Name, step.Over)
-			if ok {
-				u.archived[number] = k
-			}
+		if err != nil || !step.Over.Exists() {
 			return err
+		}
+		k, ok, err := u.Archived(ctx, step.Name, step.Over)
+		if ok {
+			u.archived[number] = k
 		}
 		return err
 	}
@@ -205,11 +205,9 @@ func (u *undoing) moveBack(ctx context.Context, number int, step Step, cond tree
 		if err != nil {
 			return err
 		}
-		ok = false
-		for _, m := range members {
-			if m.Name == base {
-				k, ok = m, true
-			}
+		i := slices.IndexFunc(members, func(m Kept) bool { return m.Name == base })
+		if ok = i >= 0; ok {
+			k = members[i]
 		}
 	}
 	if !ok {
