@@ -144,6 +144,8 @@ type Store struct {
 var _ interface {
 	tree.Store
 	tree.Speller
+	tree.Uploads
+	tree.Quotas
 } = (*Store)(nil)
 
 func (opts Options) withDefaults() Options {
@@ -333,8 +335,6 @@ func (s *Store) syncVolume(dir string, device uint64) error {
 }
 
 var errOtherVolume = errors.New("another file system is mounted there now")
-
-var _ tree.Uploads = (*Store)(nil)
 
 // UploadLimits bound the uploads that arrive in parts.
 type UploadLimits = resumable.Limits

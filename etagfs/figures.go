@@ -8,7 +8,6 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/etagfs/index"
 	"r-seed-1f3a754f.example/ifmatch/etagfs/warmup"
 	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
-	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 // Figures are how much is going on in a store now.
@@ -43,8 +42,6 @@ type (
 
 // Warmer returns what hashes files ahead of need, and for the commands about the index.
 func (s *Store) Warmer() *warmup.Warmer { return s.warmer }
-
-var _ tree.Quotas = (*Store)(nil)
 
 // Abilities returns the abilities of the file system at the root.
 func (s *Store) Abilities() volumes.Abilities { return s.fs.Abilities() }

@@ -198,7 +198,9 @@ func (l *listing) collection(self tree.State, first bool) (below []listed, more 
 		if members = batch; l.opts.Show != nil {
 			members = shown(dir, slices.Clone(batch), l.opts)
 		}
-		locks, err = l.s.locksIn(at, dir, members, l.opts.Want, &short)
+		if locks = nil; l.opts.Want&tree.WantLocks != 0 && len(members) > 0 { // they are asked for at once
+			locks, err = l.s.viewAt(at).OfMembers(dir, members, &short)
+		}
 		return err
 	}
 	for _, err := range r.Batches(l.ctx) {
@@ -233,17 +235,6 @@ func (l *listing) collection(self tree.State, first bool) (below []listed, more 
 		}
 	}
 	return below, true, nil
-}
-
-// locksIn returns the locks that cover each of some members of a collection. It asks once for all members. It returns
-// nil if no lock covers a member.
-func (s *Store) locksIn(
-	at *volumes.Snapshot, dir string, members []volumes.Member, want tree.Want, short *locktable.ShortRoots,
-) (covering [][]tree.Lock, err error) {
-	if want&tree.WantLocks == 0 || len(members) == 0 {
-		return nil, nil
-	}
-	return s.viewAt(at).OfMembers(dir, members, short)
 }
 
 // hashedAtOnce bounds how many members of one listing are hashed at the same time. This number keeps a disk busy.

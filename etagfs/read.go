@@ -64,7 +64,10 @@ func (s *Store) describe(ctx context.Context, name string, info vfs.Info, opts t
 		}
 	}
 	if opts.Want&tree.WantLocks != 0 {
-		state.Locks, err = s.covering(ctx, name)
+		err = s.reader.Read(ctx, func(at *volumes.Snapshot) (err error) {
+			state.Locks, err = s.viewAt(at).Covering(name)
+			return err
+		})
 	}
 	return state, err
 }
@@ -84,13 +87,18 @@ func (s *Store) attributesOf(f *vfs.File, look vfs.Info) ([]byte, error) {
 	return data, err
 }
 
-// describeTagged makes the state of a content, after the tag of the version was looked up.
+// describeTagged makes the state of a content, after the tag of the version was looked up. It hashes the file if the
+// answer wants the tag. The tag is left out if the file keeps changing, or if the hash takes longer than the answer may
+// wait. In the latter case, the file is hashed later, before the files that no request has asked for.
 func (s *Store) describeTagged(
 	ctx context.Context, name string, info vfs.Info, tag tree.ETag, opts tree.ReadOptions,
 ) (tree.State, error) {
 	if tag == "" && info.Kind == vfs.Regular && opts.Want&tree.WantTag != 0 {
-		var err error
-		if info, tag, err = s.findTag(ctx, name, info, opts.TagDeadline); err != nil {
+		patience, cancel := tree.Patience(ctx, opts.TagDeadline)
+		defer cancel()
+		if found, hashed, err := s.hasher.Hash(patience, name, hashing.ForAnswer); err == nil {
+			info, tag = found, hashed
+		} else if err = s.goWithout(ctx, name, false, err); err != nil {
 			return tree.State{}, err
 		}
 	}
@@ -112,21 +120,6 @@ func (s *Store) knownContent(info vfs.Info, want tree.Want) (tag tree.ETag, enou
 	}
 	tag, ok := s.index.Tag(info.Fingerprint) // even if it is not wanted, because the tag tells dates apart
 	return tag, ok || want&tree.WantTag == 0 // other values are computed from a known tag
-}
-
-// findTag hashes a file for an answer that can do without the tag. The tag is left out if the file keeps changing, or
-// if the hash takes longer than the answer may wait. In the latter case, the file is hashed later, before the files
-// that no request has asked for.
-func (s *Store) findTag(
-	ctx context.Context, name string, info vfs.Info, deadline time.Time,
-) (vfs.Info, tree.ETag, error) {
-	patience, cancel := tree.Patience(ctx, deadline)
-	defer cancel()
-	found, tag, err := s.hasher.Hash(patience, name, hashing.ForAnswer)
-	if err != nil {
-		return info, "", s.goWithout(ctx, name, false, err)
-	}
-	return found, tag, nil
 }
 
 // goWithout drops an error that says only that a wanted value could not be found in time, or not at all by this
@@ -183,8 +176,8 @@ func (s *Store) openContent(
 		return nil, tree.State{}, failure.Of(err)
 	}
 	c, state, err := s.opened(ctx, name, f, info, opts)
-	if err == nil {
-		err = s.askOf(ctx, state, cond)
+	if err == nil && cond.Check != nil { // about the file as it was opened
+		err = s.try(ctx, func(v *view) error { return askOpened(v, state, cond) })
 	}
 	if err != nil {
 		f.Close()
@@ -315,14 +308,7 @@ func (s *Store) opened(ctx context.Context, name string, f *vfs.File, info vfs.I
 	return s.contents.Of(f, info, tag, stamped), state, nil
 }
 
-// askOf asks a condition about a file as it was opened.
-func (s *Store) askOf(ctx context.Context, opened tree.State, cond tree.Condition) error {
-	if cond.Check == nil {
-		return nil
-	}
-	return s.try(ctx, func(v *view) error { return askOpened(v, opened, cond) })
-}
-
+// askOpened asks a condition about a file as it was opened.
 func askOpened(v *view, opened tree.State, cond tree.Condition) error {
 	v.follow = cond.Follow
 	return cond.Ask(openedView{v, opened})
@@ -364,13 +350,4 @@ func (s *Store) attributes(
 		return err
 	})
 	return data, err
-}
-
-// covering returns the locks that cover a name.
-func (s *Store) covering(ctx context.Context, name string) (locks []tree.Lock, err error) {
-	err = s.reader.Read(ctx, func(at *volumes.Snapshot) (err error) {
-		locks, err = s.viewAt(at).Covering(name)
-		return err
-	})
-	return locks, err
 }
