@@ -8,10 +8,9 @@
 // look. One rename or exchange gives the new version its name, if the version that it replaces is still the one that
 // the look has found (see [fs.Place.Commit]). If it is not, the store does all of that again. See [Store.update]. A
 // condition that is not Exact takes any version. Under that lock the store never waits for a body, a hash or a local
-// program, nor for the disk. The only sync under it is that of a note on a collection that gives way where names cannot be
-// exchanged. Readers take no lock. Each file system has sequence numbers, which tell readers that
-// names have changed while they looked. Then they look again (see [volumes.Snapshot]). So they never see the middle of
-// a commit, nor a version that is taken back.
+// program, nor for the disk. Readers take no lock. Each file system has sequence numbers, which tell readers that names
+// have changed while they looked. Then they look again (see [volumes.Snapshot]). So they never see the middle of a
+// commit, nor a version that is taken back.
 //
 // The result of a write is durable as [fs.Durability] says. If a step after the rename fails, such as the sync of the
 // directory or the end of the WebDAV locks of a replaced or removed resource, the write is not acknowledged, and the
