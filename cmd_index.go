@@ -174,7 +174,7 @@ func (x indexArgs) verifyIn(ctx context.Context, store *backend) error {
 	read := fmt.Sprintf("%s (%s) read: %d unchanged, %d not known before, "+
 		"%d changed without a new time stamp, %d unreadable", progress.Files(meter.Files), progress.Size(meter.Bytes),
 		meter.Files-changed-unknown-failed, unknown, changed, failed)
-	err = ifInterrupted(err, "before %s (%s) were read; %s", progress.Files(all.Files), progress.Size(all.Bytes), read)
+	err = ifInterrupted(err, "before all of %s (%s) was read; %s", progress.Files(all.Files), progress.Size(all.Bytes), read)
 	if err == nil {
 		fmt.Fprintln(x.stdout, read)
 		err = ifUnread(failed)

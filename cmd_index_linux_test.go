@@ -24,7 +24,7 @@ func TestInterrupted(t *testing.T) {
 	}
 	for command, want := range map[string]string{
 		"warm":   "ifmatch: interrupted after 0 of 1 files were hashed (0 B of 1.0 TiB): run it again to go on from there\n",
-		"verify": "ifmatch: interrupted before 1 file (1.0 TiB) were read; 0 files (0 B) read: 0 unchanged, 0 not known before, 0 changed without a new time stamp, 0 unreadable\n",
+		"verify": "ifmatch: interrupted before all of 1 file (1.0 TiB) was read; 0 files (0 B) read: 0 unchanged, 0 not known before, 0 changed without a new time stamp, 0 unreadable\n",
 	} {
 		t.Run(command, func(t *testing.T) {
 			cmd := exec.Command("ifmatch", "index", command, dir)

@@ -100,6 +100,8 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 	}
 	access := command.Needs{Misused: misused, Users: usersFlag(), Days: withDays, Alike: alike, Shelf: openShelf}
 	databases := cluster.Needs{Misused: misused, State: stateName, Open: openSource, Differs: differs, Checkup: checkup}
+	send := put.Command(misused)
+	send.Flags = withDays(send.Flags)
 	return &cli.App{
 		Name:                 "ifmatch",
 		Usage:                "serve a directory over WebDAV, with writes that cannot lose an update",
@@ -121,7 +123,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			locks.Command(misused, openLocks),
 			history.New(history.Needs{Misused: misused, State: stateName, Root: servedRoot, Read: openHistory, Write: openRestore}),
 			indexCommand(misused),
-			put.Command(misused),
+			send,
 			command.User(access), sessions.Command(misused),
 			linkcommand.New(linkcommand.Needs{
 				Misused: misused, Users: usersFlag(), Days: withDays, Ask: command.ReadPassword,

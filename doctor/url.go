@@ -60,8 +60,8 @@ func (d *Diagnosis) URL(ctx context.Context, at, userHeader string) {
 		transport.TLSClientConfig = &tls.Config{InsecureSkipVerify: true} // for the other looks
 		answer, err = v.ask(ctx, http.MethodOptions, u)
 	}
-	if failed := new(url.Error); errors.As(err, &failed) && !failed.Timeout() {
-		v.Bad("no server is reached: "+failed.Err.Error(), "start it, or correct the name and the port in the URL")
+	if dial := new(net.OpError); errors.As(err, &dial) && dial.Op == "dial" && !dial.Timeout() && ctx.Err() == nil {
+		v.Bad("no server is reached: "+dial.Error(), "start it, or correct the name and the port in the URL")
 		return
 	}
 	if v.stop(err) {

@@ -112,6 +112,9 @@ func TestNoReadWaitsForever(t *testing.T) {
 				if ended != nil {
 					t.Fatalf("message %d is not answered, and the read waits", n)
 				}
+				if !met && err != nil && !errors.Is(err, tree.ErrBusy) {
+					t.Errorf("all messages are answered: error %v", err)
+				}
 				if met && err != nil && !errors.Is(err, tree.ErrUnavailable) && !errors.Is(err, tree.ErrBusy) {
 					t.Errorf("message %d is not answered: error %v", n, err)
 				}

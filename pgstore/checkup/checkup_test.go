@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"os"
 	"path/filepath"
 	"slices"
@@ -298,6 +299,62 @@ func TestPlaceThatIsAwayIsNoDamage(t *testing.T) {
 	}}
 	if err := c.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "--blobs cannot be read: ") {
 		t.Errorf("error %v, and it finds %q", err, f.bad)
+	}
+}
+
+// A hasty place has one object out of its list, and refuses to open it some times.
+type hasty struct {
+	blobs.Store
+	id     blobs.ID
+	refuse int
+}
+
+func (h *hasty) List(ctx context.Context) iter.Seq2[blobs.ID, error] {
+	return func(yield func(blobs.ID, error) bool) {
+		for id, err := range h.Store.List(ctx) {
+			if id != h.id && !yield(id, err) {
+				return
+			}
+		}
+	}
+}
+
+func (h *hasty) Open(ctx context.Context, id blobs.ID, size, offset, n int64) (io.ReadCloser, error) {
+	if id == h.id && h.refuse > 0 {
+		h.refuse--
+		return nil, errors.New("slow down")
+	}
+	return h.Store.Open(ctx, id, size, offset, n)
+}
+
+// TestObjectThatIsRefusedOnce is not known to be there where it is only looked for, and is read again where it is verified.
+func TestObjectThatIsRefusedOnce(t *testing.T) {
+	p := sound(t)
+	objects, err := blobs.NewDir(p.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &hasty{Store: objects}
+	if err := p.conn.QueryRow(t.Context(), "select blob from ifmatch.node where name = 'large' and parent > 0").Scan(&h.id); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		refuse int
+		want   []string
+	}{
+		{0, nil},
+		{1, []string{"it is not known whether an object is missing: the object " + h.id.String() + ": slow down"}},
+		// One time for the list, and one for its content.
+		{2, []string{"it is not known whether an object is missing: the object " + h.id.String() + ": slow down"}},
+	} {
+		f := &findings{}
+		h.refuse = test.refuse
+		c := &Checkup{Conn: p.conn, Objects: h, To: f, Verify: true, Told: func(name, what string) { t.Errorf("%s %s", name, what) }}
+		err := c.Run(t.Context())
+		bad := slices.DeleteFunc(f.bad, func(one string) bool { return !strings.Contains(one, "object") }) // of the settings, too
+		if err != nil || !slices.Equal(bad, test.want) {
+			t.Errorf("refused %d times: %q, want %q, error %v", test.refuse, bad, test.want, err)
+		}
 	}
 }
 

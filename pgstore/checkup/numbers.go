@@ -2,9 +2,11 @@ package checkup
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // A column has numbers that a sequence gives out.
@@ -32,12 +34,20 @@ type querier interface {
 // givenMeanwhile is more numbers than servers get from a sequence while it is set.
 const givenMeanwhile = 10_000
 
+// insufficientPrivilege is a code of errors of PostgreSQL, appendix A of its manual.
+const insufficientPrivilege = "42501"
+
 // numbers looks whether numbers are given out twice. Logical replication leaves the sequences behind.
 func (c *Checkup) numbers(ctx context.Context) error {
 	for _, one := range numbered {
 		var last, given int64
 		err := c.Conn.QueryRow(ctx, fmt.Sprintf(`select coalesce(max(%s), 0), coalesce(pg_sequence_last_value(%s), 0)
  from ifmatch.%s`, one.name, one.sequence(), one.table)).Scan(&last, &given)
+		if denied := (*pgconn.PgError)(nil); errors.As(err, &denied) && denied.Code == insufficientPrivilege {
+			c.To.Note("this role may not read the sequence of table "+one.table+", so its numbers were not looked at",
+				"look as the role that owns the tables")
+			continue
+		}
 		if err != nil {
 			return err
 		}

@@ -62,6 +62,7 @@ func (c *Checkup) objects(ctx context.Context) error {
 		return err
 	}
 	var missing []lost
+	unknown := 0
 	for _, one := range candidates {
 		object, err := c.Objects.Open(ctx, one.Blob, one.Size, 0, one.Size) // it may have come since the listing
 		switch {
@@ -71,13 +72,18 @@ func (c *Checkup) objects(ctx context.Context) error {
 			missing = append(missing, lost{one.Blob, one.Place})
 		case errors.Is(err, blobs.ErrDamaged): // it is there
 		default:
-			if err := c.away(ctx, err); err != nil {
-				return err
+			err = fmt.Errorf("the object %s: %w", one.Blob, err)
+			if failed := c.away(ctx, err); failed != nil {
+				return failed
 			}
+			c.To.Bad(fmt.Sprintf("it is not known whether an object is missing: %v", err), "look again")
+			unknown++
 		}
 	}
-	if len(missing) == 0 {
+	if len(missing)+unknown == 0 {
 		c.To.Good("no object is missing, of %d", n)
+	} else if len(missing) == 0 {
+		// it was told of each
 	} else if err := c.tellLost(ctx, "objects are missing", "is missing in --blobs", missing); err != nil {
 		return err
 	}
@@ -216,10 +222,21 @@ func (c *Checkup) isWhole(ctx context.Context, one content) (bool, error) {
 		sum.Write(data)
 		size = int64(len(data))
 	} else {
-		object, err := c.Objects.Open(ctx, one.Blob, one.Size, 0, one.Size)
-		if err == nil {
-			size, err = io.Copy(sum, object)
-			_ = object.Close()
+		read := func() error {
+			sum.Reset()
+			object, err := c.Objects.Open(ctx, one.Blob, one.Size, 0, one.Size)
+			if err == nil {
+				size, err = io.Copy(sum, object)
+				_ = object.Close()
+			}
+			return err
+		}
+		err := read()
+		if err != nil && !errors.Is(err, tree.ErrNotExist) && !errors.Is(err, blobs.ErrDamaged) {
+			if err := c.away(ctx, fmt.Errorf("the object %s: %w", one.Blob, err)); err != nil {
+				return false, err
+			}
+			err = read() // the place answers again
 		}
 		switch {
 		case errors.Is(err, tree.ErrNotExist):

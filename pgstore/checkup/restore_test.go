@@ -246,7 +246,9 @@ func TestFollowersNoticeARestore(t *testing.T) {
 // TestRestoredAfterAClockThatWasAhead: servers write again, and do not wait for the time of the last change.
 func TestRestoredAfterAClockThatWasAhead(t *testing.T) {
 	p := sound(t)
-	if err := p.do("update ifmatch.change set at = at + 3600000000000"); err != nil {
+	err := errors.Join(p.do("update ifmatch.change set at = at + 3600000000000"),
+		p.do("update ifmatch.version set gone = gone + interval '1 hour'"))
+	if err != nil {
 		t.Fatal(err)
 	}
 	write := func() error {
@@ -258,12 +260,17 @@ func TestRestoredAfterAClockThatWasAhead(t *testing.T) {
 	if err := write(); !errors.Is(err, tree.ErrUnavailable) {
 		t.Errorf("a write before the last change: error %v", err)
 	}
-	_, err := Restored(t.Context(), p.conn)
+	_, err = Restored(t.Context(), p.conn)
 	for errors.Is(err, ErrInUse) { // the connections end a moment later
 		_, err = Restored(t.Context(), p.conn)
 	}
 	if err != nil {
 		t.Fatal(err)
+	}
+	// An undo as of a time would take a version that gives way later for one of a change after that time.
+	var later int
+	if err := p.conn.QueryRow(t.Context(), "select count(*) from ifmatch.version where gone > now()").Scan(&later); err != nil || later > 0 {
+		t.Errorf("%d versions give way in the future, error %v", later, err)
 	}
 	if err := write(); err != nil {
 		t.Error(err)

@@ -134,8 +134,11 @@ func garbageStatus(ctx context.Context, conn *pgx.Conn, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "garbage\t%v contents may be, %v are being removed\n", dead, claimed)
-	since, more := "", ""
+	since, more, least := "", "", ""
+	if dead > mostCounted {
+		least = "at least "
+	}
+	fmt.Fprintf(w, "garbage\t%v contents may be, %s%v are being removed\n", dead, least, claimed)
 	if oldest != nil {
 		since = ", since " + oldest.UTC().Format(time.RFC3339)
 	}
@@ -190,8 +193,10 @@ func Restored(ctx context.Context, conn *pgx.Conn) (epoch string, err error) {
 // no sequences: these go on after the last number that is in use. No change is of the future: servers write nothing before
 // the last one.
 func renumber(ctx context.Context, tx pgx.Tx) error {
-	_, err := tx.Exec(ctx, `update ifmatch.change set xid = '1',
- at = least(at, (extract(epoch from clock_timestamp()) * 1000000000)::bigint)`)
+	_, err := tx.Exec(ctx, `update ifmatch.change set xid = '1', at = least(at, (extract(epoch from now()) * 1000000000)::bigint)`)
+	if err == nil {
+		_, err = tx.Exec(ctx, "update ifmatch.version set gone = now() where gone > now()")
+	}
 	if err != nil {
 		return err
 	}
