@@ -86,7 +86,7 @@ func TestBoundsOfLimits(t *testing.T) {
 		t.Errorf("without flags they are %+v, want %+v", got, all)
 	}
 	limits := Limits{Connections: 5, Uploads: 4, Requests: 3, ClientConnections: 2, ClientRequests: 1}
-	want := limit.Bounds{Connections: 5, Streams: all.Streams, Uploads: 4, Downloads: 3, Listings: 3, Changes: 3,
+	want := limit.Bounds{Connections: 5, Streams: all.Streams, Uploads: 4, Downloads: 3, Listings: 3, Archives: 3, Changes: 3,
 		Hashes: all.Hashes, ClientConnections: 2, ClientRequests: 1}
 	if got := limits.bounds(resources); got != want {
 		t.Errorf("they are %+v, want %+v", got, want)

@@ -283,6 +283,7 @@ func (l *Limits) bounds(resources limit.Resources) limit.Bounds {
 	b.Uploads = cmp.Or(l.Uploads, b.Uploads)
 	b.Downloads = cmp.Or(l.Requests, b.Downloads)
 	b.Listings = cmp.Or(l.Requests, b.Listings)
+	b.Archives = min(b.Archives, cmp.Or(l.Requests, b.Archives))
 	b.Changes = cmp.Or(l.Requests, b.Changes)
 	b.ClientConnections, b.ClientRequests = l.ClientConnections, l.ClientRequests
 	return b
@@ -299,7 +300,7 @@ func (l *Limits) pools(log *slog.Logger) *limit.Pools {
 	resources := limit.System()
 	bounds := l.bounds(resources)
 	log.Debug("most at once", "connections", bounds.Connections, "uploads", bounds.Uploads,
-		"downloads", bounds.Downloads, "listings", bounds.Listings, "other requests", bounds.Changes, "hashes", bounds.Hashes,
+		"downloads", bounds.Downloads, "listings", bounds.Listings, "archives", bounds.Archives, "other requests", bounds.Changes, "hashes", bounds.Hashes,
 		"because of descriptors", resources.Descriptors, "and bytes of memory", resources.Memory)
 	return bounds.Pools()
 }

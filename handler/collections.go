@@ -222,7 +222,9 @@ func (s *server) aboutPath(w http.ResponseWriter, r *request, address web.Addres
 	switch {
 	case address.Method == http.MethodPost:
 		pool = s.Pools.Changes
-	case address.Plain && !address.Lists:
+	case address.Large:
+		pool = s.Pools.Archives
+	case address.Plain:
 		pool = s.Pools.Downloads
 	}
 	if err := s.takeTurn(w, r, pool); err != nil {

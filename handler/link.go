@@ -72,7 +72,7 @@ func (s *server) readByLink(w http.ResponseWriter, r *request, below string) err
 	}
 	pool := s.Pools.Downloads
 	if zip {
-		pool = s.Pools.Listings
+		pool = s.Pools.Archives
 	}
 	if err := s.takeTurn(w, r, pool); err != nil {
 		return err

@@ -16,24 +16,26 @@ type Bounds struct {
 	Uploads     int
 	Downloads   int // of files, HEAD included
 	Listings    int // PROPFIND, and pages
+	Archives    int // of collections
 	Changes     int // all other requests
 	Hashes      int // that requests wait for
 
 	// ClientConnections and ClientRequests bound how many one client may have at once, besides the bound of half of the
-	// free slots. 0: there is no other bound. ClientRequests bounds uploads, downloads, listings and changes, each by
-	// itself.
+	// free slots. 0: there is no other bound. ClientRequests bounds uploads, downloads, listings, archives and changes,
+	// each by itself.
 	ClientConnections, ClientRequests int
 }
 
 // The files and bytes that each kind of slot holds at the most. A listing has one directory open, and hashes eight
 // files at once. A change can copy.
 const (
-	uploadFiles, downloadFiles, listingFiles, changeFiles = 2, 1, 10, 3
+	uploadFiles, downloadFiles, listingFiles, archiveFiles, changeFiles = 2, 1, 10, 11, 3
 
 	connectionBytes = 64 << 10
 	uploadBytes     = 320 << 10 // the buffer between the client and the disk
 	downloadBytes   = 96 << 10
-	listingBytes    = 4 << 20 // of a page that is sorted
+	listingBytes    = 4 << 20  // of a page that is sorted
+	archiveBytes    = 32 << 20 // of the directory at its end, and of the garbage beside it
 )
 
 // Bounds returns bounds that leave a part of the memory free even if clients hold all slots. They also leave free the
@@ -51,6 +53,7 @@ func (r Resources) Bounds() Bounds {
 		Uploads:     least(files/5/uploadFiles, uploadBytes, 8),
 		Downloads:   least(files/7/downloadFiles, downloadBytes, 8),
 		Listings:    least(files/8/listingFiles, listingBytes, 4),
+		Archives:    least(files/32/archiveFiles, archiveBytes, 2),
 		Changes:     least(files/7/changeFiles, downloadBytes, 8),
 		Hashes:      max(8, 4*r.CPUs),
 	}
@@ -67,8 +70,8 @@ const (
 
 // Pools are the pools of one server.
 type Pools struct {
-	Streams                                                    int // see Bounds
-	Connections, Uploads, Downloads, Listings, Changes, Hashes *Pool
+	Streams                                                              int // see Bounds
+	Connections, Uploads, Downloads, Listings, Archives, Changes, Hashes *Pool
 
 	// TurnedAway remembers the clients whose connections were refused.
 	TurnedAway *Refused
@@ -82,6 +85,7 @@ func (b Bounds) Pools() *Pools {
 		Uploads:     NewPool("uploads", b.Uploads),
 		Downloads:   NewPool("downloads", b.Downloads),
 		Listings:    NewPool("listings", b.Listings),
+		Archives:    NewPool("archives", b.Archives),
 		Changes:     NewPool("requests", b.Changes),
 		Hashes:      NewPool("files to be read for their ETags", b.Hashes),
 		TurnedAway:  NewRefused(),
@@ -96,6 +100,7 @@ func (p *Pools) Resize(b Bounds) {
 	p.Uploads.Resize(b.Uploads, b.ClientRequests)
 	p.Downloads.Resize(b.Downloads, b.ClientRequests)
 	p.Listings.Resize(b.Listings, b.ClientRequests)
+	p.Archives.Resize(b.Archives, b.ClientRequests)
 	p.Changes.Resize(b.Changes, b.ClientRequests)
 	p.Hashes.Resize(b.Hashes, 0)
 }

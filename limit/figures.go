@@ -15,5 +15,5 @@ func (p *Pool) Figures() Figures {
 
 // All returns the pools.
 func (p *Pools) All() []*Pool {
-	return []*Pool{p.Connections, p.Uploads, p.Downloads, p.Listings, p.Changes, p.Hashes}
+	return []*Pool{p.Connections, p.Uploads, p.Downloads, p.Listings, p.Archives, p.Changes, p.Hashes}
 }

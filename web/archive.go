@@ -1,9 +1,9 @@
 package web
 
 import (
+	"archive/zip"
 	"errors"
-	"fmt"
-	"io"
+	"iter"
 	"path"
 	"slices"
 	"strings"
@@ -11,8 +11,16 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
-// maxArchived bounds the members of an archive. The directory of so many has room in what a listing may hold.
-const maxArchived = 50_000
+// The directory at the end of an archive tells of all members, and [archive/zip] holds it in memory: of each member
+// heldOfMember bytes, and its path. It takes maxDirectory bytes at the most, or one archive of a large tree could fill the
+// memory of the machine.
+const (
+	maxDirectory = 16 << 20
+	heldOfMember = 400
+)
+
+// errLargeDirectory cuts an archive to which members came while it was sent.
+var errLargeDirectory = errors.New("there are too many members for one archive")
 
 // archive answers with a collection as a zip archive that streams: with the members that the asker may read, their
 // names and times. It has no length, and its end record is written only if all of it was. Members that are links to
@@ -22,19 +30,18 @@ func archive(a Asking) error {
 	if err := countArchived(a); err != nil {
 		return err
 	}
-	z := newZipWriter(a.Begin("application/zip"))
-	top := archiveName(a.Name())
+	z := zip.NewWriter(a.Begin("application/zip"))
 	var err error
 	for m, failed := range archived(a) {
 		if err = failed; err == nil {
-			err = addMember(a, z, top, &m)
+			err = addMember(a, z, &m)
 		}
 		if err != nil {
 			break
 		}
 	}
 	if err == nil {
-		err = z.close()
+		err = z.Close()
 	}
 	if err != nil {
 		a.Cut(err)
@@ -42,15 +49,27 @@ func archive(a Asking) error {
 	return err
 }
 
-// archived yields the members of an archive.
-func archived(a Asking) Members {
+// A member is a member of an archive, and its path there.
+type member struct {
+	tree.State
+	path string
+}
+
+// archived yields the members of an archive. The last error is errLargeDirectory if they are too many.
+func archived(a Asking) iter.Seq2[member, error] {
 	only := a.Request().URL.Query()["only"]
-	return func(yield func(tree.State, error) bool) {
+	top := archiveName(a.Name())
+	return func(yield func(member, error) bool) {
+		held := 0
 		for m, err := range a.Members(-1) {
-			if err == nil && (!selected(only, a.Name(), m.Name) || !a.MayRead(&m)) {
+			if err == nil && (!selected(only, a.Name(), m.Name) || !a.MayRead(&m) || m.Collection && m.Link) {
 				continue
 			}
-			if !yield(m, err) || err != nil {
+			inside := member{m, pathIn(top, strings.TrimPrefix(strings.TrimPrefix(m.Name, a.Name()), "/"))}
+			if held += heldOfMember + len(inside.path); err == nil && held > maxDirectory {
+				err = errLargeDirectory
+			}
+			if !yield(inside, err) || err != nil {
 				return
 			}
 		}
@@ -59,14 +78,12 @@ func archived(a Asking) Members {
 
 // countArchived refuses an archive of too many members before it begins, when a client can still be told.
 func countArchived(a Asking) error {
-	n := 0
 	for _, err := range archived(a) {
+		if err == errLargeDirectory {
+			return &BadQueryError{err.Error() + "; get parts of it"}
+		}
 		if err != nil {
 			return err
-		}
-		if n++; n > maxArchived {
-			return &BadQueryError{fmt.Sprintf("this has more than %d members, which is too much for one archive; get parts of it",
-				maxArchived)}
 		}
 	}
 	return nil
@@ -99,19 +116,22 @@ func selected(only []string, dir, name string) bool {
 	return slices.Contains(only, first)
 }
 
-// addMember adds a member. A file that has gone since it was listed is left out.
-func addMember(a Asking, z *zipWriter, top string, m *tree.State) error {
-	segments := strings.Split(strings.TrimPrefix(strings.TrimPrefix(m.Name, a.Name()), "/"), "/")
+// pathIn returns the path of a member in an archive.
+func pathIn(top, name string) string {
+	segments := strings.Split(name, "/")
 	for i := range segments {
 		segments[i] = safe(segments[i])
 	}
-	member := &zipMember{name: top + "/" + strings.Join(segments, "/"), modified: m.Modified.UTC()}
+	return top + "/" + strings.Join(segments, "/")
+}
+
+// addMember adds a member. A file that has gone since it was listed is left out.
+func addMember(a Asking, z *zip.Writer, m *member) error {
+	header := &zip.FileHeader{Name: m.path, Modified: m.Modified.UTC(), Method: zip.Deflate}
 	if m.Collection {
-		if m.Link {
-			return nil
-		}
-		member.name, member.stored = member.name+"/", true
-		return z.add(member, nil)
+		header.Name, header.Method = header.Name+"/", zip.Store
+		_, err := z.CreateHeader(header)
+		return err
 	}
 	content, state, err := a.Open(m.Name)
 	switch {
@@ -121,12 +141,16 @@ func addMember(a Asking, z *zipWriter, top string, m *tree.State) error {
 		return err
 	}
 	defer content.Close()
-	member.stored = slices.Contains(compressed, strings.ToLower(path.Ext(m.Name)))
-	member.modified = state.Modified.UTC()
-	return z.add(member, func(w io.Writer) error {
-		_, err := content.WriteRange(a.Context(), w, 0, state.Size)
+	if slices.Contains(compressed, strings.ToLower(path.Ext(m.Name))) {
+		header.Method = zip.Store
+	}
+	header.Modified = state.Modified.UTC()
+	w, err := z.CreateHeader(header)
+	if err != nil {
 		return err
-	})
+	}
+	_, err = content.WriteRange(a.Context(), w, 0, state.Size)
+	return err
 }
 
 // compressed are the extensions of files that do not become smaller.

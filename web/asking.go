@@ -58,7 +58,7 @@ type Address struct {
 	Method string // the method of the request
 	As     string // the method, or verb, that needs the same rights
 	Plain  bool   // the answer is not compressed
-	Lists  bool   // it holds as much memory as a listing, although it is plain
+	Large  bool   // it holds more memory than a download, and for as long: few of them may go on at once
 	Serve  func(Asking) error
 }
 
@@ -67,7 +67,7 @@ type Address struct {
 var Addresses = map[string]Address{
 	"list":    {Method: http.MethodGet, As: "PROPFIND", Serve: list},
 	"search":  {Method: http.MethodGet, As: "PROPFIND", Serve: search},
-	"zip":     {Method: http.MethodGet, As: "PROPFIND", Plain: true, Lists: true, Serve: archive},
+	"zip":     {Method: http.MethodGet, As: "PROPFIND", Plain: true, Large: true, Serve: archive},
 	"latest":  {Method: http.MethodGet, As: "PROPFIND", Serve: latest},
 	"history": {Method: http.MethodGet, As: "PROPFIND", Serve: history},
 	"version": {Method: http.MethodGet, As: "PROPFIND", Plain: true, Serve: oldVersion},
