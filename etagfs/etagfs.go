@@ -8,7 +8,7 @@
 // look. One rename or exchange gives the new version its name, if the version that it replaces is still the one that
 // the look has found (see [fs.Place.Commit]). If it is not, the store does all of that again. See [Store.update]. A
 // condition that is not Exact takes any version. Under that lock the store never waits for a body, a hash or a local
-// program, nor for the disk. Readers take no lock. Each file system has sequence numbers, which tell readers that names
+// program, nor for the disk (but for a file of WebDAV locks that it cannot read, once). Readers take no lock. Each file system has sequence numbers, which tell readers that names
 // have changed while they looked. Then they look again (see [volumes.Snapshot]). So they never see the middle of a
 // commit, nor a version that is taken back.
 //

@@ -66,11 +66,18 @@ func (s *Store) keptVersions(ctx context.Context, name string, opts tree.Version
 	}
 }
 
+// versionsPatience is how long a request waits for its turn to read the history.
+const versionsPatience = 5 * time.Second
+
 func (s *Store) allKept(ctx context.Context, name string, since time.Time) ([]history.Kept, error) {
+	turn := time.NewTimer(versionsPatience)
+	defer turn.Stop()
 	select {
 	case s.versions <- struct{}{}:
 		defer func() { <-s.versions }()
 		return s.fs.HistorySince(name, since)
+	case <-turn.C:
+		return nil, &tree.StorageError{Kind: tree.ErrBusy, Hint: "too many requests read the history; try again"}
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}

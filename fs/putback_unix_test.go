@@ -310,3 +310,47 @@ func TestUnnotedIsShown(t *testing.T) {
 	}
 	keeps(t, s, "f")
 }
+
+// TestUndoOfACollectionLeavesNothing: where names cannot be exchanged and the disk fails twice, a collection that had given
+// way is put back later, and neither its place nor the staged one is left.
+func TestUndoOfACollectionLeavesNothing(t *testing.T) {
+	dir := t.TempDir()
+	lay(t, dir, "d/", "d/f=precious")
+	sick := false
+	s := openTest(t, dir, Options{History: true, Before: func(c vfs.Call) error {
+		if c.Op == "exchange" {
+			return errors.ErrUnsupported
+		}
+		if sick && (strings.HasSuffix(c.To, "/old") || strings.HasSuffix(c.Name, "/old")) {
+			return syscall.EIO
+		}
+		return nil
+	}})
+	staged, err := s.StageDir(t.Context(), room.Need{Name: "d"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := see(t, s, "d")
+	sick = true
+	if err := s.Commit(staged, "d", seen, How{}); !errors.Is(err, ErrAway) {
+		t.Errorf("a commit on a sick disk: %v", err)
+	}
+	sick = false
+	if err := staged.Discard(); err != nil {
+		t.Error(err)
+	}
+	if s.PutBack(t.Context()) {
+		t.Error("it still waits")
+	}
+	if content, err := os.ReadFile(filepath.Join(dir, "d/f")); err != nil || string(content) != "precious" {
+		t.Errorf("the collection has %q, error %v", content, err)
+	}
+	if err := errors.Join(s.EmptyTrash(t.Context())); err != nil {
+		t.Error(err)
+	}
+	for _, pattern := range []string{"stage/*/[^a]*", "trash/*/*"} { // but the file alive of this process
+		if left, err := filepath.Glob(filepath.Join(dir, ".ifmatch", pattern)); err != nil || len(left) > 0 {
+			t.Errorf("left: %q, error %v", left, err)
+		}
+	}
+}

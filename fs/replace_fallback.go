@@ -113,7 +113,7 @@ func (a *aside) old() string { return a.dir + "/" + displacedOld }
 // giveBack moves back the version that was moved aside, if there is one.
 func (a *aside) giveBack() error {
 	v := a.volume
-	info, err := v.calls.Lstat(a.old())
+	_, err := v.calls.Lstat(a.old())
 	if err == nil {
 		err = v.RenameNew(a.old(), a.name)
 	} else {
@@ -123,7 +123,7 @@ func (a *aside) giveBack() error {
 		a.taken = false
 		return nil
 	}
-	return v.deferUndo(a.old(), a.name, info, func() error {
+	return v.deferUndo(a.dir, a.name, vfs.Info{}, func() error {
 		_, err := v.recoverDisplaced(a.dir)
 		if err == nil {
 			v.removeDisplacement(a.dir)

@@ -56,8 +56,8 @@ type Copy struct {
 	copied   versions // of a whole copy (nil: of another one)
 }
 
-// ErrStale says that the source has changed while it was copied.
-var ErrStale = errors.New("the source has changed while it was copied")
+// ErrStale says that a preparation is not one of what is there: the source of a copy has changed, or its destination.
+var ErrStale = errors.New("it has changed while it was prepared")
 
 // Discard removes the staged copy, unless it is committed.
 func (c *Copy) Discard() {

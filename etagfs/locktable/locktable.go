@@ -211,10 +211,11 @@ func (t *Table) append(lines ...[]byte) error {
 	}
 	if t.read < 0 { // it cannot be appended to. This is the only time that a change waits for the disk
 		staged, err := t.fs.StageState(t.lines())
-		if err == nil {
-			err = t.replace(staged)
-		}
 		if err != nil {
+			return err
+		}
+		if err := t.replace(staged); err != nil {
+			t.fs.DropState(staged)
 			return err
 		}
 	}
@@ -266,8 +267,8 @@ const shrinkTries = 3
 
 // shrink writes the file anew if most of it is out of date. It waits for the disk without the lock of the tree, which it
 // takes to rename the file. The callers that change locks wait for it in Sync, so that it comes to its end. If it fails,
-// the next change does not try again at once.
-func (t *Table) shrink() error {
+// their changes are on disk all the same, and the next one does not try again at once.
+func (t *Table) shrink() {
 	for range shrinkTries {
 		t.mu.Lock()
 		was, due := t.as, t.as.Size >= t.rewrite && t.as.Size > 4*int64(t.set.bytes)
@@ -277,33 +278,49 @@ func (t *Table) shrink() error {
 		}
 		t.mu.Unlock()
 		if !due {
-			return nil
+			return
 		}
-		if staged, err := t.fs.StageState(data); err == nil && t.replaceIf(was, staged) {
-			return t.fs.SyncState()
+		staged, err := t.fs.StageState(data)
+		replaced := false
+		if err == nil {
+			replaced, err = t.replaceIf(was, staged)
+		}
+		if replaced {
+			err = t.fs.SyncState()
+		}
+		if err != nil {
+			t.report(fmt.Errorf("the file of WebDAV locks cannot be written anew: %w", err))
+			break
+		}
+		if replaced {
+			return
 		}
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.rewrite = max(RewriteAt, 2*t.as.Size)
-	return nil
 }
 
 // replaceIf is replace, if the present file is the one that a look has found. It reports whether it is replaced.
-func (t *Table) replaceIf(was vfs.Info, staged string) bool {
-	unlock, err := t.fs.Lock(context.Background())
-	if err == nil {
-		defer unlock()
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		var now vfs.Info
-		now, err = t.fs.StatState(fileName)
-		if err == nil && now.Fingerprint == was.Fingerprint && t.replace(staged) == nil {
-			return true
+func (t *Table) replaceIf(was vfs.Info, staged string) (replaced bool, err error) {
+	defer func() {
+		if !replaced {
+			t.fs.DropState(staged)
 		}
+	}()
+	unlock, err := t.fs.Lock(context.Background())
+	if err != nil {
+		return false, err
 	}
-	t.fs.DropState(staged)
-	return false
+	defer unlock()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	// Another process may have changed locks. Then the next try begins with what it has written.
+	if err := t.fresh(); err != nil || t.as.Fingerprint != was.Fingerprint {
+		return false, err
+	}
+	err = t.replace(staged)
+	return err == nil, err
 }
 
 // Sync puts the changes by this process on disk, as far as the durability asks for it, and then writes the file anew if
@@ -332,7 +349,8 @@ func (t *Table) Sync() error {
 	t.mu.Lock()
 	t.named = t.named || t.changed == changed
 	t.mu.Unlock()
-	return t.shrink()
+	t.shrink()
+	return nil
 }
 
 // Look calls do with the present locks. It looks at the file without mu, so other callers wait only if the file has

@@ -68,7 +68,11 @@ func (s *Tree) StatState(name string) (vfs.Info, error) {
 // needs no lock, and so waits for the disk without one.
 func (s *Tree) StageState(data []byte) (staged string, err error) {
 	staged = s.Unique(s.root.Session, "state-")
-	return staged, s.WriteFile(staged, data)
+	if err := s.WriteFile(staged, data); err != nil {
+		s.DropState(staged)
+		return "", err
+	}
+	return staged, nil
 }
 
 // ReplaceState gives a small file of the state directory what was staged. It must be called under [Tree.Lock].
