@@ -22,8 +22,6 @@ import (
 // [lockChange] as JSON, after the first digits of the SHA-256 of that JSON in hex. There are empty lines between them.
 // Each commit only appends its lines, so a lock costs no more than its own line. When most of the file is out of date,
 // the file is written anew.
-//
-// In the earlier format, the first line was the hex SHA-256 of the rest of the file, and the rest was one JSON array.
 const (
 	fileName   = "locks"
 	fileFormat = "ifmatch locks 2\n"
@@ -131,7 +129,7 @@ func (t *Table) readFrom(info vfs.Info, from int64) error {
 	}
 	if from == 0 && len(data) > 0 && !bytes.HasPrefix(data, []byte(fileFormat)) {
 		t.read = -1
-		t.readOld(data)
+		t.report(errors.New("the file of WebDAV locks has another format, or is damaged: going on without locks"))
 		return nil
 	}
 	damaged := 0
@@ -155,19 +153,6 @@ func (t *Table) readFrom(info vfs.Info, from int64) error {
 			damaged))
 	}
 	return nil
-}
-
-// readOld reads the earlier format of the file, see fileName.
-func (t *Table) readOld(data []byte) {
-	var kept []keptLock
-	sum, rest, _ := bytes.Cut(data, []byte("\n"))
-	if string(sum) != fmt.Sprintf("%x", sha256.Sum256(rest)) || json.Unmarshal(rest, &kept) != nil {
-		t.report(errors.New("the file of WebDAV locks is damaged: going on without locks"))
-		return
-	}
-	for _, k := range kept {
-		t.set.put(k.lock(), len(encodeLine(lockChange{Set: &k})))
-	}
 }
 
 // apply applies a line. It reports whether the line is undamaged.
