@@ -17,30 +17,32 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/tree/treetest"
 )
 
-// TestJanitor: what has expired is removed, with its content, and nothing else is.
-func TestJanitor(t *testing.T) {
-	ctx := t.Context()
-	dsn := pgtest.Shared(t).Database(t, clean)
-	dir, err := blobs.NewDir(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := pgstore.Open(ctx, dsn, pgstore.Options{Blobs: dir, Inline: -1, History: time.Hour})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { s.Close() })
-	conn, err := pgx.Connect(ctx, dsn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close(context.Background()) })
-	must := func(err error) {
+// hourly opens a store that keeps versions for an hour, the place of all its contents, and a connection beside it. must ends
+// the test if there is an error.
+func hourly(t *testing.T) (s *pgstore.Store, dir *blobs.Dir, conn *pgx.Conn, must func(error)) {
+	t.Helper()
+	must = func(err error) {
 		t.Helper()
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
+	dsn := pgtest.Shared(t).Database(t, clean)
+	dir, err := blobs.NewDir(t.TempDir())
+	must(err)
+	s, err = pgstore.Open(t.Context(), dsn, pgstore.Options{Blobs: dir, Inline: -1, History: time.Hour})
+	must(err)
+	t.Cleanup(func() { s.Close() })
+	conn, err = pgx.Connect(t.Context(), dsn)
+	must(err)
+	t.Cleanup(func() { conn.Close(context.Background()) })
+	return s, dir, conn, must
+}
+
+// TestJanitor: what has expired is removed, with its content, and nothing else is.
+func TestJanitor(t *testing.T) {
+	ctx := t.Context()
+	s, dir, conn, must := hourly(t)
 	mkdir := func(name string) {
 		t.Helper()
 		_, err := s.Mkdir(ctx, name, tree.MkdirOptions{}, tree.Condition{})
@@ -81,7 +83,7 @@ func TestJanitor(t *testing.T) {
 	must(put(ctx, s, "f", "one", tree.Condition{}))
 	must(put(ctx, s, "f", "two", tree.Condition{}))
 	must(put(ctx, s, "shared", "three", tree.Condition{}))
-	_, _, err = s.Copy(ctx, "shared", "copy", tree.CopyOptions{}, tree.Condition{})
+	_, _, err := s.Copy(ctx, "shared", "copy", tree.CopyOptions{}, tree.Condition{})
 	must(err)
 	must(s.Remove(ctx, "shared", tree.Condition{}))
 	mkdir("d")
@@ -156,26 +158,10 @@ func TestJanitor(t *testing.T) {
 // TestJanitorWaitsForNoRestore: a version that a restore reads stays, and what else has expired is removed in the same run.
 func TestJanitorWaitsForNoRestore(t *testing.T) {
 	ctx := t.Context()
-	dsn := pgtest.Shared(t).Database(t, clean)
-	s, err := pgstore.Open(ctx, dsn, pgstore.Options{History: time.Hour})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { s.Close() })
-	conn, err := pgx.Connect(ctx, dsn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close(context.Background()) })
-	must := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
+	s, _, conn, must := hourly(t)
 	must(put(ctx, s, "f", "f", tree.Condition{}))
 	must(s.Remove(ctx, "f", tree.Condition{}))
-	_, err = s.Mkdir(ctx, "d", tree.MkdirOptions{}, tree.Condition{})
+	_, err := s.Mkdir(ctx, "d", tree.MkdirOptions{}, tree.Condition{})
 	must(err)
 	must(s.Remove(ctx, "d", tree.Condition{}))
 	_, err = conn.Exec(ctx, "update ifmatch.version set gone = gone - interval '2 hours'")
