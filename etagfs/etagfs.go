@@ -301,12 +301,10 @@ func (s *Store) rest() bool {
 		s.running.Wait()
 		close(ended)
 	}()
-	late := time.NewTimer(restPatience)
-	defer late.Stop()
 	select {
 	case <-ended:
 		return true
-	case <-late.C:
+	case <-time.After(restPatience):
 		return false
 	}
 }

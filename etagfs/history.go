@@ -70,13 +70,11 @@ func (s *Store) keptVersions(ctx context.Context, name string, opts tree.Version
 const versionsPatience = 5 * time.Second
 
 func (s *Store) allKept(ctx context.Context, name string, since time.Time) ([]history.Kept, error) {
-	turn := time.NewTimer(versionsPatience)
-	defer turn.Stop()
 	select {
 	case s.versions <- struct{}{}:
 		defer func() { <-s.versions }()
 		return s.fs.HistorySince(name, since)
-	case <-turn.C:
+	case <-time.After(versionsPatience):
 		return nil, &tree.StorageError{Kind: tree.ErrBusy, Hint: "too many requests read the history; try again"}
 	case <-ctx.Done():
 		return nil, ctx.Err()

@@ -73,11 +73,9 @@ func waitFor(ended chan struct{}) {
 	if ended == nil {
 		return
 	}
-	enough := time.NewTimer(patience)
-	defer enough.Stop()
 	select {
 	case <-ended:
-	case <-enough.C:
+	case <-time.After(patience):
 	}
 }
 

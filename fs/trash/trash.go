@@ -234,11 +234,9 @@ const tidyPatience = time.Second
 // caller is still deleting.
 func (t *Trash) Tidy(ctx context.Context) (freed bool) {
 	before := t.deleted.Load()
-	patience := time.NewTimer(tidyPatience)
-	defer patience.Stop()
 	select {
 	case t.turn <- struct{}{}:
-	case <-patience.C:
+	case <-time.After(tidyPatience):
 		return true
 	case <-ctx.Done():
 		return false

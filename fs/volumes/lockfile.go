@@ -247,13 +247,11 @@ func (l *CommitLock) Take(ctx context.Context, patience time.Duration) error {
 	select {
 	case l.taken <- struct{}{}: // a lock that is free is to be had without any patience
 	default:
-		deadline := time.NewTimer(patience)
-		defer deadline.Stop()
 		select {
 		case l.taken <- struct{}{}:
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-deadline.C:
+		case <-time.After(patience):
 			return &iofs.PathError{Op: "lock", Path: l.Name, Err: ErrHeldUp}
 		}
 	}

@@ -124,12 +124,10 @@ func (h *Hub) join(ctx context.Context) (*reading, error) {
 	}
 	r := h.reading
 	h.mu.Unlock()
-	patience := time.NewTimer(joinPatience)
-	defer patience.Stop()
 	select {
 	case <-r.begun:
 		return r, nil
-	case <-patience.C:
+	case <-time.After(joinPatience):
 		return nil, fmt.Errorf("no changes can be read: %w", tree.ErrUnavailable)
 	case <-ctx.Done():
 		return nil, ctx.Err()
@@ -186,10 +184,8 @@ func (r *reading) run(ctx context.Context, feed tree.Feed) {
 }
 
 func pause(ctx context.Context) {
-	timer := time.NewTimer(againPause)
-	defer timer.Stop()
 	select {
-	case <-timer.C:
+	case <-time.After(againPause):
 	case <-ctx.Done():
 	}
 }
