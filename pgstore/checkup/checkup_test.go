@@ -343,9 +343,9 @@ func TestObjectThatIsRefusedOnce(t *testing.T) {
 		want   []string
 	}{
 		{0, nil},
-		{1, []string{"it is not known whether an object is missing: the object " + h.id.String() + ": slow down"}},
+		{1, []string{"of 1 objects it is not known whether they are missing, as of the object " + h.id.String() + ": slow down"}},
 		// One time for the list, and one for its content.
-		{2, []string{"it is not known whether an object is missing: the object " + h.id.String() + ": slow down"}},
+		{2, []string{"of 1 objects it is not known whether they are missing, as of the object " + h.id.String() + ": slow down"}},
 	} {
 		f := &findings{}
 		h.refuse = test.refuse

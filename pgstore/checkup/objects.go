@@ -62,7 +62,7 @@ func (c *Checkup) objects(ctx context.Context) error {
 		return err
 	}
 	var missing []lost
-	unknown := 0
+	unknown, refused := 0, error(nil)
 	for _, one := range candidates {
 		object, err := c.Objects.Open(ctx, one.Blob, one.Size, 0, one.Size) // it may have come since the listing
 		switch {
@@ -76,16 +76,19 @@ func (c *Checkup) objects(ctx context.Context) error {
 			if failed := c.away(ctx, err); failed != nil {
 				return failed
 			}
-			c.To.Bad(fmt.Sprintf("it is not known whether an object is missing: %v", err), "look again")
-			unknown++
+			unknown, refused = unknown+1, err
 		}
 	}
-	if len(missing)+unknown == 0 {
+	if unknown > 0 {
+		c.To.Bad(fmt.Sprintf("of %d objects it is not known whether they are missing, as of %v", unknown, refused), "look again")
+	}
+	switch {
+	case len(missing) > 0:
+		if err := c.tellLost(ctx, "objects are missing", "is missing in --blobs", missing); err != nil {
+			return err
+		}
+	case unknown == 0:
 		c.To.Good("no object is missing, of %d", n)
-	} else if len(missing) == 0 {
-		// it was told of each
-	} else if err := c.tellLost(ctx, "objects are missing", "is missing in --blobs", missing); err != nil {
-		return err
 	}
 	return c.unreferenced(ctx)
 }
