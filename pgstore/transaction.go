@@ -229,6 +229,7 @@ func (s *Store) commit(ctx context.Context, conn *pgxpool.Conn, t *transaction, 
 	t.batch.Queue("commit")
 	answered := make(chan error, 1)
 	start := time.Now()
+	session.Commits(conn.Conn())
 	go func() { answered <- conn.SendBatch(context.WithoutCancel(ctx), t.batch).Close() }()
 	limit := s.opts.Patience
 	if t.long {
@@ -352,6 +353,7 @@ func (s *Store) happened(
 	b.Queue("select exists(select from ifmatch.change where xid >= $1::text::xid8 and id = $2)", xmin, id)
 	b.Queue("select pg_current_xact_id()") // a standby refuses it, and cannot say what has become of a commit
 	b.Queue("commit")
+	session.Commits(conn.Conn())
 	err = s.send(ctx, conn.Conn(), b, 2, func(rows pgx.Rows) error {
 		_, err := pgx.CollectExactlyOneRow(rows, func(row pgx.CollectableRow) (struct{}, error) {
 			return struct{}{}, row.Scan(&happened)

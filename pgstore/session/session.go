@@ -58,5 +58,9 @@ func noted(conn *pgconn.PgConn, notice *pgconn.Notice) {
 	}
 }
 
-// Replicated reports whether all commits of a connection were answered without a warning.
+// Commits forgets the warnings of before a commit. A server may warn at each connection, as where the collations of its
+// machine have changed.
+func Commits(conn *pgx.Conn) { delete(conn.PgConn().CustomData(), unreplicated) }
+
+// Replicated reports whether the commits of a connection since [Commits] were answered without a warning.
 func Replicated(conn *pgx.Conn) bool { return conn.PgConn().CustomData()[unreplicated] == nil }
