@@ -29,17 +29,17 @@ func authFlags() []cli.Flag {
 			EnvVars: env("config")},
 		text("anonymous", "`WHAT` everybody may do without logging in: none, read or write"),
 		yes("allow-anonymous", "let every machine write that can reach the address: the same as --anonymous write"),
-		yes("insecure-basic", "take passwords over plain HTTP from other machines, too: everybody on the way can read them"),
-		yes("old-hashes", "take the weak hashes apr1 and {SHA} in the users file, too"),
+		yes("insecure-basic", "take passwords of --users over plain HTTP from other machines, too: everybody on the way can read them"),
+		yes("old-hashes", "take the weak hashes apr1 and {SHA} in --users, too"),
 		text("user-header", "`HEADER` in which a proxy names the user, such as X-Remote-User"),
 		&cli.StringSliceFlag{Name: "user-header-from", EnvVars: env("user-header-from"),
 			Usage: "`ADDRESS` of a proxy whose --user-header is believed, or unix; a network only if it is given twice; " +
 				"may be repeated"},
-		text("user-header-new", "`GROUP` for users whom only the proxy knows (default: they are refused)"),
+		text("user-header-new", "with --user-header: `GROUP` for users whom only the proxy knows (default: they are refused)"),
 		&cli.PathFlag{Name: "audit-log", EnvVars: env("audit-log"),
 			Usage: "`FILE` to which a line in JSON is appended for each change: who, what, from which version to which"},
 		yes("no-links", "answer no share links, and let no user make any"),
-		text("groups-header", "`HEADER` in which the proxy names the groups of the user, with commas between them"),
+		text("groups-header", "with --user-header: `HEADER` in which the proxy names the groups of the user, with commas between them"),
 	}
 }
 

@@ -55,8 +55,6 @@ func doctorCommand(misused cli.OnUsageErrorFunc) *cli.Command {
 					return err
 				}
 				return checkup(c, place, c.Bool("verify"), rate, c.Bool("fix"))
-			case c.Bool("verify") || c.Bool("fix"):
-				return usagef("--verify and --fix are of a database: give --store too")
 			}
 			if c.NArg() != 1 {
 				return usagef("write ifmatch doctor DIR, or ifmatch doctor URL")

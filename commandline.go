@@ -1,11 +1,102 @@
 package main
 
 import (
+	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
+	"golang.org/x/crypto/acme"
+
+	"r-seed-1f3a754f.example/ifmatch/internal/duration"
+	"r-seed-1f3a754f.example/ifmatch/pgstore"
+	"r-seed-1f3a754f.example/ifmatch/settings"
 )
+
+// A partner is a flag that says nothing without one of some others.
+type partner struct {
+	flag string
+	with []string
+}
+
+// partners are those of all commands. A row counts in each command that has the flag and the first of the others.
+var partners = []partner{
+	{"blobs", []string{"store"}},
+	{"blob-grace", []string{"store"}},
+	{"verify", []string{"store"}},
+	{"fix", []string{"store"}},
+	{"rate", []string{"verify"}},
+	{"replace", []string{"into"}},
+	{"dry-run", []string{"at"}},
+	{"old-hashes", []string{"users", "config"}}, // a configuration file may name the users
+	{"insecure-basic", []string{"users", "config"}},
+	{"user-header-from", []string{"user-header"}},
+	{"user-header-new", []string{"user-header"}},
+	{"groups-header", []string{"user-header"}},
+	{"acme-directory", []string{"acme"}},
+	{"acme-ca", []string{"acme"}},
+	{"acme-email", []string{"acme"}},
+	{"publish-grace", []string{"site"}},
+}
+
+// standards are the values of flags with partners that say nothing, besides those that are empty.
+var standards = map[string]string{
+	"blob-grace":     duration.Short(pgstore.DefaultBlobGrace),
+	"acme-directory": acme.LetsEncryptURL,
+}
+
+// checkPartners refuses a flag of a command whose partner is not there. has are flags for which something else stands.
+func checkPartners(c *cli.Context, flags []cli.Flag, has ...string) error {
+	find := func(name string) cli.Flag {
+		for _, f := range flags {
+			if f.Names()[0] == name {
+				return f
+			}
+		}
+		return nil
+	}
+	says := func(name string) bool {
+		if !c.IsSet(name) {
+			return false
+		}
+		switch value := reflect.ValueOf(settingOf(c, find(name))); value.Kind() {
+		case reflect.String:
+			return !slices.Contains([]string{"", "0", "0s", standards[name]}, value.String())
+		case reflect.Slice:
+			return value.Len() > 0
+		default:
+			return !value.IsZero()
+		}
+	}
+	for _, one := range partners {
+		isThere := func(name string) bool { return find(name) != nil && (slices.Contains(has, name) || says(name)) }
+		if find(one.flag) == nil || find(one.with[0]) == nil || !says(one.flag) || slices.ContainsFunc(one.with, isThere) {
+			continue
+		}
+		return usagef("--%s belongs to --%s: give both, or neither", one.flag, strings.Join(one.with, " or --"))
+	}
+	return nil
+}
+
+// withPartners has commands check the partners of their flags first. Those with a configuration file do so when they have
+// read it: it may have the partner.
+func withPartners(commands []*cli.Command) []*cli.Command {
+	for _, one := range commands {
+		withPartners(one.Subcommands)
+		flags, action := one.Flags, one.Action
+		if action == nil || slices.ContainsFunc(flags, func(f cli.Flag) bool { return f.Names()[0] == settings.ConfigFlag }) {
+			continue
+		}
+		one.Action = func(c *cli.Context) error {
+			if err := checkPartners(c, flags); err != nil {
+				return err
+			}
+			return action(c)
+		}
+	}
+	return commands
+}
 
 // flagsFirst moves the operands of a command behind its flags: urfave/cli v2 expects them there, and people write them
 // anywhere.

@@ -92,8 +92,6 @@ func (cfg *Config) validate(hasDir bool) error {
 	switch {
 	case cfg.Dir == "":
 		return usagef("DIR is empty: name the directory to serve, or leave it out to serve this one")
-	case cfg.Database == "" && cfg.Blobs != "":
-		return usagef("--blobs belongs to --store: give both, or neither")
 	case cfg.Database != "" && cfg.Blobs == "":
 		return usagef("--store needs --blobs too, a place for large contents that all servers share: such as dir:///srv/blobs")
 	case cfg.Database != "" && hasDir:

@@ -115,10 +115,10 @@ func TestSettingsThatAreShownCanBeRead(t *testing.T) {
 		"cors-origin": "https://b.example",
 		"drain-size":  "1MB", "cache-memory": "32MB", "delete-guard": "all", "depth-infinity": "7", "log-format": "json", "log-level": "warn",
 		"admin": "127.0.0.1:9", "admin-host": "m.example", "acme": "c.example", "acme-directory": "https://d.example/",
-		"acme-ca": "/ca.pem", "acme-email": "a@b.example", "redirect": ":80", "audit-log": "/audit", "users": "/users",
+		"acme-ca": "/ca.pem", "acme-email": "a@b.example", "redirect": ":80", "audit-log": "/audit", "users": "/users", "site": "/www",
 	}
 	skipped := map[string]bool{ // they contradict others
-		"config": true, "tls-cert": true, "tls-key": true, "memory": true, "allow-anonymous": true,
+		"config": true, "tls-cert": true, "tls-key": true, "memory": true, "allow-anonymous": true, "blob-grace": true,
 	}
 	args := []string{"config", "show"}
 	for _, f := range serveFlags() {

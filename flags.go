@@ -80,7 +80,7 @@ func serveFlags() []cli.Flag {
 		yes("no-sendfile", "read files to send them, instead of letting the kernel send the beginning of large ones"),
 		list("site", "show a `PATH` as a web site, or HOST=PATH at a host name that serves nothing else"),
 		&cli.DurationFlag{Name: "publish-grace", EnvVars: env("publish-grace"),
-			Usage: "answer names of a site that never get another content from the history for a `TIME` such as 10m after a MOVE " +
+			Usage: "answer names of a --site that never get another content from the history for a `TIME` such as 10m after a MOVE " +
 				"over the site has displaced them; 0s for not at all"},
 		list("public-url", "`URL` by which clients know the server, if it has a name"),
 		list("trusted-proxy", "`ADDRESS` or network of a proxy whose X-Forwarded headers are trusted, or unix"),
@@ -119,11 +119,11 @@ func acmeFlags() []cli.Flag {
 			Usage: "`NAME` for which to get a certificate of Let's Encrypt, whose terms you accept with that, and renew it; " +
 				"kept in --state-dir; port 443 must lead here, or port 80 to --redirect; may be repeated"},
 		&cli.StringFlag{Name: "acme-directory", Value: acme.LetsEncryptURL, EnvVars: env("acme-directory"),
-			Usage: "`URL` of another authority"},
+			Usage: "with --acme: `URL` of another authority"},
 		&cli.PathFlag{Name: "acme-ca", EnvVars: env("acme-ca"),
-			Usage: "`FILE` with the root certificates (PEM) of that authority's own server"},
+			Usage: "with --acme: `FILE` with the root certificates (PEM) of that authority's own server"},
 		&cli.StringFlag{Name: "acme-email", EnvVars: env("acme-email"),
-			Usage: "`ADDRESS` to which the authority may write"},
+			Usage: "with --acme: `ADDRESS` to which the authority may write"},
 		&cli.StringFlag{Name: "redirect", EnvVars: env("redirect"),
 			Usage: "`HOST:PORT` of a second listener, such as :80, that leads GET and HEAD to https and refuses everything " +
 				"else"},
@@ -258,6 +258,13 @@ func effectiveConfig(c *cli.Context, dir string) (Config, *settings.File, error)
 		err = file.ApplyTo(c)
 	}
 	if err != nil {
+		return Config{}, nil, err
+	}
+	var has []string
+	if len(file.Sites) > 0 {
+		has = append(has, "site")
+	}
+	if err := checkPartners(c, serveFlags(), has...); err != nil {
 		return Config{}, nil, err
 	}
 	cfg, err := configOf(c)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -121,4 +122,94 @@ func TestHelp(t *testing.T) {
 			t.Errorf("it is shown as %s", shown)
 		}
 	}
+}
+
+// commandsWith returns the command lines of all commands that have two flags.
+func commandsWith(t *testing.T, one, other string) (all [][]string) {
+	t.Helper()
+	var collect func(path []string, commands []*cli.Command)
+	collect = func(path []string, commands []*cli.Command) {
+		for _, c := range commands {
+			here := append(slices.Clip(path), c.Name)
+			collect(here, c.Subcommands)
+			has := func(name string) bool {
+				return slices.ContainsFunc(c.Flags, func(f cli.Flag) bool { return f.Names()[0] == name })
+			}
+			if has(one) && has(other) {
+				all = append(all, here)
+			}
+		}
+	}
+	collect([]string{"ifmatch"}, newApp(nil, nil).Commands)
+	if len(all) == 0 {
+		t.Errorf("no command has both --%s and --%s", one, other)
+	}
+	return all
+}
+
+// flagWith returns a flag of a command line as it is written with a value.
+func flagWith(name string) []string {
+	switch name {
+	case "verify", "fix", "replace", "into", "dry-run", "old-hashes", "insecure-basic":
+		return []string{"--" + name}
+	case "blob-grace", "publish-grace":
+		return []string{"--" + name, "36h"}
+	}
+	return []string{"--" + name, "/none/x"}
+}
+
+// TestFlagsNeedTheirPartners: a flag that says nothing without another one is refused without it, in each command, and the
+// other one is named. So does its help.
+func TestFlagsNeedTheirPartners(t *testing.T) {
+	const refusal = " belongs to --"
+	run := func(args ...string) string {
+		var out bytes.Buffer
+		err := newApp(&out, &out).RunContext(t.Context(), args)
+		if err == nil {
+			t.Errorf("%q succeeds: %s", args, &out)
+			return ""
+		}
+		if strings.Contains(err.Error(), refusal) && exitCode(err) != statusTrouble {
+			t.Errorf("%q has status %d: %v", args, exitCode(err), err)
+		}
+		return err.Error()
+	}
+	for _, row := range partners {
+		for _, with := range row.with {
+			for _, command := range commandsWith(t, row.flag, with) {
+				if command[1] == "config" { // it has the flags of serve
+					continue
+				}
+				if command[1] == "serve" {
+					command = append(command, "--addr", "none") // so that no server starts
+				}
+				alone, want := append(slices.Clip(command), flagWith(row.flag)...), "--"+row.flag+refusal
+				if got := run(alone...); !strings.HasPrefix(got, want+row.with[0]) {
+					t.Errorf("%q: %s", alone, got)
+				}
+				if got := run(append(alone, flagWith(with)...)...); strings.HasPrefix(got, want) {
+					t.Errorf("%q with --%s: %s", alone, with, got)
+				}
+			}
+		}
+	}
+	named := regexp.MustCompile(`^with --([a-z-]+)`)
+	var check func(commands []*cli.Command)
+	check = func(commands []*cli.Command) {
+		for _, c := range commands {
+			check(c.Subcommands)
+			for _, f := range c.Flags {
+				name, usage := f.Names()[0], f.(cli.DocGenerationFlag).GetUsage()
+				row := slices.IndexFunc(partners, func(p partner) bool { return p.flag == name })
+				found := named.FindStringSubmatch(usage)
+				if found != nil && (row < 0 || !slices.Contains(partners[row].with, found[1])) {
+					t.Errorf("ifmatch %s --%s is given %s, as its help says, and without it is taken", c.Name, name, found[0])
+				}
+				if row >= 0 && c.Name != "prune" && !strings.Contains(usage, "--"+partners[row].with[0]) {
+					t.Errorf("the help of ifmatch %s --%s names no partner: %s", c.Name, name, usage)
+				}
+			}
+		}
+	}
+	check(newApp(nil, nil).Commands)
 }

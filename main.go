@@ -117,7 +117,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			}
 			return cli.ShowAppHelp(c)
 		},
-		Commands: append([]*cli.Command{
+		Commands: withPartners(append([]*cli.Command{
 			serveCommand(misused),
 			etags.Command(misused),
 			locks.Command(misused, openLocks),
@@ -142,7 +142,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 					return nil
 				},
 			},
-		}, generateCommands(misused)...),
+		}, generateCommands(misused)...)),
 	}
 }
 

@@ -110,8 +110,6 @@ func ParseProxyNames(userHeader string, from []string, groupsHeader, newGroup st
 	p := ProxyNames{UserHeader: http.CanonicalHeaderKey(userHeader),
 		GroupsHeader: http.CanonicalHeaderKey(groupsHeader), NewGroup: newGroup}
 	switch {
-	case userHeader == "" && (len(from) > 0 || groupsHeader != "" || newGroup != ""):
-		return p, errors.New("--user-header-from, --groups-header and --user-header-new need --user-header")
 	case userHeader == "":
 		return p, nil
 	case len(from) == 0:

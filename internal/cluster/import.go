@@ -72,8 +72,6 @@ func (n Needs) runImport(c *cli.Context) (err error) {
 		return err
 	case c.NArg() != 1:
 		return usage.Errorf("name one directory: ifmatch import DIR --store ADDRESS --blobs ADDRESS")
-	case c.Bool("replace") && !c.Bool("into"):
-		return usage.Errorf("--replace is of --into: give that too")
 	case c.Int("jobs") < 1 || c.Int("jobs") > 64:
 		return usage.Errorf("--jobs %d: give a number from 1 to 64", c.Int("jobs"))
 	}

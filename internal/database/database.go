@@ -39,9 +39,6 @@ func flags(variables func(string) []string) []cli.Flag {
 func Of(c *cli.Context) (Place, error) {
 	p := Place{c.String("store"), c.String("blobs")}
 	if p.Store == "" {
-		if c.IsSet("blobs") && p.Blobs != "" {
-			return p, usage.Errorf("--blobs belongs to --store: give both, or neither")
-		}
 		return p, nil
 	}
 	return p, p.Check()

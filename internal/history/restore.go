@@ -26,9 +26,6 @@ func restoreVersion(c *cli.Context, p *arguments) (err error) {
 	if !p.at.IsZero() {
 		return restoreAt(c, p)
 	}
-	if p.dryRun {
-		return usage.Errorf("--dry-run is of --at TIME: give that too")
-	}
 	store, err := p.write(c.Context, helptext.ReportTo(c.App.ErrWriter))
 	if err != nil {
 		return err
