@@ -102,7 +102,7 @@ func TestRestoreDrill(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer to.conn.Close(t.Context())
-	to.refuses(t)
+	to.refuses(t) // for the numbers of transactions
 	for _, column := range []string{"'ifmatch.node', 'id'", "'ifmatch.version', 'id'", "'ifmatch.change', 'seq'"} {
 		// Logical replication leaves sequences as they were made.
 		if _, err := to.conn.Exec(t.Context(), "select setval(pg_get_serial_sequence("+column+"), 1, false)"); err != nil {
@@ -189,6 +189,24 @@ func followed(t *testing.T, s *pgstore.Store) {
 	}
 	if was.Removed != 1 {
 		t.Errorf("before its first change it was %+v", was)
+	}
+}
+
+// TestReplicatedWithoutSequences: a server that has begun more transactions than the one of before gives out no number twice
+// where the tables came by logical replication, which leaves sequences as they were made. It does not start.
+func TestReplicatedWithoutSequences(t *testing.T) {
+	for _, column := range []string{"'ifmatch.version', 'id'", "'ifmatch.change', 'seq'"} {
+		p := sound(t)
+		if err := p.do("select setval(pg_get_serial_sequence(" + column + "), 1, false)"); err != nil {
+			t.Fatal(err)
+		}
+		p.refuses(t)
+		if _, err := Restored(t.Context(), p.conn); err != nil {
+			t.Fatal(err)
+		}
+		if err := p.open(t).Close(); err != nil {
+			t.Errorf("with the sequence of %s set: %v", column, err)
+		}
 	}
 }
 
@@ -309,5 +327,30 @@ func TestStatusOfALongHistory(t *testing.T) {
 	}
 	if want := "more than 100000 versions, more than 100 MB in files, since "; !strings.Contains(out.String(), want) {
 		t.Errorf("%q is missing in\n%s", want, &out)
+	}
+}
+
+// TestRoleWithoutRightsOnSequences is told that their numbers were not looked at, and all else is.
+func TestRoleWithoutRightsOnSequences(t *testing.T) {
+	p := sound(t)
+	err := p.do(`do $$ begin
+ begin create role reader login; exception when duplicate_object then null; end;
+ grant usage on schema ifmatch to reader; grant select on all tables in schema ifmatch to reader; end $$; select 1`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.conn, err = Connect(t.Context(), strings.Replace(p.dsn, "ifmatch@", "reader@", 1)); err != nil {
+		t.Fatal(err)
+	}
+	defer p.conn.Close(t.Context())
+	found := p.look(t, false)
+	if len(found.bad) > 0 {
+		t.Errorf("it finds %q", found.bad)
+	}
+	for _, one := range numbered {
+		want := "may not read the sequence of table " + one.table
+		if !slices.ContainsFunc(found.notes, func(s string) bool { return strings.Contains(s, want) }) {
+			t.Errorf("nothing of %q in %q", want, found.notes)
+		}
 	}
 }

@@ -6,6 +6,7 @@ package schema
 
 import (
 	"context"
+	"database/sql"
 	"embed"
 	"errors"
 	"fmt"
@@ -41,19 +42,29 @@ func Check(version int64) error {
 	return nil
 }
 
-// Dumped is a condition in SQL: a change has the number of a transaction that the server has not begun yet. So another
-// server has made the tables, and they came here in a dump.
-const Dumped = "exists (select from ifmatch.change where xid >= pg_snapshot_xmax(pg_current_snapshot()))"
+// Dumped is a condition in SQL: a change has the number of a transaction that the server has not begun yet, or the latest
+// change or version one that its sequence has not given out. So another server has made the tables, and they came here in a
+// dump, or by logical replication, which leaves sequences behind. A role that may not look at a sequence is not told of it.
+const Dumped = `(exists (select from ifmatch.change where xid >= pg_snapshot_xmax(pg_current_snapshot()))
+ or exists (select from (
+  values ((select seq from ifmatch.change order by xid desc, seq desc limit 1), pg_get_serial_sequence('ifmatch.change', 'seq')),
+   ((select max(id) from ifmatch.version), pg_get_serial_sequence('ifmatch.version', 'id'))) last(number, sequence)
+  where case when has_sequence_privilege(sequence, 'usage, select')
+   then number > coalesce(pg_sequence_last_value(sequence::regclass), 0) end))`
 
 // ErrDumped says that a database was restored, and that nothing was done for that.
-var ErrDumped = errors.New("the database was restored from a dump of another server: stop all servers, and run " +
-	"ifmatch cluster restored, so that followers of changes list anew")
+var ErrDumped = errors.New("the database came from another server, by a dump or by logical replication: stop all servers, and run " +
+	"ifmatch cluster restored, so that followers of changes list anew, and no number is given out twice")
 
 // Migrate brings the tables of a database to the version of this program. Of several replicas that do so at once, one
-// works and the others wait.
+// works and the others wait. Where they have it, no right is needed but to read them.
 func Migrate(ctx context.Context, config *pgx.ConnConfig) error {
 	db := stdlib.OpenDB(*config)
 	defer db.Close()
+	version, err := versionOf(ctx, db)
+	if err != nil || version >= Version {
+		return errors.Join(err, Check(max(version, Version)))
+	}
 	locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(askEvery, uint64(patience/time.Second)))
 	if err != nil {
 		return err
@@ -70,13 +81,21 @@ func Migrate(ctx context.Context, config *pgx.ConnConfig) error {
 	if err != nil {
 		return err
 	}
-	if version, err := provider.GetDBVersion(ctx); err == nil && version > Version {
-		return Check(version)
-	}
 	if _, err := provider.Up(ctx); err != nil {
 		return fmt.Errorf("the tables cannot be made or changed: %w", err)
 	}
 	return nil
+}
+
+// versionOf returns the version of the tables of a database, or 0 where there are none.
+func versionOf(ctx context.Context, db *sql.DB) (version int64, err error) {
+	var there bool
+	err = db.QueryRowContext(ctx, "select to_regclass('ifmatch.migration') is not null").Scan(&there)
+	if err != nil || !there {
+		return 0, err
+	}
+	err = db.QueryRowContext(ctx, "select coalesce(max(version_id), 0) from ifmatch.migration").Scan(&version)
+	return version, err
 }
 
 // createSchema takes a lock, because "if not exists" alone fails for one of two that create at once.

@@ -14,7 +14,7 @@ func TestMain(m *testing.M) { pgtest.Main(m) }
 
 // TestReplicasStartTogether: of several that find no tables, one makes them, and the others find them.
 func TestReplicasStartTogether(t *testing.T) {
-	config, err := pgx.ParseConfig(pgtest.Shared(t).Database(t, nil))
+	config, err := pgx.ParseConfig(pgtest.Shared(t).Database(t, empty))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,7 +15,8 @@ var advice = map[string]string{
 	"28000": "look at the user in --store, and at pg_hba.conf of the database",
 	"28P01": "look at the user in --store, and at the password in PGPASSFILE",
 	"3D000": "make the database first, with createdb",
-	"42501": "grant it to the role, or let the owner of the database run ifmatch cluster init and grant the tables",
+	"42501": "grant it to the role, or let the owner of the database run ifmatch cluster init, and grant the " +
+		"tables and sequences (docs/cluster.md)",
 	"53300": "raise max_connections, or have fewer replicas",
 }
 
