@@ -38,6 +38,20 @@ func (l *pipes) Accept() (net.Conn, error) {
 func (l *pipes) Close() error   { close(l.over); return nil }
 func (l *pipes) Addr() net.Addr { return &net.UnixAddr{} }
 
+// overPipes serves a handler, in a bubble, until end is called.
+func overPipes(h http.Handler) (dial func() net.Conn, end func() error) {
+	l := &pipes{make(chan net.Conn), make(chan struct{})}
+	server := &http.Server{Handler: h, ConnContext: wire.Context, Protocols: new(http.Protocols), DisableGeneralOptionsHandler: true}
+	server.Protocols.SetHTTP1(true)
+	server.Protocols.SetUnencryptedHTTP2(true)
+	go server.Serve(wire.Listen(l, func() wire.Limit { return wire.DefaultLimit }))
+	return func() net.Conn {
+		client, ours := net.Pipe()
+		l.conns <- ours
+		return client
+	}, server.Close
+}
+
 // inBubble runs a test that talks to a server under a fake clock. log is the log of the server.
 func inBubble(t *testing.T, config Config, test func(t *testing.T, dial func() net.Conn, log *logLines)) {
 	t.Helper()
@@ -49,17 +63,9 @@ func inBubble(t *testing.T, config Config, test func(t *testing.T, dial func() n
 		if err != nil {
 			t.Fatal(err)
 		}
-		l := &pipes{make(chan net.Conn), make(chan struct{})}
-		server := &http.Server{Handler: h, ConnContext: wire.Context, Protocols: new(http.Protocols)}
-		server.Protocols.SetHTTP1(true)
-		server.Protocols.SetUnencryptedHTTP2(true)
-		go server.Serve(wire.Listen(l, func() wire.Limit { return wire.DefaultLimit }))
-		test(t, func() net.Conn {
-			client, ours := net.Pipe()
-			l.conns <- ours
-			return client
-		}, log)
-		server.Close()
+		dial, end := overPipes(h)
+		test(t, dial, log)
+		end()
 		synctest.Wait()
 	})
 }
@@ -391,13 +397,8 @@ func TestOurOwnSlownessIsForgiven(t *testing.T) {
 					}
 					return errors.New("the body has come whole")
 				}}})
-				l := &pipes{make(chan net.Conn), make(chan struct{})}
-				server := &http.Server{Handler: h, ConnContext: wire.Context, Protocols: new(http.Protocols)}
-				server.Protocols.SetHTTP1(true)
-				server.Protocols.SetUnencryptedHTTP2(true)
-				go server.Serve(wire.Listen(l, func() wire.Limit { return wire.DefaultLimit }))
-				c, ours := net.Pipe()
-				l.conns <- ours
+				dial, end := overPipes(h)
+				c := dial()
 				status := ""
 				if version == "HTTP/2" {
 					f := overFrames(t, c, 1<<20)
@@ -444,7 +445,7 @@ func TestOurOwnSlownessIsForgiven(t *testing.T) {
 					t.Errorf("answered %s", status)
 				}
 				c.Close()
-				server.Close()
+				end()
 				synctest.Wait()
 			})
 		})

@@ -32,6 +32,10 @@ func dialRaw(t *testing.T, server *httptest.Server) *raw {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return newRaw(t, conn)
+}
+
+func newRaw(t *testing.T, conn net.Conn) *raw {
 	t.Cleanup(func() { conn.Close() })
 	conn.SetDeadline(time.Now().Add(patience))
 	return &raw{conn, t, bufio.NewReader(conn)}
@@ -61,7 +65,7 @@ func (c *raw) answer(method string) *http.Response {
 func (c *raw) ends() error {
 	rest, err := io.ReadAll(c.r)
 	if len(rest) > 0 {
-		return fmt.Errorf("the connection goes on: %q", rest)
+		return fmt.Errorf("the connection goes on: %.300q", rest)
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return errors.New("the connection hangs")
