@@ -106,27 +106,46 @@ func TestWritingToWhoReadsSlowly(t *testing.T) {
 		}
 		t.Run(about, func(t *testing.T) {
 			t.Parallel()
-			const size = 16 << 20
-			c, client := pair(t, Limit{Pause: 2 * time.Second, Rate: 1000})
+			const size = 64 << 20
+			c, client := pair(t, Limit{Pause: time.Hour, Rate: 1}) // the looks are those of the test
 			written := make(chan error, 1)
 			go func() {
 				written <- write(t, c, size)
 				c.CloseWrite()
 			}()
-			buffer := make([]byte, 256<<10)
-			sum := 0
-			for {
-				n, err := client.Read(buffer)
-				if sum += n; err != nil {
-					break
+			for begun := time.Now(); !lookInTheEnd(c.pace, 64<<10); time.Sleep(time.Millisecond) {
+				if time.Since(begun) > patience {
+					t.Fatal("it is not seen what the client has taken, though the writer waits for more")
 				}
-				time.Sleep(50 * time.Millisecond) // the client is slow: this is what is tested
 			}
-			if err := <-written; err != nil || sum != size {
-				t.Errorf("written with %v, and %d bytes have come", err, sum)
+			buffer := make([]byte, 256<<10)
+			for sum := 0; ; lookInTheEnd(c.pace, 64<<10) {
+				n, err := client.Read(buffer)
+				if sum += n; err == nil {
+					continue
+				}
+				if err := <-written; err != nil || sum != size {
+					t.Errorf("written with %v, and %d bytes have come", err, sum)
+				}
+				break
 			}
 		})
 	}
+}
+
+// lookInTheEnd has a wait, if one goes on, last until the patience is at its end, and looks then. It does nothing before the
+// other side has taken a number of bytes (taken) since the last look.
+func lookInTheEnd(p *Pace, taken int64) (looked bool) {
+	p.mu.Lock()
+	if now, ok := p.moved(); ok && p.waiting > 0 && now >= p.known+taken {
+		looked = true
+		p.left = 0
+	}
+	p.mu.Unlock()
+	if looked {
+		p.look()
+	}
+	return looked
 }
 
 // Who is hung up on, or has an answer before all it has sent is read, hears what was said last, though it goes on to send.
