@@ -337,25 +337,38 @@ func TestLeaseIsNotWaitedFor(t *testing.T) {
 
 // A look takes longer the deeper a name is, and no more than that.
 func TestDeepNamesAreLookedAtInTime(t *testing.T) {
-	const levels, most = 1500, 300 * time.Millisecond
+	const levels, times = 150, 10
 	forBothWalks(t, func(t *testing.T, open func(*testing.T, string, Options) *FS) {
 		dir := t.TempDir()
-		deep := strings.TrimSuffix(strings.Repeat("d/", levels), "/")
-		lay(t, dir, deep+"/")
+		deep := func(levels int) string { return strings.TrimSuffix(strings.Repeat("d/", levels), "/") }
+		lay(t, dir, deep(times*levels)+"/")
 		s := open(t, dir, Options{})
-		cpu := func() time.Duration {
-			var ts unix.Timespec
-			if err := unix.ClockGettime(unix.CLOCK_PROCESS_CPUTIME_ID, &ts); err != nil {
-				t.Fatal(err)
+		runtime.LockOSThread() // the time is that of the thread
+		defer runtime.UnlockOSThread()
+		look := func(name string) time.Duration {
+			start := threadTime(t)
+			if info, err := s.Lstat(name); err != nil || info.Kind != vfs.Directory {
+				t.Fatalf("it is %+v, error %v", info, err)
 			}
-			return time.Duration(ts.Nano())
+			return threadTime(t) - start
 		}
-		start := cpu()
-		if info, err := s.Lstat(deep); err != nil || info.Kind != vfs.Directory {
-			t.Errorf("it is %+v, error %v", info, err)
+		// Other work on the machine, and the garbage collector, only add to a look: the shortest of several has the least of them.
+		near, far := time.Hour, time.Hour
+		for range 20 {
+			near, far = min(near, look(deep(levels))), min(far, look(deep(times*levels)))
 		}
-		if took := cpu() - start; took > most {
-			t.Errorf("a name of %d levels takes %v, want %v at the most", levels, took, most)
+		if far > 4*times*near { // if each level took as long as it is deep, it would be times*times
+			t.Errorf("a name of %d levels takes %v, and one of %d takes %v", levels, near, times*levels, far)
 		}
 	})
+}
+
+// threadTime returns how long the processor has worked for this thread.
+func threadTime(t *testing.T) time.Duration {
+	t.Helper()
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &ts); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(ts.Nano())
 }

@@ -28,7 +28,7 @@ func TestEventsAreReadTogether(t *testing.T) {
 					}
 					next++
 				}
-			case <-time.After(10 * time.Second):
+			case <-time.After(deadline):
 				t.Fatalf("event %d has not come", next)
 			}
 		}

@@ -133,9 +133,8 @@ func TestEpochIsNotCompletedWhereTheDiskFails(t *testing.T) {
 		if len(calls) > 0 {
 			t.Error("a second sync was begun before the first was through")
 		}
-		start := time.Now()
-		if err := x.Close(time.Millisecond); err != nil || time.Since(start) > 10*time.Second {
-			t.Errorf("closed after %v: %v", time.Since(start), err)
+		if err := x.Close(time.Millisecond); err != nil { // if it waits for the disk, it does not return
+			t.Error(err)
 		}
 		m.reboot()
 		wantKnown(t, m.open(), f, "")
