@@ -21,8 +21,7 @@ import (
 func TestListingIsBounded(t *testing.T) {
 	const members, size = 300, 60 << 10
 	ctx := t.Context()
-	asItIs := func(string) error { return nil } // what other tests have left is elsewhere
-	s, err := Open(ctx, pgtest.Shared(t).Database(t, asItIs), Options{MaxConns: 4})
+	s, err := Open(ctx, pgtest.Shared(t).Database(t, Clean), Options{MaxConns: 4})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,8 +80,7 @@ func TestListingIsBounded(t *testing.T) {
 func TestListingOfLongNamesIsBounded(t *testing.T) {
 	const members, levels = 5000, 15
 	ctx := t.Context()
-	asItIs := func(string) error { return nil } // what other tests have left is elsewhere
-	dsn := pgtest.Shared(t).Database(t, asItIs)
+	dsn := pgtest.Shared(t).Database(t, Clean)
 	s, err := Open(ctx, dsn, Options{MaxConns: 4})
 	if err != nil {
 		t.Fatal(err)
@@ -152,8 +150,7 @@ func TestListingOfLongNamesIsBounded(t *testing.T) {
 // listing ends.
 func TestListingOfACollectionThatIsMovedMeanwhile(t *testing.T) {
 	ctx := t.Context()
-	asItIs := func(string) error { return nil } // what other tests have left is elsewhere
-	s, err := Open(ctx, pgtest.Shared(t).Database(t, asItIs), Options{MaxConns: 4})
+	s, err := Open(ctx, pgtest.Shared(t).Database(t, Clean), Options{MaxConns: 4})
 	if err != nil {
 		t.Fatal(err)
 	}

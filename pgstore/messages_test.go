@@ -31,33 +31,40 @@ type faultRig struct {
 	direct  *pgstore.Store
 	conn    *pgx.Conn
 	proxy   *proxy
+	dsn     string
+	blobs   blobs.Store
 	token   string // of the lock on "locked"
 }
 
 func newFaultRig(t *testing.T, patience time.Duration) *faultRig {
 	t.Helper()
-	dsn := pgtest.Shared(t).Database(t, clean)
 	dir, err := blobs.NewDir(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &faultRig{t: t, ctx: t.Context(), proxy: newProxy(t)}
-	open := func(dsn string, opts pgstore.Options) *pgstore.Store {
-		t.Helper()
-		s, err := pgstore.Open(t.Context(), dsn, opts)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { r.proxy.next(); s.Close() })
-		return s
-	}
-	r.direct = open(dsn, pgstore.Options{Blobs: dir, Inline: 64})
-	r.through = open(r.proxy.through(dsn), pgstore.Options{Blobs: dir, Inline: 64, MaxConns: 8, NoMigrate: true, Patience: patience})
-	if r.conn, err = pgx.Connect(t.Context(), dsn); err != nil {
+	r := &faultRig{t: t, ctx: t.Context(), proxy: newProxy(t), dsn: pgtest.Shared(t).Database(t, clean), blobs: dir}
+	r.direct = r.open(r.dsn, pgstore.Options{})
+	r.through = r.openThrough(patience)
+	if r.conn, err = pgx.Connect(t.Context(), r.dsn); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { r.conn.Close(context.Background()) })
 	return r
+}
+
+func (r *faultRig) open(dsn string, opts pgstore.Options) *pgstore.Store {
+	r.t.Helper()
+	opts.Blobs, opts.Inline = r.blobs, 64
+	s, err := pgstore.Open(r.ctx, dsn, opts)
+	r.must(err)
+	r.t.Cleanup(func() { r.proxy.next(); s.Close() })
+	return s
+}
+
+// openThrough opens a store that reaches the tree through the proxy.
+func (r *faultRig) openThrough(patience time.Duration) *pgstore.Store {
+	r.t.Helper()
+	return r.open(r.proxy.through(r.dsn), pgstore.Options{MaxConns: 8, NoMigrate: true, Patience: patience})
 }
 
 func (r *faultRig) must(err error) {

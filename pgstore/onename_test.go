@@ -19,8 +19,7 @@ import (
 // TestOneNameLeavesConnections: however many clients write one name, two of its writes use a connection at once, so that
 // other names can be written. Of those that name the version that is there, one succeeds.
 func TestOneNameLeavesConnections(t *testing.T) {
-	asItIs := func(string) error { return nil } // the names are of this test alone
-	dsn := pgtest.Shared(t).Database(t, asItIs)
+	dsn := pgtest.Shared(t).Database(t, Clean)
 	s, err := Open(t.Context(), dsn, Options{MaxConns: 4}) // three for writes
 	if err != nil {
 		t.Fatal(err)

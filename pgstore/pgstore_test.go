@@ -2,15 +2,12 @@ package pgstore_test
 
 import (
 	"context"
-	"errors"
 	"io"
 	"iter"
 	"math"
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/jackc/pgx/v5"
 
 	"r-seed-1f3a754f.example/ifmatch/internal/pgtest"
 	"r-seed-1f3a754f.example/ifmatch/pgstore"
@@ -21,20 +18,8 @@ import (
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
 
-// clean empties the tables of a database that an earlier test has used.
-func clean(dsn string) error {
-	ctx := context.Background()
-	conn, err := pgx.Connect(ctx, dsn)
-	if err != nil {
-		return err
-	}
-	_, err = conn.Exec(ctx, `delete from ifmatch.node where parent <> 0; delete from ifmatch.content;
- delete from ifmatch.sums; delete from ifmatch.gone; delete from ifmatch.davlock; delete from ifmatch.version;
- delete from ifmatch.change; delete from ifmatch.dead; delete from ifmatch.upload; delete from ifmatch.note;
- delete from ifmatch.job; delete from ifmatch.meta; insert into ifmatch.meta default values;
- update ifmatch.node set props = null, earlier = null, below = null, ahead_first = null, ahead_last = null`)
-	return errors.Join(err, conn.Close(ctx))
-}
+// clean makes a database that a test has used as good as new.
+var clean = pgstore.Clean
 
 // A replicas sends each call to the next of several stores of one tree.
 type replicas struct {

@@ -15,8 +15,7 @@ import (
 // TestStatementsArePlannedOnce: PostgreSQL keeps the plans of the statements of usual requests. To plan one anew each time may
 // take longer than to run it. Five times it does so in any case, to compare the costs.
 func TestStatementsArePlannedOnce(t *testing.T) {
-	asItIs := func(string) error { return nil } // what other tests have left is elsewhere
-	s, err := Open(t.Context(), pgtest.Shared(t).Database(t, asItIs), Options{MaxConns: 1})
+	s, err := Open(t.Context(), pgtest.Shared(t).Database(t, Clean), Options{MaxConns: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

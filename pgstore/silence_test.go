@@ -97,26 +97,25 @@ func TestNoReadWaitsForever(t *testing.T) {
 	for _, read := range quietReads {
 		t.Run(read.name, func(t *testing.T) {
 			t.Parallel() // they wait, and compute nothing
-			r := newFaultRig(t, 200*time.Millisecond)
+			patience := 200 * time.Millisecond
+			r := newFaultRig(t, patience)
 			r.lay()
 			for n, met := 0, true; met; n++ {
 				fates := make([]fate, n+1) // of which all but the last are answered
 				fates[n] = swallowed
 				r.proxy.next(fates...)
-				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-				err := read.do(ctx, r, r.through)
-				ended := ctx.Err()
-				cancel()
+				err := read.do(t.Context(), r, r.through) // if it waits, so does the test
 				met = r.proxy.hasMet()
 				r.proxy.next()
-				if ended != nil {
-					t.Fatalf("message %d is not answered, and the read waits", n)
-				}
-				if !met && err != nil && !errors.Is(err, tree.ErrBusy) {
-					t.Errorf("all messages are answered: error %v", err)
-				}
-				if met && err != nil && !errors.Is(err, tree.ErrUnavailable) && !errors.Is(err, tree.ErrBusy) {
-					t.Errorf("message %d is not answered: error %v", n, err)
+				switch {
+				case err == nil || errors.Is(err, tree.ErrBusy) || met && errors.Is(err, tree.ErrUnavailable):
+				case errors.Is(err, tree.ErrUnavailable) && patience < time.Hour:
+					// A slow machine has used up the patience that is set for messages which never come.
+					patience *= 2
+					r.through = r.openThrough(patience)
+					n, met = n-1, true
+				default:
+					t.Errorf("message %d is not answered: %v; error %v", n, met, err)
 				}
 			}
 		})

@@ -26,6 +26,7 @@ type Table struct {
 	pool      *pgxpool.Pool
 	kind      string
 	translate func(error) error
+	patience  time.Duration // of a call: [patience], but in tests
 }
 
 // New returns the notes of a kind in a database. translate makes the errors of a caller of those of the database (nil:
@@ -34,11 +35,11 @@ func New(pool *pgxpool.Pool, kind string, translate func(error) error) *Table {
 	if translate == nil {
 		translate = func(err error) error { return err }
 	}
-	return &Table{pool, kind, translate}
+	return &Table{pool, kind, translate, patience}
 }
 
 func (t *Table) exec(ctx context.Context, sql string, args ...any) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, t.patience)
 	defer cancel()
 	_, err := t.pool.Exec(ctx, sql, append([]any{t.kind}, args...)...)
 	return t.translate(err)
@@ -46,7 +47,7 @@ func (t *Table) exec(ctx context.Context, sql string, args ...any) error {
 
 // one reads a value of a row, or [ErrNone].
 func (t *Table) one(ctx context.Context, into any, sql string, args ...any) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, t.patience)
 	defer cancel()
 	err := t.pool.QueryRow(ctx, sql, append([]any{t.kind}, args...)...).Scan(into)
 	if errors.Is(err, pgx.ErrNoRows) {

@@ -31,7 +31,7 @@ const (
 func (t *Table) Update(
 	ctx context.Context, keys []string, lasts time.Duration, change func(now time.Time, values [][]byte) error,
 ) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, t.patience)
 	defer cancel()
 	failed, err := t.update(ctx, keys, lasts, change)
 	if err != nil && failed == nil && pgconn.SafeToRetry(err) { // a connection was broken before anything was sent
