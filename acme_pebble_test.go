@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -26,15 +25,14 @@ type authority struct {
 	url, root, ca string // of the directory; of the certificate that it issues by; a file
 }
 
-// freePort returns a port that was free a moment ago.
+// freePort returns a port that is free.
 func freePort(t *testing.T) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := servertest.FreePorts(1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	return port
 }
 
 // startAuthority starts an authority that looks for challenges at two ports, and issues certificates that are valid for

@@ -121,8 +121,8 @@ var allowedImports = map[string][]string{
 	"etagfs/warmup": {"tree", "fs", "fs/vfs", "fs/volumes", "etagfs/failure", "etagfs/hashing", "etagfs/index",
 		"etagfs/snapshots"},
 
-	"internal/pgtest":  {}, // for tests
-	"internal/s3test":  {}, // for tests
+	"internal/pgtest":  {"internal/servertest"}, // for tests
+	"internal/s3test":  {},                      // for tests
 	"pgstore/blobs":    {},
 	"pgstore/clock":    {},
 	"pgstore/replicas": {},
@@ -174,7 +174,7 @@ var allowedImports = map[string][]string{
 	"handler/versions":       {"tree", "handler/davxml"},
 	"bench":                  {"bench/cluster", "bench/compare"},
 	"bench/cluster":          {"bench/compare", "internal/pgtest"},
-	"bench/compare":          {},
+	"bench/compare":          {"internal/servertest"},
 	"bench/login":            {"auth", "bench/compare"},
 }
 

@@ -56,7 +56,8 @@ func (c *conn) close() {
 	}
 }
 
-// patience bounds a request.
+// patience bounds a request, and how long a server may take to answer for the first time, and to end. A working one never
+// uses it up.
 const patience = 2 * time.Minute
 
 // do sends a request and reads the answer. A connection that the server has closed before the request is opened anew.
@@ -77,7 +78,7 @@ func (c *conn) do(m *message) (*answer, error) {
 // once returns an answer beside an error when some of it has come.
 func (c *conn) once(m *message) (*answer, error) {
 	if c.net == nil {
-		to, err := net.DialTimeout("tcp", c.addr, time.Second)
+		to, err := net.DialTimeout("tcp", c.addr, patience)
 		if err != nil {
 			return nil, err
 		}

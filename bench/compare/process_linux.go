@@ -53,7 +53,7 @@ func (p *process) stop() error {
 	select {
 	case <-p.ended:
 		return nil
-	case <-time.After(stopTime):
+	case <-time.After(patience):
 	}
 	err := syscall.Kill(group, syscall.SIGKILL)
 	<-p.ended

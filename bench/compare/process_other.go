@@ -41,7 +41,7 @@ func (p *process) stop() error {
 	select {
 	case <-p.ended:
 		return nil
-	case <-time.After(stopTime):
+	case <-time.After(patience):
 	}
 	err := p.cmd.Process.Kill()
 	<-p.ended

@@ -15,6 +15,8 @@ import (
 	"sync/atomic"
 	"text/template"
 	"time"
+
+	"r-seed-1f3a754f.example/ifmatch/internal/servertest"
 )
 
 // A server is a program that can be compared. One more is one more line in the table below.
@@ -222,22 +224,13 @@ type site struct {
 	listing []byte // an answer that was looked at in full
 }
 
-// How long a server may take to answer for the first time, and to end.
-const (
-	startTime = 20 * time.Second
-	stopTime  = 15 * time.Second
-)
-
 // start starts the server and waits until it answers.
 func (s *site) start(ctx context.Context) error {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := servertest.FreePort()
 	if err != nil {
 		return err
 	}
-	s.addr = listener.Addr().String()
-	if err := listener.Close(); err != nil {
-		return err
-	}
+	s.addr = net.JoinHostPort("127.0.0.1", port)
 	args, err := s.arguments()
 	if err != nil {
 		return err
@@ -254,7 +247,7 @@ func (s *site) start(ctx context.Context) error {
 
 // answers waits until the server answers a request.
 func (s *site) answers(ctx context.Context) error {
-	for until := time.Now().Add(startTime); ; {
+	for until := time.Now().Add(patience); ; {
 		c := s.newConn()
 		_, err := c.do(&message{method: "GET", path: "/" + startName})
 		c.close()

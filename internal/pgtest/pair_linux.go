@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -14,6 +13,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"r-seed-1f3a754f.example/ifmatch/internal/servertest"
 )
 
 // A Pair is a primary, and a synchronous standby of it. Both listen on loopback.
@@ -35,14 +36,9 @@ func RunPair(t testing.TB) *Pair {
 func startPair(t testing.TB) (*Pair, error) {
 	t.Helper()
 	ports := [2]string{}
-	for i := range ports {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer listener.Close()
-		_, ports[i], _ = net.SplitHostPort(listener.Addr().String())
-		if err := listener.Close(); err != nil {
+	for i := range ports { // a server that is started again must find its port free
+		var err error
+		if ports[i], err = servertest.FreePort(); err != nil {
 			return nil, err
 		}
 	}
@@ -102,7 +98,7 @@ func (p *Pair) synchronize() error {
 
 // SQL runs a statement.
 func (s *Server) SQL(sql string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), servertest.Patience)
 	defer cancel()
 	conn, err := pgx.Connect(ctx, s.DSN("postgres"))
 	if err != nil {
@@ -115,7 +111,7 @@ func (s *Server) SQL(sql string) error {
 
 // Await waits until a question has the answer true.
 func (s *Server) Await(question string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), servertest.Patience)
 	defer cancel()
 	conn, err := pgx.Connect(ctx, s.DSN("postgres"))
 	if err != nil {
@@ -142,7 +138,12 @@ func (p *Pair) DSN(database string) string {
 }
 
 // Promote makes a standby a primary that waits for nobody.
-func (s *Server) Promote() error { return s.SQL("select pg_promote(true, 60)") }
+func (s *Server) Promote() error {
+	if err := s.SQL("select pg_promote(false)"); err != nil {
+		return err
+	}
+	return s.Await("select not pg_is_in_recovery()")
+}
 
 // pids returns the processes of a server, the first of all first.
 func (s *Server) pids() (all []int, err error) {
@@ -197,7 +198,7 @@ func (s *Server) stopForking() error {
 	if err := syscall.Kill(all[0], syscall.SIGSTOP); err != nil {
 		return err
 	}
-	for end := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(servertest.Patience); ; time.Sleep(time.Millisecond) {
 		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", all[0]))
 		if err != nil {
 			return err

@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"r-seed-1f3a754f.example/ifmatch/internal/servertest"
 )
 
 // packageName is Debian's package with the server.
@@ -192,7 +194,7 @@ func (s *Server) Start() error {
 
 // await waits until the server accepts connections.
 func (s *Server) await() error {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), servertest.Patience)
 	defer cancel()
 	for {
 		conn, err := pgx.Connect(ctx, s.DSN("postgres"))
