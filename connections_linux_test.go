@@ -70,7 +70,7 @@ const fewFiles = 256
 
 // soonest is less than each of the times after which the server gives up a slot that is held: see limit.slowTime and
 // headerTimeout. A request that is answered sooner has not waited for that. Other work on the machine takes a part of
-// it.
+// it, and no disk does: the servers do not sync.
 const soonest = 9 * time.Second
 
 // Clients that hold all the connections they can do not keep out clients from other addresses, and keep out those from
@@ -92,7 +92,7 @@ func TestHeldConnectionsLeaveRoomForOthers(t *testing.T) {
 		t.Run(tt.about, func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
-			s := startWithFew(t, fewFiles, dir)
+			s := startWithFew(t, fewFiles, dir, "--durability", "none")
 			for name, size := range map[string]int{"/f": 1, "/large": 16 << 20} {
 				if answer, _ := askOnce(t, "127.0.0.1", s, "PUT", name, strings.Repeat("x", size)); answer.StatusCode != http.StatusCreated {
 					t.Fatalf("PUT: %s", answer.Status)
@@ -134,7 +134,7 @@ func TestRestingConnectionsOfManyLeaveRoomForOthers(t *testing.T) {
 	} {
 		t.Run(tt.about, func(t *testing.T) {
 			t.Parallel()
-			s := startWithFew(t, fewFiles, t.TempDir())
+			s := startWithFew(t, fewFiles, t.TempDir(), "--durability", "none")
 			if answer, _ := askOnce(t, "127.0.0.1", s, "PUT", "/f", "1"); answer.StatusCode != http.StatusCreated {
 				t.Fatalf("PUT: %s", answer.Status)
 			}

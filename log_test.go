@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -65,14 +64,10 @@ func TestProgramServesWithoutAReaderOfItsLog(t *testing.T) {
 			if closed {
 				r.Close()
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), servertest.Patience)
-			defer cancel()
-			for i := range 1500 { // more than fits into a pipe
-				request, err := http.NewRequestWithContext(ctx, "GET", "http://"+m[3]+"/nothing", nil)
-				if err != nil {
-					t.Fatal(err)
-				}
-				answer, err := http.DefaultClient.Do(request)
+			client := servertest.Client(t)
+			client.Timeout = servertest.Patience // of each
+			for i := range 1500 {                // more than fits into a pipe
+				answer, err := client.Get("http://" + m[3] + "/nothing")
 				if err != nil {
 					t.Fatalf("request %d: %v", i, err)
 				}

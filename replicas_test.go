@@ -116,6 +116,7 @@ func TestReplicasShare(t *testing.T) {
 	t.Run("wrong passwords", func(t *testing.T) {
 		var wrong atomic.Int32
 		var all sync.WaitGroup
+		begun := time.Now()
 		for i := range 14 {
 			all.Go(func() { // one after another would take long, because answers are kept back
 				answer, _ := servertest.Do(t, client, http.MethodGet, urls[i%2]+"/", "",
@@ -130,10 +131,16 @@ func TestReplicasShare(t *testing.T) {
 			})
 		}
 		all.Wait()
-		if n := wrong.Load(); n != 10 {
+		if n := int(wrong.Load()); !isAllowance(n, begun) {
 			t.Errorf("%d wrong passwords were tried, want 10 at both together", n)
 		}
 	})
+}
+
+// isAllowance reports whether as many wrong passwords were tried since a time as a client may try for one user: ten at once,
+// and one more a minute.
+func isAllowance(tried int, since time.Time) bool {
+	return tried >= 10 && tried <= 10+int(time.Since(since)/time.Minute)
 }
 
 // TestReplicasThatDiffer tell so in /readyz and by a metric, until they have the same users again.
@@ -182,9 +189,9 @@ func TestReplicasThatDiffer(t *testing.T) {
 				}
 			}
 		}
-		answer, text := servertest.Do(t, client, http.MethodGet, "http://admin/readyz", "")
-		if answer.StatusCode != http.StatusOK || !strings.HasPrefix(text, "ok\n"+note) || note == "" && text != "ok\n" {
-			t.Errorf("/readyz is %d, %q, want %q", answer.StatusCode, text, note)
+		text := readyz(t, client)
+		if !strings.HasPrefix(text, "ok\n"+note) || note == "" && text != "ok\n" {
+			t.Errorf("/readyz says %q, want %q", text, note)
 		}
 		_, text = servertest.Do(t, client, http.MethodGet, "http://admin/metrics", "")
 		if !strings.Contains(text, "\nifmatch_replicas_differ "+figure+"\n") {

@@ -192,8 +192,8 @@ func TestAdminSocketIsPassedByName(t *testing.T) {
 	if s.URL != url {
 		t.Errorf("it serves at %s, not %s", s.URL, url)
 	}
-	if got, _, body := servertest.Send(t, http.DefaultClient, "GET", adminURL+"/readyz", ""); got != 200 {
-		t.Errorf("/readyz: %d %s", got, body)
+	if got, _, body := servertest.Send(t, http.DefaultClient, "GET", adminURL+"/healthz", ""); got != 200 {
+		t.Errorf("/healthz: %d %s", got, body)
 	}
 }
 

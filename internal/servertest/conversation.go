@@ -32,10 +32,19 @@ func Dial(base string) (*Conversation, error) {
 	if scheme == "https" {
 		conn = tls.Client(conn, trustAll())
 	}
-	if err := conn.SetDeadline(time.Now().Add(Patience)); err != nil {
-		return nil, err
+	c := &Conversation{Conn: conn, r: bufio.NewReader(conn)}
+	return c, c.wait()
+}
+
+// wait gives the next event its time, however much has gone on elsewhere since the one before.
+func (c *Conversation) wait() error { return c.SetDeadline(time.Now().Add(Patience)) }
+
+// Write sends some more.
+func (c *Conversation) Write(more []byte) (int, error) {
+	if err := c.wait(); err != nil {
+		return 0, err
 	}
-	return &Conversation{Conn: conn, r: bufio.NewReader(conn)}, nil
+	return c.Conn.Write(more)
 }
 
 // trustAll is for servers with the certificate of a test.
@@ -46,6 +55,9 @@ func (c *Conversation) Answer() (*http.Response, []byte, error) { return c.answe
 
 // answer reads the next answer that is not a 1xx.
 func (c *Conversation) answer(method string) (*http.Response, []byte, error) {
+	if err := c.wait(); err != nil {
+		return nil, nil, err
+	}
 	for {
 		answer, err := c.early, error(nil)
 		if c.early = nil; answer == nil {
