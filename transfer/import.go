@@ -211,7 +211,12 @@ func (im *Import) describe(ctx context.Context, e entry) ([]webdav.Property, err
 	if !has || im.Properties == nil {
 		return nil, nil
 	}
-	return im.Properties(ctx, e.name)
+	properties, err := im.Properties(ctx, e.name)
+	if err != nil && ctx.Err() == nil { // damaged ones are no reason to lose the content, or the files after it
+		im.tell(&im.done.Lost, e.name, "is taken without its properties: "+err.Error())
+		return nil, nil
+	}
+	return properties, err
 }
 
 func (im *Import) takeFile(ctx context.Context, e entry) error {

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pkg/xattr"
 	"golang.org/x/net/webdav"
 
 	"r-seed-1f3a754f.example/ifmatch/tree"
@@ -187,6 +188,31 @@ func TestImportTellsOnceOfEachNameThatItLeaves(t *testing.T) {
 	}
 	if !slices.Equal(*lines, want) || done.Left.Load() != 5 || done.Different.Load() != 0 {
 		t.Errorf("it tells %q, want %q; %d are left, and %d differ", *lines, want, done.Left.Load(), done.Different.Load())
+	}
+}
+
+// TestImportTakesWhatHasDamagedProperties: neither its content nor the files after it are lost for them.
+func TestImportTakesWhatHasDamagedProperties(t *testing.T) {
+	dir := makeDir(t)
+	for _, name := range []string{"a", "a/one"} {
+		if err := xattr.Set(filepath.Join(dir, name), ours, []byte("damaged")); err != nil {
+			t.Skipf("NOT RUN: the disk keeps no attributes: %v", err)
+		}
+	}
+	im, lines := importer(dir, memtree.New(memtree.Options{}))
+	im.Properties = func(context.Context, string) ([]webdav.Property, error) { return nil, errors.New("damaged") }
+	done, err := im.Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(*lines)
+	want := []string{
+		"a/link: is a symbolic link", "a/one: is taken without its properties: damaged",
+		"a: is taken without its properties: damaged", "pipe: is neither a file nor a directory",
+	}
+	if !slices.Equal(*lines, want) || done.Lost.Load() != 2 || done.Compared.Load() != 5 {
+		t.Errorf("it tells %q, want %q; %d have lost something, and %d are compared", *lines, want, done.Lost.Load(),
+			done.Compared.Load())
 	}
 }
 

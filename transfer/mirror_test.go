@@ -340,3 +340,28 @@ func TestMirrorListsAnewWhereChangesAreForgotten(t *testing.T) {
 		t.Errorf("it was listed %d times, and the mirror has %q, want %q", done.Listed, got, want)
 	}
 }
+
+// TestMirrorHasNamesOfAnyLength: with the path of its directory, a name is longer than a system call takes.
+func TestMirrorHasNamesOfAnyLength(t *testing.T) {
+	store, name := memtree.New(memtree.Options{}), ""
+	for len(name) < tree.MaxName-256 {
+		name = tree.Join(name, strings.Repeat("n", 250))
+		if _, err := store.Mkdir(t.Context(), name, tree.MkdirOptions{}, tree.Condition{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	name = tree.Join(name, strings.Repeat("f", tree.MaxName-len(name)-1))
+	dir := t.TempDir()
+	for _, content := range []string{"one", "two"} {
+		put(t, store, name, content)
+		if done, lines := run(t, dir, store); done.Compared != 1 || len(lines) != 0 {
+			t.Errorf("with %q, %d files are compared, and it tells %q", content, done.Compared, lines)
+		}
+	}
+	if err := store.Remove(t.Context(), name[:250], tree.Condition{}); err != nil {
+		t.Fatal(err)
+	}
+	if done, lines := run(t, dir, store); done.Removed == 0 || len(lines) != 0 || len(onDisk(t, dir)) != 0 {
+		t.Errorf("%d are removed, and it tells %q", done.Removed, lines)
+	}
+}

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	iofs "io/fs"
 	"os"
-	"path/filepath"
 	"syscall"
 
 	"github.com/pkg/xattr"
@@ -46,14 +45,20 @@ func (k mark) of(info iofs.FileInfo) bool {
 	return k.ID != "" && k.Size == info.Size() && k.Time == info.ModTime().UnixNano()
 }
 
-// path returns a name for calls that take no root. It is used for attributes alone, of a name that was just looked at.
-func (m *Mirror) path(name string) string { return filepath.Join(m.Dir, filepath.FromSlash(name)) }
-
-// readMark returns the mark of this mirror, or the zero value.
+// readMark returns the mark of this mirror, or the zero value. It opens the name from the root: that of all directories on
+// the way can be longer than a call takes. What has come in place of info has another inode than its mark.
 func (m *Mirror) readMark(name string, info iofs.FileInfo) (k mark, err error) {
-	text, err := xattr.LGet(m.path(name), markName)
+	f, err := m.root.OpenFile(local(name), os.O_RDONLY|nonblock, 0)
+	if errors.Is(err, iofs.ErrNotExist) {
+		return mark{}, nil
+	}
+	if err != nil {
+		return mark{}, err
+	}
+	defer f.Close()
+	text, err := xattr.FGet(f, markName)
 	switch {
-	case errors.Is(err, xattr.ENOATTR), errors.Is(err, iofs.ErrNotExist), errors.Is(err, syscall.ENOTSUP):
+	case errors.Is(err, xattr.ENOATTR), errors.Is(err, syscall.ENOTSUP):
 		return mark{}, nil
 	case err != nil:
 		return mark{}, err
@@ -66,16 +71,17 @@ func (m *Mirror) readMark(name string, info iofs.FileInfo) (k mark, err error) {
 
 // mark marks a directory that was just made.
 func (m *Mirror) mark(name string, k mark) error {
-	info, err := m.root.Lstat(name)
+	f, err := m.root.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
 	if err != nil {
 		return err
 	}
 	k.ID, k.Inode = m.state.ID, inodeOf(info)
-	text, err := json.Marshal(k)
-	if err != nil {
-		return err
-	}
-	return xattr.LSet(m.path(name), markName, text)
+	return m.markFile(f, k)
 }
 
 func (m *Mirror) markFile(f *os.File, k mark) error {
