@@ -139,8 +139,14 @@ func (im *Import) isState(e entry) bool {
 	return base == im.State && im.State != "" && e.info.IsDir()
 }
 
-// isAbout reports whether an error is about one name alone, so that others can be imported.
+// isAbout reports whether an error is about one name alone, so that others can be imported. The store says of itself what
+// ails all of it, also where an error of its own disk is below that.
 func isAbout(err error) bool {
+	for _, kind := range []error{tree.ErrNoSpace, tree.ErrBusy, tree.ErrUnavailable, tree.ErrFailed} {
+		if errors.Is(err, kind) {
+			return false
+		}
+	}
 	for _, kind := range []error{
 		tree.ErrBadName, tree.ErrNameTooLong, tree.ErrReserved, tree.ErrTooLarge, tree.ErrPermission, tree.ErrNoParent,
 		tree.ErrIsCollection, tree.ErrExist, tree.ErrNotExist, errOther,

@@ -191,6 +191,19 @@ func TestImportTellsOnceOfEachNameThatItLeaves(t *testing.T) {
 	}
 }
 
+// TestImportEndsWhereTheStoreFails: it does not go through all other names, to leave each of them.
+func TestImportEndsWhereTheStoreFails(t *testing.T) {
+	below := &os.PathError{Op: "write", Path: "/blobs/object", Err: syscall.ENOSPC}
+	for _, kind := range []error{tree.ErrNoSpace, tree.ErrFailed} {
+		err := &tree.StorageError{Kind: kind, Err: below}
+		store := &refusing{memtree.New(memtree.Options{}), map[string]error{"\xff": err, "a": err, "empty": err}}
+		im, lines := importer(makeDir(t), store)
+		if done, err := im.Run(t.Context()); !errors.Is(err, kind) || done.Left.Load() != 0 || len(*lines) != 0 {
+			t.Errorf("%v: it ends with %v, %d are left, and it tells %q", kind, err, done.Left.Load(), *lines)
+		}
+	}
+}
+
 // TestImportTakesWhatHasDamagedProperties: neither its content nor the files after it are lost for them.
 func TestImportTakesWhatHasDamagedProperties(t *testing.T) {
 	dir := makeDir(t)

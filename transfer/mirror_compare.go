@@ -3,8 +3,10 @@ package transfer
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"hash/maphash"
 	"io"
+	iofs "io/fs"
 
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
@@ -39,6 +41,9 @@ func (m *Mirror) compareMembers(ctx context.Context, dir string) error {
 		_, _, err := m.settle(ctx, tree.State{Name: name})
 		return err
 	})
+	if errors.Is(err, errClosed) { // the mirror has told of it
+		err = nil
+	}
 	for _, name := range below {
 		if err == nil {
 			err = m.compareMembers(ctx, name)
@@ -78,12 +83,17 @@ func (m *Mirror) settle(ctx context.Context, s tree.State) (tree.State, bool, er
 func (m *Mirror) isSame(s tree.State) (bool, error) {
 	l, err := m.look(s.Name)
 	switch {
+	case errors.Is(err, errClosed):
+		return false, nil
 	case err != nil || l.info == nil || !s.Exists:
 		return err == nil && (l.info != nil) == s.Exists, err
 	case s.Collection || !l.info.Mode().IsRegular():
 		return s.Collection && l.info.IsDir(), nil
 	}
 	f, err := m.root.Open(s.Name)
+	if errors.Is(err, iofs.ErrPermission) {
+		return false, nil
+	}
 	if err != nil {
 		return false, err
 	}

@@ -63,8 +63,28 @@ func (m *Mirror) deep(ctx context.Context, name string) error {
 	return m.members(ctx, name)
 }
 
-// ensure makes the name of a state as the state says. entered says that it is a directory now.
+// errClosed says that something in the directory is closed to the mirror. It belongs to somebody else.
+var errClosed = errors.New("it cannot be looked at, or changed")
+
+// closed returns the error of a call about something in the directory.
+func closed(err error) error {
+	if errors.Is(err, iofs.ErrPermission) {
+		return fmt.Errorf("%w: %w", errClosed, err)
+	}
+	return err
+}
+
+// ensure makes the name of a state as the state says, and leaves one that is closed. entered says that it is a directory
+// now.
 func (m *Mirror) ensure(ctx context.Context, s tree.State) (entered bool, err error) {
+	if entered, err = m.become(ctx, s); errors.Is(err, errClosed) {
+		m.left(s.Name, "stays: "+err.Error())
+		return false, nil
+	}
+	return entered, err
+}
+
+func (m *Mirror) become(ctx context.Context, s tree.State) (entered bool, err error) {
 	if tree.Within(s.Name, MirrorState) {
 		if s.Exists {
 			m.left(s.Name, "has the name of the state of the mirror")
@@ -103,7 +123,7 @@ func (m *Mirror) look(name string) (l look, err error) {
 	if err == nil && (l.info.IsDir() || l.info.Mode().IsRegular()) {
 		l.mark, err = m.readMark(name, l.info)
 	}
-	return l, err
+	return l, closed(err)
 }
 
 // above reports whether a directory is above a name. It makes one for a name that is to be there. A link is none.
@@ -144,7 +164,7 @@ func (m *Mirror) impossible(name string, err error) (bool, error) {
 		m.left(name, "is not possible on this disk: "+err.Error())
 		return false, nil
 	}
-	return false, err
+	return false, closed(err)
 }
 
 // file makes a file the version of a state.
@@ -265,7 +285,7 @@ func (m *Mirror) remove(ctx context.Context, name string) (gone bool, err error)
 		return false, nil
 	}
 	if err := m.root.Remove(name); err != nil {
-		return false, err
+		return false, closed(err)
 	}
 	m.done.Removed++
 	return true, m.changed(name)
@@ -278,6 +298,10 @@ func (m *Mirror) removeDirectory(ctx context.Context, name string, l look) (gone
 		empty = empty && gone
 		return err
 	})
+	if errors.Is(err, errClosed) {
+		m.left(name, "stays: "+err.Error())
+		return false, nil
+	}
 	if err != nil || !empty {
 		return false, err
 	}
@@ -297,7 +321,7 @@ func (m *Mirror) removeDirectory(ctx context.Context, name string, l look) (gone
 func (m *Mirror) each(dir string, do func(base string) error) error {
 	f, err := m.root.Open(local(dir))
 	if err != nil {
-		return err
+		return closed(err)
 	}
 	defer f.Close()
 	for {
@@ -341,6 +365,10 @@ func (m *Mirror) members(ctx context.Context, dir string) error {
 		// It may have come since the listing.
 		return m.shallow(ctx, tree.Join(dir, base))
 	})
+	if errors.Is(err, errClosed) {
+		m.left(dir, "its other members stay: "+err.Error())
+		err = nil
+	}
 	for _, name := range below {
 		if err == nil {
 			err = m.members(ctx, name)

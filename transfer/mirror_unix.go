@@ -49,7 +49,7 @@ func (k mark) of(info iofs.FileInfo) bool {
 // the way can be longer than a call takes. What has come in place of info has another inode than its mark.
 func (m *Mirror) readMark(name string, info iofs.FileInfo) (k mark, err error) {
 	f, err := m.root.OpenFile(local(name), os.O_RDONLY|nonblock, 0)
-	if errors.Is(err, iofs.ErrNotExist) {
+	if errors.Is(err, iofs.ErrNotExist) || errors.Is(err, iofs.ErrPermission) { // the mirror can read what it has made
 		return mark{}, nil
 	}
 	if err != nil {
