@@ -1,11 +1,13 @@
 package pgstore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"syscall"
 	"time"
 
@@ -26,10 +28,8 @@ const (
 	codeOutOfMemory     = "53200"
 	codeTooManyConns    = "53300"
 	codeLockNotGranted  = "55P03"
-	codeAdminShutdown   = "57P01"
-	codeCrashShutdown   = "57P02"
-	codeCannotConnect   = "57P03"
-	codeIdleInTx        = "25P03"
+	codeCanceled        = "57014" // by statement_timeout, or by an administrator
+	classConnection     = "08"    // of PostgreSQL, and of a pooler
 	retryAfterFailover  = 2 * time.Second
 	retryAfterBusyWrite = time.Second
 )
@@ -42,14 +42,14 @@ func code(err error) string {
 	return ""
 }
 
-// isAway reports whether an error says that the database, or the connection to it, is not there.
+// isAway reports whether an error says that the database, or the connection to it, is not there. One that ends the session
+// does, whatever its code is: it is no answer to a commit, since that may have happened before.
 func isAway(err error) bool {
-	switch code(err) {
-	case codeReadOnly, codeAdminShutdown, codeCrashShutdown, codeCannotConnect, codeIdleInTx:
-		return true
-	case "":
-	default:
-		return false
+	answered := new(pgconn.PgError)
+	if errors.As(err, &answered) {
+		severity := cmp.Or(answered.SeverityUnlocalized, answered.Severity)
+		return answered.Code != codeTooManyConns && (severity == "FATAL" || severity == "PANIC" ||
+			answered.Code == codeReadOnly || strings.HasPrefix(answered.Code, classConnection))
 	}
 	connect, network := new(pgconn.ConnectError), new(net.OpError)
 	return errors.As(err, &connect) || errors.As(err, &network) || errors.Is(err, io.EOF) ||
@@ -80,6 +80,8 @@ func translate(err error) error {
 		return failed(tree.ErrBusy, "the database has too much to do; try again", retryAfterBusyWrite)
 	case codeSerialization, codeDeadlock:
 		return failed(tree.ErrBusy, "too many writes change the same names; try again", retryAfterBusyWrite)
+	case codeCanceled:
+		return failed(tree.ErrBusy, "a statement was ended, by statement_timeout or an administrator; try again", retryAfterBusyWrite)
 	case codeDiskFull:
 		return failed(tree.ErrNoSpace, "the disk of the database is full; remove files, or enlarge it", 0)
 	}

@@ -24,7 +24,12 @@ const (
 	swallowed      // it does not reach the server, and the connection stays
 	silent         // the server has answered, the answer does not arrive, and the connection stays
 	held           // it reaches the server when the next fates are set
+	crashed        // as unheard, and a pooler in between says that the server is gone
+	dropped        // as lost, and a pooler in between says so
 )
+
+// serverGone is what PgBouncer says where the connection to the server has broken.
+const serverGone = "E\x00\x00\x00\x30SFATAL\x00VFATAL\x00C08P01\x00Mserver conn crashed?\x00\x00"
 
 // A proxy passes messages between clients and the server of the tests. It knows batches: the messages that a client sends before it
 // waits.
@@ -165,8 +170,10 @@ func (c *passage) ask(message []byte) bool {
 		<-release
 		c.mu.Lock()
 		c.fate = answered
+	case dropped:
+		_, _ = c.client.Write([]byte(serverGone))
 	}
-	return c.fate != lost
+	return c.fate != lost && c.fate != dropped
 }
 
 // hang waits until the client has closed the connection, or the next fates are set.
@@ -207,6 +214,8 @@ func (c *passage) answer([]byte) bool {
 		return true
 	case silent:
 		c.hang()
+	case crashed:
+		_, _ = c.client.Write([]byte(serverGone))
 	}
 	return c.fate == answered
 }

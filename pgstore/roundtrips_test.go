@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -197,6 +198,36 @@ func TestLostAnswers(t *testing.T) {
 		if err != nil {
 			t.Errorf("List: %v", err)
 		}
+	}
+}
+
+// TestServerIsGoneBehindAPooler: an error that ends a session is no answer to a commit. What has become of that is found
+// out, and the object of a file that has got its name stays.
+func TestServerIsGoneBehindAPooler(t *testing.T) {
+	r := newFaultRig(t, 0)
+	for i, cut := range []fate{crashed, dropped} {
+		r.lay()
+		content := fmt.Sprint(strings.Repeat("large", 100), i)
+		r.must(put(r.ctx, r.through, "warm", content, tree.Condition{}))
+		r.proxy.next(answered, answered, cut) // the claim of the object, the look, the commit
+		if err := put(r.ctx, r.through, "new", content, treetest.IfAbsent("new")); err != nil {
+			t.Errorf("fate %d: error %v", cut, err)
+		}
+		if !r.proxy.hasMet() {
+			t.Errorf("fate %d: nothing was cut", cut)
+		}
+		r.proxy.next()
+		c, state, err := r.direct.Open(r.ctx, "new", tree.ReadOptions{}, tree.Condition{})
+		if err == nil {
+			_, err = c.WriteRange(r.ctx, io.Discard, 0, state.Size)
+		}
+		if err != nil {
+			t.Errorf("fate %d: the file: %v", cut, err)
+		}
+	}
+	r.proxy.next(dropped)
+	if _, err := r.through.Stat(r.ctx, "old", tree.ReadOptions{}); err != nil {
+		t.Errorf("a read is not tried again: %v", err)
 	}
 }
 
