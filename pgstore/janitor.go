@@ -16,6 +16,7 @@ const (
 	janitorAsks   = 5 * time.Minute     // how often each replica asks whether it is time
 	feedKept      = 7 * 24 * time.Hour  // changes
 	goneKept      = 90 * 24 * time.Hour // dates of names at which nothing is
+	leftFor       = 24 * time.Hour      // versions that another server has kept, where this one keeps none
 	garbageAtOnce = 1000
 	deletesAtOnce = 8
 )
@@ -57,6 +58,9 @@ func (s *Store) Clean(ctx context.Context) error {
 		return err
 	}
 	expired := now.Add(-s.opts.History)
+	if s.opts.NoHistory {
+		expired = now.Add(-leftFor)
+	}
 	if s.opts.HistorySize > 0 {
 		if expired, err = s.oversize(ctx, expired); err != nil {
 			return err

@@ -186,3 +186,35 @@ func TestJanitorWaitsForNoRestore(t *testing.T) {
 		t.Errorf("in the next run: %+v, %v", v, err)
 	}
 }
+
+// TestServerWithoutHistory keeps no new version, and those that another server has kept for a day.
+func TestServerWithoutHistory(t *testing.T) {
+	ctx := t.Context()
+	keeps, dir, conn, must := hourly(t)
+	s, err := pgstore.Open(ctx, conn.Config().ConnString(), pgstore.Options{Blobs: dir, NoHistory: true})
+	must(err)
+	defer s.Close()
+	for _, by := range []*pgstore.Store{keeps, s} {
+		must(put(ctx, by, "f", "f", tree.Condition{}))
+		_, err := by.Mkdir(ctx, "d", tree.MkdirOptions{}, tree.Condition{})
+		must(errors.Join(err, by.Remove(ctx, "d", tree.Condition{}), by.Remove(ctx, "f", tree.Condition{})))
+	}
+	for _, test := range []struct {
+		age  time.Duration
+		want []string
+	}{{0, []string{"d", "f"}}, {23 * time.Hour, []string{"d", "f"}}, {2 * time.Hour, nil}} {
+		_, err := conn.Exec(ctx, "update ifmatch.version set gone = gone - $1::interval", test.age)
+		must(err)
+		_, err = conn.Exec(ctx, "delete from ifmatch.job")
+		must(err)
+		must(s.Clean(ctx))
+		var left []string
+		for v, err := range s.Versions(ctx, "", tree.VersionOptions{}) {
+			must(err)
+			left = append(left, v.Name)
+		}
+		if !slices.Equal(left, test.want) {
+			t.Errorf("after %v more, the history has %q, want %q", test.age, left, test.want)
+		}
+	}
+}

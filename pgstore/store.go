@@ -68,7 +68,8 @@ type Options struct {
 	// Inline is the largest content that lies in the database, in bytes. 0 means the default, a negative value that
 	// only empty ones do.
 	Inline int64
-	// History is how long versions that were replaced or removed are kept, unless NoHistory says that none are.
+	// History is how long versions that were replaced or removed are kept, unless NoHistory says that no new ones are. Those
+	// that are there stay for a day then.
 	History   time.Duration
 	NoHistory bool
 	// HistorySize is the most bytes that versions may have together, or 0. The janitor removes the oldest ones beyond it.
