@@ -135,7 +135,7 @@ func openShelf(ctx context.Context, address string) (links.Shelf, func() error, 
 	if err := place.Check(); err != nil {
 		return nil, nil, err
 	}
-	store, err := place.Open(ctx, pgstore.Options{NoMigrate: true, MaxConns: 1})
+	store, err := place.Open(ctx, pgstore.Options{Reader: true, MaxConns: 1})
 	if err != nil {
 		return nil, nil, err
 	}

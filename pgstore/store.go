@@ -65,6 +65,9 @@ type Options struct {
 	Blobs blobs.Store
 	// NewBlobs permits an empty place for the objects, though the tree has had another place for them before.
 	NewBlobs bool
+	// Reader says that nothing is made: neither tables, which must be those of this program, nor files in the place for the
+	// objects, which the servers could not use where another user has made them. That must be the one of the tree.
+	Reader bool
 	// Inline is the largest content that lies in the database, in bytes. 0 means the default, a negative value that
 	// only empty ones do.
 	Inline int64
@@ -148,7 +151,7 @@ func Open(ctx context.Context, dsn string, opts Options) (*Store, error) {
 		config.MaxConns = opts.MaxConns
 	}
 	session.Configure(config.ConnConfig)
-	if !opts.NoMigrate {
+	if !opts.NoMigrate && !opts.Reader {
 		if err := schema.Migrate(ctx, config.ConnConfig); err != nil {
 			return nil, hidden(err)
 		}
@@ -377,6 +380,8 @@ func (s *Store) claimBlobs(ctx context.Context) error {
 	claimed := s.Notes("place")
 	_, err := claimed.Get(ctx, "")
 	switch {
+	case s.opts.Reader && (err == nil || errors.Is(err, notes.ErrNone)):
+		err = blobs.Belongs(ctx, s.opts.Blobs, s.id)
 	case err == nil && !s.opts.NewBlobs:
 		err = blobs.Recognize(ctx, s.opts.Blobs, s.id)
 	case err == nil || errors.Is(err, notes.ErrNone):

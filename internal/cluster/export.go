@@ -11,7 +11,6 @@ import (
 
 	"r-seed-1f3a754f.example/ifmatch/internal/database"
 	"r-seed-1f3a754f.example/ifmatch/internal/usage"
-	"r-seed-1f3a754f.example/ifmatch/pgstore"
 	"r-seed-1f3a754f.example/ifmatch/transfer"
 )
 
@@ -40,7 +39,7 @@ func (n Needs) runExport(c *cli.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	store, err := place.Open(c.Context, pgstore.Options{NoMigrate: true})
+	store, err := place.Tree(c.Context)
 	if err != nil {
 		return err
 	}

@@ -92,9 +92,9 @@ func (p Place) Open(ctx context.Context, opts pgstore.Options) (*pgstore.Store, 
 	return store, nil
 }
 
-// Tree opens a tree that is there. Its tables must be those of this release.
+// Tree opens a tree that is there, for commands that write no large content. Its tables must be those of this release.
 func (p Place) Tree(ctx context.Context) (*pgstore.Store, error) {
-	return p.Open(ctx, pgstore.Options{NoMigrate: true})
+	return p.Open(ctx, pgstore.Options{Reader: true})
 }
 
 // ActAsOwner has a command of root act as the owner of the directory with the large contents, so that the servers can

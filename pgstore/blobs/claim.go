@@ -25,10 +25,23 @@ var ErrEmpty = errors.New("it is empty, and the tree has another place: mount it
 
 // Claim makes a place that of one tree. The object with the identifier of the tree says so, and a place that has
 // objects, and not this one, is another's. Then Claim tries all that the place is needed for.
-func Claim(ctx context.Context, s Store, tree ID) error { return claim(ctx, s, tree, false) }
+func Claim(ctx context.Context, s Store, tree ID) error {
+	if err := claim(ctx, s, tree, false); err != nil {
+		return err
+	}
+	return probe(ctx, s)
+}
 
 // Recognize is [Claim] of the place that a tree has already. An empty one is refused with [ErrEmpty].
-func Recognize(ctx context.Context, s Store, tree ID) error { return claim(ctx, s, tree, true) }
+func Recognize(ctx context.Context, s Store, tree ID) error {
+	if err := Belongs(ctx, s, tree); err != nil {
+		return err
+	}
+	return probe(ctx, s)
+}
+
+// Belongs is [Recognize] without a try: it writes nothing.
+func Belongs(ctx context.Context, s Store, tree ID) error { return claim(ctx, s, tree, true) }
 
 func claim(ctx context.Context, s Store, tree ID, known bool) error {
 	mark := []byte(tree.String())
@@ -57,7 +70,7 @@ func claim(ctx context.Context, s Store, tree ID, known bool) error {
 	if s, ok := s.(claimable); ok {
 		s.claimed(tree)
 	}
-	return probe(ctx, s)
+	return nil
 }
 
 // probe writes an object, reads it, reads a part of it, and deletes it.

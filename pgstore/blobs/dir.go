@@ -24,9 +24,12 @@ type Dir struct {
 	tree atomic.Pointer[ID] // whose place it is, or nil where that is not known
 }
 
-// NewDir makes the directory if it is not there.
+// NewDir returns the place in a directory, which the first object makes if it is not there.
 func NewDir(root string) (*Dir, error) {
-	return &Dir{root: root}, os.MkdirAll(root, 0o700)
+	if info, err := os.Stat(root); err == nil && !info.IsDir() {
+		return nil, fmt.Errorf("%s is no directory", root)
+	}
+	return &Dir{root: root}, nil
 }
 
 // path returns the name of the file of an object. There are 256 subdirectories, by the last byte, which is random.
@@ -67,7 +70,15 @@ func (d *Dir) open(id ID, flag int) (*file, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|flag, 0o600)
 	err = d.missing(err)
 	if errors.Is(err, iofs.ErrNotExist) && flag&os.O_CREATE != 0 {
-		if err = os.Mkdir(dir, 0o700); err == nil || errors.Is(err, iofs.ErrExist) {
+		if d.tree.Load() == nil {
+			err = os.MkdirAll(d.root, 0o700)
+		} else {
+			err = nil
+		}
+		if err == nil {
+			err = os.Mkdir(dir, 0o700)
+		}
+		if err == nil || errors.Is(err, iofs.ErrExist) {
 			f, err = os.OpenFile(path, os.O_RDWR|flag, 0o600)
 		}
 	}
@@ -172,6 +183,9 @@ func (d *Dir) Discard(ctx context.Context, id ID) error { return d.Delete(ctx, i
 func (d *Dir) List(ctx context.Context) iter.Seq2[ID, error] {
 	return func(yield func(ID, error) bool) {
 		err := filepath.WalkDir(d.root, func(path string, entry iofs.DirEntry, err error) error {
+			if path == d.root && errors.Is(d.missing(err), iofs.ErrNotExist) {
+				return nil // nobody has made it yet
+			}
 			if err == nil {
 				err = ctx.Err()
 			}
