@@ -142,9 +142,9 @@ func (v *volume) CloseSession() error {
 }
 
 // EmptyTrash deletes the files and collections that any process has removed and that the history does not keep, and the
-// staged versions that [Staged.Discard] could not delete. It may be called at any time except under [FS.Lock], since it
-// takes the lock for an instant. It may be interrupted at any time. It ends with ctx, after the deletion that is under
-// way. If a deletion fails, EmptyTrash reports this once, and goes on with the other files.
+// staged versions that [Staged.Discard] could not delete. It takes no lock. It may be interrupted at any time. It ends
+// with ctx, after the deletion that is under way. If a deletion fails, EmptyTrash reports this once, and goes on with
+// the other files.
 func (s *FS) EmptyTrash(ctx context.Context) error {
 	var errs []error
 	for _, v := range s.answering() {

@@ -108,8 +108,8 @@ const (
 	longestPause = time.Hour
 )
 
-// Empty deletes as much of the trash as it can, and the files of [Trash.DeleteLater]. It takes the lock of the volume
-// for an instant. It ends with ctx, after the deletion that is under way.
+// Empty deletes as much of the trash as it can, and the files of [Trash.DeleteLater]. It ends with ctx, after the
+// deletion that is under way.
 func (t *Trash) Empty(ctx context.Context) error {
 	select {
 	case t.turn <- struct{}{}:
@@ -130,7 +130,7 @@ func (t *Trash) empty(ctx context.Context) error {
 		}
 		errs = append(errs, err)
 	}
-	members, err := t.waiting(ctx)
+	members, err := t.deletable()
 	errs = append(errs, err)
 	for _, member := range members {
 		if ctx.Err() != nil {
@@ -189,21 +189,7 @@ func (t *Trash) isDue(name string) bool {
 	return !known || !t.now().Before(s.next)
 }
 
-// waiting lists the members of the trash that are to be deleted now. If there are any, it takes the lock. A member that
-// may still be put back is in the trash only while a process holds the lock, or has a name that says so.
-func (t *Trash) waiting(ctx context.Context) ([]string, error) {
-	members, err := t.deletable()
-	if err != nil || len(members) == 0 {
-		return nil, err
-	}
-	unlock, err := t.volume.Lock(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer unlock()
-	return t.deletable()
-}
-
+// deletable lists the members of the trash that are to be deleted now. None of them gets another name any more.
 func (t *Trash) deletable() ([]string, error) {
 	members, err := t.Members()
 	if t.volume.Top != "." && errors.Is(err, iofs.ErrNotExist) {
