@@ -6,9 +6,11 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
+	"r-seed-1f3a754f.example/ifmatch/fs/history"
 	"r-seed-1f3a754f.example/ifmatch/fs/room"
 	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 )
@@ -206,5 +208,63 @@ func TestRenameHappens(t *testing.T) {
 		} else {
 			has(t, dir, "d/f", "precious")
 		}
+	}
+}
+
+// TestRecoverStaged: what a dead process has left in the history on its way to a name is removed. It is searched for
+// without the lock, however many entries and uploads there are, and looked at once more under it.
+func TestRecoverStaged(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		between func(s *FS, entry string) error // the search and the lock
+		fails   bool                            // the state of an upload cannot be read at first
+		want    string                          // what the entry has after that, "" for nothing
+	}{
+		{name: "it is removed"},
+		{name: "its commit ends meanwhile", want: "1",
+			between: func(s *FS, entry string) error { return s.root.Exchange(entry, "f") }},
+		{name: "it may be the data of an upload", fails: true, want: "2"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			dir := t.TempDir()
+			lay(t, dir, "f=1")
+			gone := openTest(t, dir, Options{History: true})
+			st := stageFile(t, gone, "2")
+			ours, err := st.Seen()
+			if err != nil {
+				t.Fatal(err)
+			}
+			entry, err := gone.root.history.ArchiveStaged(st.at, ours.Inode, history.Note{Path: "f"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			abandon(gone)
+			lay(t, dir, ".ifmatch/uploads/u/", ".ifmatch/uploads/u/state=")
+			var s *FS
+			searching, locked := false, false
+			s = openTest(t, dir, Options{History: true, Before: func(c vfs.Call) error {
+				within := func(part string) bool { return strings.HasPrefix(c.Name, ".ifmatch/"+part) }
+				switch {
+				case !searching:
+				case c.Op == "tryFlock":
+					if locked = true; test.between != nil {
+						return test.between(s, entry.Name)
+					}
+				case c.Op == "open" && test.fails && within("uploads/u/state"):
+					return syscall.EMFILE
+				case c.Op == "open" && locked && (within("history") || within("uploads")):
+					t.Errorf("under the lock: %v", c)
+				}
+				return nil
+			}})
+			searching = true
+			if err := s.root.history.Recover(t.Context()); (err != nil) != test.fails {
+				t.Errorf("got error %v", err)
+			}
+			searching = false
+			if got, _ := os.ReadFile(filepath.Join(dir, entry.Name)); string(got) != test.want {
+				t.Errorf("the entry has %q, want %q", got, test.want)
+			}
+		})
 	}
 }

@@ -23,7 +23,7 @@ import (
 //	.ifmatch/uploads/ID/state  a line with the inode of the data and a CRC-32C, and the state of the caller
 //
 // It belongs to no session, so that it stays when its process dies. If a process dies between the two renames of a
-// commit, the data is in the history as a staged version. The recovery puts it back, see ReturnUpload.
+// commit, the data is in the history as a staged version. The recovery puts it back, see UploadOf.
 const (
 	uploadsPart  = "uploads"
 	uploadLock   = "lock"
@@ -331,21 +331,18 @@ func (s *FS) UploadIDs() (ids []string, err error) {
 	return ids, errors.Join(errs...)
 }
 
-// ReturnUpload implements [history.Above]: it puts a staged version that a dead process has left in the history back
-// into its upload, if it comes from one.
-func (v *volume) ReturnUpload(entry string, inode uint64) (returned bool, err error) {
+// UploadOf implements [history.Above]. The data that a dead process was about to commit goes back there.
+func (v *volume) UploadOf(inode uint64) (data string, err error) {
 	ids, err := v.Entries(v.StatePath(uploadsPart))
-	if err != nil {
-		return false, vfs.Ignoring(err, iofs.ErrNotExist)
-	}
 	for _, id := range ids {
 		dir := path.Join(v.StatePath(uploadsPart), id)
 		of, _, err := v.readUpload(dir)
-		if err != nil || of != inode {
-			continue
+		if err == nil && of == inode {
+			return dir + "/" + uploadData, nil
 		}
-		err = v.RenameNew(entry, dir+"/"+uploadData)
-		return err == nil, vfs.Ignoring(err, iofs.ErrExist)
+		if err = vfs.Ignoring(err, ErrDamaged); err != nil {
+			return "", err // it may be the one
+		}
 	}
-	return false, nil
+	return "", vfs.Ignoring(err, iofs.ErrNotExist)
 }

@@ -84,9 +84,8 @@ type Above interface {
 	// RetryUndos moves entries of a directory of the history back to their names, if a commit has failed and could not
 	// do so. It is called under the lock, before the directory is dropped.
 	RetryUndos(dir string) error
-	// ReturnUpload moves an entry to the upload that it is the data of, and reports whether it has done so. The entry
-	// was on its way to a name when its process died. ReturnUpload is called under the lock.
-	ReturnUpload(entry string, inode uint64) (returned bool, err error)
+	// UploadOf returns the name that the data has in the upload whose data has an inode, or "" if it is of none.
+	UploadOf(inode uint64) (data string, err error)
 }
 
 // A History is the history of one volume, and its state in this process. "The lock" is that of the volume.

@@ -7,6 +7,8 @@ import (
 	"path"
 	"strconv"
 	"strings"
+
+	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 )
 
 // madeFor returns the inode of the staged version that an entry of the history was made for.
@@ -20,8 +22,8 @@ func madeFor(entry string) (inode uint64, ok bool) {
 	return inode, err == nil
 }
 
-// findStaged returns the entries of a directory of the history that are staged versions. If the caller holds the lock,
-// these are the entries that a process left when it died, or could not take back.
+// findStaged returns the entries of a directory of the history that are staged versions: those that a process left when
+// it died, or could not take back, and those of commits that are under way.
 func (h *History) findStaged(dir string) (found []string, err error) {
 	f, err := h.calls.Open(dir)
 	if errors.Is(err, iofs.ErrNotExist) {
@@ -60,31 +62,37 @@ func (h *History) Recover(ctx context.Context) error {
 			return errors.Join(err, ctx.Err())
 		}
 		found, failed := h.findStaged(dir)
-		if failed == nil && len(found) > 0 {
-			failed = h.removeStaged(ctx, dir)
+		for _, entry := range found {
+			failed = errors.Join(failed, h.removeStaged(ctx, entry))
 		}
 		err = errors.Join(err, failed)
 	}
 	return err
 }
 
-// removeStaged removes the staged versions from a directory of the history. The data of an upload goes back to it.
-func (h *History) removeStaged(ctx context.Context, dir string) error {
+// removeStaged removes an entry that was found to be a staged version, if it is one still. The data of an upload goes
+// back to it. The upload is looked for before the lock is taken, since there may be many.
+func (h *History) removeStaged(ctx context.Context, entry string) error {
+	inode, _ := madeFor(path.Base(entry))
+	data, err := h.above.UploadOf(inode)
+	if err != nil {
+		return err
+	}
 	unlock, err := h.volume.Lock(ctx)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	found, err := h.findStaged(dir)
-	for _, entry := range found {
-		inode, _ := madeFor(path.Base(entry))
-		returned, failed := h.above.ReturnUpload(entry, inode)
-		if failed == nil && !returned {
-			failed = h.trash.Put(entry)
-		}
-		err = errors.Join(err, failed)
+	info, err := h.calls.Lstat(entry)
+	if err != nil || info.Inode != inode {
+		return vfs.Ignoring(err, iofs.ErrNotExist) // its commit has come to its end
 	}
-	return err
+	if data != "" {
+		if err = h.volume.RenameNew(entry, data); !errors.Is(err, iofs.ErrExist) {
+			return err
+		}
+	}
+	return h.trash.Put(entry)
 }
 
 // CauseRecovered is the cause that the history gives for a version that lost its name although no request replaced or
