@@ -83,6 +83,13 @@ func TestOpenState(t *testing.T) {
 		}
 		has(t, dir, volumes.OwnDir+"/"+formatPart, "2\n")
 	})
+	t.Run("a format that a power failure has emptied is written again", func(t *testing.T) {
+		dir := t.TempDir()
+		openTest(t, dir, Options{Durability: None}).Close()
+		lay(t, dir, volumes.OwnDir+"/"+formatPart+"=")
+		openTest(t, dir, Options{})
+		has(t, dir, volumes.OwnDir+"/"+formatPart, "1\n")
+	})
 	t.Run("read-only makes nothing", func(t *testing.T) {
 		dir := t.TempDir()
 		lay(t, dir, "f=1")

@@ -85,10 +85,10 @@ func (v *Volume) openSession() error {
 }
 
 // checkFormat reports whether there is a state directory with a format. It fails if this program does not know the
-// format.
+// format. An empty file has none: without a sync, a power failure leaves one.
 func (v *Volume) checkFormat() (bool, error) {
 	found, err := v.t.ReadFile(v.StatePath(formatPart))
-	if errors.Is(err, iofs.ErrNotExist) {
+	if errors.Is(err, iofs.ErrNotExist) || err == nil && len(found) == 0 {
 		return false, nil
 	}
 	if err == nil && string(found) != stateFormat {
