@@ -44,6 +44,31 @@ func TestSyncNotesBesideAnother(t *testing.T) {
 	}
 }
 
+// The name of the directory of an hour is on disk before a commit is acknowledged, also if another process has just made
+// it and has not come to its sync.
+func TestHourOfAnotherIsSynced(t *testing.T) {
+	for name, change := range map[string]func(t *testing.T, s *FS) error{
+		"removed": func(t *testing.T, s *FS) error { removeTest(t, s, "f"); return nil },
+		"moved over": func(t *testing.T, s *FS) error {
+			return moveTest(s, "g", see(t, s, "g"), "f", see(t, s, "f"), How{})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			lay(t, dir, "f=1", "g=2", "other=3")
+			removeTest(t, openTest(t, dir, Options{History: true}), "other") // and does not sync
+			synced := false
+			s := openTest(t, dir, Options{History: true, Before: func(c vfs.Call) error {
+				synced = synced || c.Op == "syncDir" && c.Name == volumes.OwnDir+"/"+volumes.HistoryPart
+				return nil
+			}})
+			if err := errors.Join(change(t, s), s.Unsynced().Sync()); err != nil || !synced {
+				t.Errorf("synced: %t, error %v", synced, err)
+			}
+		})
+	}
+}
+
 // The trash is emptied beside a removal that comes to nothing: what is taken back is not in there to be deleted.
 func TestEmptyTrashBesideRemoval(t *testing.T) {
 	dir := t.TempDir()

@@ -109,6 +109,7 @@ type History struct {
 	told      *Retention           // the last argument of Expire
 	unsynced  map[string]uint64    // by directory: the number of the last note that may not be on disk, see SyncNotes
 	counter   uint64               // of notes
+	noted     string               // the directory with the last note of this process
 	held      map[string]bool      // the entries that must not be dropped, see Hold
 
 	lastVersions lastVersions

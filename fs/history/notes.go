@@ -136,15 +136,20 @@ func (h *History) WriteNote(f *vfs.File, entry string, n Note) error {
 }
 
 // noteUnsynced marks the notes of a directory of the history, or the names of these directories, for a sync after the
-// commit, if the durability is Full.
+// commit, if the durability is Full. With the first note that this process writes in a directory, it marks both: another
+// process may just have made the directory.
 func (h *History) noteUnsynced(dir string) {
 	if h.opts.Durability != volumes.Full {
 		return
 	}
+	all := h.volume.StatePath(volumes.HistoryPart)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.counter++
 	h.unsynced[dir] = h.counter
+	if dir != all && dir != h.noted {
+		h.noted, h.unsynced[all] = dir, h.counter
+	}
 }
 
 // SyncNotes puts the notes of all commits on disk, and the names of the directories that have them. It is called after
