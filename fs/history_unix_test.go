@@ -4,7 +4,10 @@ package fs
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	iofs "io/fs"
+	"path"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -285,5 +288,46 @@ func TestTooLargeForTheHistory(t *testing.T) {
 	keeps(t, s, "d/e/1")
 	if all, err := s.History("small"); len(all) < 10 || err != nil {
 		t.Errorf("of what is small it keeps %d, error %v", len(all), err)
+	}
+}
+
+// A version is found by its ID, with what the last of its notes says. Many requests may ask at once, so that takes no
+// memory for the notes of all others.
+func TestKeptByID(t *testing.T) {
+	dir := t.TempDir()
+	lay(t, dir, "f=1", "d/", "d/g=2")
+	s := openTest(t, dir, Options{History: true})
+	removeTest(t, s, "d")
+	replaceBy(t, s, "f", "3")
+	all, err := s.History("")
+	if err != nil || len(all) != 2 {
+		t.Fatal(all, err)
+	}
+	of := all[1]
+	var more []byte
+	for i := range 5000 {
+		more = append(more, history.Note{Entry: fmt.Sprint("r", i), Path: "other"}.Encode()...)
+	}
+	notes := path.Dir(of.ID()) + "/paths"
+	appendTo(t, filepath.Join(dir, notes), string(more))
+	s.root.history.Correct(s.At(of.ID()), history.Note{Path: "f", Cause: "corrected", Seen: of.Info})
+	unnoted := path.Dir(of.ID()) + "/r-unnoted"
+	lay(t, dir, unnoted+"=4")
+	for id, want := range map[string]string{
+		of.ID(): "f corrected 1", all[0].ID(): "d DELETE 2", all[0].ID() + "/g": "d/g DELETE 1",
+		unnoted: " recovered 1",
+	} {
+		k, err := s.KeptByID(id)
+		if got := paths(t, []history.Kept{k}, err)[0]; got != want {
+			t.Errorf("%q: got %q, want %q", id, got, want)
+		}
+	}
+	for _, id := range []string{notes, unnoted + "/x", path.Dir(unnoted) + "/none", "f", "", "../f"} {
+		if k, err := s.KeptByID(id); !errors.Is(err, iofs.ErrNotExist) {
+			t.Errorf("%q: got %+v, error %v", id, k, err)
+		}
+	}
+	if n := testing.AllocsPerRun(1, func() { _, _ = s.KeptByID(of.ID()) }); n > 1000 {
+		t.Errorf("it allocates %v times", n)
 	}
 }

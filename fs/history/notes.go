@@ -208,8 +208,13 @@ func (h *History) readNotes(dir string) (map[string]Note, error) {
 func (h *History) DecodeNotes(data []byte) map[string]Note {
 	notes := decodeNotes(data)
 	for entry, n := range notes {
-		n.Path, n.From = h.volume.Absolute(n.Path), h.volume.Absolute(n.From)
-		notes[entry] = n
+		notes[entry] = h.absolute(n)
 	}
 	return notes
+}
+
+// absolute returns a note with names of the tree.
+func (h *History) absolute(n Note) Note {
+	n.Path, n.From = h.volume.Absolute(n.Path), h.volume.Absolute(n.From)
+	return n
 }

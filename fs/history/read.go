@@ -1,7 +1,10 @@
 package history
 
 import (
+	"bufio"
+	"bytes"
 	"cmp"
+	"io"
 	iofs "io/fs"
 	"iter"
 	"path"
@@ -101,10 +104,41 @@ func (h *History) addUnnoted(dir string, notes map[string]Note) {
 	}
 	for _, name := range names {
 		if _, ok := notes[name]; !ok && name != pathsName {
-			hour, _ := hourOf(dir)
-			notes[name] = Note{Cause: CauseRecovered, Time: hour.UnixNano()}
+			notes[name] = unnoted(dir)
 		}
 	}
+}
+
+// unnoted is what is known of an entry that has no note.
+func unnoted(dir string) Note {
+	hour, _ := hourOf(dir)
+	return Note{Cause: CauseRecovered, Time: hour.UnixNano()}
+}
+
+// noteOf returns the note of an entry. It holds one line at a time: a directory has many notes, and many requests may
+// ask for a version at once.
+func (h *History) noteOf(dir, entry string) Note {
+	n := unnoted(dir)
+	f, err := h.calls.Open(dir + "/" + pathsName)
+	if err != nil {
+		return n
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return n
+	}
+	begin := []byte(entry + "\t")
+	lines := bufio.NewScanner(io.NewSectionReader(f, 0, info.Size))
+	lines.Buffer(nil, int(info.Size)+1)
+	for lines.Scan() {
+		if bytes.HasPrefix(lines.Bytes(), begin) {
+			if one, ok := decodeNote(lines.Text()); ok {
+				n = h.absolute(one)
+			}
+		}
+	}
+	return n
 }
 
 // OutsideHistory returns a file or collection that is at a name in the form of a version of the history.
@@ -132,14 +166,11 @@ func (s *Histories) KeptByID(id string) (Kept, error) {
 				continue
 			}
 			entry, inside, isMember := strings.Cut(rest, "/")
-			notes := h.notes(dir)
-			h.addUnnoted(dir, notes)
-			n, noted := notes[entry]
-			k, ok := h.kept(dir+"/"+entry, n)
+			k, ok := h.kept(dir+"/"+entry, h.noteOf(dir, entry))
 			if ok && isMember {
 				k, ok = h.keptMember(k, inside)
 			}
-			if noted && ok {
+			if entry != pathsName && ok {
 				return k, nil
 			}
 			return Kept{}, none
