@@ -111,6 +111,9 @@ func (v *volume) undoTo(at, name string, n history.Note) error {
 // deferUndo remembers the undo for an entry at a name, which failed for a reason, and reports the reason. had is the
 // name that the entry had. was is the look at the entry, if known.
 func (v *volume) deferUndo(at, had string, was vfs.Info, undo func() error, reason error) error {
+	if volumes.IsIn(at, v.StatePath(volumes.HistoryPart)) { // other processes leave alone what is recovered
+		v.history.Correct(v.At(at), history.Note{Path: had, Cause: history.CauseRecovered, Seen: was})
+	}
 	// At the next attempt, a name that users see can stand for a file of another program. So an undo from such a name
 	// is remembered only if the inode identifies the file.
 	if v.IsInState(at) || was.Inode != 0 {

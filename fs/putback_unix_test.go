@@ -97,13 +97,13 @@ func TestPutBackAgain(t *testing.T) {
 				arm()
 				return s.Remove(s.At("d/o"), seen, How{Exact: true, Unkept: true})
 			}},
-		{name: "taken, the look fails", op: "lstat", n: 1, asked: true,
+		{name: "taken, the look fails", op: "lstat", n: 1,
 			do: func(_ *testing.T, s *FS, seen, _ vfs.Info, arm func()) error {
 				arm()
 				_, err := s.Take("d/o", seen, How{Exact: true, Cause: "MOVE"})
 				return err
 			}},
-		{name: "taken, and given back", op: "renameNew", n: 2, asked: true,
+		{name: "taken, and given back", op: "renameNew", n: 2,
 			do: func(t *testing.T, s *FS, seen, _ vfs.Info, arm func()) error {
 				arm()
 				taken, err := s.Take("d/o", seen, How{Exact: true, Cause: "MOVE"})
@@ -201,8 +201,17 @@ func TestAwayIsShown(t *testing.T) {
 		}
 	}
 	keepsNow()
+	other := openTest(t, dir, Options{History: true})
+	left, err := other.Prune(t.Context(), "o", history.PruneOptions{})
+	if err = errors.Join(err, other.Expire(t.Context(), smallest)); left != 1 || err != nil {
+		t.Errorf("another process lets go of it: left %d, error %v", left, err)
+	}
+	keepsNow()
 	if !s.PutBack(t.Context()) {
 		t.Error("nothing waits")
+	}
+	if err := s.Remove(s.At("f"), see(t, s, "f"), How{Cause: "DELETE"}); err != nil {
+		t.Error(err)
 	}
 	if err := s.Expire(t.Context(), smallest); err == nil {
 		t.Error("the history let go of what it is in, or said nothing")

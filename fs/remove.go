@@ -20,8 +20,11 @@ type Taken struct {
 }
 
 // Take takes the file or collection away that the caller has just seen at a name. It must be called under [FS.Lock],
-// and fails as [Staged.Commit] does. This process does not drop the entry from the history until Release.
+// and fails as [Staged.Commit] does. Until GiveUp, the entry is noted as recovered: it may have to be given back, so no
+// process drops it from the history. This process does not move it there either, until Release.
 func (s *FS) Take(name string, seen vfs.Info, how How) (*Taken, error) {
+	cause := how.Cause
+	how.Cause = history.CauseRecovered
 	t, err := s.take(s.At(name), seen, how)
 	if err != nil {
 		if t != nil {
@@ -29,6 +32,7 @@ func (s *FS) Take(name string, seen vfs.Info, how How) (*Taken, error) {
 		}
 		return nil, err
 	}
+	t.note.Cause = cause
 	return t, nil
 }
 
@@ -46,6 +50,7 @@ func (s *FS) take(p volumes.Place, seen vfs.Info, how How) (*Taken, error) {
 	defer h.release()
 	defer v.Committing()()
 	n := how.note(p.Name, seen)
+	n.Always = n.Cause == history.CauseRecovered
 	var entry volumes.Place
 	if how.Unkept {
 		entry = v.At(v.trash.Taken())
@@ -71,6 +76,13 @@ func (t *Taken) GiveBack() error { return t.volume.undoMove(t.entry, t.note.Path
 
 // GiveUp leaves the file or collection in the history or the trash. It must be called under [FS.Lock].
 func (t *Taken) GiveUp() {
+	if !t.unkept {
+		t.volume.history.Correct(t.volume.At(t.entry), t.note)
+	}
+	t.leave()
+}
+
+func (t *Taken) leave() {
 	if !t.unkept {
 		t.volume.history.Finish(t.entry)
 	} else if t.volume.trash.Put(t.entry) != nil {
@@ -107,6 +119,6 @@ func (s *FS) Remove(p volumes.Place, seen vfs.Info, how How) error {
 	if err != nil {
 		return err
 	}
-	t.GiveUp()
+	t.leave()
 	return nil
 }
