@@ -205,6 +205,31 @@ func TestMoveAcrossOfWhatChanges(t *testing.T) {
 	}
 }
 
+// TestMoveIntoItselfThroughAMount: a collection cannot be moved into itself by another name either.
+func TestMoveIntoItselfThroughAMount(t *testing.T) {
+	for _, mounted := range []string{"d", "d/e", "d/e/g"} {
+		t.Run(mounted, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := errors.Join(os.MkdirAll(filepath.Join(dir, "d/e/g"), 0o777),
+				os.WriteFile(filepath.Join(dir, "d/f"), []byte("1"), 0o666)); err != nil {
+				t.Fatal(err)
+			}
+			bindAt(t, filepath.Join(dir, mounted), filepath.Join(dir, "m"))
+			s := openQuietly(t, dir, fs.Options{History: true})
+			defer s.Close()
+			if err := move("d", "m/d")(s); !errors.Is(err, tree.ErrNested) {
+				t.Errorf("got error %v", err)
+			}
+			if _, err := os.Lstat(filepath.Join(dir, "m/d")); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("a copy is there: %v", err)
+			}
+			if got, err := os.ReadFile(filepath.Join(dir, "d/f")); string(got) != "1" {
+				t.Errorf("the source has %q, error %v", got, err)
+			}
+		})
+	}
+}
+
 // TestMoveAcrossOfWhatIsLocked takes a lock of the source after the copy is committed: the source stays.
 func TestMoveAcrossOfWhatIsLocked(t *testing.T) {
 	var seam seam

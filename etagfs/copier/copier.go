@@ -48,8 +48,9 @@ type Copy struct {
 	// time.
 	Wanted time.Time
 
-	to    string // the name that the copy is to have
-	files int    // in the tree so far
+	to    string   // the name that the copy is to have
+	into  vfs.Info // the collection of that name, if the copy is whole
+	files int      // in the tree so far
 	// some members are not synced one by one, but with the rest of the disk at the end
 	behind   bool
 	searches int      // how many, for collections that were renamed
@@ -84,11 +85,16 @@ func (c *Copy) Stage(ctx context.Context, from, to string, opts tree.CopyOptions
 	if c.Whole {
 		c.copied = versions{}
 		c.Source, _ = c.FS.Lstat(from)
+		parent, _ := tree.Split(to)
+		c.into, _ = c.FS.Lstat(parent)
 	}
 	if c.Source.Kind != vfs.Link { // a link that is copied as a whole stays one
 		if c.Source, err = c.Reader.Look(ctx, from, nil); err != nil {
 			return err
 		}
+	}
+	if err := c.isOutside(c.Source); err != nil {
+		return err
 	}
 	need := c.need(ctx, to, func() (int64, error) {
 		if c.Source.Kind == vfs.Directory && !opts.Shallow {
@@ -110,6 +116,15 @@ func (c *Copy) Stage(ctx context.Context, from, to string, opts tree.CopyOptions
 		}
 		return err
 	})
+}
+
+// isOutside fails if a collection of the source is the one that the whole copy is to be in, which a mount shows at
+// another name too. What is moved there would go with its source.
+func (c *Copy) isOutside(info vfs.Info) error {
+	if info.Kind == vfs.Directory && info.SameFile(c.into) {
+		return tree.ErrNested
+	}
+	return nil
 }
 
 // stage stages a copy of the kind of its source. fill gives it content and traits.

@@ -134,7 +134,7 @@ func (c *Copy) failedAt(from, place string, collection bool, err error) error {
 		errors.Is(err, context.DeadlineExceeded):
 		return err
 	}
-	for _, whole := range []error{failure.ErrExhausted, failure.ErrLost, failure.ErrReadOnlyDisk} {
+	for _, whole := range []error{failure.ErrExhausted, failure.ErrLost, failure.ErrReadOnlyDisk, tree.ErrNested} {
 		if errors.Is(failure.Of(err), whole) {
 			return err
 		}
@@ -158,6 +158,9 @@ func (c *Copy) member(ctx context.Context, from, place string, info vfs.Info, to
 		c.note(place, info)
 		return top.Symlink(target, place)
 	case vfs.Directory:
+		if err := c.isOutside(info); err != nil {
+			return err
+		}
 		dir, err := top.Mkdir(place)
 		if err != nil {
 			return err
