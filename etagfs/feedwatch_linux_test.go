@@ -8,6 +8,9 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"r-seed-1f3a754f.example/ifmatch/etagfs"
@@ -19,7 +22,9 @@ import (
 // A followedStore is a store with a watcher, as the program has them.
 type followedStore struct {
 	*etagfs.Store
-	stop func() // ends the watcher
+	stop  func()       // ends the watcher
+	turn  sync.Mutex   // held while the watcher tells of something
+	calls atomic.Int64 // how often it was about to
 }
 
 func serveFollowed(t *testing.T, dir, index string) *followedStore {
@@ -32,6 +37,7 @@ func serveFollowed(t *testing.T, dir, index string) *followedStore {
 	if err != nil {
 		t.Fatal(err)
 	}
+	followed := &followedStore{Store: s}
 	asks, ready, done := make(chan chan<- bool), make(chan struct{}), make(chan error, 1)
 	watching, cancel := context.WithCancel(ctx)
 	opts := watcher.Options{
@@ -43,6 +49,9 @@ func serveFollowed(t *testing.T, dir, index string) *followedStore {
 	}
 	go func() {
 		done <- watcher.Watch(watching, dir, opts, func(events []watcher.Event) {
+			followed.calls.Add(1)
+			followed.turn.Lock()
+			defer followed.turn.Unlock()
 			for _, ev := range events {
 				switch ev.Op {
 				case watcher.Changed:
@@ -56,12 +65,13 @@ func serveFollowed(t *testing.T, dir, index string) *followedStore {
 		})
 	}()
 	<-ready
-	return &followedStore{s, func() {
+	followed.stop = func() {
 		cancel()
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
-	}}
+	}
+	return followed
 }
 
 func question(ctx context.Context, asks chan<- chan<- bool) error {
@@ -123,6 +133,69 @@ func (m *mirror) catchUp(s *followedStore) {
 		m.list(s, c.Name)
 		m.seen = c.Cursor
 	}
+}
+
+// hold has the watcher wait, once it tells of something, until the function that it returns is called.
+func (s *followedStore) hold(t *testing.T, dir string) (goOn func()) {
+	t.Helper()
+	s.turn.Lock()
+	before := s.calls.Load()
+	if err := os.WriteFile(filepath.Join(dir, "any"), fmt.Append(nil, before), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for s.calls.Load() == before {
+		runtime.Gosched()
+	}
+	return s.turn.Unlock
+}
+
+// TestRemovalInANewCollectionIsTold: a collection is new, and a program removes what a client has put into it before the
+// watcher watches it. No event of the system tells of that.
+func TestRemovalInANewCollectionIsTold(t *testing.T) {
+	dir := t.TempDir()
+	s := serveFollowed(t, dir, t.TempDir())
+	defer func() {
+		s.stop()
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	onDisk := func(name string) error { return os.MkdirAll(filepath.Join(dir, name), 0o777) }
+	for _, test := range []struct {
+		about, file, gone string // what a client puts, and what the program removes
+		make              func() error
+	}{
+		{"made by a program", "a/f", "a/f", func() error { return onDisk("a") }},
+		{"made by a client", "b/f", "b/f", func() error { return lay("b/")(s) }},
+		{"in another one", "c/in/in/f", "c/in", func() error { return onDisk("c/in/in") }},
+		{"where a file was", "d/f", "d/f", func() error {
+			return errors.Join(lay("d=file")(s), s.Remove(ctx, "d", tree.Condition{}), onDisk("d"))
+		}},
+	} {
+		goOn := s.hold(t, dir)
+		err := errors.Join(test.make(), put(s, test.file, "1", tree.Condition{}), os.RemoveAll(filepath.Join(dir, test.gone)))
+		goOn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if all, _ := followed(t, s, ""); !isToldGone(all, test.file) {
+			t.Errorf("a collection %s: followers still have %s: %q", test.about, test.file, lines(all))
+		}
+	}
+}
+
+// isToldGone reports whether followers who were told of the PUT of a name know that nothing is there any more.
+func isToldGone(all []tree.Change, name string) bool {
+	gone := false
+	for _, c := range all {
+		switch {
+		case c.Name == name && c.Cause == "PUT":
+			gone = false
+		case c.Name == name || tree.Below(name, c.Name):
+			gone = gone || c.Again || !c.State.Exists
+		}
+	}
+	return gone
 }
 
 // TestMirrorOfStoreAndDisk: clients and local programs change a tree, and the server is stopped, killed and started,

@@ -183,6 +183,9 @@ func (w *watch) readSome() {
 		w.notThere(l.name, err)
 		return
 	}
+	if l.kind == fresh {
+		w.emit(l.name, Changed) // what has gone before it was watched was no event
+	}
 	for base, n := range l.unseen {
 		if l.node.children[base] == n {
 			w.drop(n)

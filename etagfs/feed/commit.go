@@ -61,8 +61,15 @@ func (c *Commit) Tell(change tree.Change, over vfs.Info) error {
 // Made notes a look at a name after a change, so that an event for that resource is no news. deep says that
 // everything below the name has come with it.
 func (c *Commit) Made(name string, now vfs.Info, deep bool) {
-	if c != nil {
-		c.f.told.add(name, foundBy(now), c.over, deep, c.knew)
+	if c == nil {
+		return
+	}
+	f := c.f
+	f.told.add(name, foundBy(now), c.over, deep, c.knew)
+	if !now.Exists() {
+		f.told.meet(name)
+	} else if f.isWatched() && f.told.isEarly(name) {
+		f.Missed()
 	}
 }
 

@@ -17,10 +17,10 @@ type hints struct {
 	wake chan struct{} // has room for one, and is full while there are names
 
 	mu    sync.Mutex
-	names map[string]bool // and whether the resource there was removed
-	order []string        // the same names, the oldest first
-	busy  bool            // some are looked at
-	idle  chan struct{}   // closed when there are none
+	names map[string]hint
+	order []string      // the same names, the oldest first
+	busy  bool          // some are looked at
+	idle  chan struct{} // closed when there are none
 }
 
 const (
@@ -31,17 +31,18 @@ const (
 )
 
 func newHints() *hints {
-	return &hints{wake: make(chan struct{}, 1), names: map[string]bool{}, idle: make(chan struct{})}
+	return &hints{wake: make(chan struct{}, 1), names: map[string]hint{}, idle: make(chan struct{})}
 }
 
 // A hint is a name of which the watcher has told.
 type hint struct {
 	name    string
 	removed bool // the resource there was removed
+	early   bool // the watcher has not told of it: see toldNames.early
 }
 
-// add adds names. It reports whether there was room for all.
-func (h *hints) add(names []string, removed bool) bool {
+// add adds names, as the watcher has told of them or not. It reports whether there was room for all.
+func (h *hints) add(names []string, as hint) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, name := range names {
@@ -52,7 +53,7 @@ func (h *hints) add(names []string, removed bool) bool {
 		if !waits {
 			h.order = append(h.order, name)
 		}
-		h.names[name] = before || removed
+		h.names[name] = hint{name, before.removed || as.removed, as.early && (before.early || !waits)}
 	}
 	poke(h.wake)
 	return true
@@ -63,7 +64,7 @@ func (h *hints) take() (taken []hint) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, name := range h.order[:min(len(h.order), hintsAtOnce)] {
-		taken = append(taken, hint{name, h.names[name]})
+		taken = append(taken, h.names[name])
 		delete(h.names, name)
 	}
 	h.order = h.order[len(taken):]
@@ -142,9 +143,22 @@ func (f *Feed) Missed() {
 // Hint says that the resources at some names may have changed. removed says that nothing may be there any more. Hint
 // does not wait.
 func (f *Feed) Hint(names []string, removed bool) {
-	if f != nil && !f.hints.add(names, removed) {
+	if f != nil {
+		f.hint(names, hint{removed: removed})
+	}
+}
+
+func (f *Feed) hint(names []string, as hint) {
+	if !f.hints.add(names, as) {
 		f.Missed()
 	}
+}
+
+// isWatched reports whether a watcher tells of changes.
+func (f *Feed) isWatched() bool {
+	f.disk.mu.Lock()
+	defer f.disk.mu.Unlock()
+	return f.disk.ask != nil
 }
 
 const (
@@ -183,6 +197,12 @@ func (f *Feed) followDisk(ctx context.Context) {
 			var changes []sighting
 			for _, h := range hints {
 				c := f.seen(h)
+				if !h.early || !c.now.Exists() {
+					f.told.meet(h.name)
+				}
+				if c.State.Collection { // it may be watched from now on
+					f.hint(f.told.earlyBelow(h.name), hint{early: true})
+				}
 				// The removal of a collection would be told too.
 				c.OldFile = !h.removed && c.now.Exists() && c.now.Kind != vfs.Directory
 				if !f.isTold(c) {
@@ -199,9 +219,9 @@ func (f *Feed) followDisk(ctx context.Context) {
 // A sighting is a change on the disk, and the look that has found it.
 type sighting struct {
 	tree.Change
-	removed bool // see hint
-	now     vfs.Info
-	before  []toldChange // of the name and of those above, before the look
+	hint   hint
+	now    vfs.Info
+	before []toldChange // of the name and of those above, before the look
 }
 
 // seen looks at a name of which the watcher has told.
@@ -219,12 +239,12 @@ func (f *Feed) seen(h hint) sighting {
 	}
 	// A collection that takes the place of another one may lack members that the other one had.
 	c.Again = h.removed && now.Kind == vfs.Directory
-	return sighting{c, h.removed, now, before}
+	return sighting{c, h, now, before}
 }
 
 // isTold reports whether a look has found the resource that a change in the journal has left.
 func (f *Feed) isTold(c sighting) bool {
-	return f.told.has(c.Name, c.now, c.removed, f.FS.AbilitiesOf(c.now).FineTimes)
+	return f.told.has(c.Name, c.now, c.hint.removed, f.FS.AbilitiesOf(c.now).FineTimes)
 }
 
 // appendSeen appends changes that have happened. It reports whether it could.
@@ -243,7 +263,7 @@ func (f *Feed) appendSeen(ctx context.Context, changes []sighting) bool {
 		switch {
 		case c.before != nil && !slices.Equal(c.before, f.told.on(c.Name)):
 			// A commit has come after the look. In the journal, this look must not come after that commit.
-			f.Hint([]string{c.Name}, c.removed)
+			f.hint([]string{c.Name}, c.hint)
 		default:
 			news, appended = append(news, c.Change), append(appended, c)
 		}

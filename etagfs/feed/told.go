@@ -1,6 +1,7 @@
 package feed
 
 import (
+	"sync"
 	"sync/atomic"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -19,6 +20,43 @@ type toldNames struct {
 	names *lru.Cache[string, toldChange]
 	last  atomic.Uint64          // see toldChange.order
 	id    atomic.Pointer[string] // of the journal
+
+	mu sync.Mutex
+	// early has the names at which commits have left something, until the watcher tells of them too. Before, it may not
+	// watch their collection yet, if that is new, and a removal there is no event. So they are looked at when the watcher
+	// tells of a collection above: it does so once more when it watches all of a new one.
+	early map[string]struct{}
+}
+
+// isEarly notes that a commit has left something at a name. It reports whether there are too many of these names, which
+// are forgotten then.
+func (t *toldNames) isEarly(name string) (tooMany bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if tooMany = len(t.early) == maxToldChanges; tooMany {
+		clear(t.early)
+	}
+	t.early[name] = struct{}{}
+	return tooMany
+}
+
+// meet notes that the watcher has told of a name, or that nothing is there.
+func (t *toldNames) meet(name string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.early, name)
+}
+
+// earlyBelow returns the names below a collection of which the watcher has not told yet.
+func (t *toldNames) earlyBelow(dir string) (names []string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for name := range t.early {
+		if tree.Below(name, dir) {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // maxToldChanges is how many changes are remembered.
@@ -62,7 +100,7 @@ type toldChange struct {
 var unknownThing = foundThing{inode: ^uint64(0)}
 
 func newTold() *toldNames {
-	t := &toldNames{}
+	t := &toldNames{early: map[string]struct{}{}}
 	t.names, _ = lru.New[string, toldChange](maxToldChanges) // it fails only for a size below one
 	return t
 }
@@ -113,7 +151,7 @@ func (t *toldNames) addSeen(c sighting) {
 		found = unknownThing
 	}
 	before, known := t.names.Peek(c.Name)
-	fresh := c.removed || !c.State.Collection || known && before.inode == 0
+	fresh := c.hint.removed || !c.State.Collection || known && before.inode == 0
 	// A change that is told as one of a file may be hidden from followers who know of a collection there. Followers who
 	// list a collection again find all below it that had changed before the look.
 	t.put(c.Name, toldChange{foundThing: found, deep: c.before != nil && c.Again, fresh: fresh && !c.OldFile})
