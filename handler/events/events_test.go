@@ -180,6 +180,8 @@ func TestEventsOfChanges(t *testing.T) {
 			want:  []string{"list /site/", "list /site/d/", "list /site/", "list /site/", "change /site/k"}},
 		{name: "and is told at once", client: &client{way: []string{"site/d", "site/f"}}, disk: true, later: true,
 			steps: []string{"rm site/f", "put site/k", "rm site/d"}, want: []string{"list /site/", "change /site/k"}},
+		{name: "where a file is by now", client: &client{way: []string{"site/d/g"}}, disk: true, later: true,
+			steps: []string{"rm site/d/g", "rm site/d", "put site/d"}, want: []string{"change /site/d gone", "change /site/d"}},
 		{name: "over what is not known", client: &client{way: []string{"site/d", "site/d/g", "site/f"}}, blind: true,
 			steps: []string{"put site/f new", "rm site/d/g", "rm site/f", "rm site/d", "put site/k"},
 			want:  []string{"list /site/", "list /site/d/", "list /site/", "change /site/d gone", "change /site/k"}},

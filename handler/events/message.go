@@ -43,7 +43,7 @@ func (s *stream) messages(ctx context.Context, e *entry) []message {
 	}
 	all := s.l.SeesAll()
 	if !all && c.Unsure() && c.Name != s.name && s.l.Seen(c.Name) && !s.l.Lists(c.Name) {
-		return s.listAbove(c.Name)
+		return s.listAbove(ctx, c.Name)
 	}
 	c, ok := c.Without(func(name string) bool {
 		return !tree.Within(name, s.name) || !all && !s.sees(c, name)
@@ -81,11 +81,15 @@ func (s *stream) list(name string) []message {
 }
 
 // listAbove tells the client to list the collection that a name is in, without the name. Once is enough for all changes of
-// which the events are sent together, since the client lists after them.
-func (s *stream) listAbove(name string) []message {
+// which the events are sent together, since the client lists after them. Where a file is by now, there is nothing to list: a
+// client that is told to would drop the file, of which it may have been told.
+func (s *stream) listAbove(ctx context.Context, name string) []message {
 	above, _ := tree.Split(name)
 	if s.listed != nil && *s.listed == above {
 		return nil
+	}
+	if is, err := s.hub.opts.Store.Stat(ctx, above, tree.ReadOptions{}); err == nil && is.Exists && !is.Collection {
+		return nil // the change that has put it there tells that nothing is below it
 	}
 	s.listed = &above
 	return s.list(above)
