@@ -82,7 +82,7 @@ func serveCluster(t *testing.T) (url, dir string) {
 		_ = script.Wait()
 		for _, name := range []string{"server-1", "server-2", "server-3"} {
 			log, err := os.ReadFile(filepath.Join(dir, "log", name))
-			log = toldToTryAgain.ReplaceAll(log, nil)
+			log = toldOfIt.ReplaceAll(log, nil)
 			if err != nil || strings.Contains(string(log), "level=WARN") || strings.Contains(string(log), "level=ERROR") {
 				t.Errorf("%s: %v\n%s", name, err, regexp.MustCompile(`(?m)^.*level=INFO.*\n`).ReplaceAll(log, nil))
 			}
@@ -96,12 +96,16 @@ func serveCluster(t *testing.T) (url, dir string) {
 	return at, dir
 }
 
-// heldForLong is what a server says where others hold a name for as long as a write waits, which is seconds: a few writers
-// do where the disk of the database is slow to sync. Nothing has changed then, and a client tries again.
-const heldForLong = "another write holds the name for long"
+// tooSlow is what a server says where others hold a name for as long as a write waits, which is seconds: a few writers do
+// where the disk of the database is slow to sync. Or where the database takes as long to connect or to answer. Nothing has
+// changed then, and a client tries again.
+const tooSlow = "(another write holds the name for long|the database does not answer)"
 
-// toldToTryAgain is the line of the log about that.
-var toldToTryAgain = regexp.MustCompile(`(?m)^.*level=WARN msg=request .* status=503 .*cause="[^"]*` + heldForLong + `.*\n`)
+var (
+	toldToTryAgain = regexp.MustCompile(`"` + tooSlow + `; try again"`)
+	// toldOfIt is the line of the log about that.
+	toldOfIt = regexp.MustCompile(`(?m)^.*level=WARN msg=request .* status=503 .*cause="[^"]*` + tooSlow + `.*\n`)
+)
 
 // tryingAgain sends a request again that was refused for that, and for nothing else.
 type tryingAgain struct{ base http.RoundTripper }
@@ -123,7 +127,7 @@ func (c tryingAgain) RoundTrip(r *http.Request) (*http.Response, error) {
 		told, err := io.ReadAll(answer.Body)
 		answer.Body.Close()
 		answer.Body = io.NopCloser(bytes.NewReader(told))
-		if err != nil || !bytes.Contains(told, []byte(heldForLong)) || answer.Header.Get("Retry-After") == "" {
+		if err != nil || !toldToTryAgain.Match(told) || answer.Header.Get("Retry-After") == "" {
 			return answer, err
 		}
 	}

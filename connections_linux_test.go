@@ -134,30 +134,31 @@ func TestRestingConnectionsOfManyLeaveRoomForOthers(t *testing.T) {
 	} {
 		t.Run(tt.about, func(t *testing.T) {
 			t.Parallel()
-			s := startWithFew(t, fewFiles, t.TempDir(), "--durability", "none")
+			// It gives up none of them by itself before the test does, but those on which a request begins.
+			s := startWithFew(t, fewFiles, t.TempDir(), "--durability", "none", "--idle-timeout", "1h", "--drain-time", "1h",
+				"--max-pause", "1h")
 			if answer, _ := askOnce(t, "127.0.0.1", s, "PUT", "/f", "1"); answer.StatusCode != http.StatusCreated {
 				t.Fatalf("PUT: %s", answer.Status)
 			}
 			for i := range 300 {
 				io.WriteString(connect(t, fmt.Sprintf("127.0.1.%d", 1+i%tt.from%250), s), tt.send)
 			}
-			start := time.Now()
+			start, most := time.Now(), servertest.Patience
+			if strings.HasSuffix(tt.send, "HT") { // a header has a time of its own
+				most = headerTimeout
+			}
 			for range 5 {
-				c := connect(t, "127.0.0.2", s)
-				for deadline := start.Add(servertest.Patience); ; c = connect(t, "127.0.0.2", s) {
+				for c := connect(t, "127.0.0.2", s); ; c = connect(t, "127.0.0.2", s) {
 					io.WriteString(c, "GET /f HTTP/1.1\r\nHost: localhost\r\n\r\n")
 					answer, err := http.ReadResponse(bufio.NewReader(c), nil)
 					if err == nil && answer.StatusCode == http.StatusOK {
 						break
 					}
-					if err != nil || answer.StatusCode != http.StatusServiceUnavailable || time.Now().After(deadline) {
+					if err != nil || answer.StatusCode != http.StatusServiceUnavailable || time.Since(start) > most {
 						t.Fatalf("got %+v, error %v after %v", answer, err, time.Since(start))
 					}
 					c.Close()
 				}
-			}
-			if took := time.Since(start); took > 15*time.Second {
-				t.Errorf("it takes %v", took)
 			}
 		})
 	}
