@@ -186,6 +186,7 @@ var testImports = map[string][]string{
 	"auth/session/replicated": {"pgstore", "internal/pgtest"},
 	"transfer":                {"tree/memtree"},
 	"pgstore/checkup":         {"pgstore", "internal/pgtest", "tree/treetest"},
+	"internal/database":       {"internal/pgtest"},
 	"internal/history":        {"fs", "etagfs"},
 	"monitor":                 {"fs", "fs/volumes", "etagfs", "etagfs/reopening", "quota", "quota/limits", "tree/treetest"},
 	"put":                     {"fs", "etagfs", "handler"},
