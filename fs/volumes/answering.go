@@ -17,6 +17,19 @@ const answerPatience = 2 * time.Second
 type questions struct {
 	mu   sync.Mutex
 	open map[string]chan struct{} // closed with the answer
+	last func() error             // is done when the last one is answered (nil: nothing is)
+}
+
+// atLast does something when no question is open: at once, or beside the last answer, which may never come. Then nobody
+// learns of the error.
+func (q *questions) atLast(do func() error) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.open) > 0 {
+		q.last = do
+		return nil
+	}
+	return do()
 }
 
 // Answer returns the directories whose file systems answer. It waits for all of them at once.
@@ -60,7 +73,9 @@ func (s *Tree) ask(dir string) (answered chan struct{}) {
 		_, _ = s.calls.Space(dir) // the size does not matter, only that there is an answer
 		q.mu.Lock()
 		defer q.mu.Unlock()
-		delete(q.open, dir)
+		if delete(q.open, dir); len(q.open) == 0 && q.last != nil {
+			_ = q.last() // see atLast
+		}
 		close(answered)
 	}()
 	return answered

@@ -165,7 +165,8 @@ func (s *Tree) Close() error {
 	for _, dir := range append(s.stateDirs, s.root.SessionDir) {
 		dir.Close()
 	}
-	return errors.Join(append(errs, s.calls.Close())...)
+	// A question uses the descriptor of the root until it is answered. Another file could have its number by then.
+	return errors.Join(append(errs, s.questions.atLast(s.calls.Close))...)
 }
 
 // Leave is [Tree.Close] for a process that is about to end, while calls of methods have not returned. It ends the
