@@ -76,8 +76,7 @@ let count = 0;
 export async function askText(title, label, value, valid) {
   const input = h("input", { value, autofocus: true, autocomplete: "off", spellcheck: "false", id: `field-${count}` });
   const dot = value.lastIndexOf(".");
-  setTimeout(() => input.setSelectionRange(0, dot > 0 ? dot : value.length));
-  const answer = await ask(
+  const answer = ask(
     title,
     [h("label", { for: input.id }, label), input],
     [
@@ -85,7 +84,8 @@ export async function askText(title, label, value, valid) {
       { label: t("ok"), value: true, kind: "main", check: () => valid(input.value) },
     ],
   );
-  return answer ? input.value : null;
+  input.setSelectionRange(0, dot > 0 ? dot : value.length); // now: later, the reader may have begun to type
+  return (await answer) ? input.value : null;
 }
 
 const status = document.getElementById("status");

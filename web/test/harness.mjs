@@ -6,7 +6,7 @@ import { mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after } from "node:test";
+import { after, afterEach } from "node:test";
 
 const program = process.env.IFMATCH;
 assert.ok(program, "IFMATCH does not name the program");
@@ -134,10 +134,14 @@ export async function logIn(page, name, password, still = false) {
   if (!still) await page.locator("body.live").waitFor({ timeout: patience });
 }
 
+const tabs = new Set(); // those of the test that runs
+
 /** Opens another tab of the same profile. bare: no script of the page is waited for. */
 export async function open(context, url, bare = false) {
   const page = await context.newPage();
   page.setDefaultTimeout(patience);
+  tabs.add(page);
+  page.once("close", () => tabs.delete(page));
   const faults = [];
   page.on("pageerror", (error) => faults.push(error.stack));
   page.on("console", (message) => {
@@ -149,6 +153,21 @@ export async function open(context, url, bare = false) {
   await page.goto(url);
   if (!bare) await page.locator("body.live").waitFor({ timeout: patience });
   return page;
+}
+
+// What a reader sees in the tabs of a test that has failed.
+afterEach(async (t) => {
+  for (const page of t.passed ? [] : tabs) console.log(await seen(page).catch((error) => `${page.url()}: ${error.message}`));
+  tabs.clear();
+});
+
+/** Tells what a page shows: its dialogs, the lowest first, what was told in passing, and the names of the rows. */
+function seen(page) {
+  return page.evaluate(() => {
+    const texts = (selector) => [...document.querySelectorAll(selector)].map((e) => e.innerText.trim());
+    const told = { dialogs: texts("dialog[open]"), notes: texts(".note"), names: texts("#files tbody a").slice(0, 50) };
+    return `${location}, with the focus in ${document.activeElement?.outerHTML.slice(0, 200)}:\n${JSON.stringify(told, null, 2)}`;
+  });
 }
 
 /** The row of a name. */
@@ -171,6 +190,21 @@ export async function type(page, key, text) {
 export const press = (page, name) => page.getByRole("button", { name, exact: true }).last().click();
 export const said = (page, text) => page.getByText(text).last().waitFor();
 export const saved = (page) => page.locator(".state", { hasText: /^Saved$/ }).waitFor();
+
+/** Holds the answers to requests of a page back. Each is let go by the function that next returns when it has come. */
+export async function hold(page, url, method = "GET") {
+  const held = [];
+  await page.route(url, async (route) => {
+    if (route.request().method() !== method) return route.fallback();
+    const response = await route.fetch();
+    held.push(() => route.fulfill({ response }));
+  });
+  const next = async () => {
+    await until(`the server answers ${method} ${url}`, () => held.length > 0);
+    return held.shift();
+  };
+  return { next, held };
+}
 
 /** Does something with the row by its menu. */
 export async function act(page, name, action) {
