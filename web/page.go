@@ -215,7 +215,7 @@ var page = sync.OnceValue(func() *template.Template {
 
 // Modules are the scripts that the page needs at once, so that the browser asks for all of them at once.
 func (v View) Modules() []string {
-	all := []string{"dom.js", "strings.js", "english.js", "requests.js", "client.js", "table.js", "actions.js", "dialog.js"}
+	all := []string{"dom.js", "strings.js", "english.js", "requests.js", "client.js", "table.js", "actions.js", "dialog.js", "turns.js"}
 	if v.Login.User != "" || v.Login.In {
 		all = append(all, "login.js")
 	}

@@ -4,11 +4,14 @@ import { ask, askText, fail, tell } from "./dialog.js";
 import { baseOf, copyText, date, h, parentOf, segmentOf, shown, size } from "./dom.js";
 import * as requests from "./requests.js";
 import { t } from "./strings.js";
+import { last } from "./turns.js";
 
 /** @typedef {import("./requests.js").Row} Row */
 
 export class Actions {
-  /** @param {{folder: string, token: () => string|undefined, may: (effect: string) => boolean, reload: () => Promise<void>, focus: (href: string) => void}} page */
+  #copying = last();
+
+  /** @param {{folder: string, may: (effect: string) => boolean, reload: () => Promise<void>, focusing: () => (href: string) => void}} page */
   constructor(page) {
     this.page = page;
   }
@@ -32,6 +35,7 @@ export class Actions {
     const text = await askText(t("new.folder"), t("name"), "", this.badName);
     if (text === null) return;
     const href = `${this.page.folder}${segmentOf(text)}/`;
+    const focus = this.page.focusing();
     await this.run(async () => {
       try {
         await requests.makeFolder(href);
@@ -40,20 +44,18 @@ export class Actions {
         throw new Error(t("taken.title", shown(text)));
       }
       await this.page.reload();
-      this.page.focus(href);
+      focus(href);
       tell(t("was.made", shown(text)));
     });
   }
 
   async rename(row) {
-    const token = this.page.token(); // of the listing that the reader looks at, and not of one that comes meanwhile
     const old = baseOf(row.href);
     const text = await askText(t("rename"), t("new.name"), old, this.badName);
     if (text === null || text === old) return;
     await this.#transferAll(
       "MOVE",
       [row],
-      token,
       () => parentOf(row.href) + segmentOf(text) + (row.collection ? "/" : ""),
       () => t("was.renamed", shown(old), shown(text)),
     );
@@ -61,7 +63,6 @@ export class Actions {
 
   /** Moves or copies rows to a folder that is asked for. */
   async transfer(method, rows, to = null) {
-    const token = this.page.token();
     if (to === null) {
       const here = pathText(this.page.folder);
       const label = t(method === "MOVE" ? "move" : "copy");
@@ -70,33 +71,34 @@ export class Actions {
       to = text === here ? this.page.folder : text.split("/").map(segmentOf).join("/").replace(/\/?$/, "/");
     }
     const target = (row) => to + row.href.replace(/\/$/, "").split("/").pop() + (row.collection ? "/" : "");
-    await this.#transferAll(method, rows, token, target, (n) => t(method === "MOVE" ? "was.moved" : "was.copied", n));
+    await this.#transferAll(method, rows, target, (n) => t(method === "MOVE" ? "was.moved" : "was.copied", n));
   }
 
-  async #transferAll(method, rows, token, target, text) {
+  async #transferAll(method, rows, target, text) {
+    const focus = this.page.focusing();
     let done = 0,
-      last = null,
+      moved = null,
       all = null;
     for (const row of rows) {
-      const outcome = await this.#transferOne(method, row, token, target(row), all, rows.length > 1);
+      const outcome = await this.#transferOne(method, row, target(row), all, rows.length > 1);
       if (outcome === "stop") break;
       if (outcome?.all) all = outcome.all;
       if (outcome?.href) {
         done++;
-        last = outcome.href;
+        moved = outcome.href;
       }
     }
     await this.page.reload().catch(fail);
     if (done) tell(text(done));
-    if (last && rows.length === 1) this.page.focus(last);
+    if (moved && rows.length === 1) focus(moved);
   }
 
   /** Transfers one row, and asks about what is in its way, as often as that changes. */
-  async #transferOne(method, row, token, to, all, many) {
+  async #transferOne(method, row, to, all, many) {
     if (method === "COPY" && to === row.href) to = otherName(to); // a copy beside it
     for (let over = null, again = false; ; ) {
       try {
-        await requests.transfer(method, row, to, token, over);
+        await requests.transfer(method, row, to, over);
         return { href: to, all };
       } catch (error) {
         if (!(error instanceof ConflictError)) {
@@ -136,8 +138,6 @@ export class Actions {
   }
 
   async remove(rows) {
-    // Of the listing that the reader looks at. It speaks of what is below each folder: a removal beside one changes nothing.
-    const token = this.page.token();
     const title = rows.length === 1 ? t("delete.title", shown(rows[0].name)) : t("delete.many", rows.length);
     const sure = await ask(
       title,
@@ -151,7 +151,7 @@ export class Actions {
     const gone = [];
     for (const row of rows) {
       try {
-        await requests.removeRow(row, token);
+        await requests.removeRow(row);
         gone.push(row);
       } catch (error) {
         await this.page.reload().catch(() => {});
@@ -170,8 +170,8 @@ export class Actions {
 
   /** Brings back what was just removed: the latest version that the history has of each name, where nothing is now. */
   async undelete(rows) {
+    const focus = this.page.focusing();
     await this.run(async () => {
-      let last = null;
       for (const row of rows) {
         const { versions } = await requests.history(row.href);
         const own = versions.find(
@@ -179,11 +179,10 @@ export class Actions {
         );
         if (!own) throw new Error(t("history.none"));
         await requests.restore(row.href.replace(/\/$/, ""), own.id);
-        last = row;
       }
       await this.page.reload();
-      tell(t("restored", rows.length === 1 ? shown(last.name) : t("count", rows.length)));
-      this.page.focus(last.href);
+      tell(t("restored", rows.length === 1 ? shown(rows[0].name) : t("count", rows.length)));
+      focus(rows.at(-1).href);
     });
   }
 
@@ -199,6 +198,7 @@ export class Actions {
   }
 
   async copyOf(row, what) {
+    const still = this.#copying();
     await this.run(async () => {
       const url = location.origin + row.href;
       let text = url;
@@ -207,6 +207,7 @@ export class Actions {
         if (!etag) throw new Error(t("no.etag"));
         text = what === "etag" ? etag : `curl -T FILE -H 'If-Match: ${etag}' '${url}'`;
       }
+      if (!still()) return;
       await copyText(text);
       tell(t("copied"));
     });

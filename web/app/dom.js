@@ -17,6 +17,17 @@ export function h(tag, attributes = {}, ...children) {
   return element;
 }
 
+/** Makes these the children of an element, and leaves alone those that are in their place: a reader may press one of them. */
+export function fill(parent, children) {
+  const kept = new Set(children);
+  for (const child of [...parent.children]) if (!kept.has(child)) child.remove();
+  let at = parent.firstChild;
+  for (const child of children) {
+    if (child === at) at = at.nextSibling;
+    else parent.insertBefore(child, at);
+  }
+}
+
 /** A text that keeps its direction to itself. */
 export const name = (text) => h("bdi", {}, shown(text));
 

@@ -1,5 +1,5 @@
 // A request that tells how many bytes of its body have gone. fetch cannot tell that.
-import { logIn, needsLogin } from "./login.js";
+import { logIn, logins, needsLogin } from "./login.js";
 import { t } from "./strings.js";
 
 /**
@@ -8,8 +8,9 @@ import { t } from "./strings.js";
  * @throws {DOMException} AbortError
  */
 export async function exchange(method, href, options) {
+  const since = logins();
   const answer = await once(method, href, options);
-  const login = needsLogin(answer.status, answer.header("WWW-Authenticate")) && (await logIn());
+  const login = needsLogin(answer.status, answer.header("WWW-Authenticate")) && (await logIn(since));
   return login ? once(method, href, options) : answer;
 }
 

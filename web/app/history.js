@@ -4,6 +4,7 @@ import { ask, fail, tell } from "./dialog.js";
 import { baseOf, date, h, shown, size } from "./dom.js";
 import * as requests from "./requests.js";
 import { t } from "./strings.js";
+import { once, wanted } from "./turns.js";
 
 const largest = 2 << 20; // bytes of a text that is compared here
 const bare = (href) => href.replace(/\/$/, "");
@@ -16,12 +17,14 @@ function what(cause) {
 
 /** Shows the versions of a file or a folder. */
 export async function showHistory(row, page) {
+  const still = wanted();
   try {
     const { versions, complete } = await requests.history(bare(row.href));
     const own = versions.filter((v) => bare(v.href) === bare(row.href));
     const now = await requests.look(row.href).catch(() => null);
     const files = own.filter((v) => !v.collection);
     const last = now && !now.collection && (await requests.latest(row.href).catch(() => ({})));
+    if (!still()) return;
     const by = last && last.etag === now.etag ? last.by : "";
     const list = [now && !now.collection && { ...now, by, id: "", gone: null }, ...own].filter(Boolean);
     const rows = list.map((v) => ({
@@ -32,7 +35,6 @@ export async function showHistory(row, page) {
       const two = rows.filter((r) => r.pick.checked && !r.v.collection).map((r) => r.v);
       if (two.length === 2) await compareTwo(row, two[1], two[0]);
     };
-    let done = () => {};
     const table = h(
       "table",
       { class: "log" },
@@ -60,9 +62,7 @@ export async function showHistory(row, page) {
                   "button",
                   {
                     type: "button",
-                    onclick: async () => {
-                      if (await restoreOne(v, now, page)) done();
-                    },
+                    onclick: once(() => restoreOne(v, now, page)),
                   },
                   t("history.restore"),
                 ),
@@ -89,7 +89,6 @@ export async function showHistory(row, page) {
       [{ label: t("close"), value: null, kind: "main" }],
       { wide: true },
     );
-    done();
   } catch (error) {
     await fail(error);
   }
@@ -108,6 +107,7 @@ async function restoreOne(v, there, page) {
 }
 
 async function compareTwo(row, older, newer) {
+  const still = wanted();
   try {
     const texts = await Promise.all(
       [older, newer].map(async (v) => {
@@ -121,6 +121,7 @@ async function compareTwo(row, older, newer) {
       }),
     );
     const { Editor } = await import(requests.assets + "editor.js");
+    if (!still()) return;
     const place = h("div", { class: "content" });
     const labels = [older, newer].map((v) => (v.gone ? date(v.gone) : t("history.now")));
     const shownPair = Editor.compare(place, texts[0], texts[1], labels);
@@ -133,6 +134,7 @@ async function compareTwo(row, older, newer) {
 
 /** Shows what was removed from a folder and is not there now, and brings it back. */
 export async function showDeleted(folder, page) {
+  const still = wanted();
   try {
     const { versions, complete } = await requests.history(folder);
     const seen = new Set(),
@@ -145,6 +147,7 @@ export async function showDeleted(folder, page) {
     }
     const missing = [];
     for (const v of gone.slice(0, 200)) if (!(await requests.look(bare(v.href)).catch(() => true))) missing.push(v);
+    if (!still()) return;
     const table = h(
       "table",
       { class: "log" },
@@ -171,9 +174,9 @@ export async function showDeleted(folder, page) {
                   "button",
                   {
                     type: "button",
-                    onclick: async () => {
+                    onclick: once(async () => {
                       if (await restoreOne(v, null, page)) line.remove();
-                    },
+                    }),
                   },
                   t("history.bring"),
                 ),

@@ -8,18 +8,27 @@ const { own } = document.body.dataset;
 const plain = globalThis.fetch.bind(globalThis);
 let asking = null;
 let refused = false; // the reader has closed the question
+let times = 0; // the reader has logged in here
 
 globalThis.fetch = async (input, init) => {
+  const since = logins();
   const response = await plain(input, init);
-  if (!needsLogin(response.status, response.headers.get("WWW-Authenticate")) || !(await logIn())) return response;
+  if (!needsLogin(response.status, response.headers.get("WWW-Authenticate")) || !(await logIn(since))) return response;
   return plain(input, init);
 };
 
 /** Reports whether an answer asks for a login by the form. */
 export const needsLogin = (status, challenge) => status === 401 && /^Session\b/.test(challenge ?? "");
 
-/** Asks the reader to log in, once for all requests that wait. Resolves to false if the reader does not want to. */
-export async function logIn() {
+/** How often the reader has logged in. */
+export const logins = () => times;
+
+/**
+ * Asks the reader to log in, once for all requests that wait, and for those that were sent before a login and are answered
+ * after it. since is what logins was then. Resolves to false if the reader does not want to.
+ */
+export async function logIn(since) {
+  if (since !== times) return true;
   // What goes on by itself does not ask again and again.
   if (refused && !navigator.userActivation?.isActive) return false;
   asking ??= question().finally(() => (asking = null));
@@ -74,6 +83,7 @@ async function question() {
     if (refused) return false;
     problem = await send(name.value, password.value);
     if (!problem) {
+      times++;
       if (!known) document.querySelector(".who")?.replaceChildren(h("bdi", {}, name.value));
       dispatchEvent(new Event("loggedin"));
       return true;

@@ -4,6 +4,7 @@ import { baseOf, h, shown } from "./dom.js";
 import { openPane } from "./pane.js";
 import * as requests from "./requests.js";
 import { t } from "./strings.js";
+import { wanted } from "./turns.js";
 
 const largest = 2 << 20; // bytes of a text that is edited here
 const texts =
@@ -30,6 +31,7 @@ export async function open(row, page) {
 }
 
 async function show(row, page) {
+  const still = wanted();
   let now;
   try {
     now = await requests.look(row.href);
@@ -41,6 +43,7 @@ async function show(row, page) {
     await page.reload();
     return;
   }
+  if (!still()) return;
   const base = baseOf(row.href),
     type = now.type.split(";")[0];
   history.replaceState(null, "", `#${row.href}`);
@@ -48,7 +51,7 @@ async function show(row, page) {
   try {
     if (isText(base, type)) {
       if (now.size > largest) await preview(row, h("p", { class: "none" }, t("too.large")));
-      else await (await import("./edit.js")).edit(row, page);
+      else await (await import("./edit.js")).edit(row, page, still);
     } else {
       await preview(row, shownBy(row, type, base));
     }

@@ -6,6 +6,7 @@ import { follow } from "./live.js";
 import * as requests from "./requests.js";
 import { t } from "./strings.js";
 import { dragged, Table } from "./table.js";
+import { inTurn, once, wanted } from "./turns.js";
 
 if (document.querySelector(".who")) await import("./login.js"); // there are users, so that a request can need a login
 
@@ -13,16 +14,24 @@ const folder = requests.path;
 let listing = { may: [], members: [], token: "" };
 const may = (effect) => listing.may.includes(effect);
 
-const page = { folder, may, token: () => listing.token, reload: () => load(), focus: (href) => table.focus(href) };
+const page = { folder, may, reload: () => load(), focusing };
 const actions = new Actions(page);
 const open = async (row) => (await import("./open.js")).open(row, page);
 const history = async (row) => (await import("./history.js")).showHistory(row, page);
 const others = { open, history };
 
+/** Has something done with a row when it is known what the reader may do, and what is there: by the first listing. */
+const known = (run) => async (row) => {
+  const still = wanted();
+  await ready;
+  const now = table.row(row.href);
+  if (now && still()) await run(now);
+};
+
 const table = new Table(document.getElementById("files"), {
-  open,
+  open: known(open),
   changed: tools,
-  menu: (row) => actions.menu(row, others),
+  menu: known((row) => actions.menu(row, others)),
   drop: (e, href) => drop(e, href),
 });
 
@@ -41,15 +50,19 @@ function firstRows() {
   });
 }
 
-let loading = null;
-
-/** Lists the folder again. Calls at the same time share one request, but one that came first may not show what is new. */
-async function load() {
-  await loading?.catch(() => {});
-  loading = requests.list(folder);
-  listing = await loading;
+/** Lists the folder again. One listing is on its way at most, so that none comes after a newer one. */
+const load = inTurn(async () => {
+  listing = await requests.list(folder);
   table.show(listing.members);
   tools();
+});
+
+/** Returns a function that gives a row the focus, unless the reader has taken it elsewhere since. */
+function focusing() {
+  const from = document.activeElement;
+  return (href) => {
+    if ([from, document.body].includes(document.activeElement)) table.focus(href);
+  };
 }
 
 // ---- the tools above the rows
@@ -91,6 +104,9 @@ function tool(key, run, kind = "") {
 
 /** Shows what is asked for less often. */
 async function more() {
+  const still = wanted();
+  await ready;
+  if (!still()) return;
   const change = may("create");
   const items = [
     change && ["new.file", newFile],
@@ -111,7 +127,7 @@ async function more() {
 
 function tools() {
   const n = table?.selected.size ?? 0;
-  if (listing.members.length || loading) {
+  if (listing.path) { // else more rows can be behind those that have come as HTML
     document.getElementById("more").textContent = !table.rows.length ? t("empty") : table.count ? "" : t("filtered");
   }
   some.hidden = n === 0;
@@ -144,8 +160,10 @@ async function newFile() {
 async function search() {
   const text = filter.value || (await askText(t("search"), t("name"), "", (v) => (v ? "" : t("bad.name"))));
   if (!text) return;
+  const still = wanted();
   await actions.run(async () => {
     const { members, complete } = await requests.search(folder, text);
+    if (!still()) return;
     await ask(
       t("search.title"),
       [
@@ -180,10 +198,10 @@ async function search() {
 // ---- uploads
 
 async function choose(input) {
-  const { fromInput, upload } = await import("./upload.js");
-  const items = fromInput(input);
+  const chosen = [...input.files]; // now: others may be chosen before the module has come
   input.value = "";
-  await upload(items, folder, page);
+  const { fromInput, upload } = await import("./upload.js");
+  await upload(fromInput(chosen), folder, page);
 }
 
 async function drop(e, into) {
@@ -198,8 +216,9 @@ async function drop(e, into) {
     return;
   }
   if (!may("create")) return;
+  const entries = [...e.dataTransfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean); // the list ends with the event
   const { fromDrop, upload } = await import("./upload.js");
-  await upload(fromDrop(e.dataTransfer), into, page);
+  await upload(fromDrop(entries), into, page);
 }
 
 addEventListener("dragover", (e) => {
@@ -259,7 +278,9 @@ async function openNamed() {
 document.getElementById("tools").append(always, some);
 document.body.classList.add("live");
 table.show(firstRows());
-load()
+const listed = load();
+const ready = listed.catch(() => {});
+listed
   .then(() => {
     openNamed();
     follow(folder, page, () => listing.token);
@@ -273,9 +294,10 @@ addEventListener("hashchange", () => {
   if (!document.querySelector("dialog[open]")) openNamed();
 });
 const who = document.querySelector("form.who");
-who?.addEventListener("submit", async (e) => {
+const logOut = once(async () => (await import("./logout.js")).logOut(who));
+who?.addEventListener("submit", (e) => {
   e.preventDefault();
-  (await import("./logout.js")).logOut(who).catch(fail);
+  logOut().catch(fail);
 });
 /** Drops drafts that are too old. Most readers have none, and do not load the module. */
 async function ageDrafts() {

@@ -8,7 +8,7 @@ export { assets, own, path };
 /** Whether the reader is a user who can make share links. */
 export const canShare = document.body.dataset.links === "true";
 
-/** @typedef {{href: string, name: string, collection?: boolean, size: number, modified?: string, etag?: string}} Row */
+/** @typedef {{href: string, name: string, collection?: boolean, size: number, modified?: string, etag?: string, token?: string}} Row token: of the listing that it is of */
 
 const address = (name, query) => `${own}${name}?${new URLSearchParams(query)}`;
 
@@ -23,7 +23,11 @@ async function json(name, query, signal) {
 }
 
 /** @returns {Promise<{path: string, may: string[], token?: string, members: Row[]}>} */
-export const list = (folder, signal) => json("list", { path: folder }, signal);
+export async function list(folder, signal) {
+  const listing = await json("list", { path: folder }, signal);
+  for (const row of listing.members) row.token = listing.token;
+  return listing;
+}
 export const search = (folder, q, signal) => json("search", { path: folder, q }, signal);
 export const history = (href, signal) => json("history", { path: href }, signal);
 export const latest = (href, signal) => json("latest", { path: href }, signal);
@@ -52,9 +56,9 @@ export async function withTag(row) {
  * The condition that a row is as it was seen. The lists of an If header are alternatives (RFC 4918 §10.4), so it can have
  * that of one resource alone.
  */
-function seen(row, token) {
+function seen(row) {
   if (!row.collection) return { "If-Match": row.etag };
-  return token ? { If: `<${row.href}> (<${token}>)` } : { "If-Match": "*" };
+  return row.token ? { If: `<${row.href}> (<${row.token}>)` } : { "If-Match": "*" };
 }
 
 async function change(method, href, headers) {
@@ -72,9 +76,9 @@ async function change(method, href, headers) {
 }
 
 /** Removes what a row shows, if it is still that. */
-export async function removeRow(row, token) {
+export async function removeRow(row) {
   row = await withTag(row);
-  return change("DELETE", row.href, seen(row, token));
+  return change("DELETE", row.href, seen(row));
 }
 
 /**
@@ -83,9 +87,9 @@ export async function removeRow(row, token) {
  * @param {"MOVE"|"COPY"} method
  * @param {Row|null} over
  */
-export async function transfer(method, row, to, token, over = null) {
+export async function transfer(method, row, to, over = null) {
   row = await withTag(row);
-  const headers = { Destination: location.origin + to, Overwrite: over ? "T" : "F", ...seen(row, token) };
+  const headers = { Destination: location.origin + to, Overwrite: over ? "T" : "F", ...seen(row) };
   if (over) headers.If = `<${over.href}> ([${(await withTag(over)).etag}])`;
   return change(method, row.href, headers);
 }

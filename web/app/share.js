@@ -4,6 +4,7 @@ import { ask, fail, tell } from "./dialog.js";
 import { baseOf, copyText, date, h, shown } from "./dom.js";
 import { own } from "./requests.js";
 import { t } from "./strings.js";
+import { once, wanted } from "./turns.js";
 
 const bare = (href) => href.replace(/\/$/, "");
 
@@ -49,13 +50,14 @@ function line(link, ended) {
         "button",
         {
           type: "button",
-          onclick: () =>
+          onclick: once(() =>
             tried(async () => {
               await send("DELETE", link.id);
               tr.remove();
               tell(t("share.revoked"));
               ended();
             }),
+          ),
         },
         t("share.revoke"),
       ),
@@ -66,8 +68,10 @@ function line(link, ended) {
 
 /** Shows the links to a row, and makes new ones; without a row, it shows all links of the reader. */
 export async function showLinks(row, page) {
+  const still = wanted();
   await tried(async () => {
     const { links } = await send("GET");
+    if (!still()) return;
     const rows = h("tbody");
     const none = h("p", { tabindex: "-1" }, t("share.none"));
     const ended = () => {
@@ -110,7 +114,7 @@ function maker(row, page, made) {
   const label = h("input", { maxlength: "60", autocomplete: "off" });
   const password = h("input", { type: "password", autocomplete: "new-password" });
   const result = h("p", { role: "status" });
-  const make = () =>
+  const make = once(() =>
     tried(async () => {
       const link = await send("POST", "", {
         path: row.href,
@@ -126,7 +130,8 @@ function maker(row, page, made) {
       result.replaceChildren(t("share.once"), h("span", { class: "url" }, shownURL, button));
       made(link);
       shownURL.select();
-    });
+    }),
+  );
   return h(
     "div",
     {},

@@ -1,5 +1,5 @@
 // The rows of a folder: sorted, filtered, selected. Of many rows only those in view are in the document.
-import { date, h, name, size } from "./dom.js";
+import { date, fill, h, name, size } from "./dom.js";
 import { t } from "./strings.js";
 
 const whole = 1000; // so many rows are in the document at once, without a window
@@ -134,35 +134,42 @@ export class Table {
     }
     if (!anew && (first === this.#first || n <= whole)) return;
     this.#first = first;
-    const focused = document.activeElement?.closest?.("tr")?.dataset.href;
-    const rows = this.#shown.slice(first, last).map((r, i) => this.#element(r, first + i));
+    const focused = document.activeElement;
+    const there = new Map(Array.from(this.body.rows, (tr) => [tr.dataset.href, tr]));
+    const rows = this.#shown.slice(first, last).map((r, i) => this.#update(there.get(r.href) ?? this.#element(r), r, first + i));
     const gap = (rows) =>
       rows > 0 ? [h("tr", { "aria-hidden": "true", class: "gap" }, h("td", { colspan: "5" }))] : [];
     const above = gap(first),
       below = gap(n - last);
     above[0]?.firstChild.style.setProperty("height", `${first * (this.rowHeight ?? 0)}px`);
     below[0]?.firstChild.style.setProperty("height", `${(n - last) * (this.rowHeight ?? 0)}px`);
-    this.body.replaceChildren(...above, ...rows, ...below);
+    fill(this.body, [...above, ...rows, ...below]);
     if (n > whole) this.table.setAttribute("aria-rowcount", String(n + 1));
     else this.table.removeAttribute("aria-rowcount");
-    if (focused)
-      rows
-        .find((r) => r.dataset.href === focused)
-        ?.querySelector("a")
-        .focus({ preventScroll: true });
+    if (this.body.contains(focused) && focused !== document.activeElement) focused.focus({ preventScroll: true }); // it was moved
   }
 
-  #element(r, at) {
-    const label = r.collection ? r.name + "/" : r.name;
+  /** Writes what can change about a member into its row. A row stays the element that it was, and keeps focus and press. */
+  #update(tr, r, at) {
+    if (this.#shown.length > whole) tr.setAttribute("aria-rowindex", String(at + 2));
+    else tr.removeAttribute("aria-rowindex");
     const when = date(r.modified),
       bytes = r.collection ? "" : size(r.size);
+    if (tr.cells[2].textContent === bytes && tr.cells[3].textContent === when) return tr;
+    tr.cells[1].lastChild.textContent = [bytes, when].filter(Boolean).join(" · ");
+    tr.cells[2].textContent = bytes;
+    tr.cells[3].replaceChildren(...(when ? [h("time", { datetime: r.modified }, when)] : []));
+    return tr;
+  }
+
+  #element(r) {
+    const label = r.collection ? r.name + "/" : r.name;
     return h(
       "tr",
       {
         "data-href": r.href,
         draggable: "true",
         class: this.selected.has(r.href) ? "selected" : null,
-        "aria-rowindex": this.#shown.length > whole ? String(at + 2) : null,
       },
       h(
         "td",
@@ -173,10 +180,10 @@ export class Table {
         "td",
         { class: "name" },
         h("a", { href: r.href, class: r.collection ? "dir" : null, title: label, draggable: "false" }, name(label)),
-        h("span", { class: "meta", "aria-hidden": "true" }, [bytes, when].filter(Boolean).join(" · ")),
+        h("span", { class: "meta", "aria-hidden": "true" }),
       ),
-      h("td", { class: "size" }, bytes),
-      h("td", { class: "modified" }, when && h("time", { datetime: r.modified }, when)),
+      h("td", { class: "size" }),
+      h("td", { class: "modified" }),
       h(
         "td",
         { class: "more" },

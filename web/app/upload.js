@@ -14,16 +14,15 @@ const comparable = 64 << 20; // bytes up to which contents are compared here
 /** @typedef {{file: File, path: string[]}} Item a file and its path below the folder */
 
 /** Returns what was chosen, with the names of the folders that it was in. */
-export function fromInput(input) {
+export function fromInput(files) {
   return Promise.resolve({
-    items: [...input.files].map((file) => ({ file, path: (file.webkitRelativePath || file.name).split("/") })),
+    items: files.map((file) => ({ file, path: (file.webkitRelativePath || file.name).split("/") })),
     folders: [],
   });
 }
 
 /** Returns what was dropped. All entries are read before anything is sent: a folder is sent whole or not begun. */
-export function fromDrop(transfer) {
-  const entries = [...transfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean); // only now: the list ends with the event
+export function fromDrop(entries) {
   const items = [],
     folders = [];
   async function walk(entry, path) {

@@ -119,6 +119,7 @@ test("a served page that is opened can read, write and register nothing here", a
 test("its preview in the page runs nothing, and asks for nothing", async () => {
   beside.length = 0;
   const page = await visit(server.url + "/", ann);
+  await page.locator("#tools button", { hasText: "Upload files" }).waitFor(); // and it follows what others do
   await edit(page, "evil.html");
   const asked = [];
   page.on("request", (request) => asked.push(new URL(request.url()).pathname));

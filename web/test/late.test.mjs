@@ -23,6 +23,89 @@ const input = "input[type=file]:not([webkitdirectory])";
 const file = (name) => ({ name, mimeType: "text/plain", buffer: Buffer.from(name) });
 const done = (page) => (page.clean(), page.context().close());
 
+test("one listing of a folder is on its way at most, and what was changed before it was asked for is in it", async () => {
+  const { path, page } = await folder({ "a.txt": "a" });
+  await page.route("**/.ifmatch/events?*", (route) => route.abort()); // the flow alone asks for listings
+  await page.reload();
+  await page.locator("#tools button", { hasText: "Upload files" }).waitFor();
+  let asked = 0;
+  page.on("request", (request) => (asked += request.url().includes("/.ifmatch/list?")));
+  const listings = await hold(page, lists);
+  await listAgain(page);
+  const first = await listings.next();
+  for (let i = 0; i < 3; i++) await listAgain(page);
+  await first();
+  const second = await listings.next();
+  assert.equal(asked, 2, "three have asked while the first was on its way, and share one");
+  await server.send("PUT", `${path}new.txt`, "new");
+  await listAgain(page);
+  assert.equal(asked, 2, "it waits for the second, which is older than the change");
+  await second();
+  await (await listings.next())();
+  await row(page, "new.txt").waitFor();
+  assert.equal(asked, 3);
+  await done(page);
+});
+
+test("a file that is opened before the folder was listed can be edited, and its menu is whole", async () => {
+  const path = `/t${count++}/`;
+  await server.send("MKCOL", path);
+  await server.send("PUT", `${path}a.txt`, "one");
+  const page = await visit("about:blank", { bare: true });
+  const early = async (element) => {
+    const listings = await hold(page, lists);
+    await page.goto(server.url + path);
+    await page.locator("body.live").waitFor();
+    const go = await listings.next();
+    await element.click();
+    await go();
+    await page.unroute(lists);
+  };
+  await early(row(page, "a.txt").getByRole("button"));
+  await press(page, "Rename");
+  await page.keyboard.press("Escape");
+  await early(page.getByRole("link", { name: "a.txt", exact: true }));
+  await page.locator(".cm-content").waitFor();
+  await type(page, "Control+End", " two");
+  await press(page, "Save");
+  await saved(page);
+  await done(page);
+});
+
+test("a row that stays takes a press, and keeps the focus and the selection, while the folder is listed again", async () => {
+  const { path, page } = await folder({ "b.txt": "b", "c.txt": "c" });
+  await row(page, "c.txt").getByRole("checkbox").check();
+  const button = await row(page, "b.txt").getByRole("button").boundingBox();
+  await page.mouse.move(button.x + button.width / 2, button.y + button.height / 2);
+  await page.mouse.down();
+  await server.send("PUT", `${path}b.txt`, "longer");
+  await row(page, "b.txt").locator(".size", { hasText: "6 B" }).waitFor();
+  await page.mouse.up();
+  await page.getByRole("heading", { name: "b.txt" }).waitFor();
+  await press(page, "Cancel");
+  await row(page, "c.txt").getByRole("checkbox").focus();
+  await server.send("PUT", `${path}a.txt`, "a");
+  await row(page, "a.txt").waitFor();
+  assert.equal(await page.evaluate(() => document.activeElement.ariaLabel), "Select c.txt");
+  assert.equal(await row(page, "c.txt").getByRole("checkbox").isChecked(), true);
+  await done(page);
+});
+
+test("a folder is deleted as it was when its menu was opened", async () => {
+  const { path, page } = await folder({ "d/": null, "d/x": "seen" });
+  await row(page, "d/").getByRole("button").click();
+  await page.getByRole("heading", { name: "d" }).waitFor();
+  await server.send("PUT", `${path}d/y`, "newer");
+  await server.send("PUT", `${path}z.txt`, "z");
+  await page.locator("#files a", { hasText: "z.txt" }).waitFor(); // so the folder was listed since
+  await press(page, "Delete");
+  await page.getByRole("heading", { name: "Delete d?" }).waitFor();
+  await press(page, "Delete");
+  await said(page, "d has changed meanwhile");
+  assert.equal(await server.text(`${path}d/y`), "newer");
+  await done(page);
+});
+
 test("a field has its text selected when it is shown, and not later, when the reader may have begun to type", async () => {
   const { page } = await folder({ "a.b.txt": "a" });
   const selected = await row(page, "a.b.txt").getByRole("link").evaluate(async (link) => {
@@ -36,5 +119,89 @@ test("a field has its text selected when it is shown, and not later, when the re
     return [first, now()];
   });
   assert.deepEqual(selected, ["a.b", "a.b.txt"]);
+  await done(page);
+});
+
+test("what has the focus keeps it when what was done before shows", async () => {
+  const { page } = await folder({ "a.txt": "a" });
+  await act(page, "a.txt", "Rename");
+  const listings = await hold(page, lists);
+  await page.getByLabel("New name").fill("b.txt");
+  await press(page, "OK");
+  const go = await listings.next();
+  await page.getByPlaceholder("Filter").focus();
+  await go();
+  await page.unroute(lists);
+  await said(page, "is now b.txt");
+  await page.keyboard.type("b");
+  assert.equal(await page.getByPlaceholder("Filter").inputValue(), "b");
+  await done(page);
+});
+
+test("of what the reader asks to see, the last is shown", async () => {
+  const { path, page } = await folder({ "a.txt": "a", "b.txt": "b" });
+  const looks = await hold(page, `**${path}a.txt`, "HEAD");
+  await page.getByRole("link", { name: "a.txt", exact: true }).click();
+  let go = await looks.next();
+  await edit(page, "b.txt");
+  await go();
+  await page.unroute(`**${path}a.txt`);
+  await server.send("PUT", `${path}b.txt`, "bb");
+  await page.locator(".cm-content", { hasText: "bb" }).waitFor();
+  assert.deepEqual(await page.locator("dialog h2").allTextContents(), ["b.txt"]);
+  await press(page, "Close");
+
+  const answers = await hold(page, "**/.ifmatch/history?*");
+  await act(page, "a.txt", "History");
+  go = await answers.next();
+  await act(page, "b.txt", "History");
+  await (await answers.next())();
+  await said(page, "History of b.txt");
+  const latest = page.waitForResponse((response) => response.url().includes("/.ifmatch/latest?") && response.url().includes("a.txt"));
+  await go();
+  await (await latest).finished();
+  await press(page, "Close");
+  await page.locator("dialog").waitFor({ state: "detached" });
+  await done(page);
+});
+
+test("files are sent that were chosen or dropped before the part of the page that sends them has come", async () => {
+  const { path, page } = await folder({});
+  const modules = await hold(page, "**/upload.js");
+  await page.locator(input).setInputFiles(file("a.txt"));
+  const go = await modules.next();
+  await page.locator(input).setInputFiles(file("b.txt"));
+  const session = await page.context().newCDPSession(page);
+  const data = { items: [], files: [new URL(import.meta.url).pathname], dragOperationsMask: 1 };
+  for (const type of ["dragEnter", "dragOver", "drop"]) await session.send("Input.dispatchDragEvent", { type, x: 600, y: 400, data });
+  await go();
+  for (const name of ["a.txt", "b.txt", "late.test.mjs"]) await row(page, name).waitFor();
+  assert.equal(await server.text(`${path}a.txt`), "a.txt");
+  await page.locator(".uploads").waitFor({ state: "detached" });
+  await done(page);
+});
+
+test("the clipboard has what was copied last", async () => {
+  const { path, page } = await folder({ "a.txt": "a", "b.txt": "b" });
+  await page.context().grantPermissions(["clipboard-read", "clipboard-write"]);
+  await page.route(lists, async (route) => {
+    const response = await route.fetch();
+    const listing = await response.json();
+    for (const member of listing.members) delete member.etag; // as of a file that the server has not read yet
+    await route.fulfill({ response, json: listing });
+  });
+  await server.send("PUT", `${path}c.txt`, "c");
+  await row(page, "c.txt").waitFor();
+  const looks = await hold(page, `**${path}a.txt`, "HEAD");
+  await act(page, "a.txt", "Copy ETag");
+  const go = await looks.next();
+  await act(page, "b.txt", "Copy link");
+  await said(page, "Copied");
+  await go();
+  await page.unroute(`**${path}a.txt`);
+  await act(page, "a.txt", "Rename"); // by when the answer was read
+  assert.equal(await page.evaluate(() => navigator.clipboard.readText()), `${server.url}${path}b.txt`);
+  await page.keyboard.press("Escape");
+  await page.unroute(lists);
   await done(page);
 });

@@ -6,7 +6,7 @@ import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test, { after } from "node:test";
-import { act, check as checked, cluster, edit, logIn, open, press, row, said, saved, serve, type, until, visit } from "./harness.mjs";
+import { act, check as checked, cluster, edit, hold, logIn, open, press, row, said, saved, serve, type, until, visit } from "./harness.mjs";
 
 const shots = process.env.PAGE_SHOTS;
 const users = join(tmpdir(), `ifmatch-login-users-${process.pid}`);
@@ -176,6 +176,38 @@ test("a login that ends in the middle is asked for again, and what was being don
   await press(page, "Log in");
   await saved(page);
   assert.equal(await server.text("/docs/a%20%26%20b.txt"), "one\ntwo");
+  page.clean();
+  await page.context().close();
+});
+
+test("a request that was sent before a login, and refused after it, asks for no other one", async () => {
+  const page = await visit(server.url + "/docs/", { login: ann });
+  ifmatch("sessions", "end", server.dir, "ann");
+  const answers = await hold(page, "**/.ifmatch/history?*");
+  await act(page, "a & b.txt", "History");
+  const go = await answers.next();
+  await press(page, "New folder");
+  await page.getByLabel("Name", { exact: true }).last().fill("made");
+  await press(page, "OK");
+  await page.getByLabel("Password").fill("a long secret");
+  await press(page, "Log in");
+  await said(page, "made was made");
+  await go();
+  await (await answers.next())();
+  await said(page, "History of a & b.txt");
+  await press(page, "Close");
+  await page.locator("dialog").waitFor({ state: "detached" });
+  page.clean();
+  await page.context().close();
+});
+
+test("a logout that is pressed twice is one", async () => {
+  const page = await visit(server.url + "/docs/", { login: ann });
+  const sent = [];
+  page.on("request", (request) => request.url().endsWith("/logout") && sent.push(request.url()));
+  await page.getByRole("button", { name: "Log out" }).evaluate((button) => (button.click(), button.click()));
+  await page.getByLabel("Password").waitFor();
+  assert.equal(sent.length, 1);
   page.clean();
   await page.context().close();
 });

@@ -14,6 +14,10 @@ const ann = ["ann", "a long secret"];
 execFileSync(process.env.IFMATCH, ["user", "add", "--users", users, "ann"], { input: "a long secret\n" });
 const headers = { Authorization: `Basic ${btoa(ann.join(":"))}` };
 
+/** Presses a button twice before anything can be answered. */
+const twice = (page, name) =>
+  page.getByRole("button", { name, exact: true }).evaluate((button) => (button.click(), button.click()));
+
 test("a file is shared, and dropped files come", async () => {
   const server = await serve("--users", users);
   await server.send("MKCOL", "/in", null, headers);
@@ -23,8 +27,9 @@ test("a file is shared, and dropped files come", async () => {
   await said(page, "There is no link here.");
   await page.getByLabel("Who has the link may").selectOption("drop");
   await page.getByLabel("Label").fill("For <me>");
-  await press(page, "Make a link");
+  await twice(page, "Make a link");
   const url = await page.getByLabel("URL of the link").inputValue();
+  assert.equal(await page.getByRole("button", { name: "End it" }).count(), 1, "a press too many makes no other link");
   await press(page, "Close");
 
   const guest = await visit(url, { bare: true });
@@ -44,7 +49,7 @@ test("a file is shared, and dropped files come", async () => {
   await press(page, "More");
   await press(page, "Share links");
   await said(page, "For <me>");
-  await press(page, "End it");
+  await twice(page, "End it");
   await said(page, "The link has ended.");
   await until("the link has ended", async () => (await fetch(url)).status === 404);
 });
