@@ -10,6 +10,7 @@ import { openPane } from "./pane.js";
 import * as requests from "./requests.js";
 import { otherName } from "./actions.js";
 import { t } from "./strings.js";
+import { inTurn } from "./turns.js";
 
 const { Editor } = await import(requests.assets + "editor.js");
 
@@ -17,10 +18,15 @@ const { Editor } = await import(requests.assets + "editor.js");
 const sandboxed = (href, base) =>
   h("iframe", { src: href, sandbox: "", referrerpolicy: "no-referrer", title: t("frame", shown(base)) });
 
-/** Opens a text file until the reader closes it. */
-export async function edit(row, page) {
+/** Opens a text file until the reader closes it, if that is still wanted when it has come. */
+export async function edit(row, page, wanted) {
   const editing = new Editing(row.href, page);
-  await editing.open();
+  const unwatch = watch((changed) => (!changed || changed.includes(row.href)) && editing.look());
+  try {
+    await editing.open(wanted);
+  } finally {
+    unwatch();
+  }
 }
 
 class Editing {
@@ -29,8 +35,12 @@ class Editing {
     this.draft = drafts.keyOf(reader(), href); // once: a reader who logs in to save has begun it before
   }
 
-  async open() {
+  /** Looks at what others have done. One look is on its way at most, so that none comes after a newer one. */
+  look = inTurn(() => this.#look());
+
+  async open(wanted) {
     this.base = await read(this.href);
+    if (!wanted()) return;
     if (!this.base.isText) {
       const answer = await ask(
         this.name,
@@ -62,7 +72,6 @@ class Editing {
       onsave: () => this.save(),
     });
     this.#state(this.mayWrite ? "" : t("edit.readonly"));
-    const unwatch = watch((changed) => this.#othersChanged(changed));
     const leave = (e) => {
       if (this.dirty) e.preventDefault();
     };
@@ -74,11 +83,12 @@ class Editing {
     addEventListener("beforeunload", leave);
     addEventListener("loggedout", out);
     await this.#offerDraft();
+    this.ready = true;
+    if (this.unseen) this.look();
     this.editor.focus();
     await this.pane.closed;
     removeEventListener("beforeunload", leave);
     removeEventListener("loggedout", out);
-    unwatch();
     this.editor.destroy();
   }
 
@@ -128,23 +138,35 @@ class Editing {
 
   // ---- others
 
-  async #othersChanged(changed) {
-    if (changed && !changed.includes(this.href)) return;
+  /** Looks at what is there: later, if the text is being loaded or saved. What the reader has done meanwhile is newer. */
+  async #look() {
+    this.unseen = this.saving || !this.ready;
+    if (this.unseen) return;
+    const { base } = this;
     try {
       const now = await requests.look(this.href);
-      this.pane.notice.textContent = !now ? t("edit.gone") : now.etag !== this.base.etag ? t("edit.changed") : "";
-      if (now && now.etag !== this.base.etag && !this.dirty) await this.#take(await read(this.href));
+      const other = now && now.etag !== base.etag;
+      const version = other && !this.dirty ? await read(this.href) : null;
+      if (this.saving || this.base !== base) this.look();
+      else if (version && !this.dirty) this.#show(version);
+      else this.pane.notice.textContent = !now ? t("edit.gone") : other ? t("edit.changed") : "";
     } catch {
       /* the next change is told again */
     }
   }
 
   /** Shows a version that is there in place of the one that was loaded. */
-  async #take(version) {
+  #show(version) {
     this.base = version;
     this.editor.text = version.text;
+    clearTimeout(this.timer); // a draft that the reader has not decided about stays
     this.pane.notice.textContent = "";
     this.#state("");
+  }
+
+  /** Shows such a version in place of what the reader has typed. */
+  #take(version) {
+    this.#show(version);
     this.#dropDraft();
   }
 
@@ -166,6 +188,7 @@ class Editing {
       this.saveButton.disabled = false;
       this.pane.content.inert = false;
       this.editor.focus();
+      if (this.unseen) this.look();
     }
   }
 
@@ -180,7 +203,7 @@ class Editing {
       this.pane.notice.textContent = "";
       this.#dropDraft();
       this.#state(t("edit.saved"));
-      await this.page.reload().catch(() => {});
+      this.page.reload().catch(() => {}); // the reader does not wait for it, and can go on
     } catch (error) {
       if (!(error instanceof ConflictError)) throw error;
       this.#state(t("edit.unsaved"));
@@ -199,7 +222,8 @@ class Editing {
     if (!theirs) return this.#gone(mine);
     if (theirs.text === mine && theirs.isText) {
       // somebody else has saved the same
-      return this.#take(theirs).then(() => this.#state(t("edit.saved")));
+      this.#take(theirs);
+      return this.#state(t("edit.saved"));
     }
     if (!theirs.isText) return this.#cannot(mine, theirs, t("not.text"));
     let regions;
@@ -218,7 +242,7 @@ class Editing {
     });
     if (!answer) return; // nothing is saved, and the editor still has the reader's text
     if (answer.use === "theirs") {
-      await this.#take(theirs);
+      this.#take(theirs);
       tell(t("merge.took"));
       return;
     }
@@ -291,12 +315,12 @@ class Editing {
         if (!(error instanceof ConflictError)) throw error;
       }
     }
-    if (theirs.isText) await this.#take(theirs);
+    if (theirs.isText) this.#take(theirs);
     else {
       this.#dropDraft();
       await this.pane.close(true);
     }
-    await this.page.reload().catch(() => {});
+    this.page.reload().catch(() => {});
   }
 
   // ---- leaving

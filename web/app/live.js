@@ -62,7 +62,7 @@ function stream(folder, token, note, otherwise) {
   function seen() {
     if (document.hidden) source.close();
     else {
-      note([]);
+      note(null); // the listing may have been brought up to date while nobody was told
       listen();
     }
   }

@@ -165,6 +165,84 @@ test("of what the reader asks to see, the last is shown", async () => {
   await done(page);
 });
 
+test("what is typed while a newer version is read stays", async () => {
+  const { path, page } = await folder({ "a.txt": "one\n" });
+  await edit(page, "a.txt");
+  const reads = await hold(page, `**${path}a.txt`);
+  await server.send("PUT", `${path}a.txt`, "two\n");
+  const go = await reads.next();
+  await type(page, "Control+Home", "mine ");
+  await go();
+  await said(page, "Somebody has changed this file.");
+  assert.match(await text(page), /^mine one\n/);
+  await done(page);
+});
+
+test("a version that was read before a save does not take the place of what was saved", async () => {
+  const { path, page } = await folder({ "a.txt": "1\n2\n3\n" });
+  await edit(page, "a.txt");
+  const reads = await hold(page, `**${path}a.txt`);
+  await server.send("PUT", `${path}a.txt`, "1\n2\n3\ntheirs\n");
+  const go = await reads.next();
+  await type(page, "Control+Home", "mine ");
+  await press(page, "Save");
+  await said(page, "do not overlap");
+  await press(page, "Save merged");
+  await saved(page);
+  const looked = page.waitForResponse((response) => response.request().method() === "HEAD" && response.url().endsWith("a.txt"));
+  await go();
+  await looked; // what has come is old, so the page looks again
+  assert.match(await text(page), /^mine 1\n/);
+  assert.equal(await server.text(`${path}a.txt`), "mine 1\n2\n3\ntheirs\n");
+  await done(page);
+});
+
+test("who has saved can go on typing, also before the folder is listed", async () => {
+  const { page } = await folder({ "a.txt": "one" });
+  await edit(page, "a.txt");
+  await type(page, "Control+Home", "x");
+  const listings = await hold(page, lists);
+  await press(page, "Save");
+  await saved(page);
+  const go = await listings.next();
+  await type(page, "Control+End", "y");
+  await go();
+  assert.match(await text(page), /^xoney/);
+  await page.unroute(lists);
+  await done(page);
+});
+
+test("a draft that the reader has not decided about stays when others save", async () => {
+  const { path, page } = await folder({ "a.txt": "one" });
+  const key = `ifmatch draft ${path}a.txt`;
+  await page.evaluate((key) => localStorage.setItem(key, `{"text":"drafted","base":"one","etag":"","typed":${Date.now()}}`), key);
+  await page.getByRole("link", { name: "a.txt", exact: true }).click();
+  await said(page, "Go on with the draft");
+  await server.send("PUT", `${path}a.txt`, "newer");
+  await page.locator("#files tr", { hasText: "5 B" }).waitFor();
+  await page.keyboard.press("Escape");
+  await page.locator(".cm-content", { hasText: "newer" }).waitFor();
+  assert.match((await page.evaluate((key) => localStorage.getItem(key), key)) ?? "", /drafted/);
+  await done(page);
+});
+
+test("what others save while the page is not looked at shows in an open file", async () => {
+  const { path, page } = await folder({ "a.txt": "one" });
+  await edit(page, "a.txt");
+  const look = (hidden) =>
+    page.evaluate((hidden) => {
+      Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+      document.dispatchEvent(new Event("visibilitychange"));
+    }, hidden);
+  await look(true);
+  await server.send("PUT", `${path}a.txt`, "newer");
+  await listAgain(page); // as after an upload that has gone on
+  await page.locator("#files tr", { hasText: "5 B" }).waitFor();
+  await look(false);
+  await page.locator(".cm-content", { hasText: "newer" }).waitFor();
+  await done(page);
+});
+
 test("files are sent that were chosen or dropped before the part of the page that sends them has come", async () => {
   const { path, page } = await folder({});
   const modules = await hold(page, "**/upload.js");
