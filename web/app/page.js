@@ -2,7 +2,6 @@
 import { Actions } from "./actions.js";
 import { ask, askText, fail, tell } from "./dialog.js";
 import { baseOf, canonical, h, parentOf, segmentOf, shown } from "./dom.js";
-import { follow } from "./live.js";
 import * as requests from "./requests.js";
 import { t } from "./strings.js";
 import { dragged, Table } from "./table.js";
@@ -281,9 +280,9 @@ table.show(firstRows());
 const listed = load();
 const ready = listed.catch(() => {});
 listed
-  .then(() => {
+  .then(async () => {
     openNamed();
-    follow(folder, page, () => listing.token);
+    (await import("./live.js")).follow(folder, page, () => listing.token);
   })
   .catch(fail);
 addEventListener("pageshow", (e) => {
