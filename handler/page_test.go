@@ -87,7 +87,9 @@ func TestAddressesOfThePageAreThoseOfThePageAlone(t *testing.T) {
 		"/.ifmatch/list?path=/f": 404, "/.ifmatch/list?path=/.ifmatch/": 404, "/.ifmatch/list?path=/%2e%2e/": 400,
 		"/.ifmatch/list?path=/d/..": 200, "/.ifmatch/list/x?path=/": 404, "/.ifmatch/list?path=%zz": 400, "/.IFMATCH/list?path=/": 404,
 		"/d/.ifmatch/list?path=/": 404, "/.ifmatch/search?path=/": 400, "/.ifmatch/restore?path=/f&id=x": 405,
-		"/.ifmatch/search?path=/&q=" + strings.Repeat("x", 300): 400,
+		"/.ifmatch/search?path=/&q=" + strings.Repeat("x", 300): 400, "/.ifmatch/search?path=/none/&q=f": 404,
+		"/.ifmatch/search?path=/f&q=f": 404, "/.ifmatch/search?path=/d/&q=f": 200, "/.ifmatch/zip?path=/none/": 404,
+		"/.ifmatch/zip?path=/f": 404, "/.ifmatch/list?path=/d/": 200,
 	} {
 		if w := ask(t, h, "GET", target, ""); w.Code != want {
 			t.Errorf("GET %s: %d, want %d: %s", target, w.Code, want, w.Body)

@@ -99,14 +99,19 @@ func memberOf(a Asking, s *tree.State, dir string) Member {
 // object ends.
 type stream struct {
 	a     Asking
+	head  any    // the fields before the array
+	array string // its name
 	w     io.Writer
 	begun bool
 	first bool
 }
 
-// begin sends the fields before the array.
-func (s *stream) begin(head any, array string) error {
-	fields, err := json.Marshal(head)
+// begin sends the fields before the array, once. An error that comes before can still be told by a status.
+func (s *stream) begin() error {
+	if s.begun {
+		return nil
+	}
+	fields, err := json.Marshal(s.head)
 	if err != nil {
 		return err
 	}
@@ -115,11 +120,14 @@ func (s *stream) begin(head any, array string) error {
 	if len(text) > 1 {
 		text += ","
 	}
-	_, err = io.WriteString(s.w, text+`"`+array+`":[`)
+	_, err = io.WriteString(s.w, text+`"`+s.array+`":[`)
 	return err
 }
 
 func (s *stream) add(v any) error {
+	if err := s.begin(); err != nil {
+		return err
+	}
 	text, err := json.Marshal(v)
 	if err != nil {
 		return err
@@ -134,6 +142,9 @@ func (s *stream) add(v any) error {
 
 // end sends the fields behind the array, and returns the error that ended it. An answer that has begun is cut.
 func (s *stream) end(err error, tail any) error {
+	if err == nil {
+		err = s.begin()
+	}
 	if err == nil {
 		fields, failed := json.Marshal(tail)
 		if err = failed; err == nil {
@@ -157,30 +168,21 @@ func list(a Asking) error {
 	if err != nil {
 		return err
 	}
-	s := stream{a: a}
-	begin := func() error {
-		return s.begin(struct {
-			Path  string   `json:"path"`
-			May   []string `json:"may"`
-			Token string   `json:"token,omitempty"`
-		}{a.Href(a.Name(), true), a.Effects(a.Name()), token}, "members")
-	}
+	s := stream{a: a, array: "members", head: struct {
+		Path  string   `json:"path"`
+		May   []string `json:"may"`
+		Token string   `json:"token,omitempty"`
+	}{a.Href(a.Name(), true), a.Effects(a.Name()), token}}
 	for m, failed := range a.Members(1) {
 		if failed != nil && m.Name != "" {
 			continue // a member that cannot be read must not hide the others
 		}
-		if err = failed; err == nil && !s.begun {
-			err = begin()
-		}
-		if err == nil {
+		if err = failed; err == nil {
 			err = s.add(memberOf(a, &m, a.Name()))
 		}
 		if err != nil {
 			break
 		}
-	}
-	if err == nil && !s.begun {
-		err = begin()
 	}
 	return s.end(err, struct{}{})
 }
@@ -199,10 +201,7 @@ func search(a Asking) error {
 	if wanted == "" || len(wanted) > maxQuery {
 		return &BadQueryError{"q is the text to look for, of up to 255 bytes"}
 	}
-	s := stream{a: a}
-	if err := s.begin(struct{}{}, "members"); err != nil {
-		return err
-	}
+	s := stream{a: a, array: "members", head: struct{}{}}
 	var err error
 	complete := true
 	visited, found, end := 0, 0, time.Now().Add(maxSearch)
@@ -210,7 +209,10 @@ func search(a Asking) error {
 		if failed != nil && m.Name != "" {
 			continue
 		}
-		if err = failed; err != nil {
+		if err = failed; err == nil {
+			err = s.begin() // and not with the first that is found
+		}
+		if err != nil {
 			break
 		}
 		if visited++; found == maxFound || visited > maxVisited || visited%100 == 0 && time.Now().After(end) {
@@ -280,10 +282,7 @@ func history(a Asking) error {
 	if err != nil && !errors.Is(err, tree.ErrNotExist) {
 		return err
 	}
-	s := stream{a: a}
-	if err := s.begin(struct{}{}, "versions"); err != nil {
-		return err
-	}
+	s := stream{a: a, array: "versions", head: struct{}{}}
 	err = nil
 	for i := 0; i < len(latest) && err == nil; i++ {
 		v := &latest[i]
