@@ -156,7 +156,7 @@ func (r *request) requireFileTarget(v tree.View) error {
 		return err
 	case s.Collection:
 		return tree.ErrIsCollection
-	case s.Exists && strings.EqualFold(r.Header.Get("Overwrite"), "F"):
+	case s.Exists && slices.ContainsFunc(r.Header["Overwrite"], func(v string) bool { return strings.EqualFold(v, "F") }):
 		return &precondition.Failed{Header: "Overwrite", Want: "F", Name: r.name, Have: s}
 	case s.Exists:
 		return nil // and so is its collection

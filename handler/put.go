@@ -142,7 +142,7 @@ func (s *server) done(w http.ResponseWriter, r *request, state tree.State, creat
 }
 
 func putOptions(r *request) (tree.PutOptions, error) {
-	if r.Header.Get("Content-Range") != "" {
+	if strings.Join(r.Header["Content-Range"], "") != "" { // each line counts, and an empty one says nothing
 		// RFC 9110 §14.5: to store a part as the whole would destroy the file.
 		return tree.PutOptions{}, withStatus(http.StatusBadRequest,
 			"a PUT of a part of a file (Content-Range) is not supported; send the whole file")

@@ -407,3 +407,35 @@ func TestLaterRequestInterruptsUpload(t *testing.T) {
 		t.Errorf("the file has %q", got)
 	}
 }
+
+// TestEachLineOfAFieldCounts: a field that forbids a write, or says that the body is no whole file, does so in each of its
+// lines, and not in the first alone.
+func TestEachLineOfAFieldCounts(t *testing.T) {
+	for _, tt := range []struct {
+		about, method, target string
+		header                []string
+		want                  int
+	}{
+		{"a part", "PUT", "/f", []string{"Content-Range:", "Content-Range: bytes 0-2/9"}, 400},
+		{"nothing of a part", "PUT", "/f", []string{"Content-Range:"}, 204},
+		{"a coding", "PUT", "/f", []string{"Content-Encoding: identity", "Content-Encoding: gzip"}, 415},
+		{"create only", "PUT", "/f", []string{"Overwrite: T", "Overwrite: F"}, 412},
+		{"create only, in parts", "POST", "/f", []string{tus, offsetted, "Upload-Length: 3", "Overwrite: T", "Overwrite: F"}, 412},
+		{"a coding, in parts", "POST", "/f", []string{tus, offsetted, "Upload-Length: 3", "Content-Encoding: identity",
+			"Content-Encoding: gzip"}, 415},
+		{"a part of a concatenation", "POST", "/f", []string{tus, offsetted, "Upload-Length: 3", "Upload-Concat:", "Upload-Concat: partial"}, 400},
+		{"two checksums", "POST", "/f", []string{tus, offsetted, "Upload-Length: 3", "Upload-Checksum: crc32 NSRBwg==",
+			"Upload-Checksum: crc32 AAAAAA=="}, 400},
+	} {
+		t.Run(tt.about, func(t *testing.T) {
+			h := inMemoryWith(t, fs.Options{}, Config{}, "f=f")
+			w := ask(t, h, tt.method, tt.target, "abc", tt.header...)
+			if w.Code != tt.want {
+				t.Errorf("%d, want %d: %s", w.Code, tt.want, w.Body)
+			}
+			if got := ask(t, h, "GET", "/f", "").Body.String(); (got == "f") == (tt.want < 300) {
+				t.Errorf("the file is %q", got)
+			}
+		})
+	}
+}

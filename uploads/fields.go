@@ -122,7 +122,7 @@ func ParseChecksum(field string) (h hash.Hash, sum []byte, err error) {
 
 // verified returns the body of a request, and the function that compares its checksum (nil: it has none).
 func verified(r *http.Request) (body io.Reader, verify func() error, err error) {
-	field := r.Header.Get("Upload-Checksum")
+	field := strings.Join(r.Header.Values("Upload-Checksum"), ", ") // of two, none can be read
 	if field == "" {
 		return r.Body, nil, nil
 	}

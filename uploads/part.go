@@ -59,8 +59,10 @@ func (s *Server) checkPart(r *http.Request, left int64) error {
 	if typ := r.Header.Get("Content-Type"); typ != Type {
 		return refuse(http.StatusUnsupportedMediaType, "send the bytes of an upload with Content-Type: %s", Type)
 	}
-	if coding := r.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
-		return refuse(http.StatusUnsupportedMediaType, "a Content-Encoding is not supported; send the bytes without it")
+	for _, coding := range r.Header["Content-Encoding"] {
+		if coding != "" && !strings.EqualFold(coding, "identity") {
+			return refuse(http.StatusUnsupportedMediaType, "a Content-Encoding is not supported; send the bytes without it")
+		}
 	}
 	if r.ContentLength > left {
 		return refuse(http.StatusRequestEntityTooLarge, "%d bytes of the upload are left, and the body has %d; nothing of "+

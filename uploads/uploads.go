@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"r-seed-1f3a754f.example/ifmatch/tree"
@@ -260,7 +261,7 @@ func checkExtensions(h http.Header) error {
 	for field, extension := range map[string]string{
 		"Upload-Concat": "concatenation", "Upload-Defer-Length": "creation-defer-length",
 	} {
-		if h.Get(field) != "" {
+		if strings.Join(h.Values(field), "") != "" {
 			return refuse(http.StatusBadRequest, "%s: the extension %s is not supported; nothing was created", field, extension)
 		}
 	}
