@@ -61,13 +61,22 @@ func (r *request) checkShape(v tree.View, shape func(tree.View) error) error {
 // requireCondition adds to a check that the request must have a condition about each of some names that it would
 // replace or remove, if the server requires that and something is there.
 func (s *server) requireCondition(r *request, check tree.Condition, taken ...string) tree.Condition {
+	return r.requireWhere(check, func(access *auth.Access, name string) bool {
+		return s.RequireConditions || access.Requires(name, r.Method != http.MethodPut)
+	}, taken...)
+}
+
+// requireWhere is [server.requireCondition] about the names for which required is true.
+func (r *request) requireWhere(
+	check tree.Condition, required func(*auth.Access, string) bool, taken ...string,
+) tree.Condition {
 	r.decides = check
 	r.decides.Names = append(slices.Clip(check.Names), taken...)
 	r.decides.Check = func(v tree.View) error {
 		err := check.Ask(v)
 		access := r.who.now()
 		for _, name := range taken {
-			if err != nil || !s.RequireConditions && !access.Requires(name, r.Method != http.MethodPut) {
+			if err != nil || !required(&access, name) {
 				continue
 			}
 			respelled := name != r.name && tree.SameName(v, name, r.name) // nothing is replaced at this name

@@ -1,6 +1,7 @@
 package handler
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"net/http"
@@ -174,7 +175,11 @@ func (a *asking) copyVersion(asked versions.Asked, sent http.Header) error {
 	if err != nil {
 		return err
 	}
-	return a.restore(v, tree.RestoreOptions{NoOverwrite: !replace})
+	err = a.restore(v, tree.RestoreOptions{NoOverwrite: !replace})
+	if errors.As(err, new(*precondition.RequiredError)) {
+		return errBlindCopy
+	}
+	return err
 }
 
 // checkCopyOfVersion refuses a COPY to another name, and one whose condition is not about the Destination: fields such
@@ -198,11 +203,7 @@ func (s *server) checkCopyOfVersion(r *request, name string) error {
 				"Overwrite: F; nothing has changed")
 	}
 	if replace, err := overwrite(r.Header); err != nil || replace && r.Header["If"] == nil {
-		if err != nil {
-			return err
-		}
-		return withStatus(http.StatusPreconditionRequired,
-			"send If: <the Destination> ([\"the ETag that is there\"]), or Overwrite: F; nothing has changed")
+		return cmp.Or(err, error(errBlindCopy))
 	}
 	return nil
 }
@@ -243,6 +244,9 @@ func (a *asking) sendVersion(asked versions.Asked, sent http.Header) error {
 		return err
 	}
 	content, opened, err := a.s.Store.OpenVersion(a.Context(), v.ID)
+	if errors.Is(err, tree.ErrIsCollection) {
+		return errFolderVersion
+	}
 	if err != nil {
 		return err
 	}
@@ -362,9 +366,13 @@ func (a *asking) Restore(id string) error {
 func (a *asking) restore(v tree.Version, opts tree.RestoreOptions) error {
 	s, r := a.s, a.r
 	r.toCreate, r.noJunk = []string{r.name}, false // it was there already
-	check := s.requireCondition(r, r.check(func(v2 tree.View) error {
-		return r.mayRestore(v2, v.Collection)
-	}, precondition.Resource(r.name)), r.name)
+	// It may replace a collection, so it changes the name as a COPY does.
+	check := r.check(func(v2 tree.View) error { return r.mayRestore(v2, v.Collection) }, precondition.Mapping(r.name))
+	if opts.NoOverwrite {
+		check = s.requireCondition(r, check, r.name)
+	} else {
+		check = r.requireWhere(check, func(*auth.Access, string) bool { return true }, r.name)
+	}
 	state, created, err := s.Store.Restore(r.Context(), v.ID, r.name, opts, check)
 	if errors.Is(err, tree.ErrExist) && opts.NoOverwrite {
 		return s.exists(r, r.name)

@@ -76,6 +76,10 @@ var statuses = []struct {
 	{errGaveWay, http.StatusServiceUnavailable, "the client sent or read nearly nothing while others waited; " +
 		"nothing has been done, try again"},
 	{errOtherServer, http.StatusBadGateway, "the Destination is on another server"},
+	{tree.ErrIsCollection, http.StatusConflict, "it is a collection, which has no content of its own; ask for its members"},
+	{tree.ErrExist, http.StatusConflict, "something is there already; nothing has changed"},
+	{tree.ErrNoLock, http.StatusConflict, "the resource has no such lock"},
+	{tree.ErrTime, http.StatusInsufficientStorage, "the storage cannot keep this time; nothing has changed"},
 }
 
 // errAbandoned says that hashing was given up because the client is probably gone, see Config.Abandoned.
@@ -84,6 +88,14 @@ var errAbandoned = errors.New("hashing was given up: the client has closed its s
 // errFixed says that a request would write where nothing can be changed, see [tree.State].
 var errFixed = withStatus(http.StatusForbidden,
 	"nothing can be changed or created here, only in the collections below; nothing has changed")
+
+// errBlindCopy says that a COPY of a version does not say what it replaces.
+var errBlindCopy = withStatus(http.StatusPreconditionRequired,
+	"send If: <the Destination> ([\"the ETag that is there\"]), or Overwrite: F; nothing has changed")
+
+// errFolderVersion says that a version cannot be read.
+var errFolderVersion = &statusError{status: http.StatusMethodNotAllowed, allow: "OPTIONS, PROPFIND, COPY",
+	detail: "this version is a folder, which has no content of its own; COPY it to the name that it had, to have it back"}
 
 var errOtherServer = errors.New("the URI is of another server")
 

@@ -10,6 +10,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -210,6 +212,36 @@ func TestRefusalOfAFileThatIsGone(t *testing.T) {
 		got := ask(t, h, "PUT", "/f", "new", tt.header)
 		if got.Code != 412 || got.Header().Get("ETag") != "" || !strings.Contains(got.Body.String(), tt.want) {
 			t.Errorf("%s: %d %q, want %q: %s", tt.header, got.Code, got.Header().Get("ETag"), tt.want, got.Body)
+		}
+	}
+}
+
+// TestEachErrorOfTheContractHasAStatus: only what a disk has done to a change is a fault of the server (500).
+func TestEachErrorOfTheContractHasAStatus(t *testing.T) {
+	source, err := os.ReadFile("../tree/errors.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := map[string]error{
+		"ErrNotExist": tree.ErrNotExist, "ErrExist": tree.ErrExist, "ErrPermission": tree.ErrPermission, "ErrLink": tree.ErrLink,
+		"ErrNoParent": tree.ErrNoParent, "ErrIsCollection": tree.ErrIsCollection, "ErrSame": tree.ErrSame, "ErrNested": tree.ErrNested,
+		"ErrReserved": tree.ErrReserved, "ErrBadName": tree.ErrBadName, "ErrNameTooLong": tree.ErrNameTooLong, "ErrNoLock": tree.ErrNoLock,
+		"ErrBusy": tree.ErrBusy, "ErrChanged": tree.ErrChanged, "ErrSegmentLong": tree.ErrSegmentLong, "ErrNoSpace": tree.ErrNoSpace,
+		"ErrReadOnly": tree.ErrReadOnly, "ErrTime": tree.ErrTime, "ErrUnsupported": tree.ErrUnsupported, "ErrNotServed": tree.ErrNotServed,
+		"ErrTooLarge": tree.ErrTooLarge, "ErrUnavailable": tree.ErrUnavailable,
+		"ErrUnsure": nil, "ErrFailed": nil, // of the disk
+		"ErrTagUnknown": nil, "ErrTooMany": nil, // told by others than statusOf, if at all
+	}
+	names := regexp.MustCompile(`(?m)^\t(Err\w+) +=`).FindAllStringSubmatch(string(source), -1)
+	if len(names) != len(known) {
+		t.Errorf("there are %d errors, and %d are known here", len(names), len(known))
+	}
+	for _, name := range names {
+		err, ok := known[name[1]]
+		if !ok {
+			t.Errorf("%s is not known here", name[1])
+		} else if status, _ := statusOf(err); err != nil && status == 500 {
+			t.Errorf("%s is answered 500", name[1])
 		}
 	}
 }

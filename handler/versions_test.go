@@ -4,6 +4,7 @@ import (
 	"context"
 	"iter"
 	"net/http"
+	"net/url"
 	"os"
 	"regexp"
 	"strconv"
@@ -14,6 +15,7 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/fs"
 	"r-seed-1f3a754f.example/ifmatch/internal/servertest"
 	"r-seed-1f3a754f.example/ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/web"
 )
 
 // The tags of "one\n" and "two\n".
@@ -108,6 +110,8 @@ func TestVersionAddresses(t *testing.T) {
 		{"… about the version", "COPY", one, []string{to, `If-Match: "` + tagOfTwo + `"`}, 400, "about the version"},
 		{"… in a list without a tag", "COPY", one, []string{to, `If: (["` + tagOfTwo + `"])`}, 400, "about the version"},
 		{"… that is false", "COPY", one, []string{to, `If: </notes.txt> (["x"])`}, 412, ""},
+		{"… about another resource", "COPY", one, []string{to, `If: </d2> (Not ["x"])`}, 428, "Overwrite: F"},
+		{"… that tells no version from another", "COPY", one, []string{to, `If: </notes.txt> (Not <DAV:no-lock>)`}, 428, ""},
 		{"… where something is", "COPY", one, []string{to, "Overwrite: F"}, 412, ""},
 		{"a COPY to another name", "COPY", one, []string{"Destination: /new.txt", "Overwrite: F"}, 403, "the name that it had"},
 		{"a COPY to nowhere", "COPY", one, nil, 400, ""},
@@ -133,7 +137,6 @@ func TestVersionAddresses(t *testing.T) {
 	}
 }
 
-// A folder that is gone comes back from its version, which has a time in place of an ETag.
 // A writtenLate is a store in which a local program has a version open: its ETag is not known when it is opened, and if
 // hashed is true, it was not known before.
 type writtenLate struct {
@@ -185,12 +188,18 @@ func TestVersionsHaveETagsThatTheirContentsKeep(t *testing.T) {
 	}
 }
 
+// A folder that is gone comes back from its version, which has a time in place of an ETag.
 func TestFolderComesBack(t *testing.T) {
 	h := newTestHandler(t, Config{Store: withVersions(t)})
 	list := ask(t, h, "GET", "/.ifmatch/versions/d/", "").Body.String()
 	href := regexp.MustCompile(`"href":"(/\.ifmatch/versions/d/[0-9T:.%A-Z-]+Z)"`).FindStringSubmatch(list)
 	if href == nil {
 		t.Fatal(list)
+	}
+	for _, method := range []string{"GET", "HEAD"} {
+		if w := ask(t, h, method, href[1], ""); w.Code != 405 || w.Header().Get("Allow") != "OPTIONS, PROPFIND, COPY" {
+			t.Errorf("%s of a folder: %d, Allow: %q", method, w.Code, w.Header().Get("Allow"))
+		}
 	}
 	if w := ask(t, h, "COPY", href[1], "", "Destination: /d", "Overwrite: F"); w.Code != http.StatusCreated {
 		t.Fatalf("COPY: %d %s", w.Code, w.Body)
@@ -232,6 +241,124 @@ func TestVersionsAskRules(t *testing.T) {
 		body := w.Body.String()
 		if w.Code != test.status || !strings.Contains(body, test.has) || test.lacks != "" && strings.Contains(body, test.lacks) {
 			t.Errorf("%s %s by %q: got %d %s", test.method, test.path, test.user, w.Code, body)
+		}
+	}
+}
+
+// TestRestoreReplacesOnlyWhatWasSeen: each way to bring a version back says which version it replaces, and asks the locks of
+// all that goes.
+func TestRestoreReplacesOnlyWhatWasSeen(t *testing.T) {
+	now := `"` + tagOfTwo + `"`
+	for _, test := range []struct {
+		about  string
+		header []string
+		status int
+	}{
+		{"nothing is said", nil, 428},
+		{"a date of reads", []string{"If-Modified-Since: Thu, 01 Jan 1970 00:00:00 GMT"}, 428},
+		{"a date that is none", []string{"If-Unmodified-Since: today"}, 428},
+		{"a tag that is none", []string{"If-None-Match: x"}, 428},
+		{"another resource", []string{`If: </d2> (Not ["x"])`}, 428},
+		{"what is always true", []string{"If: (Not <DAV:no-lock>)"}, 428},
+		{"another version", []string{`If-Match: "x"`}, 412},
+		{"that version", []string{"If-Match: " + now}, 204},
+		{"that version, in a list", []string{"If: ([" + now + "])"}, 204},
+	} {
+		h := newTestHandler(t, Config{Page: web.Full, Store: withVersions(t)})
+		id := decode(t, ask(t, h, "GET", "/.ifmatch/history?path=/notes.txt", "")).Versions[0].ID
+		w := ask(t, h, "POST", "/.ifmatch/restore?path=/notes.txt&id="+url.QueryEscape(id), "", test.header...)
+		want := map[bool]string{true: "one\n", false: "two\n"}[test.status == 204]
+		if got := ask(t, h, "GET", "/notes.txt", "").Body.String(); w.Code != test.status || got != want {
+			t.Errorf("%s: %d, want %d; the file is %q: %s", test.about, w.Code, test.status, got, w.Body)
+		}
+	}
+}
+
+// TestRestoreOverALockedMember: a version that takes the place of a collection takes its members away (RFC 4918 §7.5).
+func TestRestoreOverALockedMember(t *testing.T) {
+	store := storeOn(t, t.TempDir(), fs.Options{History: true, Durability: fs.None}, etagfs.Options{})
+	lay(t, store, "n=one\n", "n=two\n")
+	h := newTestHandler(t, Config{Page: web.Full, Store: store})
+	version := "/.ifmatch/versions/n/" + tagOfOne
+	id := url.QueryEscape(decode(t, ask(t, h, "GET", "/.ifmatch/history?path=/n", "")).Versions[0].ID)
+	if err := store.Remove(t.Context(), "n", tree.Condition{}); err != nil {
+		t.Fatal(err)
+	}
+	lay(t, store, "n/", "n/f=f")
+	w := ask(t, h, "LOCK", "/n/f", `<lockinfo xmlns="DAV:"><lockscope><exclusive/></lockscope><locktype><write/></locktype></lockinfo>`)
+	token := w.Header().Get("Lock-Token")
+	for _, test := range []struct {
+		method, target string
+		header         []string
+		status         int
+	}{
+		{"POST", "/.ifmatch/restore?path=/n&id=" + id, []string{"If-Match: *"}, 207},
+		{"COPY", version, []string{"Destination: /n", "If: </n> (Not [\"x\"])"}, 207},
+		{"POST", "/.ifmatch/restore?path=/n&id=" + id, []string{"If-Match: *", "Lock-Token: " + token}, 204},
+	} {
+		w := ask(t, h, test.method, test.target, "", test.header...)
+		if there := ask(t, h, "GET", "/n/f", "").Code == 200; w.Code != test.status || there != (test.status == 207) {
+			t.Errorf("%s %q: %d, want %d; the member is there: %v: %s", test.method, test.header, w.Code, test.status, there, w.Body)
+		}
+	}
+}
+
+// busyHistory is a store whose history too many read.
+type busyHistory struct{ tree.Store }
+
+func (busyHistory) Versions(context.Context, string, tree.VersionOptions) iter.Seq2[tree.Version, error] {
+	return func(yield func(tree.Version, error) bool) {
+		yield(tree.Version{}, &tree.StorageError{Kind: tree.ErrBusy, Hint: "too many requests read the history; try again"})
+	}
+}
+
+// TestBusyHistoryIsAskedAgain: whatever looks for versions, the answer is 503 before anything was sent.
+func TestBusyHistoryIsAskedAgain(t *testing.T) {
+	h := newTestHandler(t, Config{Page: web.Full, Store: busyHistory{withVersions(t)}})
+	const one = "/.ifmatch/versions/notes.txt/" + tagOfOne
+	for _, test := range []struct {
+		method, target string
+		header         []string
+	}{
+		{"GET", "/.ifmatch/versions/notes.txt/", nil},
+		{"HEAD", "/.ifmatch/versions/notes.txt/", nil},
+		{"PROPFIND", "/.ifmatch/versions/notes.txt/", []string{"Depth: 1"}},
+		{"PROPFIND", one, []string{"Depth: 0"}},
+		{"GET", one, nil},
+		{"COPY", one, []string{"Destination: /notes.txt", `If: </notes.txt> (["` + tagOfTwo + `"])`}},
+		{"GET", "/.ifmatch/history?path=/notes.txt", nil},
+		{"POST", "/.ifmatch/restore?path=/notes.txt&id=x", []string{`If-Match: "` + tagOfTwo + `"`}},
+	} {
+		w := ask(t, h, test.method, test.target, "", test.header...)
+		told := test.method == "HEAD" || strings.Contains(w.Body.String(), "too many requests read the history; try again")
+		if w.Code != 503 || w.Header().Get("Retry-After") != "1" || !told {
+			t.Errorf("%s %s: %d, Retry-After: %q: %s", test.method, test.target, w.Code, w.Header().Get("Retry-After"), w.Body)
+		}
+	}
+}
+
+// TestJunkComesBack: --junk refuse refuses to make such files, and keeps no version from coming back.
+func TestJunkComesBack(t *testing.T) {
+	for _, test := range []struct {
+		about, method, target string // ID stands for the version of the page
+		header                []string
+		status                int
+	}{
+		{"the file is made", "PUT", "/.DS_Store", nil, 403},
+		{"it is copied to such a name", "COPY", "/notes.txt", []string{"Destination: /.DS_Store"}, 403},
+		{"its version is copied", "COPY", "/.ifmatch/versions/.DS_Store/" + tagOfOne, []string{"Destination: /.DS_Store", "Overwrite: F"}, 201},
+		{"the page restores it", "POST", "/.ifmatch/restore?path=/.DS_Store&id=ID", []string{"If-None-Match: *"}, 201},
+	} {
+		store := withVersions(t)
+		lay(t, store, ".DS_Store=one\n")
+		if err := store.Remove(t.Context(), ".DS_Store", tree.Condition{}); err != nil {
+			t.Fatal(err)
+		}
+		h := newTestHandler(t, Config{Page: web.Full, Store: store, RefuseJunk: true})
+		id := decode(t, ask(t, h, "GET", "/.ifmatch/history?path=/.DS_Store", "")).Versions[0].ID
+		w := ask(t, h, test.method, strings.Replace(test.target, "ID", url.QueryEscape(id), 1), "x", test.header...)
+		if is := ask(t, h, "GET", "/.DS_Store", ""); w.Code != test.status || (is.Body.String() == "one\n") != (test.status == 201) {
+			t.Errorf("%s: %d, want %d; the file is %d %q", test.about, w.Code, test.status, is.Code, is.Body)
 		}
 	}
 }
