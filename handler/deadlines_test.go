@@ -17,6 +17,7 @@ import (
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 
+	"r-seed-1f3a754f.example/ifmatch/fs"
 	"r-seed-1f3a754f.example/ifmatch/wire"
 )
 
@@ -168,6 +169,65 @@ func TestSlowRequestsAreServed(t *testing.T) {
 				})
 			})
 		}
+	}
+}
+
+// TestSlowFilesArriveInEachWay: a file that comes in parts, or by the form of a link, may take as long as one by PUT.
+func TestSlowFilesArriveInEachWay(t *testing.T) {
+	const pieces, piece, every = 16, 1 << 10, 5 * time.Second
+	const size = pieces * piece
+	length := fmt.Sprintf("Upload-Length: %d", size)
+	part := strings.Join([]string{"", tus, offsetted, "Upload-Offset: 0", ""}, "\r\n")
+	before, behind := "--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"new\"\r\n\r\n", "\r\n--b--\r\n"
+	inParts := func(head func(upload string) string) func(*testing.T) (http.Handler, string) {
+		return func(t *testing.T) (http.Handler, string) {
+			h := inMemoryWith(t, fs.Options{}, Config{})
+			return h, head(created(t, h, "/new", "", length)) + part
+		}
+	}
+	for _, tt := range []struct {
+		about          string
+		open           func(t *testing.T) (h http.Handler, head string)
+		before, behind string // the content
+		status         int
+	}{
+		{"with its creation", func(t *testing.T) (http.Handler, string) {
+			return inMemoryWith(t, fs.Options{}, Config{}), "POST /new HTTP/1.1\r\n" + length + part
+		}, "", "", 201},
+		{"in parts", inParts(func(upload string) string { return "PATCH " + upload + " HTTP/1.1" }), "", "", 204},
+		{"in parts, by POST", inParts(func(upload string) string {
+			return "POST " + upload + " HTTP/1.1\r\nX-HTTP-Method-Override: PATCH"
+		}), "", "", 204},
+		{"by a form", func(t *testing.T) (http.Handler, string) {
+			l := openLinked(t, sharedRules, Config{})
+			href, _ := l.make("ann", "/docs/d/", "access", "drop")
+			return l, "POST " + href + " HTTP/1.1\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+		}, before, behind, 201},
+	} {
+		t.Run(tt.about, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h, head := tt.open(t)
+				dial, end := overPipes(h)
+				c := dial()
+				go func() {
+					fmt.Fprintf(c, "%sHost: localhost\r\nContent-Length: %d\r\n\r\n%s", head, len(tt.before)+size+len(tt.behind), tt.before)
+					for range pieces {
+						time.Sleep(every)
+						if _, err := c.Write(bytes.Repeat([]byte("x"), piece)); err != nil {
+							return
+						}
+					}
+					io.WriteString(c, tt.behind)
+				}()
+				answer, err := http.ReadResponse(bufio.NewReader(c), nil)
+				if err != nil || answer.StatusCode != tt.status {
+					t.Errorf("%v, %v; want %d", answer, err, tt.status)
+				}
+				c.Close()
+				end()
+				synctest.Wait()
+			})
+		})
 	}
 }
 

@@ -132,6 +132,7 @@ func (s *server) dropByLink(w http.ResponseWriter, r *request, below string) err
 func (s *server) dropForm(w http.ResponseWriter, r *request, page *bylink.DropPage) (status int, err error) {
 	form := r.Request
 	defer func() { r.Request = form }()
+	r.sending.BecomesFile()
 	if err = s.takeTurn(w, r, s.Pools.Uploads); err != nil {
 		return 0, err
 	}

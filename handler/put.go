@@ -234,6 +234,7 @@ func (s *server) upload(w http.ResponseWriter, r *request, id string, own bool) 
 	}
 	if method == http.MethodPost || method == http.MethodPatch {
 		pool = s.Pools.Uploads
+		r.sending.BecomesFile()
 	}
 	if err := s.takeTurn(w, r, pool); err != nil {
 		return err

@@ -31,8 +31,8 @@ type Limits struct {
 	Pace wire.Limit
 	// PaceNow returns the Pace of a request that begins (nil: Pace).
 	PaceNow func() wire.Limit
-	// ShortBody bounds the time that the whole body of any method but PUT may take (0: 30 seconds; negative: no
-	// bound). At a megabyte, the most that is read of such a body, the default is a rate of 35 KB/s.
+	// ShortBody bounds the time that the whole body of any method but PUT may take, unless it becomes a file too (0: 30
+	// seconds; negative: no bound). At a megabyte, the most that is read of such a body, the default is a rate of 35 KB/s.
 	ShortBody time.Duration
 	// Abandoned is how long a request over HTTP/1 goes on to hash after its client has closed its sending side, if no
 	// other request needs the hash (0: 10 seconds). A client that still listens is then told to try again.
