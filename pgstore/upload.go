@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	iofs "io/fs"
 	"time"
 
 	"github.com/google/uuid"
@@ -36,6 +37,7 @@ type upload struct {
 	tail   *uuid.UUID // the object with the last bytes that are kept, if there is one
 	taken  bool       // an earlier handle may be at work
 	unsure bool       // so may a request of this one
+	gone   bool       // bytes that were kept are, and with them the upload
 	sum    hash.Hash
 	state  tree.UploadState
 }
@@ -202,7 +204,7 @@ func (u *upload) Append(ctx context.Context, body io.Reader, opts tree.AppendOpt
 		err = opts.Verify()
 	}
 	lasting := context.WithoutCancel(ctx)
-	if err == nil || opts.Verify == nil && !a.long {
+	if err == nil || opts.Verify == nil && !a.long && !u.gone {
 		err = errors.Join(err, a.keep(lasting))
 	}
 	if a.w != nil { // the bytes since the last keep are forgotten
@@ -243,7 +245,7 @@ func (a *arrival) receive(ctx context.Context, body io.Reader) error {
 		case err == io.EOF:
 			return nil
 		case err != nil:
-			return a.s.stored(err)
+			return a.broken(ctx, err)
 		case time.Since(kept) > keepEvery && a.opts.Verify == nil && a.w.Whole():
 			err = a.keep(ctx)
 			kept, stayed = time.Now(), time.Now()
@@ -255,6 +257,20 @@ func (a *arrival) receive(ctx context.Context, body io.Reader) error {
 			return err
 		}
 	}
+}
+
+// broken returns the error of the object on its way. Where bytes that were kept are gone, as after a restore of the
+// database, no other try will find them. So the upload ends, and the client begins another.
+func (u *upload) broken(ctx context.Context, err error) error {
+	if u.state.Offset == 0 || !errors.Is(err, iofs.ErrNotExist) && !errors.Is(err, blobs.ErrDamaged) {
+		return u.s.stored(err)
+	}
+	if failed := u.Remove(context.WithoutCancel(ctx)); failed != nil {
+		return failed
+	}
+	u.gone = true
+	u.s.opts.Report(fmt.Errorf("an upload of %q has ended, because bytes of it that were kept are gone: %w", u.state.Name, err))
+	return fmt.Errorf("bytes of the upload %q are gone; begin another: %w", u.state.ID, tree.ErrNotExist)
 }
 
 // Write implements [io.Writer]. The first bytes open the object.
@@ -294,7 +310,7 @@ func (a *arrival) keep(ctx context.Context) error {
 		var err error
 		a.unsure = true // until all is known to have ended well
 		if next, tail, err = a.keepObject(ctx); err != nil {
-			return a.s.stored(err)
+			return a.broken(ctx, err)
 		}
 	}
 	expires := a.state.Expires

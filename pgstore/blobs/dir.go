@@ -129,7 +129,10 @@ func (f *file) copy(kept Kept) error {
 		return err
 	}
 	defer from.Close()
-	_, err = io.CopyN(f.File, from, kept.Size)
+	n, err := io.CopyN(f.File, from, kept.Size)
+	if err == io.EOF {
+		err = fmt.Errorf("%d of its first %d bytes are there: %w", n, kept.Size, ErrDamaged)
+	}
 	return err
 }
 

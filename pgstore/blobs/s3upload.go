@@ -133,10 +133,13 @@ func (w *upload) put(ctx context.Context, id ID) error {
 	return w.s.failed(ctx, "write "+id.String(), err)
 }
 
+// errEnded says that S3 knows an upload no more that an earlier writer has begun.
+var errEnded = fmt.Errorf("the upload has ended, or was removed: %w", ErrDamaged)
+
 // complete makes an object of the parts, and asks whether it has all bytes.
 func (w *upload) complete(ctx context.Context) error {
 	if w.ended {
-		return w.s.failed(ctx, "complete "+w.id.String(), errors.New("the upload has ended, or was removed"))
+		return w.s.failed(ctx, "complete "+w.id.String(), errEnded)
 	}
 	var parts []minio.CompletePart
 	for i, etag := range w.ETags {
@@ -146,6 +149,9 @@ func (w *upload) complete(ctx context.Context) error {
 	defer cancel()
 	_, err := w.s.core.CompleteMultipartUpload(limited, w.s.opts.Bucket, w.s.key(w.id), w.Upload, parts,
 		minio.PutObjectOptions{})
+	if codeOf(err) == minio.NoSuchUpload && !w.begun {
+		err = errEnded
+	}
 	if err != nil {
 		return w.s.failed(ctx, "complete "+w.id.String(), err)
 	}
