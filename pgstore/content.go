@@ -49,6 +49,20 @@ func (s *Store) damaged(name string, n *node, err error) error {
 	return &tree.StorageError{Kind: tree.ErrFailed, Hint: "the content is damaged; restore it from a backup", Err: err}
 }
 
+// broken returns the error of the object on its way. Where bytes that were kept are gone, as after a restore of the
+// database, no other try will find them. So the upload ends, and the client begins another.
+func (u *upload) broken(ctx context.Context, err error) error {
+	if u.state.Offset == 0 || !errors.Is(err, iofs.ErrNotExist) && !errors.Is(err, blobs.ErrDamaged) {
+		return u.s.stored(err)
+	}
+	if failed := u.Remove(context.WithoutCancel(ctx)); failed != nil {
+		return failed
+	}
+	u.gone = true
+	u.s.opts.Report(fmt.Errorf("an upload of %q has ended, because bytes of it that were kept are gone: %w", u.state.Name, err))
+	return fmt.Errorf("bytes of the upload %q are gone; begin another: %w", u.state.ID, tree.ErrNotExist)
+}
+
 // A largeContent is an object.
 type largeContent struct {
 	store *Store

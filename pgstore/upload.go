@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"hash"
 	"io"
-	iofs "io/fs"
 	"time"
 
 	"github.com/google/uuid"
@@ -257,20 +256,6 @@ func (a *arrival) receive(ctx context.Context, body io.Reader) error {
 			return err
 		}
 	}
-}
-
-// broken returns the error of the object on its way. Where bytes that were kept are gone, as after a restore of the
-// database, no other try will find them. So the upload ends, and the client begins another.
-func (u *upload) broken(ctx context.Context, err error) error {
-	if u.state.Offset == 0 || !errors.Is(err, iofs.ErrNotExist) && !errors.Is(err, blobs.ErrDamaged) {
-		return u.s.stored(err)
-	}
-	if failed := u.Remove(context.WithoutCancel(ctx)); failed != nil {
-		return failed
-	}
-	u.gone = true
-	u.s.opts.Report(fmt.Errorf("an upload of %q has ended, because bytes of it that were kept are gone: %w", u.state.Name, err))
-	return fmt.Errorf("bytes of the upload %q are gone; begin another: %w", u.state.ID, tree.ErrNotExist)
 }
 
 // Write implements [io.Writer]. The first bytes open the object.
