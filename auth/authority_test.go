@@ -61,7 +61,7 @@ func TestFilesAreReadAnewTogetherOrNotAtAll(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a.guard.sleep = func(context.Context, time.Duration) {}
+	a.guard.sleep = func(context.Context, time.Duration) error { return nil }
 	reload := func(changed bool, problem string) {
 		t.Helper()
 		got, err := renew(a)
@@ -250,7 +250,7 @@ func TestTokensAreReadAnew(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a.guard.sleep = func(context.Context, time.Duration) {}
+	a.guard.sleep = func(context.Context, time.Duration) error { return nil }
 	secret, token, err := NewToken("alice", "phone", time.Now(), time.Now().Add(time.Hour), nil)
 	if err != nil {
 		t.Fatal(err)

@@ -18,6 +18,8 @@ import (
 	lru "github.com/hashicorp/golang-lru/v2"
 	"golang.org/x/sync/semaphore"
 	"golang.org/x/sync/singleflight"
+
+	"r-seed-1f3a754f.example/ifmatch/internal/pause"
 )
 
 // A LoginError says that a name and a password were not taken.
@@ -96,7 +98,7 @@ type guard struct {
 	throttle *throttle
 	hashing  *semaphore.Weighted
 	slowed   *semaphore.Weighted
-	sleep    func(context.Context, time.Duration)
+	sleep    func(context.Context, time.Duration) error
 }
 
 func newGuard(now func() time.Time) *guard {
@@ -104,7 +106,7 @@ func newGuard(now func() time.Time) *guard {
 		now: now, throttle: newThrottle(now),
 		hashing: semaphore.NewWeighted(int64(max(1, runtime.GOMAXPROCS(0)/2))), // the other half serves
 		slowed:  semaphore.NewWeighted(maxSlowed),
-		sleep:   sleep,
+		sleep:   pause.For,
 	}
 	key := make([]byte, 32)
 	rand.Read(key) // it never fails
@@ -116,15 +118,6 @@ func newGuard(now func() time.Time) *guard {
 type mac struct {
 	stdhash.Hash
 	text []byte
-}
-
-func sleep(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
 }
 
 // logins checks passwords by one state of the files. When they are read anew there are other logins, and the proofs
@@ -261,6 +254,6 @@ func (l *logins) slow(ctx context.Context, from netip.Addr, err error) error {
 		return &answer
 	}
 	defer l.guard.slowed.Release(1)
-	l.guard.sleep(ctx, wrong.slow)
+	_ = l.guard.sleep(ctx, wrong.slow)
 	return &answer
 }

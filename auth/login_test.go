@@ -19,7 +19,7 @@ import (
 func counted(t *testing.T, names ...string) (*logins, *atomic.Int64) {
 	t.Helper()
 	g := newGuard(time.Now)
-	g.sleep = func(context.Context, time.Duration) {}
+	g.sleep = func(context.Context, time.Duration) error { return nil }
 	hashes := &atomic.Int64{}
 	users, err := ParseUsers("", false)
 	if err != nil {
@@ -182,7 +182,7 @@ func TestWrongPasswordsAreSlowedAndThenRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, hashes := counted(t, "alice", "bob")
 		var slept []time.Duration
-		l.guard.sleep = func(_ context.Context, d time.Duration) { slept = append(slept, d) }
+		l.guard.sleep = func(_ context.Context, d time.Duration) error { slept = append(slept, d); return nil }
 		for i := range 10 {
 			_, err := l.check(t.Context(), here, "alice", fmt.Sprint(i))
 			login := new(LoginError)

@@ -24,6 +24,7 @@ import (
 
 	"r-seed-1f3a754f.example/ifmatch/bench/cluster"
 	"r-seed-1f3a754f.example/ifmatch/bench/compare"
+	"r-seed-1f3a754f.example/ifmatch/internal/pause"
 )
 
 func main() {
@@ -113,7 +114,7 @@ func (b *bench) makeTree(ctx context.Context) (err error) {
 		return err
 	}
 	// If the file system has no leases, a file is hashed again until its time stamps are older than this.
-	return sleep(ctx, 3*time.Second)
+	return pause.For(ctx, 3*time.Second)
 }
 
 // plain takes the measure for comparison: one process that reads each file and hashes it.
@@ -284,13 +285,4 @@ func (b *bench) command(ctx context.Context) error {
 	b.report.command = time.Since(began)
 	b.report.ended = compare.Load()
 	return nil
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(d):
-		return nil
-	}
 }

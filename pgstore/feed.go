@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"r-seed-1f3a754f.example/ifmatch/internal/pause"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
@@ -95,7 +96,7 @@ func (s *Store) Now(ctx context.Context) (tree.Cursor, error) {
 		s.epoch.Store(&epoch)
 	}
 	for err == nil && oldest <= last.xid {
-		if err = sleep(limited, time.Millisecond); err == nil {
+		if err = pause.For(limited, time.Millisecond); err == nil {
 			err = s.pool.QueryRow(limited, "select pg_snapshot_xmin(pg_current_snapshot())").Scan(&oldest)
 		}
 	}
@@ -103,15 +104,6 @@ func (s *Store) Now(ctx context.Context) (tree.Cursor, error) {
 		return "", ctx.Err()
 	}
 	return s.cursor(last), translate(err)
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(d):
-		return nil
-	}
 }
 
 const changeColumns = `xid, seq, at, cause, path, source, present, collection, created, old_file, old_sha256, sha256, principal`
@@ -215,6 +207,6 @@ func (s *Store) Changes(ctx context.Context, since, until tree.Cursor) iter.Seq2
 				return end.before(p)
 			}), more, cmp.Or(ctx.Err(), err)
 		}
-		tree.FollowChanges(since, until, read, func() error { return sleep(ctx, pollEvery) })(yield)
+		tree.FollowChanges(since, until, read, func() error { return pause.For(ctx, pollEvery) })(yield)
 	}
 }

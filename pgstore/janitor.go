@@ -9,6 +9,8 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"golang.org/x/sync/errgroup"
+
+	"r-seed-1f3a754f.example/ifmatch/internal/pause"
 )
 
 const (
@@ -38,7 +40,7 @@ func (s *Store) Start() {
 			if err := s.Clean(ctx); err != nil && ctx.Err() == nil {
 				s.opts.Report(fmt.Errorf("the tables cannot be looked after: %w", err))
 			}
-			if sleep(ctx, janitorAsks) != nil {
+			if pause.For(ctx, janitorAsks) != nil {
 				return
 			}
 		}

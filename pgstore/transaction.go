@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"r-seed-1f3a754f.example/ifmatch/internal/pause"
 	"r-seed-1f3a754f.example/ifmatch/pgstore/session"
 	"r-seed-1f3a754f.example/ifmatch/spelling"
 	"r-seed-1f3a754f.example/ifmatch/tree"
@@ -75,7 +76,7 @@ func (s *Store) update(ctx context.Context, w write) error {
 			exclusive = append(exclusive, wants.name)
 		case errors.Is(err, errBehind), errors.Is(err, errRepeat):
 		case errors.As(err, &early) && early.by <= waitedFor:
-			if sleep(ctx, early.by) != nil {
+			if pause.For(ctx, early.by) != nil {
 				return ctx.Err()
 			}
 		case code(err) == codeDivision, errors.Is(err, errUnknown): // see transaction.place and guard, and resolve

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"r-seed-1f3a754f.example/ifmatch/internal/pause"
 	"r-seed-1f3a754f.example/ifmatch/quota/limits"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
@@ -75,7 +76,7 @@ func (c *counter) follow(ctx context.Context) {
 		}
 		if ctx.Err() == nil && !errors.Is(err, tree.ErrNotExist) {
 			c.report(fmt.Errorf("changes cannot be followed: %w", err))
-			wait(ctx, followPause)
+			_ = pause.For(ctx, followPause)
 		}
 	}
 }
@@ -94,7 +95,7 @@ func (c *counter) followSince(ctx context.Context, since tree.Cursor) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		wait(ctx, c.opts.Gather) // the store was closed, and may be opened again
+		_ = pause.For(ctx, c.opts.Gather) // the store was closed, and may be opened again
 	}
 }
 

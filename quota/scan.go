@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"r-seed-1f3a754f.example/ifmatch/internal/pause"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
@@ -36,7 +37,7 @@ type found struct {
 
 // count lists collections that were marked, and the whole tree now and then, until the context ends.
 func (c *counter) count(ctx context.Context) {
-	pause := pauseMin
+	rest := pauseMin
 	next := rescanMin
 	rescan := time.NewTimer(next)
 	defer rescan.Stop()
@@ -48,7 +49,7 @@ func (c *counter) count(ctx context.Context) {
 			case <-rescan.C:
 				c.mark("", true)
 			case <-c.dirty.wake:
-				wait(ctx, c.opts.Gather)
+				_ = pause.For(ctx, c.opts.Gather)
 			}
 			continue
 		}
@@ -59,26 +60,17 @@ func (c *counter) count(ctx context.Context) {
 			rescan.Reset(max(rescanMin, rescanShare*took))
 		}
 		if err == nil {
-			pause = pauseMin
-			wait(ctx, min(took, pauseMax)) // at most half of the time
+			rest = pauseMin
+			_ = pause.For(ctx, min(took, pauseMax)) // at most half of the time
 			continue
 		}
 		if !errors.Is(err, errAgain) && ctx.Err() == nil {
 			c.report(err)
-			pause = pauseMax
+			rest = pauseMax
 		}
 		c.mark(name, deep)
-		wait(ctx, pause)
-		pause = min(2*pause, pauseMax)
-	}
-}
-
-func wait(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
+		_ = pause.For(ctx, rest)
+		rest = min(2*rest, pauseMax)
 	}
 }
 

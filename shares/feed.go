@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"r-seed-1f3a754f.example/ifmatch/internal/pause"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
@@ -275,12 +276,8 @@ func (s *Store) send(ctx context.Context, i int, feed tree.Feed, since tree.Curs
 				}
 			}
 		}
-		if !fresh {
-			continue
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(awayPause):
+		if fresh {
+			_ = pause.For(ctx, awayPause)
 		}
 	}
 }

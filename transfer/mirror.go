@@ -10,6 +10,7 @@ import (
 	"os"
 	"time"
 
+	"r-seed-1f3a754f.example/ifmatch/internal/pause"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
@@ -304,7 +305,7 @@ func (m *Mirror) Follow(ctx context.Context) (Mirrored, error) {
 			m.Tell("", "the tree is there again")
 			away = false
 		}
-		if sleep(ctx, pollEvery) != nil {
+		if pause.For(ctx, pollEvery) != nil {
 			return m.done, context.Cause(ctx)
 		}
 	}

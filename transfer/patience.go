@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"r-seed-1f3a754f.example/ifmatch/internal/pause"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
@@ -18,18 +19,8 @@ func patiently(ctx context.Context, do func() error) error {
 		if try == tries || !errors.Is(err, tree.ErrBusy) && !errors.Is(err, tree.ErrUnavailable) {
 			return err
 		}
-		if failed := sleep(ctx, time.Second<<min(try, 3)); failed != nil {
-			return failed
+		if pause.For(ctx, time.Second<<min(try, 3)) != nil {
+			return context.Cause(ctx)
 		}
-	}
-}
-
-// sleep waits, unless the context ends first.
-func sleep(ctx context.Context, d time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-time.After(d):
-		return nil
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
 	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
+	"r-seed-1f3a754f.example/ifmatch/internal/pause"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
@@ -115,20 +116,12 @@ func (w *Warmer) search(ctx context.Context, found *warmUp, every time.Duration)
 		defer ticker.Stop()
 		again = ticker.C
 	}
-	wait := func(d time.Duration) bool {
-		select {
-		case <-ctx.Done():
-			return false
-		case <-time.After(d):
-			return true
-		}
-	}
-	if !wait(headStart) {
+	if pause.For(ctx, headStart) != nil {
 		return
 	}
 	for {
 		took := w.searchOnce(ctx, found)
-		if !wait(max(scanPause, took)) { // a search runs for half of the time at the most
+		if pause.For(ctx, max(scanPause, took)) != nil { // a search runs for half of the time at the most
 			return
 		}
 		select {

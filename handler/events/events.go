@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"r-seed-1f3a754f.example/ifmatch/internal/pause"
 	"r-seed-1f3a754f.example/ifmatch/limit"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
@@ -159,7 +160,7 @@ func (r *reading) run(ctx context.Context, feed tree.Feed) {
 		if !known {
 			now, err := feed.Now(ctx)
 			if err != nil {
-				pause(ctx)
+				_ = pause.For(ctx, againPause)
 				continue
 			}
 			if r.begin(now); !joined {
@@ -178,15 +179,8 @@ func (r *reading) run(ctx context.Context, feed tree.Feed) {
 			read = true
 		}
 		if !read { // it has failed at once, and may do so again
-			pause(ctx)
+			_ = pause.For(ctx, againPause)
 		}
-	}
-}
-
-func pause(ctx context.Context) {
-	select {
-	case <-time.After(againPause):
-	case <-ctx.Done():
 	}
 }
 
