@@ -302,6 +302,64 @@ func importsOf(t *testing.T, tree iofs.FS) map[string][]string {
 	return found
 }
 
+// TestArchitectureHasThePackages: the table of docs/architecture.md has a row for each package, which tells its imports
+// but for those of internal. A row may sum them up: "those above".
+func TestArchitectureHasThePackages(t *testing.T) {
+	_, table, _ := strings.Cut(readPage(t, "docs/architecture.md"), "| package |")
+	table, _, _ = strings.Cut(table, "\n\n")
+	quoted := regexp.MustCompile("`([a-z0-9/]+)`")
+	found := map[string]bool{".": true}
+	for _, line := range strings.Split(table, "\n")[2:] {
+		cells := strings.Split(strings.Trim(line, "|"), "|")
+		if len(cells) != 3 {
+			t.Fatalf("a row has %d cells: %s", len(cells), line)
+		}
+		var row, may []string // the packages, and what they may import
+		var above string
+		for i, match := range quoted.FindAllStringSubmatch(cells[0], -1) {
+			name := match[1]
+			if i == 0 {
+				above = path.Dir(name)
+			} else if _, ok := allowedImports[name]; !ok || above == "internal" {
+				name = path.Join(above, path.Base(name))
+			}
+			imports, ok := allowedImports[name]
+			if !ok && name != "tree/treetest" {
+				t.Errorf("there is no package %s: %s", name, line)
+			}
+			found[name] = true
+			row, may = append(row, name), append(may, imports...)
+		}
+		for _, match := range quoted.FindAllStringSubmatch(cells[1], -1) {
+			found[path.Join(above, match[1])], found[match[1]] = true, true
+		}
+		if !strings.Contains(cells[2], "those") {
+			may = slices.DeleteFunc(may, func(name string) bool { return slices.Contains(row, name) })
+			compareImports(t, line, may, quoted.FindAllString(cells[2], -1))
+		}
+	}
+	for dir := range allowedImports {
+		if !found[dir] && !found[path.Base(dir)] {
+			t.Errorf("docs/architecture.md has no row for %s", dir)
+		}
+	}
+}
+
+// compareImports compares the imports that a row tells with those that its packages may have.
+func compareImports(t *testing.T, row string, may, told []string) {
+	t.Helper()
+	for _, one := range may {
+		if !strings.HasPrefix(one, "internal/") && !slices.Contains(told, "`"+one+"`") {
+			t.Errorf("%s\ndoes not tell of the import of %s", row, one)
+		}
+	}
+	for _, one := range told {
+		if name := strings.Trim(one, "`"); name != "internal" && !slices.Contains(may, name) {
+			t.Errorf("%s\ntells of an import of %s", row, name)
+		}
+	}
+}
+
 // TestHandlerSpeaksOfNoDisk: what a store keeps its files on, and why that fails, the store says.
 func TestHandlerSpeaksOfNoDisk(t *testing.T) {
 	words := regexp.MustCompile(`(?i)\b(disks?|mount(s|ed)?|overlay|inodes?|leases?|kernel)\b`)
