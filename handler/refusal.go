@@ -21,10 +21,10 @@ import (
 )
 
 func (s *server) refuseDigest(w http.ResponseWriter, r *request, e *digest.MismatchError) {
-	m := &problem.Mismatch{Field: e.Field, Announced: e.Announced, Computed: e.Computed}
+	m := problem.Mismatch(*e)
 	accesslog.Explain(w, slog.String("cause", e.Error()),
 		slog.String("announced", m.Announced), slog.String("computed", m.Computed))
-	s.refuse(w, r, problem.Problem{Status: http.StatusBadRequest, Mismatch: m,
+	s.refuse(w, r, problem.Problem{Status: http.StatusBadRequest, Mismatch: &m,
 		Detail: e.Error() + "; it was damaged on the way, or is another body; nothing has changed"})
 }
 
