@@ -148,18 +148,23 @@ func first(members []tree.State) []tree.State {
 	return members[:min(len(members), Rows+1)]
 }
 
-// order orders members: collections first, and then by the bytes of the name. A link to the next rows names the last
-// one.
+// order is [Order] of two members. A link to the next rows names the last one.
 func order(a, b tree.State) int {
-	if a.Collection != b.Collection {
-		if a.Collection {
-			return -1
-		}
-		return 1
-	}
 	_, base := tree.Split(a.Name)
 	_, other := tree.Split(b.Name)
-	return strings.Compare(base, other)
+	return Order(a.Collection, b.Collection, base, other)
+}
+
+// Order compares two members of a collection by whether each is one itself, and by the last segments of their names:
+// collections come first, and then the bytes of the segments decide.
+func Order(collection, otherCollection bool, base, otherBase string) int {
+	switch {
+	case collection == otherCollection:
+		return strings.Compare(base, otherBase)
+	case collection:
+		return -1
+	}
+	return 1
 }
 
 var page = sync.OnceValue(func() *template.Template {

@@ -3,7 +3,6 @@ package autoindex
 
 import (
 	"bufio"
-	"cmp"
 	"fmt"
 	"html"
 	"io"
@@ -80,7 +79,7 @@ func (p *Page) Write(w io.Writer, members iter.Seq2[Member, error]) error {
 		}
 	}
 	if all {
-		slices.SortFunc(first, collectionsFirst)
+		slices.SortFunc(first, func(a, b Member) int { return web.Order(a.Collection, b.Collection, a.Base, b.Base) })
 	}
 	begun := false
 	buffered := bufio.NewWriterSize(writerFunc(func(b []byte) (int, error) {
@@ -137,17 +136,6 @@ func (p *Page) row(w *bufio.Writer, m *Member) error {
 	href := html.EscapeString(inPage(p.Href(m)))
 	_, err := fmt.Fprintf(w, pageRow, href, html.EscapeString(name), size, p.Date(m.Modified))
 	return err
-}
-
-// collectionsFirst orders collections before files, each by name.
-func collectionsFirst(a, b Member) int {
-	if a.Collection != b.Collection {
-		if a.Collection {
-			return -1
-		}
-		return 1
-	}
-	return cmp.Compare(a.Base, b.Base)
 }
 
 // inPage escapes the characters of a path that HTML would write as character references, because many programs look for
