@@ -155,12 +155,6 @@ func (s *Snapshot) Doubts() []string {
 // HasUsers reports whether a client can be known as a user. Otherwise each is anonymous, and none is asked.
 func (s *Snapshot) HasUsers() bool { return s.hasUsers }
 
-// Groups returns the groups that a principal is in.
-func (s *Snapshot) Groups(who Principal) []string {
-	access := s.Access(who)
-	return access.groups
-}
-
 // AskLogin are patterns of User-Agents, see [Config].
 func (s *Snapshot) AskLogin() []string {
 	if s.config.AskLogin == nil {

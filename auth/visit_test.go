@@ -199,7 +199,8 @@ func TestWhoAProxyNames(t *testing.T) {
 		}
 		groups := "[]"
 		if err == nil {
-			groups = fmt.Sprint(a.Now().Groups(who))
+			access := a.Now().Access(who)
+			groups = fmt.Sprint(access.groups)
 		}
 		if got != tt.want || groups != tt.groups || (dropped != nil) != tt.dropped {
 			t.Errorf("%s: %s %s, dropped %v, %v", tt.about, got, groups, dropped, err)

@@ -70,6 +70,12 @@ func openLinked(t *testing.T, rules string, config Config) *linked {
 	return l
 }
 
+// book returns the links as another process has them.
+func (l *linked) book() *links.Book {
+	users := filepath.Join(l.dir, "users")
+	return links.NewBook(func() string { return users }, nil, func() time.Time { return l.now })
+}
+
 func (l *linked) write(file, text string) {
 	l.t.Helper()
 	if err := os.WriteFile(filepath.Join(l.dir, file), []byte(text), 0o600); err != nil {
@@ -609,7 +615,7 @@ func TestNoLinks(t *testing.T) {
 	}
 	link, token, err := links.New(links.Wish{Maker: "ann", Name: "docs/a.txt", Access: links.Read, Expires: l.now.Add(time.Hour)}, l.now)
 	if err == nil {
-		err = links.Add(filepath.Join(l.dir, "users"), link, l.now)
+		err = l.book().Add(t.Context(), link)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -713,7 +719,7 @@ func TestDropOnAReadOnlyServer(t *testing.T) {
 	l.want(200, "GET", read, "")
 	link, token, err := links.New(links.Wish{Maker: "ann", Name: "docs", Access: links.Drop, Expires: l.now.Add(time.Hour)}, l.now)
 	if err == nil {
-		err = links.Add(filepath.Join(l.dir, "users"), link, l.now)
+		err = l.book().Add(t.Context(), link)
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -181,9 +181,7 @@ func CheckKept(users string) error {
 	return errors.Join(f.Close(), os.Remove(f.Name()))
 }
 
-// Add adds a link to the file of some users. It is on the disk when Add returns.
-func Add(users string, link Link, now time.Time) error { return add(fileEditor(users), link, now) }
-
+// add adds a link.
 func add(edit editor, link Link, now time.Time) error {
 	return change(edit, now, func(l *List) error {
 		l.all = slices.DeleteFunc(l.all, func(old *Link) bool { return link.replaces(old) })

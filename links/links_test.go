@@ -94,7 +94,7 @@ func TestBoundsOfLinks(t *testing.T) {
 		want  error
 	}{{"u0", nil}, {"u1", ErrTooMany}} { // there is one place, which is taken then
 		l, _ := madeOf(t, wish(tt.maker, "a"))
-		if err := Add(users, l, now); !errors.Is(err, tt.want) {
+		if err := add(fileEditor(users), l, now); !errors.Is(err, tt.want) {
 			t.Errorf("one more of %s: %v, want %v", tt.maker, err, tt.want)
 		}
 	}
@@ -102,10 +102,10 @@ func TestBoundsOfLinks(t *testing.T) {
 		t.Errorf("%d links of u2 are revoked, %v", len(gone), err)
 	}
 	l, _ := madeOf(t, wish("u0", "a"))
-	if err := Add(users, l, now); !errors.Is(err, ErrTooMany) {
+	if err := add(fileEditor(users), l, now); !errors.Is(err, ErrTooMany) {
 		t.Errorf("more than %d of one maker: %v", MaxOfMaker, err)
 	}
-	if err := Add(users, l, now.Add(2*time.Hour)); err != nil { // the others have expired
+	if err := add(fileEditor(users), l, now.Add(2*time.Hour)); err != nil { // the others have expired
 		t.Error(err)
 	}
 	if left, err := ReadList(users); err != nil || len(left.Of("")) != 1 {
@@ -133,7 +133,7 @@ func TestLinksOfManyWriters(t *testing.T) {
 			for range 2 {
 				l, _, err := New(wish(fmt.Sprint("u", i), "a"), now)
 				if err == nil {
-					err = Add(users, l, now)
+					err = add(fileEditor(users), l, now)
 				}
 				if err != nil {
 					t.Error(err)
@@ -162,7 +162,7 @@ func TestBookSeesEachChange(t *testing.T) {
 	}
 	has(false)
 	for range 3 { // within the second
-		if err := Add(users, l, now); err != nil {
+		if err := add(fileEditor(users), l, now); err != nil {
 			t.Fatal(err)
 		}
 		has(true)
@@ -171,7 +171,7 @@ func TestBookSeesEachChange(t *testing.T) {
 		}
 		has(false)
 	}
-	if err := Add(users, l, now); err != nil {
+	if err := add(fileEditor(users), l, now); err != nil {
 		t.Fatal(err)
 	}
 	// In place, of the same length, with the old date, which is so late that it proves nothing.
