@@ -46,7 +46,6 @@ type Slot struct {
 	pool    *Pool
 	share   *share
 	giveWay func()
-	taken   int64 // when the slot was taken
 
 	// Under the lock of the pool.
 	gone            bool  // the slot does not count any more
@@ -250,7 +249,6 @@ func (p *Pool) newSlot(s *share, giveWay func()) *Slot {
 
 // count counts a slot as held. mu must be held.
 func (p *Pool) count(slot *Slot) {
-	slot.taken = now()
 	p.used++
 	s := slot.share
 	s.held++

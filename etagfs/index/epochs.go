@@ -61,19 +61,17 @@ const (
 	maxIncomplete = 1000
 )
 
-// openEpochs begins a run. The caller has locked the index. begun says that there was no index, or none that can be
-// used.
-//
-// dated says that the shared state belongs to the runs before. Otherwise the records of those runs prove no dates any
-// more.
-func openEpochs(dir *os.Root, boot string, lazy, dated bool, report func(error)) (e *epochs, begun bool, err error) {
-	e = &epochs{dir: dir, boot: boot, lazy: lazy, report: report, number: 1}
-	if begun, err = e.read(); err != nil {
-		return nil, false, err
+// openEpochs begins a run. The caller has locked the index. dated says that the shared state belongs to
+// the runs before. Otherwise the records of those runs prove no dates any more.
+func openEpochs(dir *os.Root, boot string, lazy, dated bool, report func(error)) (*epochs, error) {
+	e := &epochs{dir: dir, boot: boot, lazy: lazy, report: report, number: 1}
+	begun, err := e.read()
+	if err != nil {
+		return nil, err
 	}
 	over, err := e.settle()
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	e.past.last++
 	e.run = e.past.last
@@ -86,14 +84,14 @@ func openEpochs(dir *os.Root, boot string, lazy, dated bool, report func(error))
 	}
 	e.name = runPrefix + strconv.FormatUint(uint64(e.run), 10)
 	if err := writeSealed(dir, epochsName, encodePast(e.id, e.past)); err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	for _, name := range over {
 		if err := dir.RemoveAll(name); err != nil && !errors.Is(err, iofs.ErrNotExist) {
-			return nil, false, err
+			return nil, err
 		}
 	}
-	return e, begun, e.begin()
+	return e, e.begin()
 }
 
 // read reads the past of the index. If there is no index yet, or none that can be used, read begins one.

@@ -17,7 +17,6 @@ type home struct {
 	pages     *pages
 	shared    *sharedFile
 	corrected uint32 // the number in the shared state when the records in memory were last dropped
-	begun     bool   // there was no index before, or none that could be used
 }
 
 func (x *Index) open() error {
@@ -74,7 +73,7 @@ func (x *Index) openHome(dir *os.Root, report func(error)) (h *home, err error) 
 	if h.shared, whole, err = openShared(lock, x.opts.Boot); err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
-	if h.epochs, h.begun, err = openEpochs(dir, x.opts.Boot, x.isLazy(""), whole, report); err != nil {
+	if h.epochs, err = openEpochs(dir, x.opts.Boot, x.isLazy(""), whole, report); err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
 	n, _ := h.shared.read()

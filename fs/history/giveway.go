@@ -140,7 +140,6 @@ type GaveWay struct {
 	Versions int
 	Bytes    int64
 	Hour     time.Time // the start of the hour in which the last of the versions was replaced or removed
-	Last     bool      // only some versions of the last hour are gone
 }
 
 func (g *GaveWay) Error() string {
@@ -249,7 +248,7 @@ func (g Droppable) DropOfLast(ctx context.Context, bytes int64, files bool) bool
 		return slices.ContainsFunc(g.empty, func(dir string) bool { return h.dropEmpty(ctx, dir) })
 	}
 	may, newest := g.versions(ctx)
-	gave := &GaveWay{To: g.claim.Name, Last: true}
+	gave := &GaveWay{To: g.claim.Name}
 	if files && len(may) == 0 {
 		may = newest
 	}

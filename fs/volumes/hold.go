@@ -35,9 +35,6 @@ type Hold struct {
 	at   Snapshot // see Hold.Snapshot
 }
 
-// ErrLetGo says that a commit has hung, so that its locks were let go. It has changed nothing, and can begin again.
-var ErrLetGo = hold.ErrLetGo
-
 // A NotHeldError says that a commit needs the lock of the volume that a name is on, or may be on. It has changed
 // nothing, and can begin again when the scope has that name and it was [Tree.Learn]ed.
 type NotHeldError struct {
@@ -273,7 +270,7 @@ func (s *Tree) unknown() (tops []string) {
 }
 
 // Change says that the commit is about to change names, and all that is below them on the volumes that it holds. It
-// fails with [ErrLetGo] if the commit has hung, or if a volume of the names has become known since. Then nothing may be
+// fails with [hold.ErrLetGo] if the commit has hung, or if a volume of the names has become known since. Then nothing may be
 // changed.
 func (h *Hold) Change(names ...string) error {
 	if len(*h.s.below.Load()) == 0 {

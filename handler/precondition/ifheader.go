@@ -150,8 +150,7 @@ func (c *Conditions) tagsAbout(name string) (tags []etag) {
 // A SyntaxError reports a malformed If header (400). The version that it protects is not known.
 type SyntaxError struct {
 	Header string // "If"
-	Value  string // as sent
-	Offset int    // in Value
+	Offset int    // in the value as it was sent, in bytes
 	Reason string // such as "expected ')'"
 }
 
@@ -186,7 +185,7 @@ type ifParser struct {
 }
 
 func (p *ifParser) failed(reason string) error {
-	return &SyntaxError{Header: "If", Value: p.value, Offset: len(p.value) - len(p.rest), Reason: reason}
+	return &SyntaxError{Header: "If", Offset: len(p.value) - len(p.rest), Reason: reason}
 }
 
 func (p *ifParser) skip(chars string) { p.rest = strings.TrimLeft(p.rest, chars) }

@@ -113,7 +113,7 @@ func TestIfSyntax(t *testing.T) {
 			t.Errorf("Parse(If: %.60s) = %v, %v", value, c, err)
 			continue
 		}
-		if syntax.Header != "If" || syntax.Offset < 0 || syntax.Offset > len(syntax.Value) || syntax.Reason == "" || syntax.Error() == "" {
+		if syntax.Header != "If" || syntax.Offset < 0 || syntax.Offset > len(value) || syntax.Reason == "" || syntax.Error() == "" {
 			t.Errorf("If: %.60s: %+v", value, *syntax)
 		}
 	}
