@@ -148,7 +148,7 @@ func (a *Authority) load() (*Snapshot, error) {
 		if tokens, err = ParseTokens(text); err != nil {
 			return nil, &FileError{TokensFile(file), err}
 		}
-		tokens.leave(users)
+		tokens.dropFormer(users)
 		io.WriteString(read, text)
 	}
 	// The passwords that were right are remembered as long as the files of users and tokens stay as they are.

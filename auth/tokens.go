@@ -39,14 +39,23 @@ func NewToken(user, name string, created, expires time.Time, effects []string) (
 	var random [32]byte
 	rand.Read(random[:]) // it never fails
 	secret = tokenPrefix + base64.RawURLEncoding.EncodeToString(random[:])
-	t = Token{User: user, Name: name, SHA256: sumOfToken(secret), Effects: effects,
+	t = Token{User: user, Name: name, SHA256: SumOfToken(secret), Effects: effects,
 		Created: created.UTC().Truncate(time.Second), Expires: expires.UTC().Truncate(time.Second)}
 	return secret, t, t.check()
 }
 
-func sumOfToken(secret string) string {
+// SumOfToken returns the SHA-256 of a token in hex, as files keep it.
+func SumOfToken(secret string) string {
 	sum := sha256.Sum256([]byte(secret))
 	return hex.EncodeToString(sum[:])
+}
+
+// CheckSumOfToken returns nil for what [SumOfToken] can return.
+func CheckSumOfToken(text string) error {
+	if sum, err := hex.DecodeString(text); err != nil || len(sum) != sha256.Size || text != strings.ToLower(text) {
+		return errors.New("sha256 is not a SHA-256 in lower-case hex")
+	}
+	return nil
 }
 
 // check validates the fields of a line.
@@ -57,9 +66,8 @@ func (t *Token) check() error {
 	if err := CheckName(t.Name); err != nil {
 		return fmt.Errorf("name: %w", err)
 	}
-	if sum, err := hex.DecodeString(t.SHA256); err != nil || len(sum) != sha256.Size ||
-		t.SHA256 != strings.ToLower(t.SHA256) {
-		return errors.New("sha256 is not a SHA-256 in lower-case hex")
+	if err := CheckSumOfToken(t.SHA256); err != nil {
+		return err
 	}
 	if t.Expires.IsZero() {
 		return errors.New("it has no expiry")
@@ -166,8 +174,8 @@ func (ts *Tokens) Carry(u *Users, user, hash string) {
 	}
 }
 
-// leave lets the tokens that are of an earlier user of a name be of no use.
-func (ts *Tokens) leave(u *Users) {
+// dropFormer makes the tokens useless that are of an earlier user of a name.
+func (ts *Tokens) dropFormer(u *Users) {
 	for _, t := range ts.list {
 		if u.Has(t.User) && !u.Holds(t.User, t.Account) {
 			delete(ts.bySum, t.SHA256)
@@ -183,7 +191,7 @@ func (ts *Tokens) find(user, password string, now time.Time) (*Token, bool) {
 		return nil, false
 	}
 	// The time of this comparison may tell of a sum, which is of no use without the secret.
-	t, ok := ts.bySum[sumOfToken(password)]
+	t, ok := ts.bySum[SumOfToken(password)]
 	return t, ok && t.User == user && now.Before(t.Expires)
 }
 

@@ -95,7 +95,7 @@ func (l *List) Of(maker string) []Link {
 // find returns the link of a token if it has not expired, else nil. An unknown token and one that has expired take the
 // same steps. The time of the look-up may tell of a sum, which is of no use without the token.
 func (l *List) find(token string, now time.Time) *Link {
-	link := l.bySum[sumOf(token)]
+	link := l.bySum[auth.SumOfToken(token)]
 	if link != nil && !now.Before(link.Expires) {
 		return nil
 	}

@@ -15,10 +15,8 @@ package links
 
 import (
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/base32"
 	"encoding/base64"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/url"
@@ -113,7 +111,7 @@ func New(w Wish, now time.Time) (l Link, token string, err error) {
 	token = excerpt.LinkToken + base64.RawURLEncoding.EncodeToString(random[:32])
 	l = Link{
 		ID:    strings.ToLower(base32.StdEncoding.EncodeToString(random[32:])),
-		Maker: w.Maker, Token: w.Token, Account: w.Account, Path: escaped(w.Name), Access: w.Access, Label: w.Label, SHA256: sumOf(token),
+		Maker: w.Maker, Token: w.Token, Account: w.Account, Path: escaped(w.Name), Access: w.Access, Label: w.Label, SHA256: auth.SumOfToken(token),
 		Created: now.UTC().Truncate(time.Second), Expires: w.Expires.UTC().Truncate(time.Second),
 	}
 	switch {
@@ -128,11 +126,6 @@ func New(w Wish, now time.Time) (l Link, token string, err error) {
 		}
 	}
 	return l, token, l.check()
-}
-
-func sumOf(token string) string {
-	sum := sha256.Sum256([]byte(token))
-	return hex.EncodeToString(sum[:])
 }
 
 // escaped writes a name as the path of a URL.
@@ -160,8 +153,8 @@ func (l *Link) check() error {
 	if _, err := ParseAccess(string(l.Access)); err != nil {
 		return err
 	}
-	if sum, err := hex.DecodeString(l.SHA256); err != nil || len(sum) != sha256.Size || l.SHA256 != strings.ToLower(l.SHA256) {
-		return errors.New("sha256 is not a SHA-256 in lower-case hex")
+	if err := auth.CheckSumOfToken(l.SHA256); err != nil {
+		return err
 	}
 	if l.Expires.IsZero() {
 		return errors.New("it has no expiry")
