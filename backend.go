@@ -240,7 +240,8 @@ func openIn(dir string, below fs.Options, opts etagfs.Options) (*backend, error)
 // it.
 func servedRoot(dir string) string { return volumes.PartOf(dir) }
 
-// A served is the store of a server: over a directory that may go away and come back, or in memory.
+// A served is the store of a server: over a directory that may go away and come back, in memory, or over a
+// database.
 type served = monitor.Store
 
 // openServing opens the store of a server. It also returns the abilities of the directory.

@@ -19,17 +19,21 @@ import (
 
 // Codes of errors of PostgreSQL, appendix A of its manual.
 const (
-	codeDivision        = "22012"
-	codeUnique          = "23505"
-	codeReadOnly        = "25006" // a former primary
-	codeSerialization   = "40001"
-	codeDeadlock        = "40P01"
-	codeDiskFull        = "53100"
-	codeOutOfMemory     = "53200"
-	codeTooManyConns    = "53300"
-	codeLockNotGranted  = "55P03"
-	codeCanceled        = "57014" // by statement_timeout, or by an administrator
-	classConnection     = "08"    // of PostgreSQL, and of a pooler
+	codeDivision       = "22012"
+	codeUnique         = "23505"
+	codeReadOnly       = "25006" // a former primary
+	codeSerialization  = "40001"
+	codeDeadlock       = "40P01"
+	codeDiskFull       = "53100"
+	codeOutOfMemory    = "53200"
+	codeTooManyConns   = "53300"
+	codeLockNotGranted = "55P03"
+	codeCanceled       = "57014" // by statement_timeout, or by an administrator
+	classConnection    = "08"    // of PostgreSQL, and of a pooler
+)
+
+// When a client may try again.
+const (
 	retryAfterFailover  = 2 * time.Second
 	retryAfterBusyWrite = time.Second
 )

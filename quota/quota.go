@@ -87,7 +87,7 @@ func New(store Inner, set *limits.Set, opts Options) *Store {
 		opts.Apart = func(string, string) bool { return false }
 	}
 	s := &Store{Inner: store, opts: opts, set: set}
-	s.count()
+	s.registerMetrics()
 	return s
 }
 
@@ -191,8 +191,8 @@ func (s *Store) Reserve(ctx context.Context, name string, bytes int64) (tree.Res
 	return r, nil
 }
 
-// count registers the metrics.
-func (s *Store) count() {
+// registerMetrics has the metrics tell of the quotas.
+func (s *Store) registerMetrics() {
 	of := func(read func(c *counter) float64) func() float64 {
 		return func() float64 {
 			c := s.counter()

@@ -192,7 +192,7 @@ func (f *Feed) followDisk(ctx context.Context) {
 			return
 		case <-f.hints.wake:
 		}
-		f.told.of(f.journal.ID())
+		f.told.keepOnly(f.journal.ID())
 		for hints := f.hints.take(); len(hints) > 0; hints = f.hints.take() {
 			var changes []sighting
 			for _, h := range hints {
@@ -226,7 +226,7 @@ type sighting struct {
 
 // seen looks at a name of which the watcher has told.
 func (f *Feed) seen(h hint) sighting {
-	before := f.told.on(h.name)
+	before := f.told.lastOn(h.name)
 	now, err := f.FS.Lstat(h.name)
 	if err != nil && !errors.Is(failure.Of(err), tree.ErrNotExist) && !errors.Is(err, vfs.ErrLink) {
 		now = vfs.Info{} // it is not served, or cannot be looked at, so that a follower finds nothing
@@ -261,7 +261,7 @@ func (f *Feed) appendSeen(ctx context.Context, changes []sighting) bool {
 	var appended []sighting
 	for _, c := range changes {
 		switch {
-		case c.before != nil && !slices.Equal(c.before, f.told.on(c.Name)):
+		case c.before != nil && !slices.Equal(c.before, f.told.lastOn(c.Name)):
 			// A commit has come after the look. In the journal, this look must not come after that commit.
 			f.hint([]string{c.Name}, c.hint)
 		default:

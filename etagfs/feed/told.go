@@ -70,6 +70,9 @@ type foundThing struct {
 
 func foundBy(now vfs.Info) foundThing { return foundThing{now.Inode, now.Born, now.Changed} }
 
+// is reports whether two looks have found the same resource, whatever has changed in it between.
+func (f foundThing) is(other foundThing) bool { return f.inode == other.inode && f.born == other.born }
+
 // knows reports whether followers know that a resource is at a name, which a look has found: it was there when all
 // changes were known, or its last change was told. One that has come to its name later has a later time of change.
 func (f *Feed) knows(name string, now vfs.Info, fine bool) bool {
@@ -78,8 +81,6 @@ func (f *Feed) knows(name string, now vfs.Info, fine bool) bool {
 	}
 	return now.Device == f.device && now.Changed < f.journal.Seen() || f.told.isFresh(name, foundBy(now))
 }
-
-func (f foundThing) is(other foundThing) bool { return f.inode == other.inode && f.born == other.born }
 
 // A toldChange is the resource that was at a name after a change.
 type toldChange struct {
@@ -105,16 +106,16 @@ func newTold() *toldNames {
 	return t
 }
 
-// of forgets the changes of other journals than this one. Followers have listed since, and may have seen a change that
+// keepOnly forgets the changes of other journals than this one. Followers have listed since, and may have seen a change that
 // is told of nowhere.
-func (t *toldNames) of(id string) {
+func (t *toldNames) keepOnly(id string) {
 	if before := t.id.Swap(&id); before != nil && *before != id {
 		t.names.Purge()
 	}
 }
 
-// on returns the last change that was told of a name, and that of each name above it.
-func (t *toldNames) on(name string) (all []toldChange) {
+// lastOn returns the last change that was told of a name, and that of each name above it.
+func (t *toldNames) lastOn(name string) (all []toldChange) {
 	for {
 		c, _ := t.names.Peek(name)
 		if all = append(all, c); name == "" {

@@ -76,6 +76,7 @@ func (r *Room) works() {
 	}
 }
 
+// Waits records that the data that has arrived is staged, and that the server waits for more.
 func (r *Room) Waits() {
 	if r == nil {
 		return
