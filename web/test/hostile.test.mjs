@@ -42,8 +42,9 @@ const form = () => `<!doctype html><body><script>
   const ends = await Promise.allSettled(tries);
   const frame = document.createElement("iframe");
   frame.src = "${server.url}/";
+  const loaded = new Promise((done) => (frame.onload = done)); // before that, the frame is empty, and of this page
   document.body.append(frame);
-  await new Promise((done) => setTimeout(done, 500));
+  await loaded;
   let inside = "nothing";
   try { inside = frame.contentDocument?.title ?? "nothing"; } catch { inside = "nothing"; }
   document.title = "done " + ends.map((e) => e.status === "fulfilled" && typeof e.value === "string" ? "read" : e.status).join(" ") + " " + inside;
@@ -70,8 +71,9 @@ const evil = `<!doctype html><meta charset="utf-8"><title>evil</title><body><scr
   await attempt("frame", async () => {
     const f = document.createElement("iframe");
     f.src = "/";
+    const loaded = new Promise((done) => (f.onload = done));
     document.body.append(f);
-    await new Promise((done) => { f.onload = done; setTimeout(done, 1500); });
+    await loaded;
     return f.contentDocument ? "yes" : "no";
   });
   await attempt("referer", async () => (await fetch("${away}/referer")).status);
