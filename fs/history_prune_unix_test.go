@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"r-seed-1f3a754f.example/ifmatch/fs/history"
 	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
@@ -148,5 +149,33 @@ func TestPruneGoesOn(t *testing.T) {
 	there, err := filepath.Glob(filepath.Join(dir, volumes.OwnDir, volumes.TrashPart, "*"))
 	if err != nil || len(there) > 0 {
 		t.Errorf("the trash has %q, error %v", there, err)
+	}
+}
+
+// What a MOVE to another disk has taken away stays until it is given up, also beside another process. After that, it
+// gave way when it was taken.
+func TestTakenStays(t *testing.T) {
+	dir := t.TempDir()
+	lay(t, dir, "d/", "d/f=1")
+	c := newTestClock()
+	s, other := openTest(t, dir, Options{History: true, Now: c.Now}), openTest(t, dir, Options{History: true, Now: c.Now})
+	taken, err := s.Take("d", see(t, s, "d"), How{Exact: true, Cause: "MOVE"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	begun := c.now
+	c.now = c.now.Add(time.Minute)
+	left, err := other.Prune(t.Context(), "d", history.PruneOptions{})
+	if err != nil || left != 1 {
+		t.Errorf("left %d, error %v", left, err)
+	}
+	keeps(t, s, "d/f", "1")
+	taken.GiveUp()
+	taken.Release()
+	if all, err := other.History("d"); err != nil || len(all) != 1 || all[0].Cause != "MOVE" || !all[0].Gone.Equal(begun) {
+		t.Errorf("got %+v, error %v", all, err)
+	}
+	if left, err := other.Prune(t.Context(), "d", history.PruneOptions{}); err != nil || left != 0 {
+		t.Errorf("given up: left %d, error %v", left, err)
 	}
 }

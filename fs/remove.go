@@ -50,7 +50,7 @@ func (s *FS) take(p volumes.Place, seen vfs.Info, how How) (*Taken, error) {
 	defer h.release()
 	defer v.Committing()()
 	n := how.note(p.Name, seen)
-	n.Always = n.Cause == history.CauseRecovered
+	n.Always, n.Time = n.Cause == history.CauseRecovered, s.opts.Now().UnixNano()
 	var entry volumes.Place
 	if how.Unkept {
 		entry = v.At(v.trash.Taken())

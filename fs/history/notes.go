@@ -1,6 +1,7 @@
 package history
 
 import (
+	"cmp"
 	"errors"
 	iofs "io/fs"
 	"maps"
@@ -179,7 +180,7 @@ func (h *History) SyncNotes() error {
 // Correct adds a note to an entry with facts that were not known before the entry was made. If that fails, the entry is
 // kept all the same.
 func (h *History) Correct(entry volumes.Place, n Note) {
-	n.Entry, n.Time = path.Base(entry.Name), h.opts.Now().UnixNano()
+	n.Entry, n.Time = path.Base(entry.Name), cmp.Or(n.Time, h.opts.Now().UnixNano())
 	if hour, err := h.openHour(path.Dir(entry.Name)); err == nil {
 		_ = hour.note(n)
 		hour.GiveBack()
