@@ -58,13 +58,13 @@ func RestoreAt(
 		if err != nil {
 			return result, err
 		}
-		u := &undoing{Store: store, opts: opts, archived: map[int]Kept{}}
-		u.result = tree.Restored{Existed: plan.Existed, Began: now, Since: known.Begun, Left: plan.Left, More: plan.More}
+		u := &undoing{Store: store, opts: opts, plan: plan, archived: map[int]Kept{}}
+		u.result = tree.Restored{Existed: plan.Existed, Began: now, Since: known.Begun}
 		if opts.DryRun {
 			for _, step := range plan.Steps {
 				u.count(step)
 			}
-			return u.result, nil
+			return u.all(), nil
 		}
 		if changed, err := store.ChangedSince(ctx, name, begin); err != nil {
 			return result, err
@@ -76,8 +76,8 @@ func RestoreAt(
 				return result, err
 			}
 		}
-		err = u.run(ctx, plan.Steps)
-		return u.result, err
+		err = u.run(ctx)
+		return u.all(), err
 	}
 	return result, tree.ErrBusy
 }
@@ -86,16 +86,17 @@ func RestoreAt(
 type undoing struct {
 	Store
 	opts     tree.RestoreAtOptions
-	result   tree.Restored
-	archived map[int]Kept // versions that steps have replaced and others need, by the number of the step
+	plan     *Plan
+	result   tree.Restored // but for what is left
+	archived map[int]Kept  // versions that steps have replaced and others need, by the number of the step
 }
 
 // errOtherThanSeen says that a name has changed since the plan was made.
 var errOtherThanSeen = errors.New("it has changed meanwhile")
 
 // run takes the steps. A step that is not possible is reported, and the others are taken.
-func (u *undoing) run(ctx context.Context, steps []Step) error {
-	for i, step := range steps {
+func (u *undoing) run(ctx context.Context) error {
+	for i, step := range u.plan.Steps {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -104,10 +105,16 @@ func (u *undoing) run(ctx context.Context, steps []Step) error {
 			u.count(step)
 		}
 		if err != nil {
-			u.result.Left = append(u.result.Left, tree.LeftAlone{Name: step.Name, Reason: err.Error()})
+			u.plan.leave(step.Name, err.Error())
 		}
 	}
 	return nil
+}
+
+// all returns the result.
+func (u *undoing) all() tree.Restored {
+	u.result.Left, u.result.More = u.plan.Left, u.plan.More
+	return u.result
 }
 
 func (u *undoing) count(step Step) {
