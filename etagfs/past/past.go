@@ -149,7 +149,7 @@ func (d Disk) Known(_ context.Context, at time.Time) (known undo.Known, err erro
 			}
 		}
 	}
-	all, err := d.FS.History("")
+	all, err := d.FS.HistorySince("", at)
 	for _, k := range all {
 		if k.Gone.After(at) {
 			known.Kept = append(known.Kept, keptOf(k))
@@ -212,7 +212,7 @@ func (d Disk) Bring(
 
 // Archived implements [undo.Store].
 func (d Disk) Archived(_ context.Context, name string, over undo.Info) (found undo.Kept, ok bool, err error) {
-	all, err := d.FS.History(name)
+	all, err := d.FS.HistorySince(name, d.Clock().Add(-time.Hour)) // a step has just replaced it
 	if err != nil {
 		return found, false, failure.Of(err)
 	}
