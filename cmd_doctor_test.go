@@ -31,6 +31,15 @@ func TestDoctorLooksAtADirectory(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "f"), []byte("hello"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(dir, link); err != nil {
+		t.Fatal(err)
+	}
+	for about, at := range map[string]string{"": dir, " by a link": link} {
+		if out, wrong := runDoctor(t, at); wrong || !strings.Contains(out, "of which 2 were looked at") {
+			t.Errorf("it has not looked at the file%s:\n%s", about, out)
+		}
+	}
 	for _, about := range []string{"before it is served", "while it is served"} {
 		out, wrong := runDoctor(t, dir)
 		for _, want := range []string{"time of this machine", "may read the files", "open at once", "the disk has"} {

@@ -147,7 +147,11 @@ func (d *Diagnosis) diskClock(probe string) {
 func (d *Diagnosis) members(ctx context.Context, at Directory) {
 	var all, directories, unreadable, shut int
 	var example, shutExample string
-	err := filepath.WalkDir(at.Path, func(name string, entry iofs.DirEntry, err error) error {
+	root, err := filepath.EvalSymlinks(at.Path) // WalkDir looks at no more of a link than the link
+	if d.stop(err) {
+		return
+	}
+	err = filepath.WalkDir(root, func(name string, entry iofs.DirEntry, err error) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}

@@ -185,7 +185,12 @@ func (d *Dir) Discard(ctx context.Context, id ID) error { return d.Delete(ctx, i
 // List implements [Store].
 func (d *Dir) List(ctx context.Context) iter.Seq2[ID, error] {
 	return func(yield func(ID, error) bool) {
-		err := filepath.WalkDir(d.root, func(path string, entry iofs.DirEntry, err error) error {
+		root, err := filepath.EvalSymlinks(d.root) // WalkDir would look at no more of a link than the link
+		if err != nil {
+			yield(ID{}, err)
+			return
+		}
+		err = filepath.WalkDir(root, func(path string, entry iofs.DirEntry, err error) error {
 			if path == d.root && errors.Is(d.missing(err), iofs.ErrNotExist) {
 				return nil // nobody has made it yet
 			}

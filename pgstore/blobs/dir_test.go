@@ -6,6 +6,7 @@ import (
 	iofs "io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -37,6 +38,31 @@ func TestDirTakenOver(t *testing.T) {
 	}
 	if found, err := read(ctx, s, w.ID(), 8, 0, 8); string(found) != "abc-good" || err != nil {
 		t.Errorf("the object is %q, error %v", found, err)
+	}
+}
+
+// TestDirByALink: all objects are listed also where the place of a tree is a link to a directory.
+func TestDirByALink(t *testing.T) {
+	ctx, link, id := t.Context(), filepath.Join(t.TempDir(), "link"), uuid.New()
+	if err := os.Symlink(t.TempDir(), link); err != nil {
+		t.Fatal(err)
+	}
+	s, err := blobs.NewDir(link)
+	if err == nil {
+		err = write(ctx, s, id, 3, []byte("abc"))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found []blobs.ID
+	for one, err := range s.List(ctx) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		found = append(found, one)
+	}
+	if !slices.Equal(found, []blobs.ID{id}) {
+		t.Errorf("listed: %v", found)
 	}
 }
 
