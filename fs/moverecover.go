@@ -279,7 +279,7 @@ func isNoted(now, noted vfs.Info) bool {
 // archiveLate does the second rename of a move whose first rename has happened.
 func (m *MoveNote) archiveLate() error {
 	v, n := m.volume, m.note()
-	n.Always = v.opts.History
+	n.Always = true
 	entry := m.entry // the move has made its directory and its note before the exchange
 	err := v.RenameNew(m.from, entry)
 	if errors.Is(err, iofs.ErrNotExist) {
@@ -293,7 +293,7 @@ func (m *MoveNote) archiveLate() error {
 		n := history.Note{Path: m.from, Cause: history.CauseRecovered, Seen: now}
 		return vfs.Ignoring(v.undoTo(entry, m.from, n), ErrShelved)
 	}
-	v.history.Finish(entry)
+	v.history.FinishLate(entry)
 	return err
 }
 

@@ -94,7 +94,7 @@ func TestMoveHalfDone(t *testing.T) {
 					write("f", "other")(dir))
 			}, f: "other", kept: []string{"seen"}, tells: []string{`"o"`, `"f"`, "history"}},
 	} {
-		for _, how := range []string{"a start", "another process"} {
+		for _, how := range []string{"a start", "another process", "a command that keeps no history"} {
 			t.Run(test.name+", "+how, func(t *testing.T) {
 				dir := t.TempDir()
 				lay(t, dir, "f=seen", "o=other")
@@ -110,6 +110,7 @@ func TestMoveHalfDone(t *testing.T) {
 					}
 				}
 				if s == nil {
+					opts.History = how == "a start"
 					s = openTest(t, dir, opts)
 				}
 				log := logOf(s)
@@ -127,6 +128,9 @@ func TestMoveHalfDone(t *testing.T) {
 					if string(got) != want || (want == nothing) != errors.Is(err, os.ErrNotExist) {
 						t.Errorf("%s has %q, error %v, want %q", name, got, err, want)
 					}
+				}
+				if err := s.EmptyTrash(t.Context()); err != nil {
+					t.Error(err)
 				}
 				kept := keeps(t, s, "f", test.kept...)
 				if len(kept) > 0 && (kept[0].Cause != "MOVE" || kept[0].By != "her") {

@@ -327,6 +327,14 @@ func (h *History) Finish(entry string) {
 	}
 }
 
+// FinishLate is [History.Finish] for a commit of a process that has died. That process may have kept a history although
+// this one does not, as most commands: then the entry has a note.
+func (h *History) FinishLate(entry string) {
+	if h.opts.History || h.noteOf(path.Dir(entry), path.Base(entry)).Path == "" {
+		h.Finish(entry)
+	}
+}
+
 // KeepOrphan makes an ordinary entry of a file or collection of the state directory that could not be moved back to its
 // name. It is kept even without a history.
 func (h *History) KeepOrphan(name string, n Note) error {
