@@ -34,15 +34,18 @@ func (s *server) lock(w http.ResponseWriter, r *request) error {
 	r.creates(r.name)
 	// The body says whether the lock is shared. Until it is read, assume shared, which conflicts with fewer locks.
 	lock := tree.Lock{Root: r.name, Infinite: deep != depthZero, Shared: true}
+	shape := requireCreatable(r.name)
+	if r.slash { // LOCK would make an empty file, where the client means a collection
+		shape = r.requirePresent
+	}
 	if r.ContentLength != 0 { // a new lock: refuse it before the body is read
 		if r.slash {
-			// LOCK would make an empty file, where the client means a collection.
-			if err := s.Store.Try(r.Context(), r.condition(r.requirePresent)); errors.Is(err, tree.ErrNotExist) {
+			if err := s.Store.Try(r.Context(), r.condition(shape)); errors.Is(err, tree.ErrNotExist) {
 				return s.notAllowed(r, "a name with a slash at the end is a collection, and LOCK creates an empty file; leave "+
 					"the slash out, or create the collection first with MKCOL")
 			}
 		}
-		check := r.check(requireCreatable(r.name), precondition.Locking(lock))
+		check := r.check(shape, precondition.Locking(lock))
 		if err := s.courtesy(r, r.beforeBody(check)); err != nil {
 			return err
 		}
@@ -58,7 +61,7 @@ func (s *server) lock(w http.ResponseWriter, r *request) error {
 	req := tree.LockRequest{
 		Root: lock.Root, Infinite: lock.Infinite, Shared: lock.Shared, Owner: info.Owner, Timeout: timeout(r.Header),
 	}
-	check := r.check(requireCreatable(r.name), precondition.Locking(lock))
+	check := r.check(shape, precondition.Locking(lock))
 	lock, created, err := s.Store.Lock(r.Context(), req, check)
 	if err != nil {
 		return err

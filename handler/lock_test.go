@@ -1,6 +1,7 @@
 package handler
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"strings"
@@ -11,6 +12,7 @@ import (
 
 	"golang.org/x/net/webdav"
 	"r-seed-1f3a754f.example/ifmatch/internal/servertest"
+	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
 const lockBody = `<lockinfo xmlns="DAV:"><lockscope><exclusive/></lockscope><locktype><write/></locktype></lockinfo>`
@@ -140,6 +142,29 @@ func TestUnlockAsksForTheLogin(t *testing.T) {
 			if got := askAs(t, h, "ann", "UNLOCK", tt.target, "", "Lock-Token:"+token); got.Code != 204 {
 				t.Fatalf("UNLOCK %s by its taker: %d: %s", tt.target, got.Code, got.Body)
 			}
+		}
+	}
+}
+
+// goesBeforeLock is a store of which another client removes what is to be locked, right before the lock is taken.
+type goesBeforeLock struct{ tree.Store }
+
+func (s goesBeforeLock) Lock(ctx context.Context, lock tree.LockRequest, cond tree.Condition) (tree.Lock, bool, error) {
+	if err := s.Remove(ctx, lock.Root, tree.Condition{}); err != nil {
+		return tree.Lock{}, false, err
+	}
+	return s.Store.Lock(ctx, lock, cond)
+}
+
+// A LOCK of a name with a slash is about a collection, also in the commit: it makes no empty file where that has gone.
+func TestLockOfACollectionThatGoesMakesNoFile(t *testing.T) {
+	for target, want := range map[string]int{"/d/": 404, "/d": 201} {
+		h := newTestHandler(t, Config{Store: goesBeforeLock{storeInMemory(t, "d/")}})
+		if w := ask(t, h, "LOCK", target, lockBody); w.Code != want {
+			t.Errorf("LOCK %s: %d, want %d: %s", target, w.Code, want, w.Body)
+		}
+		if w := ask(t, h, "GET", "/d", ""); (w.Code == 404) != (want == 404) {
+			t.Errorf("after LOCK %s: GET /d: %d", target, w.Code)
 		}
 	}
 }
