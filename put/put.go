@@ -170,11 +170,15 @@ func (s *sender) send(ctx context.Context) (tag string, err error) {
 		if err == nil && done != "" {
 			return done, s.verify(done)
 		}
-		if offset > best {
+		moves := offset > best
+		if moves {
 			moved, best, pause = time.Now(), offset, s.pause
 		}
-		if err == nil {
+		if err == nil && moves {
 			continue
+		}
+		if err == nil {
+			err = passingError{errors.New("the server says that it has taken what was sent, and the upload is no further")}
 		}
 		passing := new(passingError)
 		switch {
@@ -222,7 +226,7 @@ func (s *sender) step(ctx context.Context) (offset int64, tag string, err error)
 	if s.resumed && errors.As(err, new(endedError)) {
 		s.upload, s.resumed = nil, false // it has expired since
 		s.forget()
-		return -1, "", nil
+		return s.step(ctx)
 	}
 	if err != nil {
 		return -1, "", err
@@ -232,7 +236,12 @@ func (s *sender) step(ctx context.Context) (offset int64, tag string, err error)
 		return -1, "", err
 	}
 	if offset == s.before.Size() { // the answer to the last part was lost
-		return offset, answer.Header.Get("ETag"), nil
+		tag := answer.Header.Get("ETag")
+		if tag == "" {
+			s.upload = nil // it has come, and is not to be ended
+			err = errors.New("the whole file was sent, and the server tells no ETag of it; look there for what it is now")
+		}
+		return offset, tag, err
 	}
 	if err := s.hashTo(ctx, offset); err != nil {
 		return -1, "", err

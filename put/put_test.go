@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -235,8 +236,18 @@ func TestPutGivesUp(t *testing.T) {
 	url, _, _ := serve(t, 0)
 	name := file(t, "new")
 	asked := 0
+	var ended []string
 	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if asked++; r.Method != "POST" {
+		at := map[string]string{"/still/x": "0", "/untold/x": "3"}[r.URL.Path]
+		switch asked++; {
+		case r.Method == "DELETE":
+			ended = append(ended, r.URL.Path)
+			return
+		case r.Method != "POST" && at != "" && asked < 1000: // else it would be asked for ever
+			w.Header().Set("Upload-Offset", at)
+			w.WriteHeader(http.StatusNoContent)
+			return
+		case r.Method != "POST":
 			http.Error(w, "down", http.StatusServiceUnavailable)
 			return
 		}
@@ -244,8 +255,8 @@ func TestPutGivesUp(t *testing.T) {
 		case "/elsewhere":
 			w.Header().Set("Location", "http://elsewhere.invalid/x")
 			w.WriteHeader(http.StatusCreated)
-		case "/down":
-			w.Header().Set("Location", "/x")
+		case "/down", "/still", "/untold":
+			w.Header().Set("Location", r.URL.Path+"/x")
 			w.WriteHeader(http.StatusCreated)
 		default:
 			http.Error(w, "no", http.StatusMethodNotAllowed)
@@ -261,6 +272,8 @@ func TestPutGivesUp(t *testing.T) {
 		{"another server", []string{name, other.URL + "/f"}, "does it take uploads in parts?"},
 		{"an upload elsewhere", []string{name, other.URL + "/elsewhere"}, "no upload on the same host"},
 		{"a server that is down", []string{"--patience", "20ms", name, other.URL + "/down"}, "no byte has come through"},
+		{"a server that takes no bytes", []string{"--patience", "20ms", name, other.URL + "/still"}, "the upload is no further"},
+		{"a server that tells no ETag", []string{name, other.URL + "/untold"}, "tells no ETag"},
 		{"no file", []string{name + "x", url + "/f"}, "no such file"},
 		{"a directory", []string{filepath.Dir(name), url + "/f"}, "is not a file"},
 		{"one argument", []string{name}, "write ifmatch put FILE URL"},
@@ -272,5 +285,8 @@ func TestPutGivesUp(t *testing.T) {
 		if _, _, err := run(t.Context(), tt.args...); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: %v, want %q", tt.name, err, tt.want)
 		}
+	}
+	if slices.Contains(ended, "/untold/x") || !slices.Contains(ended, "/still/x") {
+		t.Errorf("it has ended the uploads %q", ended)
 	}
 }
