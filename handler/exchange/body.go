@@ -64,8 +64,8 @@ func (b *Body) Refuse() {
 	}
 }
 
-// BecomesFile says, before the body is read, that it becomes the content of a file: it may take as long as it moves, as that of
-// a PUT, and may not only be as long as a request is described in ([Limits].ShortBody). A nil Body is none.
+// BecomesFile says, before the body is read, that it becomes the content of a file: it may take as long as it moves, as
+// that of a PUT, and not only the time of [Limits].ShortBody. A nil Body is none.
 func (b *Body) BecomesFile() {
 	if b != nil {
 		b.latest = 0
