@@ -176,10 +176,10 @@ func (s *site) spread(ctx context.Context, clients, n int, do step) (sample, err
 	return s.clients(ctx, clients, func(client, i int) bool { return client+i*clients < n }, do)
 }
 
-// during has clients take steps for a while.
+// during has clients take steps for a while, and each at least one.
 func (s *site) during(ctx context.Context, clients int, d time.Duration, do step) (sample, error) {
 	until := time.Now().Add(d)
-	return s.clients(ctx, clients, func(int, int) bool { return time.Now().Before(until) }, do)
+	return s.clients(ctx, clients, func(_, i int) bool { return i == 0 || time.Now().Before(until) }, do)
 }
 
 func (s *site) clients(ctx context.Context, clients int, goOn func(client, i int) bool, do step) (sample, error) {
