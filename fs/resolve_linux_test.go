@@ -354,7 +354,7 @@ func TestDeepNamesAreLookedAtInTime(t *testing.T) {
 		}
 		// Other work on the machine, and the garbage collector, only add to a look: the shortest of several has the least of them.
 		near, far := time.Hour, time.Hour
-		for range 20 {
+		for range 10 {
 			near, far = min(near, look(deep(levels))), min(far, look(deep(times*levels)))
 		}
 		if far > 4*times*near { // if each level took as long as it is deep, it would be times*times
