@@ -21,7 +21,7 @@ import (
 func TestListingIsBounded(t *testing.T) {
 	const members, size = 300, 60 << 10
 	ctx := t.Context()
-	s, err := Open(ctx, pgtest.Shared(t).Database(t, Clean), Options{MaxConns: 4})
+	s, err := Open(ctx, pgtest.Shared(t).Database(t, CleanDatabase), Options{MaxConns: 4})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +80,7 @@ func TestListingIsBounded(t *testing.T) {
 func TestListingOfLongNamesIsBounded(t *testing.T) {
 	const members, levels = 5000, 15
 	ctx := t.Context()
-	dsn := pgtest.Shared(t).Database(t, Clean)
+	dsn := pgtest.Shared(t).Database(t, CleanDatabase)
 	s, err := Open(ctx, dsn, Options{MaxConns: 4})
 	if err != nil {
 		t.Fatal(err)
@@ -150,7 +150,7 @@ func TestListingOfLongNamesIsBounded(t *testing.T) {
 // listing ends.
 func TestListingOfACollectionThatIsMovedMeanwhile(t *testing.T) {
 	ctx := t.Context()
-	s, err := Open(ctx, pgtest.Shared(t).Database(t, Clean), Options{MaxConns: 4})
+	s, err := Open(ctx, pgtest.Shared(t).Database(t, CleanDatabase), Options{MaxConns: 4})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,8 +7,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Clean makes a database that a test has used as good as new.
-func Clean(dsn string) error {
+// CleanDatabase makes a database that a test has used as good as new.
+func CleanDatabase(dsn string) error {
 	ctx := context.Background()
 	conn, err := pgx.Connect(ctx, dsn)
 	if err != nil {

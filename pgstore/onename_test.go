@@ -19,7 +19,7 @@ import (
 // TestOneNameLeavesConnections: however many clients write one name, two of its writes use a connection at once, so that
 // other names can be written. Of those that name the version that is there, one succeeds.
 func TestOneNameLeavesConnections(t *testing.T) {
-	dsn := pgtest.Shared(t).Database(t, Clean)
+	dsn := pgtest.Shared(t).Database(t, CleanDatabase)
 	s, err := Open(t.Context(), dsn, Options{MaxConns: 4}) // three for writes
 	if err != nil {
 		t.Fatal(err)

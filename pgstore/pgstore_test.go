@@ -19,7 +19,7 @@ import (
 func TestMain(m *testing.M) { pgtest.Main(m) }
 
 // clean makes a database that a test has used as good as new.
-var clean = pgstore.Clean
+var clean = pgstore.CleanDatabase
 
 // A replicas sends each call to the next of several stores of one tree.
 type replicas struct {

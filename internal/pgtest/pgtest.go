@@ -233,9 +233,9 @@ func (s *Server) Tool(name string) string {
 	return filepath.Join(bin, name)
 }
 
-// DSN returns the address of a database.
+// DSN returns the address of a database. A machine under load may take long to connect to it.
 func (s *Server) DSN(database string) string {
-	address := fmt.Sprintf("postgres://ifmatch@/%s?host=%s&sslmode=disable", database, s.dir)
+	address := fmt.Sprintf("postgres://ifmatch@/%s?host=%s&sslmode=disable&connect_timeout=60", database, s.dir)
 	if s.port != "" {
 		address += "&port=" + s.port
 	}
@@ -243,12 +243,12 @@ func (s *Server) DSN(database string) string {
 }
 
 // Database returns the address of a database for one test. It is new, or an earlier test has used it: then clean makes
-// it as good as new.
+// it as good as new. Without clean (nil) it is new.
 func (s *Server) Database(t testing.TB, clean func(dsn string) error) string {
 	t.Helper()
 	s.mu.Lock()
 	name := ""
-	if n := len(s.idle); n > 0 {
+	if n := len(s.idle); n > 0 && clean != nil {
 		name, s.idle = s.idle[n-1], s.idle[:n-1]
 	} else {
 		s.databases++
