@@ -301,12 +301,9 @@ func (s *Store) rest() bool {
 		s.running.Wait()
 		close(ended)
 	}()
-	select {
-	case <-ended:
-		return true
-	case <-time.After(restPatience):
-		return false
-	}
+	patience := volumes.NewPatience(restPatience)
+	defer patience.Stop()
+	return patience.Await(ended)
 }
 
 // lastSync bounds how long Close waits until the data that other programs have written is on disk. If the machine

@@ -1,7 +1,6 @@
 package volumes
 
 import (
-	"context"
 	"slices"
 	"sync"
 	"time"
@@ -41,18 +40,12 @@ func (s *Tree) Answer(dirs []string) map[string]bool {
 	for i, dir := range dirs {
 		asked[i] = s.ask(dir)
 	}
-	late, cancel := context.WithTimeout(context.Background(), answerPatience)
-	defer cancel()
+	patience := NewPatience(answerPatience)
+	defer patience.Stop()
 	answers := map[string]bool{}
 	for i, dir := range dirs {
-		select {
-		case <-asked[i]:
-		case <-late.Done():
-		}
-		select {
-		case <-asked[i]:
+		if patience.Await(asked[i]) {
 			answers[dir] = true
-		default:
 		}
 	}
 	return answers
@@ -91,4 +84,41 @@ func (s *Tree) Answering() []*Volume {
 
 func topsOf(volumes []*Volume) []string {
 	return Each(volumes, func(v *Volume) string { return v.Top })
+}
+
+// pause is the step in which a Patience counts.
+const pause = 100 * time.Millisecond
+
+// A Patience is how long others are waited for that may hang. It is counted in pauses: where this process was stopped
+// meanwhile, as on a machine that stalls, that is one pause, however long it was. Others have had no more time than that.
+type Patience struct {
+	tick *time.Ticker
+	left int
+}
+
+// NewPatience returns a Patience of a time. Call Stop when it is not needed any more.
+func NewPatience(lasts time.Duration) *Patience {
+	return &Patience{time.NewTicker(pause), int(lasts / pause)}
+}
+
+// Stop gives up the ticker.
+func (p *Patience) Stop() { p.tick.Stop() }
+
+// Await waits until done is closed, and reports whether it is. All waits together last as long as the Patience.
+func (p *Patience) Await(done <-chan struct{}) bool {
+	for {
+		select {
+		case <-done:
+			return true
+		default:
+		}
+		if p.left <= 0 {
+			return false
+		}
+		select {
+		case <-done:
+		case <-p.tick.C:
+			p.left--
+		}
+	}
 }
