@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"r-seed-1f3a754f.example/ifmatch/auth"
 	"r-seed-1f3a754f.example/ifmatch/etagfs"
@@ -339,39 +340,41 @@ func TestIdentify(t *testing.T) {
 
 // TestTooManyWrongPasswords are answered 429, with Retry-After, also to the right one.
 func TestTooManyWrongPasswords(t *testing.T) {
-	users := filepath.Join(t.TempDir(), "users")
-	hash, err := auth.NewHash("pw")
-	if err == nil {
-		err = os.WriteFile(users, []byte("ann:"+hash+"\n"), 0o600)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	authority, err := auth.Open(auth.Options{Users: users})
-	if err != nil {
-		t.Fatal(err)
-	}
-	h, err := New(Config{Store: storeInMemory(t), Auth: authority, Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := range 150 {
-		r := httptest.NewRequestWithContext(t.Context(), "GET", "http://localhost/", nil)
-		r.RemoteAddr = "127.0.0.1:5"
-		r.SetBasicAuth(fmt.Sprint("user", i), "x")
-		w := httptest.NewRecorder()
-		h.ServeHTTP(w, r)
-		if w.Code == http.StatusTooManyRequests {
-			if w.Header().Get("Retry-After") == "" || w.Header().Get("WWW-Authenticate") != "" {
-				t.Errorf("%v", w.Header())
+	synctest.Test(t, func(t *testing.T) { // wrong passwords are forgotten as time passes
+		users := filepath.Join(t.TempDir(), "users")
+		hash, err := auth.NewHash("pw")
+		if err == nil {
+			err = os.WriteFile(users, []byte("ann:"+hash+"\n"), 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		authority, err := auth.Open(auth.Options{Users: users})
+		if err != nil {
+			t.Fatal(err)
+		}
+		h, err := New(Config{Store: storeInMemory(t), Auth: authority, Log: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range 150 {
+			r := httptest.NewRequestWithContext(t.Context(), "GET", "http://localhost/", nil)
+			r.RemoteAddr = "127.0.0.1:5"
+			r.SetBasicAuth(fmt.Sprint("user", i), "x")
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, r)
+			if w.Code == http.StatusTooManyRequests {
+				if w.Header().Get("Retry-After") == "" || w.Header().Get("WWW-Authenticate") != "" {
+					t.Errorf("%v", w.Header())
+				}
+				return
 			}
-			return
+			if w.Code != http.StatusUnauthorized {
+				t.Fatalf("%d: %d", i, w.Code)
+			}
 		}
-		if w.Code != http.StatusUnauthorized {
-			t.Fatalf("%d: %d", i, w.Code)
-		}
-	}
-	t.Error("no number of wrong passwords is too many")
+		t.Error("no number of wrong passwords is too many")
+	})
 }
 
 // TestDeleteAfterRefusedPut: a client that deletes a file which it may not replace is kept from it, as after any
