@@ -68,13 +68,9 @@ func askUntil(t *testing.T, from string, s *servertest.Server, method, target, b
 
 const fewFiles = 256
 
-// soonest is less than each of the times after which the server gives up a slot that is held: see limit.slowTime and
-// headerTimeout. A request that is answered sooner has not waited for that. Other work on the machine takes a part of
-// it, and no disk does: the servers do not sync.
-const soonest = 9 * time.Second
-
 // Clients that hold all the connections they can do not keep out clients from other addresses, and keep out those from
-// their own only for a short time.
+// their own only for a short time. A request that waited for a slot which is held would be refused (handler.admitPatience)
+// before the server gives that up (limit.slowTime), and one that waited for a descriptor would be told in the log.
 func TestHeldConnectionsLeaveRoomForOthers(t *testing.T) {
 	for _, tt := range []struct {
 		about, send string
@@ -103,12 +99,14 @@ func TestHeldConnectionsLeaveRoomForOthers(t *testing.T) {
 			}
 			for _, from := range []string{"127.0.0.2", "127.0.0.3"} {
 				for _, request := range [][3]string{{"GET", "/f", ""}, {"PUT", "/by" + from, "2"}, {"PROPFIND", "/f", ""}, {"GET", "/", ""}} {
-					start := time.Now()
 					answer, content := askOnce(t, from, s, request[0], request[1], request[2])
-					if took := time.Since(start); answer.StatusCode >= 400 || took > soonest {
-						t.Errorf("%s from %s: %s after %v: %s", request[0], from, answer.Status, took, content)
+					if answer.StatusCode >= 400 {
+						t.Errorf("%s from %s: %s: %s", request[0], from, answer.Status, content)
 					}
 				}
+			}
+			if strings.Contains(s.Log.String(), "Accept error") {
+				t.Errorf("connections had to wait: %s", s.Log)
 			}
 			if got := askUntil(t, "127.0.0.1", s, "GET", "/f", ""); got != http.StatusOK {
 				t.Errorf("GET from the same address: %d", got)
