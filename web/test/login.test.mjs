@@ -182,6 +182,7 @@ test("a login that ends in the middle is asked for again, and what was being don
 
 test("a request that was sent before a login, and refused after it, asks for no other one", async () => {
   const page = await visit(server.url + "/docs/", { login: ann });
+  await page.locator("#tools button", { hasText: "Upload files" }).waitFor(); // so no listing is refused
   ifmatch("sessions", "end", server.dir, "ann");
   const answers = await hold(page, "**/.ifmatch/history?*");
   await act(page, "a & b.txt", "History");
