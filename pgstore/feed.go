@@ -192,6 +192,7 @@ func (s *Store) Latest(ctx context.Context, name string) (tree.Change, error) {
 // Changes implements [tree.Feed].
 func (s *Store) Changes(ctx context.Context, since, until tree.Cursor) iter.Seq2[tree.Change, error] {
 	return func(yield func(tree.Change, error) bool) {
+		sessions := s.sessions.Load()
 		at, err := s.locate(ctx, since)
 		end := position{math.MaxInt64, math.MaxInt64}
 		if err == nil && until != "" {
@@ -199,7 +200,14 @@ func (s *Store) Changes(ctx context.Context, since, until tree.Cursor) iter.Seq2
 		}
 		read := func(tree.Cursor) (all []tree.Change, more bool, _ error) {
 			if err == nil {
+				before := at
 				all, at, err = s.changesAfter(ctx, s.pool, at, until == "")
+				if now := s.sessions.Load(); err == nil && now != sessions { // it may be another server that has not all changes
+					sessions = now
+					if _, err = s.locate(ctx, s.cursor(before)); err != nil {
+						all = nil
+					}
+				}
 			}
 			more = len(all) == changePage && !end.before(at)
 			return slices.DeleteFunc(all, func(c tree.Change) bool {

@@ -3,6 +3,7 @@ package pgstore_test
 import (
 	"context"
 	"errors"
+	"iter"
 	"slices"
 	"testing"
 
@@ -11,6 +12,7 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/internal/pgtest"
 	"r-seed-1f3a754f.example/ifmatch/pgstore"
 	"r-seed-1f3a754f.example/ifmatch/tree"
+	"r-seed-1f3a754f.example/ifmatch/tree/treetest"
 )
 
 // TestCursorOfALostChange: a follower that has had a change which an asynchronous standby did not have lists again.
@@ -61,5 +63,43 @@ func TestCursorOfALostChange(t *testing.T) {
 		if !slices.Equal(got, test.want) || !errors.Is(err, test.err) {
 			t.Errorf("%s: %q, error %v, want %q, %v", test.name, got, err, test.want, test.err)
 		}
+	}
+}
+
+// TestFollowerOfALostChange: one who waits for changes while a standby takes over that did not have the last of them lists
+// again, too, although no question of its own has met a broken connection. The numbers of the lost ones are given out again.
+func TestFollowerOfALostChange(t *testing.T) {
+	r := newFaultRig(t, 0)
+	begun, err := r.direct.Now(r.ctx)
+	r.must(err)
+	r.must(put(r.ctx, r.direct, "lost", "content", tree.Condition{}))
+	next, stop := iter.Pull2(r.through.Changes(r.ctx, begun, ""))
+	defer stop()
+	if c, err, _ := next(); c.Name != "lost" || err != nil {
+		t.Fatalf("it is told of %q, error %v", c.Name, err)
+	}
+	_, err = r.conn.Exec(r.ctx, "delete from ifmatch.change where path = 'lost'")
+	r.must(err)
+	// All connections but one are new ones, and nothing has failed.
+	tx, err := r.conn.Begin(r.ctx)
+	r.must(err)
+	_, err = tx.Exec(r.ctx, "lock table ifmatch.node in access exclusive mode")
+	r.must(err)
+	reads := make(chan error)
+	for range 8 {
+		go func() { _, err := r.through.Stat(r.ctx, "lost", tree.ReadOptions{}); reads <- err }()
+	}
+	treetest.Eventually(t, "the reads", func() (wait bool) {
+		r.must(tx.QueryRow(r.ctx, `select count(*) = 8 from pg_stat_activity, pg_stat_clear_snapshot()
+ where datname = current_database() and wait_event_type = 'Lock'`).Scan(&wait))
+		return wait
+	})
+	r.must(tx.Rollback(r.ctx))
+	for range 8 {
+		r.must(<-reads)
+	}
+	r.must(put(r.ctx, r.direct, "after", "content", tree.Condition{}))
+	if c, err, _ := next(); !errors.Is(err, tree.ErrNotExist) {
+		t.Errorf("it is told of %q, error %v", c.Name, err)
 	}
 }

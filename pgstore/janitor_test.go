@@ -218,3 +218,30 @@ func TestServerWithoutHistory(t *testing.T) {
 		}
 	}
 }
+
+// A hungPlace removes nothing, and does not say so, as a file system of a machine that is gone.
+type hungPlace struct {
+	blobs.Store
+	removes, freed chan struct{}
+}
+
+func (p hungPlace) Delete(context.Context, blobs.ID) error {
+	close(p.removes)
+	<-p.freed
+	return errors.New("freed")
+}
+
+// TestCloseWaitsForNoObject that hangs.
+func TestCloseWaitsForNoObject(t *testing.T) {
+	ctx := t.Context()
+	_, dir, conn, must := hourly(t)
+	place := hungPlace{dir, make(chan struct{}), make(chan struct{})}
+	defer close(place.freed)
+	s, err := pgstore.Open(ctx, conn.Config().ConnString(), pgstore.Options{Blobs: place, Reader: true, Patience: time.Second})
+	must(err)
+	_, err = conn.Exec(ctx, "insert into ifmatch.dead (blob, place, since) values (gen_random_uuid(), 'o', now() - interval '3 days')")
+	must(err)
+	s.Start()
+	<-place.removes
+	within(t, "Close", s.Close)
+}

@@ -109,6 +109,8 @@ type Store struct {
 	asking  chan struct{} // has the waiting Puts that ask their condition again
 	// seen is the latest time of the database that this replica has seen, in nanoseconds since 1970.
 	seen atomic.Int64
+	// sessions counts the connections of pool that were opened. One may be with another server than those before it.
+	sessions atomic.Uint64
 	// shared shows the time of the database.
 	shared *clock.Clock
 
@@ -216,6 +218,9 @@ func hidden(err error) error {
 // connected looks at a new session. It may be with another server, whose clock is another one: no change may be older
 // than those that are there.
 func (s *Store) connected(ctx context.Context, conn *pgx.Conn) error {
+	ctx, cancel := s.patient(ctx)
+	defer cancel()
+	s.sessions.Add(1)
 	var last *int64
 	err := s.shared.Look(func() (now time.Time, err error) {
 		err = conn.QueryRow(ctx, `select clock_timestamp(), (select at from ifmatch.change order by xid desc, seq desc limit 1)`).
@@ -234,20 +239,21 @@ func (s *Store) saw(at int64) {
 	}
 }
 
-// Close ends the connections. It does not wait for long for commits that the database does not answer.
+// Close ends the connections. It does not wait for long for commits that the database does not answer, nor for an object that
+// is just removed.
 func (s *Store) Close() error {
-	if s.stopJanitor != nil {
-		s.stopJanitor()
-	}
 	closed := make(chan struct{})
 	go func() {
+		if s.stopJanitor != nil {
+			s.stopJanitor()
+		}
 		s.pool.Close()
 		s.notes.Close()
 		close(closed)
 	}()
 	select {
 	case <-closed:
-	case <-time.After(patience):
+	case <-time.After(min(patience, s.opts.Patience)):
 	}
 	return nil
 }
