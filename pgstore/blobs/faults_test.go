@@ -6,8 +6,10 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	iofs "io/fs"
 	"net/http"
+	"net/http/httptest"
 	"strconv"
 	"strings"
 	"sync"
@@ -340,5 +342,36 @@ func TestS3Refusals(t *testing.T) {
 			t.Fatal(err)
 		}
 		asked = len(server.Asked())
+	}
+}
+
+// TestS3ListsTheSameAgain: a server that begins each list anew, as one that knows no start-after, does not keep a doctor for
+// ever.
+func TestS3ListsTheSameAgain(t *testing.T) {
+	var page strings.Builder
+	page.WriteString("<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>x</NextContinuationToken>")
+	for i := range 1000 {
+		id := uuid.UUID{14: byte(i >> 8), 15: byte(i)}
+		fmt.Fprintf(&page, "<Contents><Key>%02x/%v</Key></Contents>", id[15], id)
+	}
+	page.WriteString("</ListBucketResult>")
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, page.String())
+	}))
+	defer server.Close()
+	opts := options(server.URL)
+	opts.Prefix = ""
+	s, err := blobs.NewS3(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, err = range s.List(t.Context()) {
+		if n++; n > 5000 {
+			t.Fatal("it goes on")
+		}
+	}
+	if err == nil || !strings.Contains(err.Error(), "the same objects again") {
+		t.Errorf("%d objects are listed, error %v", n, err)
 	}
 }

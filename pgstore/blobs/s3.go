@@ -141,6 +141,10 @@ func (s *S3) List(ctx context.Context) iter.Seq2[ID, error] {
 			if len(keys) < listed {
 				return
 			}
+			if keys[len(keys)-1] <= after {
+				yield(ID{}, s.failed(ctx, "list", errors.New("it lists the same objects again: the server must take start-after")))
+				return
+			}
 			after = keys[len(keys)-1]
 		}
 	}
