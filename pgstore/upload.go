@@ -10,7 +10,9 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -113,6 +115,9 @@ func (s *Store) NewUpload(
 
 // OpenUpload implements [tree.Uploads].
 func (s *Store) OpenUpload(ctx context.Context, id string) (tree.Upload, error) {
+	if strings.Contains(id, "\x00") || !utf8.ValidString(id) { // PostgreSQL takes it for no text
+		return nil, fmt.Errorf("the upload %q: %w", id, tree.ErrNotExist)
+	}
 	u := &upload{s: s, holder: uuid.New(), sum: sha256.New()}
 	var path, state, sum []byte
 	err := s.execRow(ctx, `with old as (select id, held_until from ifmatch.upload where id = $1 for update)

@@ -49,17 +49,27 @@ type Checkup struct {
 
 // Connect opens a connection for a checkup.
 func Connect(ctx context.Context, address string) (*pgx.Conn, error) {
+	config, err := configOf(address)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := pgx.ConnectConfig(ctx, config)
+	if err != nil {
+		return nil, session.Explain(err)
+	}
+	return conn, nil
+}
+
+// configOf returns the configuration of a connection, whose bounds are those of a server's.
+func configOf(address string) (*pgx.ConnConfig, error) {
 	config, err := pgx.ParseConfig(address)
 	if err != nil {
 		return nil, errors.New("--store cannot be read: give an address such as postgres://user@host/database, and the password " +
 			"by PGPASSFILE")
 	}
 	config.RuntimeParams["application_name"] = "ifmatch doctor"
-	conn, err := pgx.ConnectConfig(ctx, config)
-	if err != nil {
-		return nil, session.Explain(err)
-	}
-	return conn, nil
+	session.Configure(config)
+	return config, nil
 }
 
 // Run takes all looks. An error ends it.

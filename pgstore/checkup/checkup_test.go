@@ -405,7 +405,7 @@ func TestFeedIsHeldBack(t *testing.T) {
 
 func TestSettings(t *testing.T) {
 	good := Settings{Version: 150018, Fsync: true, FullPages: true, Commit: "on", Autovacuum: true, Connections: 100, Locks: 64,
-		Standbys: "*", Connected: []Standby{{Sync: true}}}
+		Standbys: "*", Encoding: "UTF8", Connected: []Standby{{Sync: true}}}
 	for name, test := range map[string]struct {
 		change    func(*Settings)
 		bad, note string
@@ -418,6 +418,7 @@ func TestSettings(t *testing.T) {
 		"no commit":                  {func(s *Settings) { s.Commit = "off" }, "synchronous_commit is off", ""},
 		"a local commit":             {func(s *Settings) { s.Commit = "local" }, "synchronous_commit is local", ""},
 		"no vacuum":                  {func(s *Settings) { s.Autovacuum = false }, "autovacuum is off", ""},
+		"another encoding":           {func(s *Settings) { s.Encoding = "LATIN1" }, "encoding of the database is LATIN1", ""},
 		"few locks":                  {func(s *Settings) { s.Locks = 10 }, "room for 1000 locks", ""},
 		"the clock":                  {func(s *Settings) { s.Clock = -time.Minute }, "off by -1m0s", ""},
 		"no sync standby":            {func(s *Settings) { s.Connected[0].Sync = false }, "no synchronous standby", ""},
@@ -440,5 +441,17 @@ func TestSettings(t *testing.T) {
 		if test.bad == test.note && len(f.bad)+len(f.notes) > 0 {
 			t.Errorf("%s: it says %q and %q", name, f.bad, f.notes)
 		}
+	}
+}
+
+// TestConnectionOfADoctorIsBounded, as those of the servers are: a machine that is gone without a word is noticed.
+func TestConnectionOfADoctorIsBounded(t *testing.T) {
+	config, err := configOf("postgres://u@h/d")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if config.ConnectTimeout == 0 || config.RuntimeParams["lock_timeout"] == "" ||
+		config.RuntimeParams["application_name"] != "ifmatch doctor" {
+		t.Errorf("it has the timeout %v, and %v", config.ConnectTimeout, config.RuntimeParams)
 	}
 }

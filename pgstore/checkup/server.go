@@ -21,6 +21,7 @@ type Settings struct {
 	Connections      int
 	Locks            int    // max_locks_per_transaction
 	Standbys         string // synchronous_standby_names
+	Encoding         string // of the database
 	Clock            time.Duration
 	Connected        []Standby
 }
@@ -46,9 +47,10 @@ func settings(ctx context.Context, conn *pgx.Conn) (s Settings, err error) {
 	err = conn.QueryRow(ctx, `select current_setting('server_version_num')::int, pg_is_in_recovery(),
  current_setting('fsync')::bool, current_setting('full_page_writes')::bool, current_setting('synchronous_commit'),
  current_setting('autovacuum')::bool, current_setting('max_connections')::int,
- current_setting('max_locks_per_transaction')::int, current_setting('synchronous_standby_names'), clock_timestamp()`).
+ current_setting('max_locks_per_transaction')::int, current_setting('synchronous_standby_names'),
+ current_setting('server_encoding'), clock_timestamp()`).
 		Scan(&s.Version, &s.Recovery, &s.Fsync, &s.FullPages, &s.Commit, &s.Autovacuum, &s.Connections, &s.Locks,
-			&s.Standbys, &now)
+			&s.Standbys, &s.Encoding, &now)
 	if err != nil || s.Recovery {
 		return s, err
 	}
@@ -91,6 +93,8 @@ func (s Settings) judge(to Sink) {
 		{!s.Autovacuum, "autovacuum is off: tables grow without a bound", "set autovacuum = on"},
 		{s.Locks*s.Connections < leastLocks, fmt.Sprintf("there is room for %d locks", s.Locks*s.Connections),
 			"raise max_locks_per_transaction"},
+		{s.Encoding != "UTF8" && s.Encoding != "SQL_ASCII", "the encoding of the database is " + s.Encoding + ": it refuses the " +
+			"writes of users with other letters in their names", "make one with createdb --encoding=UTF8 --template=template0"},
 		{s.Clock.Abs() > clock.Off, fmt.Sprintf("the clock of the database is off by %v", s.Clock.Round(time.Second)),
 			"let both machines follow the same time server"},
 	} {
