@@ -341,6 +341,20 @@ func (s *Store) abandon(ctx context.Context, c *staged) {
 	}
 }
 
+// dispose removes an object that has no name. Where that fails, the janitor does.
+func (u *upload) dispose(ctx context.Context, id *uuid.UUID) {
+	if id == nil {
+		return
+	}
+	err := u.s.opts.Blobs.Discard(ctx, *id)
+	if err == nil {
+		_, err = u.s.exec(ctx, "delete from ifmatch.dead where blob = $1", *id)
+	}
+	if err != nil {
+		u.s.opts.Report(fmt.Errorf("an object of an upload is left for the janitor: %w", err))
+	}
+}
+
 // claimedSQL fails, and the transaction with it, if the janitor has taken the object to be garbage.
 const claimedSQL = `with claim as (delete from ifmatch.dead where blob = $1 and not claimed returning 1)
  select 1 / count(*) from claim`

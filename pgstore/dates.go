@@ -116,6 +116,12 @@ func (s *Store) LookAtClock(ctx context.Context) (ahead time.Duration, err error
 	return s.shared.Ahead(), translate(err)
 }
 
+// saw notes a time of the database.
+func (s *Store) saw(at int64) {
+	for seen := s.seen.Load(); at > seen && !s.seen.CompareAndSwap(seen, at); seen = s.seen.Load() {
+	}
+}
+
 // now returns the time of the database.
 func (s *Store) now(ctx context.Context) (now time.Time, err error) {
 	err = s.readRow(ctx, "select coalesce($1, clock_timestamp())", []any{s.clock()}, &now)

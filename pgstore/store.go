@@ -233,12 +233,6 @@ func (s *Store) connected(ctx context.Context, conn *pgx.Conn) error {
 	return err
 }
 
-// saw notes a time of the database.
-func (s *Store) saw(at int64) {
-	for seen := s.seen.Load(); at > seen && !s.seen.CompareAndSwap(seen, at); seen = s.seen.Load() {
-	}
-}
-
 // Close ends the connections. It does not wait for long for commits that the database does not answer, nor for an object that
 // is just removed.
 func (s *Store) Close() error {

@@ -177,20 +177,6 @@ func (u *upload) Remove(ctx context.Context) error {
 	return nil
 }
 
-// dispose removes an object that has no name. Where that fails, the janitor does.
-func (u *upload) dispose(ctx context.Context, id *uuid.UUID) {
-	if id == nil {
-		return
-	}
-	err := u.s.opts.Blobs.Discard(ctx, *id)
-	if err == nil {
-		_, err = u.s.exec(ctx, "delete from ifmatch.dead where blob = $1", *id)
-	}
-	if err != nil {
-		u.s.opts.Report(fmt.Errorf("an object of an upload is left for the janitor: %w", err))
-	}
-}
-
 // Append implements [tree.Upload].
 func (u *upload) Append(ctx context.Context, body io.Reader, opts tree.AppendOptions) error {
 	if u.state.Tag != "" {

@@ -296,7 +296,9 @@ func (im *Import) put(ctx context.Context, e entry, over tree.ETag, properties [
 		opts.Describe = func(tree.ETag) []webdav.Proppatch { return []webdav.Proppatch{{Props: properties}} }
 	}
 	var state tree.State
+	tried := 0
 	err := patiently(ctx, func() error {
+		tried++
 		f, err := im.open(e)
 		if err != nil {
 			return err
@@ -305,6 +307,12 @@ func (im *Import) put(ctx context.Context, e entry, over tree.ETag, properties [
 		state, _, err = im.To.Put(ctx, e.name, f, opts, unchanged(e.name, over))
 		return err
 	})
+	if tried > 1 && errors.Is(err, errOther) { // an earlier try may have happened, and its answer was lost
+		now, failed := im.stat(ctx, e.name)
+		if tag, unread := im.tag(e); failed == nil && unread == nil && tag == now.Tag {
+			return now, nil
+		}
+	}
 	return state, err
 }
 

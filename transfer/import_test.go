@@ -11,8 +11,10 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/pkg/xattr"
@@ -362,4 +364,35 @@ func TestImportTakesProperties(t *testing.T) {
 	if want := "empty: is taken without the attribute user.other"; !slices.Contains(*lines, want) {
 		t.Errorf("it tells %q, and not %q", *lines, want)
 	}
+}
+
+// An unsure store does what it is told first, and says that it does not know.
+type unsure struct {
+	tree.Store
+	told atomic.Bool
+}
+
+func (u *unsure) Put(
+	ctx context.Context, name string, body io.Reader, opts tree.PutOptions, cond tree.Condition,
+) (tree.State, bool, error) {
+	state, created, err := u.Store.Put(ctx, name, body, opts, cond)
+	if err == nil && u.told.CompareAndSwap(false, true) {
+		err = &tree.StorageError{Kind: tree.ErrUnavailable, Hint: "look before you try again"}
+	}
+	return state, created, err
+}
+
+// TestImportLooksWhatHasBecomeOfAWrite whose answer was lost: a file that is there is not said to be left out.
+func TestImportLooksWhatHasBecomeOfAWrite(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "f"), []byte("content"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) { // it waits before it tries again
+		im, lines := importer(dir, &unsure{Store: memtree.New(memtree.Options{})})
+		done, err := im.Run(t.Context())
+		if err != nil || len(*lines) > 0 || done.Files.Load() != 1 || done.Compared.Load() != 1 {
+			t.Errorf("%d files are imported, %d compared, it tells %q, error %v", done.Files.Load(), done.Compared.Load(), *lines, err)
+		}
+	})
 }

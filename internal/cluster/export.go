@@ -55,18 +55,19 @@ func (n Needs) runExport(c *cli.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, m.Close()) }()
 	done, err := m.Run(c.Context)
-	fmt.Fprintf(c.App.ErrWriter, "%d files (%s) were fetched, %d files and directories removed\n",
-		done.Fetched, humanize.Bytes(uint64(done.Bytes)), done.Removed)
+	fmt.Fprintf(c.App.ErrWriter, "%s fetched (%s), %s removed\n", number(done.Fetched, "file was", "files were"),
+		humanize.Bytes(uint64(done.Bytes)), number(done.Removed, "file or directory", "files and directories"))
 	if err != nil {
 		return fmt.Errorf("%w (the export goes on when it is started again)", err)
 	}
-	fmt.Fprintf(c.App.ErrWriter, "compared: %d files have the same ETag, %d names differ\n", done.Compared, done.Different)
+	fmt.Fprintf(c.App.ErrWriter, "compared: %s the same ETag, %s\n", number(done.Compared, "file has", "files have"),
+		number(done.Different, "name differs", "names differ"))
 	if c.Bool("follow") {
 		done, err = m.Follow(c.Context)
 		if !errors.Is(err, context.Canceled) {
 			return err
 		}
-		fmt.Fprintf(c.App.ErrWriter, "stopped: %d files were fetched in all\n", done.Fetched)
+		fmt.Fprintf(c.App.ErrWriter, "stopped: %s fetched in all\n", number(done.Fetched, "file was", "files were"))
 	}
 	if done.Different > 0 {
 		return n.Differs(errors.New("the mirror is not the tree: see above"))

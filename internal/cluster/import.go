@@ -109,12 +109,21 @@ func (n Needs) runImport(c *cli.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, close()) }()
 	done, err := im.Run(c.Context)
-	fmt.Fprintf(c.App.ErrWriter, "%d files (%s) and %d directories were imported, %d files were there already\n",
-		done.Files.Load(), humanize.Bytes(uint64(done.Bytes.Load())), done.Collections.Load(), done.Known.Load())
+	fmt.Fprintf(c.App.ErrWriter, "%s (%s) and %s were imported, %s there already\n", number(done.Files.Load(), "file", "files"),
+		humanize.Bytes(uint64(done.Bytes.Load())), number(done.Collections.Load(), "directory", "directories"),
+		number(done.Known.Load(), "file was", "files were"))
 	if err != nil {
 		return fmt.Errorf("%w (the import goes on when it is started again)", err)
 	}
 	return n.concluded(c, mark, done)
+}
+
+// number writes a number of things.
+func number(n int64, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprint(n, " ", many)
 }
 
 // withProperties has an import take the dead properties of a directory that was served.
@@ -133,8 +142,9 @@ func (n Needs) withProperties(im *transfer.Import) (close func() error, err erro
 // concluded says how an import has ended.
 func (n Needs) concluded(c *cli.Context, m mark, done *transfer.Imported) error {
 	left, lost, different := done.Left.Load(), done.Lost.Load(), done.Different.Load()
-	fmt.Fprintf(c.App.ErrWriter, "compared: %d files have the same ETag, %d differ; %d were left out, %d lost something\n",
-		done.Compared.Load(), different, left, lost)
+	fmt.Fprintf(c.App.ErrWriter, "compared: %s the same ETag, %s; %s left out, %d lost something\n",
+		number(done.Compared.Load(), "file has", "files have"), number(different, "differs", "differ"),
+		number(left, "was", "were"), lost)
 	if different == 0 && !c.Bool("into") {
 		if err := m.end(c.Context); err != nil {
 			return err
