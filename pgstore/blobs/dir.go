@@ -186,14 +186,14 @@ func (d *Dir) Discard(ctx context.Context, id ID) error { return d.Delete(ctx, i
 func (d *Dir) List(ctx context.Context) iter.Seq2[ID, error] {
 	return func(yield func(ID, error) bool) {
 		root, err := filepath.EvalSymlinks(d.root) // WalkDir would look at no more of a link than the link
-		if err != nil {
+		switch err = d.missing(err); {
+		case errors.Is(err, iofs.ErrNotExist):
+			return // nobody has made it yet
+		case err != nil:
 			yield(ID{}, err)
 			return
 		}
-		err = filepath.WalkDir(root, func(path string, entry iofs.DirEntry, err error) error {
-			if path == d.root && errors.Is(d.missing(err), iofs.ErrNotExist) {
-				return nil // nobody has made it yet
-			}
+		err = filepath.WalkDir(root, func(_ string, entry iofs.DirEntry, err error) error {
 			if err == nil {
 				err = ctx.Err()
 			}
