@@ -188,6 +188,7 @@ var testImports = map[string][]string{
 	"transfer":                {"tree/memtree"},
 	"pgstore/checkup":         {"pgstore", "internal/pgtest", "tree/treetest"},
 	"internal/database":       {"internal/pgtest"},
+	"internal/cluster":        {"internal/pgtest"},
 	"internal/history":        {"fs", "etagfs"},
 	"monitor":                 {"fs", "fs/volumes", "etagfs", "etagfs/reopening", "quota", "quota/limits", "tree/treetest"},
 	"put":                     {"fs", "etagfs", "handler"},
