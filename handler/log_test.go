@@ -24,15 +24,18 @@ func TestFailuresAreLoggedAsWarnings(t *testing.T) {
 		detail string
 	}{errAnything, 500, ""}) {
 		log := newLogLines()
-		store := &hookedStore{storeInMemory(t), func(context.Context, io.Reader) error {
+		store := &hookedStore{storeInMemory(t, "f=f"), func(context.Context, io.Reader) error {
 			return fmt.Errorf("as the disk has it: %w", known.err)
 		}}
 		h, err := New(Config{Store: store, Log: log.logger()})
 		if err != nil {
 			t.Fatal(err)
 		}
-		w := httptest.NewRecorder()
-		h.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "PUT", "http://localhost/f", strings.NewReader("x")))
+		method, header := "PUT", ""
+		if known.err == tree.ErrIsCollection {
+			method, header = "COPY", "Destination: /g" // a PUT there is a 405
+		}
+		w := ask(t, h, method, "/f", "x", header)
 		status := known.status
 		if known.err == tree.ErrReserved {
 			status = http.StatusForbidden // to those who write
