@@ -1,6 +1,7 @@
 package etagfs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"iter"
@@ -48,7 +49,7 @@ func (s *Store) List(
 func (s *Store) count(ctx context.Context, dir string, opts tree.ListOptions) error {
 	left := opts.Limit
 	var rest toList
-	for more := true; more; {
+	for {
 		var below []listed
 		for members, err := range s.reader.Glance(ctx, dir, opts.Follow) {
 			members = shown(dir, members, opts)
@@ -67,12 +68,13 @@ func (s *Store) count(ctx context.Context, dir string, opts tree.ListOptions) er
 		if err := ctx.Err(); err != nil || opts.Depth > 0 {
 			return err
 		}
-		rest.add(dir, below)
-		var next listed
-		next, dir, more = rest.next()
-		dir = tree.Join(dir, next.name)
+		rest.add(level{place: &place{dir: dir}, members: below})
+		next, in, ok := rest.next()
+		if !ok {
+			return nil
+		}
+		dir = tree.Join(in.dir, next.name)
 	}
-	return nil
 }
 
 // toList has the collections that are still to be listed. A collection is listed after the collection in which it was
@@ -81,9 +83,17 @@ type toList []level
 
 // A level is a collection, with the collections in it of which some are still to be listed.
 type level struct {
-	dir     string
+	*place
 	members []listed
-	at      int // the index of the next one
+	next    int // the index of the next one
+}
+
+// A place is where a collection of a listing is.
+type place struct {
+	dir string // its name in the listing
+	at  string // its latest known name: it may have been renamed since its own collection was read
+	id  snapshots.MemberID
+	in  *place // nil for the first one
 }
 
 // listed is a member that is to be listed itself.
@@ -93,29 +103,28 @@ type listed struct {
 }
 
 // add adds the members of a collection.
-func (l *toList) add(dir string, members []listed) {
-	if len(members) > 0 {
-		*l = append(*l, level{dir: dir, members: members})
+func (l *toList) add(one level) {
+	if len(one.members) > 0 {
+		*l = append(*l, one)
 	}
 }
 
 // next removes and returns the next member to list, and the collection that it is in.
-func (l *toList) next() (one listed, dir string, ok bool) {
+func (l *toList) next() (one listed, in level, ok bool) {
 	for len(*l) > 0 {
 		last := &(*l)[len(*l)-1]
-		if last.at < len(last.members) {
-			last.at++
-			return last.members[last.at-1], last.dir, true
+		if last.next < len(last.members) {
+			last.next++
+			return last.members[last.next-1], *last, true
 		}
 		*l = (*l)[:len(*l)-1]
 	}
-	return listed{}, "", false
+	return listed{}, level{}, false
 }
 
-// has reports whether dir is the collection whose members were added last, and whether name is one of these members.
-func (l toList) has(dir, name string) bool {
-	return len(l) > 0 && l[len(l)-1].dir == dir &&
-		slices.ContainsFunc(l[len(l)-1].members, func(m listed) bool { return m.name == name })
+// has reports whether a look saw one of the members.
+func (l level) has(info vfs.Info) bool {
+	return slices.ContainsFunc(l.members, func(m listed) bool { return m.id.IsOf(info) })
 }
 
 // A listing is a [Store.List] of a collection that is in progress.
@@ -132,7 +141,8 @@ type listing struct {
 
 // list yields a collection and all resources below it that are to be yielded.
 func (l *listing) list(self tree.State) {
-	below, more, err := l.collection(self, true)
+	below, more, err := l.collection(self, self.Name, snapshots.MemberID{}, true)
+	here := &place{dir: self.Name, at: self.Name}
 	var rest toList
 	for {
 		if err != nil {
@@ -142,58 +152,90 @@ func (l *listing) list(self tree.State) {
 		if !more {
 			return
 		}
-		rest.add(self.Name, below)
-		one, dir, ok := rest.next()
+		rest.add(level{place: here, members: below})
+		one, in, ok := rest.next()
 		if !ok {
 			return
 		}
 		if err = l.ctx.Err(); err != nil {
 			continue
 		}
-		self, below, more, err = l.member(tree.Join(dir, one.name))
-		for err == errGone && l.searches < snapshots.MaxRereads {
-			l.searches++
-			base, _ := l.s.reader.Renamed(l.ctx, dir, one.id)
-			if base == "" || base != one.name && rest.has(dir, base) {
-				break
-			}
-			self, below, more, err = l.member(tree.Join(dir, base))
-		}
-		if err == errGone { // it was removed since its collection was read
+		here = &place{tree.Join(in.dir, one.name), tree.Join(in.at, one.name), one.id, in.place}
+		if below, more, err = l.belowOf(in, one, here); err == errGone {
 			err = nil
 		}
 	}
 }
 
+// belowOf yields a collection that was left out when its own collection was read. It has the name that it had then,
+// wherever it is by now: others of the collection can have its name, and it can have theirs. If it was removed, belowOf
+// yields the new collection that has come in its place.
+func (l *listing) belowOf(in level, one listed, here *place) (below []listed, more bool, err error) {
+	for ; ; l.searches++ {
+		below, more, err = l.member(here)
+		if err != errGone || here.id != one.id || l.searches == snapshots.MaxRereads {
+			return below, more, err
+		}
+		dir := l.find(in.place)
+		base, failed := l.s.reader.Renamed(l.ctx, dir, in.id, one.id)
+		switch here.at = tree.Join(dir, cmp.Or(base, one.name)); {
+		case base != "" || errors.Is(failure.Of(failed), tree.ErrNotExist): // the collection has gone on meanwhile
+			continue
+		case failed != nil:
+			return nil, true, errGone
+		}
+		info, failed := l.s.fs.Lstat(here.at)
+		if failed != nil || info.Kind != vfs.Directory || in.has(info) {
+			return nil, true, errGone
+		}
+		here.id = snapshots.IDOf(info)
+	}
+}
+
+// find returns the name of a collection that may have been renamed since it was read, with those that it is in.
+func (l *listing) find(p *place) string {
+	if info, err := l.s.fs.Lstat(p.at); p.in == nil || err == nil && p.id.IsOf(info) {
+		return p.at
+	}
+	dir := l.find(p.in)
+	if base, _ := l.s.reader.Renamed(l.ctx, dir, p.in.id, p.id); base != "" {
+		p.at = tree.Join(dir, base)
+	}
+	return p.at
+}
+
 // errGone says that a member is not there any more.
 var errGone = errors.New("it was removed since its collection was read")
 
-// member yields a collection that was left out when its own collection was read. If another resource has the name now,
-// member yields that.
-func (l *listing) member(name string) (self tree.State, below []listed, more bool, err error) {
-	self, err = l.s.Stat(l.ctx, name, l.opts.Reading())
+// member yields a collection that was left out when its own collection was read, if it is the one that the place says.
+func (l *listing) member(here *place) (below []listed, more bool, err error) {
+	self, err := l.s.Stat(l.ctx, here.at, l.opts.Reading())
+	self.Name = here.dir
 	switch {
 	case errors.Is(err, tree.ErrNotExist):
-		return self, nil, true, errGone
+		return nil, true, errGone
 	case err != nil:
-		return self, nil, l.yield(tree.State{Name: name, Collection: true}, err), nil
+		return nil, l.yield(tree.State{Name: here.dir, Collection: true}, err), nil
 	case self.Collection && !self.Link:
-		below, more, err = l.collection(self, false)
-		return self, below, more, err
+		return l.collection(self, here.at, here.id, false)
+	case here.id.Inode != 0:
+		return nil, true, errGone
 	}
-	return self, nil, l.yield(self, nil), nil
+	return nil, l.yield(self, nil), nil // the file system does not number its files, and cannot tell them apart
 }
 
-// collection yields a collection and its members. If the listing goes below the members, collection leaves out the
-// collections among them, and returns their names. An error ends the listing. more is false if the caller has ended the
-// listing.
-func (l *listing) collection(self tree.State, first bool) (below []listed, more bool, err error) {
-	dir, begun := self.Name, false
+// collection yields a collection and its members. Their names are read at dir, where the collection is now. If the listing
+// goes below the members, collection leaves out the collections among them, and returns their names. An error ends the
+// listing. more is false if the caller has ended the listing.
+func (l *listing) collection(self tree.State, dir string, id snapshots.MemberID, first bool) (
+	below []listed, more bool, err error,
+) {
+	begun := false
 	var short locktable.ShortRoots
 	var members []volumes.Member
 	var locks [][]tree.Lock
 	r := l.s.reader.Members(dir, volumes.DirOptions{Follow: true, Attributes: l.opts.Want&tree.WantProperties != 0})
-	r.Follow = l.opts.Follow
+	r.Follow, r.ID = l.opts.Follow, id
 	r.Also = func(at *volumes.Snapshot, batch []volumes.Member) (err error) {
 		if members = batch; l.opts.Show != nil {
 			members = shown(dir, slices.Clone(batch), l.opts)
@@ -211,7 +253,7 @@ func (l *listing) collection(self tree.State, first bool) (below []listed, more 
 			if errors.Is(failure.Of(err), tree.ErrNotExist) {
 				return nil, true, errGone
 			}
-			return nil, l.yield(tree.State{Name: dir, Collection: true}, failure.Of(err)), nil
+			return nil, l.yield(tree.State{Name: self.Name, Collection: true}, failure.Of(err)), nil
 		case err != nil:
 			return nil, false, err
 		case !begun && !l.yield(self, nil):
@@ -228,6 +270,9 @@ func (l *listing) collection(self tree.State, first bool) (below []listed, more 
 			case err == nil && l.opts.Depth < 0 && state.Collection && !state.Link:
 				below = append(below, listed{members[i].Name, snapshots.IDOf(members[i].Info)})
 				continue
+			}
+			if dir != self.Name {
+				state.Name = tree.Join(self.Name, members[i].Name)
 			}
 			if !l.yield(state, err) {
 				return nil, false, nil

@@ -164,17 +164,14 @@ func TestMembersThatAreRenamedAreCopiedOnce(t *testing.T) {
 // TestCollectionsThatAreRenamedAreReadOnce: a client renames a collection in the one that is listed or copied with all
 // that is below it.
 func TestCollectionsThatAreRenamedAreReadOnce(t *testing.T) {
-	layBelow := func(t *testing.T, deep bool) *beside {
+	layBelow := func(t *testing.T) *beside {
 		b := &beside{paused: openPaused(t, quickDir(t))}
 		layout := []string{"d/"}
 		for i := range 6 {
 			dir := fmt.Sprint("d/c", i)
 			layout = append(layout, dir+"/", fmt.Sprintf("%s/f=%d", dir, i))
-			b.want = append(b.want, fmt.Sprint(i))
-			if deep {
-				layout = append(layout, dir+"/sub/", fmt.Sprintf("%s/sub/g=below %d", dir, i))
-				b.want = append(b.want, fmt.Sprint("below ", i))
-			}
+			layout = append(layout, dir+"/sub/", fmt.Sprintf("%s/sub/g=below %d", dir, i))
+			b.want = append(b.want, fmt.Sprint(i), fmt.Sprint("below ", i))
 		}
 		slices.Sort(b.want)
 		if err := lay(layout...)(b.Store); err != nil {
@@ -184,12 +181,11 @@ func TestCollectionsThatAreRenamedAreReadOnce(t *testing.T) {
 	}
 	for _, tt := range []struct {
 		name  string
-		deep  bool // a listing goes on with the names that it has begun with
 		read  func(t *testing.T, b *beside, when string)
 		under string // the call from which on it has the lock itself
 	}{
 		{name: "listed", read: func(t *testing.T, b *beside, when string) { b.wantMembers(t, "d", when) }},
-		{name: "copied", deep: true, under: "tryFlock", read: func(t *testing.T, b *beside, when string) {
+		{name: "copied", under: "tryFlock", read: func(t *testing.T, b *beside, when string) {
 			_, _, err := b.Copy(ctx, "d", "copy", tree.CopyOptions{}, tree.Condition{})
 			b.come(nil)
 			if err != nil {
@@ -199,7 +195,7 @@ func TestCollectionsThatAreRenamedAreReadOnce(t *testing.T) {
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			b := layBelow(t, tt.deep)
+			b := layBelow(t)
 			for _, later := range []int{2, 9, 1 << 10} {
 				for first, done := 1, true; done; first++ {
 					undo := b.between(t, true, first, later, func(c vfs.Call) bool { return c.Op == tt.under })
@@ -208,6 +204,72 @@ func TestCollectionsThatAreRenamedAreReadOnce(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestCollectionsThatTakeEachOthersNamesAreReadOnce: clients exchange the names of two collections in steps, again and
+// again, before any calls of a listing or a copy.
+func TestCollectionsThatTakeEachOthersNamesAreReadOnce(t *testing.T) {
+	b := &beside{paused: openPaused(t, quickDir(t))}
+	layout := []string{"d/"}
+	for i := range 4 {
+		dir := fmt.Sprint("d/c", i)
+		layout = append(layout, dir+"/", dir+"/sub/")
+		for name, what := range map[string]string{"f": "", "sub/g": "below "} {
+			b.want = append(b.want, fmt.Sprint(what, i))
+			layout = append(layout, fmt.Sprintf("%s/%s=%s%d", dir, name, what, i))
+		}
+	}
+	slices.Sort(b.want)
+	if err := lay(layout...)(b.Store); err != nil {
+		t.Fatal(err)
+	}
+	steps := [][2]string{{"d/c0", "d/t"}, {"d/c3", "d/c0"}, {"d/t", "d/c3"}, {"d/c1", "d/t"}, {"d/c2", "d/c1"}, {"d/t", "d/c2"}}
+	for _, tt := range []struct {
+		name string
+		read func(when string)
+	}{
+		{"listed", func(when string) { b.wantMembers(t, "d", when) }},
+		{"copied", func(when string) {
+			_, _, err := b.Copy(ctx, "d", "copy", tree.CopyOptions{}, tree.Condition{})
+			b.come(nil)
+			if err != nil {
+				t.Fatalf("%s: %v", when, err)
+			}
+			b.wantMembers(t, "copy", when)
+		}},
+	} {
+		for _, every := range []int{1, 2, 3, 5, 8, 13, 21, 34} {
+			for first, done := 1, false; !done; first += every {
+				undo := b.steps(t, steps, first, every)
+				tt.read(fmt.Sprintf("%s with a step before call %d, and each %d later", tt.name, first, every))
+				done = !undo()
+			}
+		}
+	}
+}
+
+// steps has a client rename members before a call, and before some later ones, but not when the lock is held. The returned
+// function goes on until each name is as it was, or another one's, and reports whether a step was taken.
+func (b *beside) steps(t *testing.T, steps [][2]string, first, every int) (finish func() (taken bool)) {
+	calls, taken, under := 0, 0, false
+	step := func() {
+		b.rename(t, steps[taken%len(steps)][0], steps[taken%len(steps)][1])
+		taken++
+	}
+	b.come(func(c vfs.Call) {
+		under = under || c.Op == "tryFlock"
+		if calls++; !under && calls >= first && (calls-first)%every == 0 && taken < 2*len(steps) {
+			step()
+		}
+	})
+	return func() bool {
+		b.come(nil)
+		any := taken > 0
+		for taken%len(steps) != 0 {
+			step()
+		}
+		return any
 	}
 }
 

@@ -81,7 +81,7 @@ const (
 
 // Stage stages a copy of the resource at a name, as it is there now. Its look and its tag are those of the copy.
 func (c *Copy) Stage(ctx context.Context, from, to string, opts tree.CopyOptions) (err error) {
-	c.to, c.Source = to, vfs.Info{}
+	c.to, c.Source, c.searches = to, vfs.Info{}, 0
 	if c.Whole {
 		c.copied = versions{}
 		c.Source, _ = c.FS.Lstat(from)
@@ -109,7 +109,7 @@ func (c *Copy) Stage(ctx context.Context, from, to string, opts tree.CopyOptions
 			return err
 		}
 		if !opts.Shallow {
-			err = c.members(ctx, from, ".", c.Staged)
+			err = c.members(ctx, from, ".", snapshots.MemberID{}, c.Staged)
 		}
 		if err == nil {
 			err = c.inherit(from, c.Staged, c.Source) // after its members, because its permissions may not let members in

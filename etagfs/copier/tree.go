@@ -43,58 +43,86 @@ type collection struct {
 }
 
 // members copies the members of a collection. Links are copied as links. The collections among the members are copied
-// after the collection is closed again, so that one collection of a deep tree is open at a time.
-func (c *Copy) members(ctx context.Context, from, place string, top *fs.Staged) error {
-	below, err := c.membersButCollections(ctx, from, place, top)
+// after the collection is closed again, so that one collection of a deep tree is open at a time. id is the one of the
+// collection: another one can have its name meanwhile.
+func (c *Copy) members(ctx context.Context, from, place string, id snapshots.MemberID, top *fs.Staged) error {
+	below, err := c.membersButCollections(ctx, from, place, id, top)
 	if err != nil {
 		return err
 	}
 	for _, one := range below {
-		err := c.collection(ctx, from, place, one.name, top)
-		for isGone(err) && c.searches < snapshots.MaxRereads {
-			c.searches++
-			base, failed := c.Reader.Renamed(ctx, from, one.id)
-			if failed != nil {
-				return failed // the collection itself was removed or renamed
-			}
-			if base == "" || base != one.name &&
-				slices.ContainsFunc(below, func(m collection) bool { return m.name == base }) {
-				break
-			}
-			err = c.collection(ctx, from, place, base, top)
-		}
-		if err != nil && !isGone(err) {
+		if err := c.collection(ctx, from, place, id, one, below, top); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// isGone reports whether an error says that a resource does not exist any more.
-func isGone(err error) bool { return errors.Is(failure.Of(err), tree.ErrNotExist) }
+// collection copies a member that was left out when its collection was read. It has the name that it had then, wherever
+// it is by now: others of the collection can have its name, and it can have theirs. If it was removed, collection copies
+// the new collection that has come in its place.
+func (c *Copy) collection(
+	ctx context.Context, from, place string, in snapshots.MemberID, one collection, all []collection, top *fs.Staged,
+) error {
+	err := c.memberOf(ctx, tree.Join(from, one.name), path.Join(place, one.name), one.id, top)
+	for isGone(err) {
+		if c.searches == snapshots.MaxRereads {
+			return ErrStale // members are renamed faster than they are copied
+		}
+		c.searches++
+		base, failed := c.Reader.Renamed(ctx, from, in, one.id)
+		if failed != nil {
+			return failed // the collection itself was removed or renamed
+		}
+		if base != "" {
+			err = c.memberOf(ctx, tree.Join(from, base), path.Join(place, one.name), one.id, top)
+			continue
+		}
+		info, failed := c.FS.Lstat(tree.Join(from, one.name))
+		if failed != nil || info.Kind != vfs.Directory ||
+			slices.ContainsFunc(all, func(other collection) bool { return other.id.IsOf(info) }) {
+			return nil
+		}
+		err = c.memberOf(ctx, tree.Join(from, one.name), path.Join(place, one.name), snapshots.IDOf(info), top)
+		if isGone(err) {
+			return nil
+		}
+	}
+	return err
+}
 
-// collection copies a member that was left out when its collection was read.
-func (c *Copy) collection(ctx context.Context, from, place, base string, top *fs.Staged) error {
-	name, at := tree.Join(from, base), path.Join(place, base)
+// memberOf copies what is at a name, if it is the resource. Else it fails as if nothing were there.
+func (c *Copy) memberOf(ctx context.Context, name, at string, id snapshots.MemberID, top *fs.Staged) error {
 	info, err := c.FS.Lstat(name)
-	if err == nil && info.Kind == vfs.Special {
+	switch {
+	case err == nil && !id.IsOf(info):
+		return goneFrom(name)
+	case err == nil && info.Kind == vfs.Special:
 		return nil
+	case err == nil:
+		err = c.member(ctx, name, at, info, nil, top)
 	}
-	if err == nil {
-		err = c.member(ctx, name, at, info, top)
-	}
-	if err != nil {
+	if err != nil && !isGone(err) {
 		err = c.failedAt(name, at, true, err)
 	}
 	return err
 }
 
+// isGone reports whether an error says that a resource does not exist any more.
+func isGone(err error) bool { return errors.Is(failure.Of(err), tree.ErrNotExist) }
+
+// goneFrom returns the error of a resource that is not at a name any more.
+func goneFrom(name string) error {
+	return &iofs.PathError{Op: "copy", Path: name, Err: iofs.ErrNotExist}
+}
+
 // membersButCollections copies the members of a collection, except for collections. It returns the collections that it
 // leaves out.
 func (c *Copy) membersButCollections(
-	ctx context.Context, from, place string, top *fs.Staged,
+	ctx context.Context, from, place string, id snapshots.MemberID, top *fs.Staged,
 ) (below []collection, err error) {
 	r := c.Reader.Members(from, volumes.DirOptions{})
+	r.ID = id
 	for members, err := range r.Batches(ctx) {
 		if err != nil {
 			return nil, err
@@ -107,7 +135,7 @@ func (c *Copy) membersButCollections(
 			name, at := tree.Join(from, m.Name), path.Join(place, m.Name)
 			err := m.Err
 			if err == nil {
-				err = c.member(ctx, name, at, m.Info, top)
+				err = c.member(ctx, name, at, m.Info, r, top)
 			}
 			if isGone(err) {
 				r.MarkGone(m.Name)
@@ -118,7 +146,7 @@ func (c *Copy) membersButCollections(
 	}
 	switch {
 	case r.IsAway(): // it was removed or renamed, and its members cannot be opened by this name
-		return nil, &iofs.PathError{Op: "copy", Path: from, Err: iofs.ErrNotExist}
+		return nil, goneFrom(from)
 	case r.IsIncomplete():
 		return nil, ErrStale // members are renamed faster than they are copied
 	}
@@ -145,7 +173,10 @@ func (c *Copy) failedAt(from, place string, collection bool, err error) error {
 	return &tree.MemberError{Name: from, Collection: collection, Err: err}
 }
 
-func (c *Copy) member(ctx context.Context, from, place string, info vfs.Info, top *fs.Staged) error {
+// member copies a member that was seen. in, if not nil, reads the collection: another one can have its name.
+func (c *Copy) member(
+	ctx context.Context, from, place string, info vfs.Info, in *snapshots.Members, top *fs.Staged,
+) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -166,9 +197,12 @@ func (c *Copy) member(ctx context.Context, from, place string, info vfs.Info, to
 			return err
 		}
 		c.note(place, info)
-		err = c.members(ctx, from, place, top)
+		err = c.members(ctx, from, place, snapshots.IDOf(info), top)
 		if err == nil {
 			err = c.inherit(from, dir, info)
+		}
+		if now, failed := c.FS.Lstat(from); err == nil && (failed != nil || !snapshots.IDOf(info).IsOf(now)) {
+			err = goneFrom(from) // its properties may be those of another one
 		}
 		if err == nil {
 			err = c.sync(dir)
@@ -180,7 +214,7 @@ func (c *Copy) member(ctx context.Context, from, place string, info vfs.Info, to
 	}
 	var err error
 	for range memberTries {
-		if err = c.memberFile(ctx, from, place, top); !errors.Is(err, ErrStale) {
+		if err = c.memberFile(ctx, from, place, info, in, top); !errors.Is(err, ErrStale) {
 			return err
 		}
 	}
@@ -205,12 +239,17 @@ func (c *Copy) sync(member *fs.Staged) error {
 	return member.Sync()
 }
 
-func (c *Copy) memberFile(ctx context.Context, from, place string, top *fs.Staged) error {
+func (c *Copy) memberFile(
+	ctx context.Context, from, place string, seen vfs.Info, in *snapshots.Members, top *fs.Staged,
+) error {
 	staged, err := top.Member(place)
 	if err != nil {
 		return err
 	}
 	source, tag, err := c.file(ctx, from, staged)
+	if err == nil && in != nil && !snapshots.IDOf(seen).IsOf(source) && !in.Has(path.Base(from), source) {
+		err = goneFrom(from)
+	}
 	if err == nil {
 		c.note(place, source)
 		c.files++

@@ -3,6 +3,7 @@ package snapshots
 import (
 	"context"
 	"io"
+	iofs "io/fs"
 	"iter"
 	"maps"
 	"slices"
@@ -34,6 +35,8 @@ type Members struct {
 	Also func(at *volumes.Snapshot, batch []volumes.Member) error
 	// Follow is asked about each link on the way to the collection (nil: all are followed).
 	Follow tree.Follow
+	// ID, if it has an inode, is the collection that is read. If another one has its name, there is nothing to read.
+	ID MemberID
 
 	reader *Reader
 	name   string
@@ -77,7 +80,12 @@ func IDOf(i vfs.Info) MemberID {
 	return MemberID{FileKey: hashing.KeyOf(i)}
 }
 
-// Members returns a reader of the members of a collection. The caller may set Also and Follow before it asks for the
+// IsOf reports whether a look saw the resource. If the file system does not number its files, IsOf returns true.
+func (m MemberID) IsOf(i vfs.Info) bool {
+	return m.Inode == 0 || m.Inode == i.Inode && m.Device == i.Device && m.Born == i.Born
+}
+
+// Members returns a reader of the members of a collection. The caller may set Also, Follow and ID before it asks for the
 // batches.
 func (r *Reader) Members(name string, opts volumes.DirOptions) *Members {
 	return &Members{reader: r, name: name, opts: opts}
@@ -144,6 +152,9 @@ func (r *Members) next(ctx context.Context, first bool) (members []volumes.Membe
 func (r *Members) open(at *volumes.Snapshot) (err error) {
 	if r.d, err = OpenDir(at, r.name, r.opts); err != nil {
 		return err
+	}
+	if !r.ID.IsOf(r.d.Info()) {
+		return &iofs.PathError{Op: "listing", Path: r.name, Err: iofs.ErrNotExist}
 	}
 	r.pending, r.end = r.names(at, r.d, NamesAtOnce+1)
 	r.small, r.known = r.end == io.EOF, r.pending
@@ -281,16 +292,23 @@ func (r *Members) IsAway() bool { return r.away }
 // IsIncomplete reports whether a member may be missing, because members were renamed faster than they were read.
 func (r *Members) IsIncomplete() bool { return r.missed || r.lost }
 
+// Has reports whether the member of a name is what a look saw, wherever the collection itself has gone.
+func (r *Members) Has(name string, seen vfs.Info) bool {
+	m, ok, _ := r.reader.FS.Snapshot().Look(r.d, name)
+	return ok && m.Err == nil && IDOf(m.Info).IsOf(seen)
+}
+
 // Volume returns the volume of a collection that is being read.
 func (r *Members) Volume() vfs.Volume { return r.d.Volume() }
 
 // Renamed looks for a member that was renamed in its collection since the collection was read. It returns "" if the
-// member is not there any more. An error says that the collection cannot be read.
-func (r *Reader) Renamed(ctx context.Context, dir string, id MemberID) (name string, err error) {
+// member is not there any more. An error says that the collection cannot be read, or that another one has its name.
+func (r *Reader) Renamed(ctx context.Context, dir string, in, id MemberID) (name string, err error) {
 	if id.Inode == 0 {
 		return "", nil
 	}
 	read := r.Members(dir, volumes.DirOptions{})
+	read.ID = in
 	for members, err := range read.Batches(ctx) {
 		if err != nil || !read.small {
 			return "", err

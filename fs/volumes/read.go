@@ -122,6 +122,9 @@ func (d *Dir) lookedAt(info vfs.Info, base string) vfs.Info {
 	return info
 }
 
+// Info returns the look at the directory.
+func (d *Dir) Info() vfs.Info { return d.info }
+
 // SameAs reports whether both are one directory. If the file system does not number its files, SameAs returns true.
 func (d *Dir) SameAs(other *Dir) bool { return d.info.Inode == 0 || d.info.SameFile(other.info) }
 
