@@ -178,14 +178,11 @@ func ReadLockInfo(r io.Reader) (LockInfo, error) {
 
 // document reads the whole document, and calls child at the start of each child element of its root.
 func (s *scanner) document(root string, child func() error) error {
-	for {
-		switch t, err := s.next(); {
-		case err != nil:
+	for t := characters; t == characters; { // only white space is possible before the root
+		var err error
+		if t, err = s.next(); err != nil {
 			return err
-		case t == characters: // only white space is possible here
-			continue
 		}
-		break
 	}
 	// The rest must be XML before the error about the root is returned.
 	wrong := s.name != dav(root)

@@ -121,26 +121,15 @@ func (s *scanner) until(delimiter, of string) (string, error) {
 	return text, nil
 }
 
-func (s *scanner) equals() error {
-	s.space()
-	if !s.skip("=") {
-		return s.fail("an attribute has no value")
-	}
-	s.space()
-	return nil
-}
-
 func (s *scanner) quoted() (string, error) {
-	switch {
-	case s.skip(`"`):
-		return s.until(`"`, "a value")
-	case s.skip(`'`):
-		return s.until(`'`, "a value")
+	for _, quote := range []string{`"`, `'`} {
+		if s.skip(quote) {
+			return s.until(quote, "a value")
+		}
 	}
 	return "", s.fail("a value has no quotes")
 }
 
-// next reads the next token.
 func (s *scanner) next() (token, error) {
 	if s.empty {
 		s.empty = false
@@ -246,19 +235,13 @@ func (s *scanner) expand(raw string) (string, error) {
 	}
 }
 
+// entities are the characters for the references that have a name (XML 1.0 §4.6).
+var entities = map[string]rune{"amp": '&', "lt": '<', "gt": '>', "quot": '"', "apos": '\''}
+
 // resolve returns the character for a reference, or -1.
 func resolve(reference string) rune {
-	switch reference {
-	case "amp":
-		return '&'
-	case "lt":
-		return '<'
-	case "gt":
-		return '>'
-	case "quot":
-		return '"'
-	case "apos":
-		return '\''
+	if r, ok := entities[reference]; ok {
+		return r
 	}
 	digits, ok := strings.CutPrefix(reference, "#")
 	base := 10

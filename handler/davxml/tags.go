@@ -117,9 +117,11 @@ func (s *scanner) attribute() error {
 	if err != nil {
 		return err
 	}
-	if err := s.equals(); err != nil {
-		return err
+	s.space()
+	if !s.skip("=") {
+		return s.fail("an attribute has no value")
 	}
+	s.space()
 	raw, err := s.quoted()
 	if err != nil {
 		return err
