@@ -264,21 +264,9 @@ func (t *propertyRenderer) render(of tree.State) []webdav.Propstat {
 		}
 	}
 	switch {
-	case t.wanted.PropName:
+	case t.wanted.PropName, t.wanted.AllProp:
 		for i := range liveProperties {
-			l := &liveProperties[i]
-			if _, ok := t.value(l, state); ok || l.kept && propertyOf(state, l.name) != nil {
-				t.found = append(t.found, webdav.Property{XMLName: l.name})
-			}
-		}
-		for _, p := range state.Properties {
-			if liveByName[p.XMLName] == nil && p.XMLName != charset.Name {
-				t.found = append(t.found, webdav.Property{XMLName: p.XMLName})
-			}
-		}
-	case t.wanted.AllProp:
-		for i := range liveProperties {
-			if !liveProperties[i].named {
+			if t.wanted.PropName || !liveProperties[i].named {
 				t.live(&liveProperties[i], state)
 			}
 		}
@@ -293,7 +281,14 @@ func (t *propertyRenderer) render(of tree.State) []webdav.Propstat {
 			}
 		}
 	default:
-		t.requested(state)
+		for i, name := range t.wanted.Props {
+			t.one(name, t.named[i], state, false)
+		}
+	}
+	if t.wanted.PropName {
+		for i := range t.found {
+			t.found[i] = webdav.Property{XMLName: t.found[i].XMLName}
+		}
 	}
 	t.count(state)
 	t.propstats = [2]webdav.Propstat{
@@ -301,21 +296,6 @@ func (t *propertyRenderer) render(of tree.State) []webdav.Propstat {
 		{Status: http.StatusNotFound, Props: t.missing},
 	}
 	return t.propstats[:]
-}
-
-// requested renders the properties that the request names.
-func (t *propertyRenderer) requested(state *tree.State) {
-	if t.omitMissing && len(t.dead) == 0 {
-		for _, l := range t.named { // there is no Include without AllProp
-			if l != nil {
-				t.live(l, state)
-			}
-		}
-		return
-	}
-	for i, name := range t.wanted.Props {
-		t.one(name, t.named[i], state, false)
-	}
 }
 
 // one renders a property that the request names. rendered says that the dead properties have been rendered already.
