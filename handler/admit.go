@@ -131,7 +131,6 @@ func (r *request) leave() {
 	}
 }
 
-// endTurn ends the turn of a request.
 func (r *request) endTurn() {
 	for t := r.turn; t != nil; t = t.before {
 		t.slot.Release()
@@ -149,7 +148,7 @@ func (s *server) serve(w http.ResponseWriter, hr *http.Request) {
 	r := newRequest(hr)
 	r.site = s.siteOf(hr)
 	if r.byLink = s.linkOf(r); r.byLink != nil {
-		w = bylink.NewWriter(w)
+		w = &bylink.Writer{ResponseWriter: w}
 	}
 	defer r.endTurn()
 	if r.noJunk = s.RefuseJunk; s.Audit != nil {

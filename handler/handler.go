@@ -202,11 +202,9 @@ func newServer(config Config) (*server, error) {
 	}
 	s.Prefix = strings.TrimSuffix(s.Prefix, "/")
 	if s.Prefix != "" {
-		segments, _, err := splitPath(s.Prefix)
-		if err != nil {
+		if s.prefix, _, err = splitPath(s.Prefix); err != nil {
 			return nil, fmt.Errorf("the prefix %q is not a path: %w", config.Prefix, err)
 		}
-		s.prefix = segments
 	}
 	s.origin, err = origin.New(s.CORSOrigins, s.PublicURLs, s.TrustedProxies)
 	return s, err
@@ -217,7 +215,7 @@ func (s *server) guarded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if refusal := s.origin.Check(s.withoutNullOrigin(r)); refusal != nil {
 			if s.linkOf(newRequest(r)) != nil {
-				w = bylink.NewWriter(w)
+				w = &bylink.Writer{ResponseWriter: w}
 			}
 			s.fail(w, newRequest(r), refusal)
 			return
@@ -286,12 +284,10 @@ func (r *request) reading(want tree.Want) tree.ReadOptions {
 	return tree.ReadOptions{Want: want, TagDeadline: r.tagDeadline, Follow: r.follows}
 }
 
-type method struct {
+var methods = map[string]struct {
 	serve  func(s *server, w http.ResponseWriter, r *request) error
 	writes bool
-}
-
-var methods = map[string]method{
+}{
 	"OPTIONS":   {(*server).options, false},
 	"GET":       {(*server).get, false},
 	"HEAD":      {(*server).get, false},

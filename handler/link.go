@@ -67,8 +67,7 @@ func (s *server) readByLink(w http.ResponseWriter, r *request, below string) err
 		return err
 	}
 	if answer, ok := wire.Inner[*bylink.Writer](w); ok {
-		_, base := tree.Split(name)
-		answer.Serves(base)
+		_, answer.File = tree.Split(name)
 	}
 	pool := s.Pools.Downloads
 	if zip {
@@ -241,7 +240,7 @@ func (s *server) identifyLink(w http.ResponseWriter, r *request) error {
 	}
 	answer, _ := wire.Inner[*bylink.Writer](w)
 	if link.Hash != "" {
-		answer.AsksFor(`Basic realm="ifmatch link ` + link.ID + `", charset="UTF-8"`)
+		answer.Challenge = `Basic realm="ifmatch link ` + link.ID + `", charset="UTF-8"`
 		given, err := rules.CheckPassword(r.Context(), who.visit, auth.LinkSubject(link.ID), link.Hash)
 		if err == nil && !given {
 			err = withStatus(http.StatusUnauthorized, "this link has a password: log in with it, and with any name")
@@ -257,10 +256,10 @@ func (s *server) identifyLink(w http.ResponseWriter, r *request) error {
 	principal := link.Principal()
 	accesslog.Of(w).User = principal.String()
 	r.ctx = tree.WithPrincipal(r.ctx, tree.Principal(principal.Name))
-	answer.EndsWith(func() bool {
+	answer.Ended = func() bool {
 		now := who.now()
 		return !now.Effects(link.Name()).Has(auth.Read)
-	})
+	}
 	return nil
 }
 

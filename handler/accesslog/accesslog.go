@@ -50,7 +50,6 @@ func (l Log) Wrap(next http.Handler) http.Handler {
 	})
 }
 
-// write writes the line of a request.
 func (l Log) write(r *http.Request, rec *Recorder, took time.Duration) {
 	log, level := l.Logger, rec.level()
 	if level > slog.LevelInfo {
@@ -59,15 +58,21 @@ func (l Log) write(r *http.Request, rec *Recorder, took time.Duration) {
 	if !log.Enabled(context.Background(), level) {
 		return
 	}
-	attrs := append([]slog.Attr{
+	attrs := append(make([]slog.Attr, 0, 9+len(rec.details)),
 		slog.String("method", excerpt.Of(r.Method)),
 		slog.String("path", excerpt.Of(pathOf(r.URL))),
 		slog.Int("status", rec.Status),
 		slog.Int64("bytes", rec.Sent),
 		slog.Duration("duration", took),
-		slog.String("client", l.Client(r)),
-	}, rec.line(traceOf(r.Header))...)
-	log.LogAttrs(context.Background(), level, "request", attrs...)
+		slog.String("client", l.Client(r)))
+	if rec.User != "" {
+		attrs = append(attrs, slog.String("user", rec.User))
+	}
+	attrs = append(attrs, slog.String("request", rec.ID))
+	if trace := traceOf(r.Header); trace != "" {
+		attrs = append(attrs, slog.String("traceparent", trace))
+	}
+	log.LogAttrs(context.Background(), level, "request", append(attrs, rec.details...)...)
 }
 
 // pathOf returns the path of a URL as it was sent. Where the token of a share link is in it, the path is escaped anew, so
@@ -100,19 +105,6 @@ func Of(w http.ResponseWriter) *Recorder {
 		return rec
 	}
 	return new(Recorder)
-}
-
-// line returns the attributes that only some lines have.
-func (w *Recorder) line(trace string) []slog.Attr {
-	attrs := make([]slog.Attr, 0, 3+len(w.details))
-	if w.User != "" {
-		attrs = append(attrs, slog.String("user", w.User))
-	}
-	attrs = append(attrs, slog.String("request", w.ID))
-	if trace != "" {
-		attrs = append(attrs, slog.String("traceparent", trace))
-	}
-	return append(attrs, w.details...)
 }
 
 // level returns the level of the line: an error is for the operator where the server is at fault.

@@ -16,7 +16,6 @@ type Answered struct {
 	Login          string        // why the credentials were refused
 }
 
-// observe hands over the outcome of a request.
 func (l Log) observe(r *http.Request, rec *Recorder, took time.Duration) {
 	if l.Observe == nil {
 		return

@@ -20,16 +20,19 @@ import (
 // A Writer is the answer to a request by a share link.
 type Writer struct {
 	http.ResponseWriter
-	begun   bool
-	page    bool        // see IsPage
-	file    string      // see Serves
-	ended   func() bool // see EndsWith
-	unasked int64       // bytes since ended was asked
-	asks    string      // see AsksFor
-}
+	// File is the last segment of the name of the file that may be the answer.
+	File string
+	// Challenge is that of a 401 (RFC 9110 §11.6.1). It is another one than that of the server, so that a browser
+	// sends the password of a link nowhere else.
+	Challenge string
+	// Ended cuts the answer off soon after it reports true: it is asked again and again, at the latest after each
+	// 16 MiB.
+	Ended func() bool
 
-// NewWriter returns the answer that writes to w.
-func NewWriter(w http.ResponseWriter) *Writer { return &Writer{ResponseWriter: w} }
+	begun   bool
+	page    bool  // see IsPage
+	unasked int64 // bytes since Ended was asked
+}
 
 // IsPage notes that the answer is a page of the server, and no file.
 func IsPage(w http.ResponseWriter) {
@@ -37,17 +40,6 @@ func IsPage(w http.ResponseWriter) {
 		b.page = true
 	}
 }
-
-// Serves notes the last segment of the name of the file that may be the answer.
-func (w *Writer) Serves(base string) { w.file = base }
-
-// AsksFor notes the challenge of a 401 (RFC 9110 §11.6.1). It is another one than that of the server, so that a browser
-// sends the password of a link nowhere else.
-func (w *Writer) AsksFor(challenge string) { w.asks = challenge }
-
-// EndsWith cuts the answer off soon after ended reports true: it is asked again and again, at the latest after each
-// 16 MiB.
-func (w *Writer) EndsWith(ended func() bool) { w.ended = ended }
 
 // askEvery is how many bytes are sent at the most before it is asked whether the link is good still.
 const askEvery = 16 << 20
@@ -58,7 +50,7 @@ var errEnded = fmt.Errorf("the link has ended: %w", context.Canceled)
 // ask fails if the link has ended. most is how many bytes are to be sent, and n how many of them may be sent now.
 func (w *Writer) ask(most int64) (n int64, err error) {
 	if w.unasked >= askEvery {
-		if w.ended != nil && w.ended() {
+		if w.Ended != nil && w.Ended() {
 			return 0, errEnded
 		}
 		w.unasked = 0
@@ -82,7 +74,7 @@ func (w *Writer) confine(status int) {
 	h.Set("X-Robots-Tag", "noindex, nofollow")
 	h.Set("X-Content-Type-Options", "nosniff")
 	if status == http.StatusUnauthorized {
-		h.Set("WWW-Authenticate", w.asks)
+		h.Set("WWW-Authenticate", w.Challenge)
 	}
 	if w.page || status != http.StatusOK && status != http.StatusPartialContent {
 		return
@@ -93,7 +85,7 @@ func (w *Writer) confine(status int) {
 		h.Set("Content-Security-Policy", "sandbox")
 	}
 	if h.Get("Content-Disposition") == "" { // an archive has its own
-		h.Set("Content-Disposition", disposition+"; filename*=UTF-8''"+url.PathEscape(w.file)) // RFC 6266 §4.3
+		h.Set("Content-Disposition", disposition+"; filename*=UTF-8''"+url.PathEscape(w.File)) // RFC 6266 §4.3
 	}
 }
 

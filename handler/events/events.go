@@ -74,9 +74,6 @@ type reading struct {
 }
 
 const (
-	defaultMost      = 2000
-	defaultHeartbeat = 15 * time.Second
-	defaultKept      = 4096
 	// maxPast is how many listeners read older changes at once.
 	maxPast = 4
 	// againPause is the time between two attempts to read changes where the store cannot tell them.
@@ -87,9 +84,9 @@ const (
 
 // New returns a hub.
 func New(opts Options) *Hub {
-	opts.Most = cmp.Or(opts.Most, defaultMost)
-	opts.Heartbeat = cmp.Or(opts.Heartbeat, defaultHeartbeat)
-	opts.Kept = cmp.Or(opts.Kept, defaultKept)
+	opts.Most = cmp.Or(opts.Most, 2000)
+	opts.Heartbeat = cmp.Or(opts.Heartbeat, 15*time.Second)
+	opts.Kept = cmp.Or(opts.Kept, 4096)
 	return &Hub{opts: opts, slots: limit.NewPool("event streams", opts.Most), past: make(chan struct{}, maxPast)}
 }
 

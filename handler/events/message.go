@@ -46,7 +46,7 @@ func (s *stream) messages(ctx context.Context, e *entry) []message {
 		return s.listAbove(ctx, c.Name)
 	}
 	c, ok := c.Without(func(name string) bool {
-		return !tree.Within(name, s.name) || !all && !s.sees(c, name)
+		return !tree.Within(name, s.name) || !all && (!s.l.Seen(name) || !c.OfCollection(name) && !s.l.Lists(name))
 	})
 	switch {
 	case !ok:
@@ -93,11 +93,6 @@ func (s *stream) listAbove(ctx context.Context, name string) []message {
 	}
 	s.listed = &above
 	return s.list(above)
-}
-
-// sees reports whether the client may know of a name of a change.
-func (s *stream) sees(c tree.Change, name string) bool {
-	return s.l.Seen(name) && (c.OfCollection(name) || s.l.Lists(name))
 }
 
 // asOfNow returns a change as a listing shows its name at this moment: a resource that is not shown is gone. ok is

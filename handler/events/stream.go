@@ -181,7 +181,6 @@ func (s *stream) heartbeat() {
 	s.sent = s.passed
 }
 
-// event writes an event.
 func (s *stream) event(name string, id tree.Cursor, data any) {
 	fmt.Fprintf(&s.buffer, "event: %s\nid: %s\ndata: ", name, s.l.Token(id))
 	e := json.NewEncoder(&s.buffer)

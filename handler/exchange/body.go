@@ -172,7 +172,6 @@ func (b *Body) HasCome(most int64) bool {
 	return b.rest() == 0
 }
 
-// more reads at a pace.
 func (b *Body) more(p []byte, pace *wire.Pace) (int, error) {
 	if b.err != nil {
 		return 0, b.err

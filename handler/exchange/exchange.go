@@ -356,10 +356,8 @@ func (x *exchange) end() {
 			// The bytes in the buffers of net/http wait for the client, too.
 			x.control.SetWriteDeadline(time.Now().Add(x.limits.Pace.Pause))
 		}
-	case x.body.unread():
+	case x.body.unread(), !x.closing && x.isUnclear(): // the second was not known yet when the answer began
 		x.hangUp()
-	case !x.closing && x.isUnclear():
-		x.hangUp() // this was not known yet when the answer began
 	}
 }
 

@@ -217,10 +217,8 @@ func hint(r *http.Request) string {
 // harmless.
 func (g *Guard) knows(r *http.Request) bool {
 	host := hostOf(r.Host)
-	if _, err := netip.ParseAddr(host); err == nil || r.Host == "" {
-		return true
-	}
-	if strings.EqualFold(host, "localhost") || g.proxies.Sent(r) {
+	_, err := netip.ParseAddr(host)
+	if err == nil || r.Host == "" || strings.EqualFold(host, "localhost") || g.proxies.Sent(r) {
 		return true
 	}
 	return host != "" && slices.ContainsFunc(g.public, func(u *url.URL) bool { return strings.EqualFold(host, u.Hostname()) })

@@ -38,8 +38,6 @@ func (e *Failed) Mangled(have tree.State) bool {
 }
 
 // A NotModified error reports that a GET or HEAD would return the version that the client already has (304).
-type NotModified struct {
-	Have tree.State
-}
+type NotModified struct{ Have tree.State }
 
 func (e *NotModified) Error() string { return fmt.Sprintf("%q is not modified", e.Have.Name) }

@@ -158,7 +158,6 @@ func (e *SyntaxError) Error() string {
 	return fmt.Sprintf("malformed %s header at byte %d: %s", e.Header, e.Offset, e.Reason)
 }
 
-// parseIf reads the value of an If header.
 func parseIf(value string) ([]resourceLists, error) {
 	p := &ifParser{value: value, rest: value, tags: map[string]bool{}}
 	p.skip(betweenLists)

@@ -66,11 +66,8 @@ func (c *Conditions) unlockedFor(v tree.View, change Change) error {
 			return err
 		}
 	}
-	if err := c.opensCovering(v, name); err != nil {
+	if err := c.opensCovering(v, name); err != nil || s.Exists {
 		return err
-	}
-	if s.Exists {
-		return nil
 	}
 	return c.opensMembership(v, name)
 }

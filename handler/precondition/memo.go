@@ -17,7 +17,6 @@ type memo struct {
 	syncs    int     // how many sync tokens were looked at
 }
 
-// A seen is a name with the state that was there.
 type seen struct {
 	name  string
 	state tree.State

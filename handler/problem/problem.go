@@ -3,6 +3,7 @@ package problem
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"encoding/xml"
 	"fmt"
@@ -89,10 +90,7 @@ type davError struct {
 // shortens the detail, which may quote texts of the client.
 func (p Problem) Encode(h http.Header) (contentType string, body []byte) {
 	p.Detail = excerpt.Cut(2*excerpt.Max, p.Detail)
-	p.Title = webdav.StatusText(p.Status)
-	if p.Title == "" {
-		p.Title = http.StatusText(p.Status)
-	}
+	p.Title = cmp.Or(webdav.StatusText(p.Status), http.StatusText(p.Status))
 	chosen := accepted(h)
 	var b bytes.Buffer
 	var err error

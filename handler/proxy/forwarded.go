@@ -21,7 +21,6 @@ func forwarded(h http.Header) []hop {
 		more, ok := parseForwarded(line)
 		if !ok {
 			hops = nil
-			continue
 		}
 		hops = append(hops, more...)
 	}

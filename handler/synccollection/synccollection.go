@@ -108,7 +108,7 @@ func (f *finder) concerned(c tree.Change) (more []string, err error) {
 			if c.Deep() && tree.Within(f.Name, name) {
 				return nil, ErrList // the collection itself has come, or members of it have, that have no known names
 			}
-		case !f.Infinite && strings.Contains(f.below(name), "/"), !f.Seen(name):
+		case !f.Infinite && strings.Contains(strings.TrimPrefix(name[len(f.Name):], "/"), "/"), !f.Seen(name):
 		case c.Unsure() && !f.Listed(name):
 			return nil, ErrList
 		case !c.OfCollection(name) && !f.Listed(name):
@@ -129,11 +129,6 @@ func (f *finder) concerned(c tree.Change) (more []string, err error) {
 		}
 	}
 	return more, nil
-}
-
-// below returns the rest of the name of a member.
-func (f *finder) below(name string) string {
-	return strings.TrimPrefix(name[len(f.Name):], "/")
 }
 
 // brought returns the members below a name that a change has brought there as a whole. It fails with ErrList if

@@ -31,9 +31,6 @@ const Address = "versions"
 // Space is the namespace of the properties of a version that no RFC has: gone, cause, by.
 const Space = "urn:x-ifmatch"
 
-// Versions are versions of the history, the oldest first. An error ends them.
-type Versions = iter.Seq2[tree.Version, error]
-
 // An Asked is the subject of a URL.
 type Asked struct {
 	Name string // in the tree
@@ -60,9 +57,9 @@ func IDOf(v *tree.Version) string {
 
 func timeOf(v *tree.Version) string { return v.Gone.UTC().Format(time.RFC3339Nano) }
 
-// Find returns the latest version of a name with an ID. unknown says that there are files whose ETags are not known, of
-// which one may have it.
-func Find(all Versions, asked Asked) (found tree.Version, unknown bool, err error) {
+// Find returns the latest version of a name with an ID. all are those of the history, the oldest first, and an error ends
+// them. unknown says that there are files whose ETags are not known, of which one may have it.
+func Find(all iter.Seq2[tree.Version, error], asked Asked) (found tree.Version, unknown bool, err error) {
 	err = tree.ErrNotExist
 	for v, failed := range all {
 		switch {

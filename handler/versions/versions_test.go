@@ -3,6 +3,7 @@ package versions
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"testing"
 	"time"
@@ -16,7 +17,7 @@ func file(name string, tag tree.ETag, gone int) tree.Version {
 	return tree.Version{State: tree.State{Name: name, Exists: true, Tag: tag}, Gone: at(gone), ID: fmt.Sprint(gone)}
 }
 
-func sequence(all []tree.Version, end error) Versions {
+func sequence(all []tree.Version, end error) iter.Seq2[tree.Version, error] {
 	return func(yield func(tree.Version, error) bool) {
 		for _, v := range all {
 			if !yield(v, nil) {
