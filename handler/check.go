@@ -117,11 +117,7 @@ const courtesyTime = 5 * time.Second
 // after the body has been read. Only then it is known whether the client is still there: net/http does not notice
 // earlier that it is gone.
 func (s *server) courtesy(r *request, check tree.Condition) error {
-	patience := courtesyTime
-	if s.TagWait > 0 {
-		patience = s.TagWait
-	}
-	ctx, cancel := context.WithTimeout(r.Context(), patience)
+	ctx, cancel := context.WithTimeout(r.Context(), cmp.Or(max(s.TagWait, 0), courtesyTime))
 	defer cancel()
 	err := s.Store.Try(ctx, check)
 	if errors.Is(err, context.DeadlineExceeded) && r.Context().Err() == nil {
@@ -173,18 +169,16 @@ func (r *request) requireFileTarget(v tree.View) error {
 	return hasParent(v, r.name)
 }
 
-// requireAbsent: the name is free, in an existing collection.
-func requireAbsent(name string) func(tree.View) error {
-	return func(v tree.View) error {
-		s, err := v.State(name)
-		if err != nil {
-			return err
-		}
-		if s.Exists {
-			return tree.ErrExist
-		}
-		return hasParent(v, name)
+// requireAbsent: the Request-URI is free, in an existing collection.
+func (r *request) requireAbsent(v tree.View) error {
+	s, err := v.State(r.name)
+	if err != nil {
+		return err
 	}
+	if s.Exists {
+		return tree.ErrExist
+	}
+	return hasParent(v, r.name)
 }
 
 // requirePresent: the Request-URI exists. If it ends with a slash, it is a collection.
@@ -210,6 +204,15 @@ func (r *request) look(v tree.View) (tree.State, error) {
 	return s, r.hidden(r.name, err)
 }
 
+// lookAtChanging fails with other unless changes of the resource are told: it is a collection to which no link leads.
+func (r *request) lookAtChanging(v tree.View, other error) error {
+	s, err := r.look(v)
+	if err == nil && (!s.Collection || s.Link || s.Through || s.Resolved != nil) {
+		err = other
+	}
+	return err
+}
+
 // requireWhole: the Request-URI exists, and Depth includes all its members (RFC 4918 §9.6.1, §9.9.2).
 func (r *request) requireWhole(deep depth) func(tree.View) error {
 	return func(v tree.View) error {
@@ -222,15 +225,13 @@ func (r *request) requireWhole(deep depth) func(tree.View) error {
 	}
 }
 
-// requireCreatable: the name exists, or its collection does.
-func requireCreatable(name string) func(tree.View) error {
-	return func(v tree.View) error {
-		s, err := v.State(name)
-		if err != nil || s.Exists {
-			return err
-		}
-		return hasParent(v, name)
+// requireCreatable: the Request-URI exists, or its collection does.
+func (r *request) requireCreatable(v tree.View) error {
+	s, err := v.State(r.name)
+	if err != nil || s.Exists {
+		return err
 	}
+	return hasParent(v, r.name)
 }
 
 func hasParent(v tree.View, name string) error {
@@ -257,7 +258,10 @@ func (r *request) mayCreate(v tree.View) error {
 		if is := tree.Spelled(v, name); is != name && is != r.name {
 			return &tree.RespelledError{Name: is}
 		}
-		if _, base := tree.Split(name); r.noJunk && isJunk(base) && !isThere(v, name) {
+		if _, base := tree.Split(name); r.noJunk && isJunk(base) {
+			if s, err := v.State(name); err != nil || s.Exists {
+				continue // the method itself reports what is wrong with the name
+			}
 			return withStatus(http.StatusForbidden,
 				"files like "+base+", which operating systems leave in every directory, are refused (--junk refuse)")
 		}
@@ -267,20 +271,9 @@ func (r *request) mayCreate(v tree.View) error {
 
 // isJunk reports whether macOS or Windows leave files with this name in directories.
 func isJunk(base string) bool {
-	if strings.HasPrefix(base, "._") {
-		return true
-	}
-	switch strings.ToLower(base) {
-	case ".ds_store", ".spotlight-v100", ".trashes", ".fseventsd", ".temporaryitems", ".apdisk", ".metadata_never_index",
-		"thumbs.db", "ehthumbs.db", "desktop.ini":
-		return true
-	}
-	return false
-}
-
-func isThere(v tree.View, name string) bool {
-	s, err := v.State(name)
-	return err != nil || s.Exists // the method itself reports what is wrong with the name
+	return strings.HasPrefix(base, "._") || slices.Contains([]string{".ds_store", ".spotlight-v100", ".trashes",
+		".fseventsd", ".temporaryitems", ".apdisk", ".metadata_never_index", "thumbs.db", "ehthumbs.db", "desktop.ini",
+	}, strings.ToLower(base))
 }
 
 // The methods that make sense, in the order of the Allow header.
@@ -294,7 +287,6 @@ var (
 
 // methodsFor returns the methods that make sense for a resource, with those of locks.
 func (s *server) methodsFor(state *tree.State) []string {
-	all := onFile
 	switch {
 	case s.ReadOnly && state.Collection, state.Fixed:
 		return s.withReport(onReadOnly)
@@ -303,11 +295,11 @@ func (s *server) methodsFor(state *tree.State) []string {
 	case state.Link:
 		return onLink
 	case !state.Exists:
-		all = onNothing
+		return onNothing
 	case state.Collection:
-		all = s.withReport(onCollection)
+		return s.withReport(onCollection)
 	}
-	return all
+	return onFile
 }
 
 // withReport returns the methods of collections, with REPORT where changes can be followed.
@@ -339,13 +331,11 @@ func (s *server) notAllowed(r *request, why string) error {
 // mayRestore decides inside the commit, by the rules that are in force now, about what is there.
 func (r *request) mayRestore(v tree.View, collection bool) error {
 	s, err := v.State(r.name)
+	if err == nil && !s.Exists {
+		err = hasParent(v, r.name)
+	}
 	if err != nil {
 		return r.hidden(r.name, err)
-	}
-	if !s.Exists {
-		if err := hasParent(v, r.name); err != nil {
-			return r.hidden(r.name, err)
-		}
 	}
 	return r.decideWithin(auth.Found{Exists: s.Exists, Collection: s.Collection && !s.Link, Brings: collection})
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -26,6 +27,9 @@ func (s *server) sendContent(
 	ctx context.Context, w http.ResponseWriter, r *request, content tree.Content, state tree.State,
 	parts []tree.Part, partial bool,
 ) error {
+	if len(parts) == 0 { // a caller that does not refuse such a Range ignores it (RFC 9110 §14.2)
+		parts, partial = wholeOf(&state), false
+	}
 	h := w.Header()
 	answer := &lateAnswer{ResponseWriter: w, status: r.shown.StatusOf()}
 	to := sink(r, answer)
@@ -68,7 +72,9 @@ func (s *server) sendContent(
 		if err := sendAll(); err != nil && answer.begun {
 			cutOff(w, err)
 		} else if err != nil {
-			withoutContent(h)
+			for _, field := range contentFields {
+				delete(h, field)
+			}
 			return err
 		}
 	}
@@ -257,7 +263,7 @@ func (s *server) getOfSite(w http.ResponseWriter, r *request, at *site.Site, ask
 		defer old.content.Close()
 		return s.sendDisplaced(w, r, at, ask.Below, old)
 	case found.Redirect:
-		h.Set("Location", s.hrefOn(r, at.Name(ask.Below), true)+query(r))
+		h.Set("Location", s.hrefOn(r, at.Name(ask.Below), true)+(&url.URL{RawQuery: r.URL.RawQuery}).String())
 		h.Set("Cache-Control", "no-cache")
 		w.WriteHeader(http.StatusMovedPermanently)
 		return nil
@@ -301,14 +307,6 @@ func aboutTarget(h http.Header) http.Header {
 		}
 	}
 	return about
-}
-
-// query returns the query of a request with its question mark.
-func query(r *request) string {
-	if r.URL.RawQuery == "" {
-		return ""
-	}
-	return "?" + r.URL.RawQuery
 }
 
 // lookAt returns the resource of a name, or a state that does not exist where the principal may not read it.

@@ -94,7 +94,7 @@ func (s *server) mkcol(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	r.creates(r.name)
-	check := r.check(requireAbsent(r.name), precondition.Resource(r.name))
+	check := r.check(r.requireAbsent, precondition.Resource(r.name))
 	state, err := s.Store.Mkdir(r.Context(), r.name, tree.MkdirOptions{Modified: modified}, check)
 	if errors.Is(err, tree.ErrExist) {
 		if !r.may(r.name, auth.List) {
@@ -267,9 +267,6 @@ func (a *asking) sendVersion(asked versions.Asked, sent http.Header) error {
 		return nil
 	}
 	parts, partial := partsOf(a.r.arrived.Method, sent, &state)
-	if len(parts) == 0 {
-		parts, partial = wholeOf(&state), false
-	}
 	h := a.w.Header()
 	confineVersion(h, "application/octet-stream")
 	h["Accept-Ranges"] = inBytes

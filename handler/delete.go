@@ -10,7 +10,6 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
 
-// delete answers DELETE.
 func (s *server) delete(w http.ResponseWriter, r *request) error {
 	deep, err := depthOf(r.Header, depthZero, depthOne, depthInfinity)
 	if err != nil {

@@ -99,7 +99,6 @@ var errFolderVersion = &statusError{status: http.StatusMethodNotAllowed, allow: 
 
 var errOtherServer = errors.New("the URI is of another server")
 
-// notModified answers with 304.
 func (s *server) notModified(w http.ResponseWriter, r *request, e *precondition.NotModified) {
 	h := w.Header()
 	s.describe(h, r, e.Have)

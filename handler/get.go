@@ -67,8 +67,8 @@ func (s *server) getOnce(w http.ResponseWriter, r *request) error {
 	if r.shown.IsWhole() {
 		parts, partial = wholeOf(&state), false
 	}
-	if partial && len(parts) > 0 {
-		apart, err := sentApart(ctx, content, parts)
+	if parted, ok := content.(tree.PartedContent); ok && partial && len(parts) > 0 {
+		apart, err := parted.Parts(ctx, parts)
 		if err != nil {
 			return err
 		}
@@ -99,15 +99,6 @@ var (
 
 // unknownType is the media type of a file whose name tells none.
 const unknownType = "application/octet-stream"
-
-// sentApart reports whether the parts are sent, and not the whole content.
-func sentApart(ctx context.Context, content tree.Content, parts []tree.Part) (bool, error) {
-	parted, ok := content.(tree.PartedContent)
-	if !ok {
-		return true, nil
-	}
-	return parted.Parts(ctx, parts)
-}
 
 // partsOf returns the parts of a content that a request asks for, or the whole (partial is false).
 func partsOf(method string, h http.Header, state *tree.State) (parts []tree.Part, partial bool) {
@@ -153,13 +144,6 @@ func (s *server) describeContent(h http.Header, r *request, state tree.State) {
 var contentFields = []string{"Etag", "Last-Modified", "Content-Type", "Content-Security-Policy", "X-Content-Type-Options",
 	"Referrer-Policy", "Cache-Control", "Accept-Ranges", "Content-Range", "Content-Length", "Content-Encoding", "Repr-Digest",
 	"Content-Digest", "Trailer"}
-
-// withoutContent takes back the header fields of a content that is not sent.
-func withoutContent(h http.Header) {
-	for _, field := range contentFields {
-		delete(h, field)
-	}
-}
 
 // confine sets the policy that keeps a page from other files of the server. A 304 has it too, because the stored
 // response may lack it.
@@ -271,9 +255,14 @@ func contentType(state *tree.State) string {
 // mediaOf returns the media type of a file of a site: the one that the file has as a property, or the one of its name
 // with the charset that is known of it.
 func (s *server) mediaOf(r *request, at *site.Site, file *tree.State) (string, error) {
-	said, err := s.charsetOf(r, file)
-	if err != nil {
-		return "", err
+	said := ""
+	if propertyOf(file, charset.Name) != nil {
+		state, err := s.Store.Stat(r.Context(), file.Name, r.reading(tree.WantTag|tree.WantProperties))
+		if err == nil {
+			said = charset.Of(&state)
+		} else if !ofTheTarget(err) { // else it is gone, as the answer will say
+			return "", err
+		}
 	}
 	if propertyOf(file, contentTypeName) != nil {
 		return contentType(file), nil
@@ -283,18 +272,6 @@ func (s *server) mediaOf(r *request, at *site.Site, file *tree.State) (string, e
 		media = charset.Add(site.Plain(media), said)
 	}
 	return media, nil
-}
-
-// charsetOf returns the charset that a client has said for the content of a file, or "".
-func (s *server) charsetOf(r *request, file *tree.State) (string, error) {
-	if propertyOf(file, charset.Name) == nil {
-		return "", nil
-	}
-	state, err := s.Store.Stat(r.Context(), file.Name, r.reading(tree.WantTag|tree.WantProperties))
-	if ofTheTarget(err) {
-		return "", nil // it is gone, as the answer will say
-	}
-	return charset.Of(&state), err
 }
 
 // isContentType reports whether a string is a media type that a header field can have.
@@ -345,9 +322,6 @@ func (s *server) sendDisplaced(w http.ResponseWriter, r *request, at *site.Site,
 	r.shown = &site.Shown{Variant: site.Variant{File: &old.state}, Site: at, Below: below, Media: at.TypeOf(below),
 		Status: http.StatusOK}
 	parts, partial := partsOf(r.Method, r.Header, &old.state)
-	if len(parts) == 0 {
-		parts, partial = wholeOf(&old.state), false
-	}
 	h := w.Header()
 	r.shown.SetFields(h, !r.who.anonymous())
 	h.Set("Cache-Control", site.GraceControl(old.left, !r.who.anonymous()))

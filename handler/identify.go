@@ -57,11 +57,10 @@ func (s *server) identify(w http.ResponseWriter, r *request) error {
 	if who.rules.HasUsers() {
 		visit := s.visit(r.Request)
 		who.visit = &visit
-		found, err := s.principal(w, r, who)
-		if err != nil {
+		var err error
+		if principal, err = s.principal(w, r, who); err != nil {
 			return err
 		}
-		principal = found
 		accesslog.Of(w).User = principal.String()
 		if !principal.Anonymous() {
 			r.ctx = tree.WithPrincipal(r.ctx, tree.Principal(principal.Name))
@@ -72,7 +71,6 @@ func (s *server) identify(w http.ResponseWriter, r *request) error {
 	return nil
 }
 
-// asks sets who sends the request.
 func (r *request) asks(who *asker) {
 	r.who = who
 	if !who.seesAll() {
@@ -370,13 +368,7 @@ func (s *server) openListing(r *request, path string) error {
 		return err
 	}
 	return s.Store.Try(r.Context(), r.condition(func(v tree.View) error {
-		self, err := r.look(v)
-		if err != nil {
-			return err
-		}
-		if !self.Collection || self.Link || self.Through || self.Resolved != nil {
-			return withStatus(http.StatusForbidden, "only changes of a collection are told, to which no link leads")
-		}
-		return nil
+		return r.lookAtChanging(v, withStatus(http.StatusForbidden,
+			"only changes of a collection are told, to which no link leads"))
 	}))
 }

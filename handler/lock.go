@@ -34,7 +34,7 @@ func (s *server) lock(w http.ResponseWriter, r *request) error {
 	r.creates(r.name)
 	// The body says whether the lock is shared. Until it is read, assume shared, which conflicts with fewer locks.
 	lock := tree.Lock{Root: r.name, Infinite: deep != depthZero, Shared: true}
-	shape := requireCreatable(r.name)
+	shape := r.requireCreatable
 	if r.slash { // LOCK would make an empty file, where the client means a collection
 		shape = r.requirePresent
 	}
@@ -113,7 +113,7 @@ func noSuchLock(status int) error {
 // has taken.
 func (s *server) ownTokens(r *request, tokens []string) (own []string, err error) {
 	err = s.Store.Try(r.Context(), r.condition(func(v tree.View) error {
-		own = own[:0]
+		own = nil
 		locks, err := v.Covering(r.name)
 		if err != nil {
 			return nil // Refresh reports the error
@@ -122,11 +122,7 @@ func (s *server) ownTokens(r *request, tokens []string) (own []string, err error
 		for _, l := range locks {
 			foreign[l.Token] = !r.ownsLock(l)
 		}
-		for _, token := range tokens {
-			if !foreign[token] {
-				own = append(own, token)
-			}
-		}
+		own = slices.DeleteFunc(slices.Clone(tokens), func(token string) bool { return foreign[token] })
 		return nil
 	}))
 	return own, err
@@ -254,5 +250,4 @@ func (t *propertyRenderer) visibleLocks(state *tree.State) []tree.Lock {
 	return locks
 }
 
-// rootHref returns the href of the root of a lock.
 func (s *server) rootHref(l tree.Lock) string { return s.href(l.Root, l.Collection) }

@@ -106,7 +106,6 @@ func (l *propfindResponse) list(opts tree.ListOptions, cond tree.Condition) erro
 	return nil
 }
 
-// show writes a resource.
 func (l *propfindResponse) show(state tree.State) error {
 	l.begin()
 	if err := l.out.Response(l.hrefOf(state), l.render(state)...); err != nil {
@@ -207,12 +206,8 @@ func (s *server) report(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	check := r.condition(func(v tree.View) error {
-		self, err := r.look(v)
-		if err != nil {
+		if err := r.lookAtChanging(v, errOtherReport); err != nil {
 			return err
-		}
-		if !self.Collection || self.Link || self.Through || self.Resolved != nil {
-			return errOtherReport
 		}
 		return r.cond.IfOnly(v)
 	})

@@ -30,9 +30,9 @@ func (s *server) refuseDigest(w http.ResponseWriter, r *request, e *digest.Misma
 
 func (s *server) preconditionFailed(w http.ResponseWriter, r *request, failed *precondition.Failed) {
 	accesslog.Of(w).Condition = failed.Header
+	accesslog.Explain(w, slog.String("condition", failed.Header))
 	w.Header().Add("Vary", "Prefer")
 	if !r.may(failed.Name, auth.List) { // the condition was about the hidden resource
-		accesslog.Explain(w, slog.String("condition", failed.Header))
 		s.refuse(w, r, problem.Problem{Status: http.StatusPreconditionFailed, Detail: "a condition is not true; " +
 			"nothing has changed"})
 		return
@@ -41,8 +41,7 @@ func (s *server) preconditionFailed(w http.ResponseWriter, r *request, failed *p
 	why := s.refusal(w, r, have)
 	want := excerpt.Of(failed.Want)
 	why.Condition, why.Want = &failed.Header, &want
-	accesslog.Explain(w, slog.String("condition", failed.Header), slog.String("want", failed.Want),
-		slog.String("have", string(have.Tag)))
+	accesslog.Explain(w, slog.String("want", failed.Want), slog.String("have", string(have.Tag)))
 	if s.represent(w, r, failed) {
 		return
 	}
@@ -52,8 +51,8 @@ func (s *server) preconditionFailed(w http.ResponseWriter, r *request, failed *p
 }
 
 func (s *server) preconditionRequired(w http.ResponseWriter, r *request, required *precondition.RequiredError) {
+	w.Header().Set("Cache-Control", "no-store") // RFC 6585 §3: it "MUST NOT be stored by a cache"
 	if !r.may(required.Name, auth.List) {
-		w.Header().Set("Cache-Control", "no-store")
 		s.refuse(w, r, problem.Problem{Status: http.StatusPreconditionRequired,
 			Detail: "this server needs a condition to replace or remove a resource; nothing has changed"})
 		return
@@ -71,7 +70,6 @@ func (s *server) preconditionRequired(w http.ResponseWriter, r *request, require
 		how = "send If-Match: *"
 	}
 	accesslog.Explain(w, slog.String("cause", "no condition"), slog.String("have", string(have.Tag)))
-	w.Header().Set("Cache-Control", "no-store") // RFC 6585 §3: it "MUST NOT be stored by a cache"
 	s.refuse(w, r, problem.Problem{Status: http.StatusPreconditionRequired, Precondition: why,
 		Detail: "something is there, and this server needs a condition to replace or remove it; " + how + "; " +
 			"nothing has changed"})

@@ -234,8 +234,7 @@ func (s *server) askedDestination(r *request) (string, error) {
 			"the Destination is outside of the served tree, which is "+s.href("", true)+" and what is in it")
 	case errors.Is(err, errOtherServer):
 		err = s.otherServer(r, values[0])
-	}
-	if errors.Is(err, tree.ErrNameTooLong) {
+	case errors.Is(err, tree.ErrNameTooLong):
 		err = errLongReference
 	}
 	return asked, err
