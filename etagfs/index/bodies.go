@@ -107,9 +107,8 @@ func (x *Index) WantsBody(f vfs.Fingerprint) bool {
 		return ok && r.of == f
 	}
 	x.hot.Update(key, func(r hot, ok bool) (hot, bool) {
-		ok = ok && r.of == f
-		r.read = r.read || ok
-		return r, ok
+		r.read = true
+		return r, ok && r.of == f
 	})
 	return false
 }

@@ -106,7 +106,7 @@ func (e *epochs) read() (begun bool, err error) {
 		return false, err
 	}
 	e.id, e.past = rand.Uint64(), past{incomplete: map[uint32]uint32{}}
-	cleared, err := clearAll(e.dir)
+	cleared, err := clearAll(e.dir, func(name string) bool { return name != lockName })
 	if err != nil {
 		return false, fmt.Errorf("clearing an index that cannot be used: %w", err)
 	}
@@ -148,8 +148,8 @@ func (e *epochs) settle() (over []string, err error) {
 	e.past.forgetOldest()
 	what := "files whose content may not have reached the disk before are hashed again"
 	if lazy {
-		what, err = "all files are hashed again, since the file system is mounted with lazytime",
-			clearPages(e.dir, names)
+		what = "all files are hashed again, since the file system is mounted with lazytime"
+		_, err = clearAll(e.dir, isPage)
 	}
 	if down {
 		e.report(errors.New("the machine went down while this directory was in use: " + what))
@@ -161,8 +161,7 @@ func (e *epochs) settle() (over []string, err error) {
 }
 
 // begin makes the file of the run. The file is on the disk before any record is made.
-func (e *epochs) begin() error {
-	var err error
+func (e *epochs) begin() (err error) {
 	if e.file, err = create(e.dir, e.name); err != nil {
 		return err
 	}
@@ -274,10 +273,9 @@ func (e *epochs) close(synced bool) error {
 	if isOther(e.dir, e.name, e.file) {
 		return nil // the index was deleted, which is allowed
 	}
-	if err := e.dir.Remove(e.name); err != nil {
-		if errors.Is(err, iofs.ErrNotExist) {
-			return nil
-		}
+	if err := e.dir.Remove(e.name); errors.Is(err, iofs.ErrNotExist) {
+		return nil
+	} else if err != nil {
 		return err
 	}
 	return syncNames(e.dir)

@@ -51,10 +51,7 @@ func (x *Index) open() error {
 	x.home.Store(h)
 	x.name = filepath.Base(x.opts.Dir)
 	// It is held open too, because the path may lead to another disk when the index has to be made anew.
-	x.above, err = os.OpenRoot(filepath.Dir(x.opts.Dir))
-	if err != nil {
-		x.above = nil // the index can be made anew in its directory only
-	}
+	x.above, _ = os.OpenRoot(filepath.Dir(x.opts.Dir)) // nil: it can be made anew in its directory only
 	return nil
 }
 

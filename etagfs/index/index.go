@@ -122,14 +122,12 @@ func Open(opts Options) *Index {
 	if opts.Volume.Numbered {
 		x.volumes[opts.Device] = &volume{kept: true} // without a name: the directory of the index is on this volume
 	} else {
-		opts.Report(errNotNumbered)
+		opts.Report(errors.New("the ETags of files are kept in memory only, and computed anew after each start: on " +
+			"this file system (FUSE, FAT, SMB, or an image) other files can have the same numbers and times when it is " +
+			"mounted next"))
 	}
 	return x
 }
-
-var errNotNumbered = errors.New("the ETags of files are kept in memory only, and computed anew after each start: on " +
-	"this file system (FUSE, FAT, SMB, or an image) other files can have the same numbers and times when it is " +
-	"mounted next")
 
 func (x *Index) isLazy(at string) bool { return x.opts.LazyTimes != nil && x.opts.LazyTimes(at) }
 
@@ -155,7 +153,7 @@ func (x *Index) Lookup(f vfs.Fingerprint) (Record, bool) {
 		return Record{}, false
 	}
 	x.lookups.disk.Add(1)
-	if !h.epochs.past.provesDates(e.run) {
+	if e.run < h.epochs.past.undated {
 		e.Dates = Evidence{}
 	}
 	// Another goroutine may have put a newer record of the inode since this one was read from the disk.
@@ -184,9 +182,8 @@ func (x *Index) Plain(f vfs.Fingerprint) bool {
 // record in memory.
 func (x *Index) SetPlain(f vfs.Fingerprint) {
 	x.hot.Update(inodeKey{f.Device, f.Inode}, func(r hot, ok bool) (hot, bool) {
-		ok = ok && r.of == f
-		r.plain = r.plain || ok
-		return r, ok
+		r.plain = true
+		return r, ok && r.of == f
 	})
 }
 
@@ -281,12 +278,10 @@ func (x *Index) Forget(f vfs.Fingerprint) {
 // Corrected has other processes drop the records that they have in memory, with their next [Index.Tick], because a
 // record was found to be wrong.
 func (x *Index) Corrected() {
-	if h := x.home.Load(); h != nil {
-		x.sayCorrected(h)
+	h := x.home.Load()
+	if h == nil {
+		return
 	}
-}
-
-func (x *Index) sayCorrected(h *home) {
 	err := h.shared.change(func(n *sharedState) bool { n.corrected++; return true })
 	x.unsaid.Store(err != nil)
 	if err != nil {
@@ -300,11 +295,7 @@ func (x *Index) Clear() {
 	x.bodies.clear()
 	if h := x.home.Load(); h != nil {
 		h.pages.closeAll()
-		names, err := namesIn(h.dir)
-		if err == nil {
-			err = clearPages(h.dir, names)
-		}
-		if err != nil {
+		if _, err := clearAll(h.dir, isPage); err != nil {
 			x.trouble("clear", err)
 		}
 	}
@@ -335,7 +326,7 @@ func (x *Index) Tick() (anew bool) {
 	}
 	h.pages.closeAll()
 	if x.unsaid.Load() {
-		x.sayCorrected(h)
+		x.Corrected()
 	}
 	if n, ok := h.shared.read(); ok && n.corrected != h.corrected {
 		h.corrected = n.corrected

@@ -30,9 +30,6 @@ func (p *past) trusts(run, number uint32) bool {
 	return run > 0 && run >= p.floor
 }
 
-// provesDates reports whether the dates in the records of a run count.
-func (p *past) provesDates(run uint32) bool { return run >= p.undated }
-
 // forgetOldest bounds how many runs that a power failure ended are remembered. Runs that are older than those are not
 // trusted instead.
 func (p *past) forgetOldest() {
@@ -141,32 +138,21 @@ func readRun(dir *os.Root, name string) (s runState, err error) {
 	return s, nil
 }
 
-// clearAll deletes all files but the lock.
-func clearAll(dir *os.Root) (any bool, err error) {
+// clearAll deletes all files that have a certain name, and reports whether there were any.
+func clearAll(dir *os.Root, which func(name string) bool) (any bool, err error) {
 	names, err := namesIn(dir)
 	for _, name := range names {
-		if name == lockName {
-			continue
-		}
-		any = true
-		if failed := dir.RemoveAll(name); !errors.Is(failed, iofs.ErrNotExist) {
-			err = errors.Join(err, failed)
+		if which(name) {
+			any = true
+			if failed := dir.RemoveAll(name); !errors.Is(failed, iofs.ErrNotExist) {
+				err = errors.Join(err, failed)
+			}
 		}
 	}
 	return any, err
 }
 
-func clearPages(dir *os.Root, names []string) (err error) {
-	for _, name := range names {
-		if !strings.Contains(name, pagePrefix) {
-			continue
-		}
-		if failed := dir.RemoveAll(name); !errors.Is(failed, iofs.ErrNotExist) {
-			err = errors.Join(err, failed)
-		}
-	}
-	return err
-}
+func isPage(name string) bool { return strings.Contains(name, pagePrefix) }
 
 // isOther reports whether a name no longer stands for an open file.
 func isOther(dir *os.Root, name string, open *os.File) bool {
