@@ -30,10 +30,6 @@ const (
 	hintsAtOnce = 64
 )
 
-func newHints() *hints {
-	return &hints{wake: make(chan struct{}, 1), names: map[string]hint{}, idle: make(chan struct{})}
-}
-
 // A hint is a name of which the watcher has told.
 type hint struct {
 	name    string
@@ -106,10 +102,7 @@ func (f *Feed) AskDir() string {
 	if f == nil || f.FS.ReadOnly() || f.FS.IsInMemory() {
 		return ""
 	}
-	dir, err := f.FS.MakeStateDir(askDir)
-	if err != nil {
-		return ""
-	}
+	dir, _ := f.FS.MakeStateDir(askDir) // "" if it fails
 	return dir
 }
 
@@ -205,7 +198,7 @@ func (f *Feed) followDisk(ctx context.Context) {
 				}
 				// The removal of a collection would be told too.
 				c.OldFile = !h.removed && c.now.Exists() && c.now.Kind != vfs.Directory
-				if !f.isTold(c) {
+				if !f.told.has(c.Name, c.now, h.removed, f.FS.AbilitiesOf(c.now).FineTimes) {
 					changes = append(changes, c)
 				}
 			}
@@ -242,11 +235,6 @@ func (f *Feed) seen(h hint) sighting {
 	return sighting{c, h, now, before}
 }
 
-// isTold reports whether a look has found the resource that a change in the journal has left.
-func (f *Feed) isTold(c sighting) bool {
-	return f.told.has(c.Name, c.now, c.hint.removed, f.FS.AbilitiesOf(c.now).FineTimes)
-}
-
 // appendSeen appends changes that have happened. It reports whether it could.
 func (f *Feed) appendSeen(ctx context.Context, changes []sighting) bool {
 	if len(changes) == 0 {
@@ -260,11 +248,10 @@ func (f *Feed) appendSeen(ctx context.Context, changes []sighting) bool {
 	var news []tree.Change
 	var appended []sighting
 	for _, c := range changes {
-		switch {
-		case c.before != nil && !slices.Equal(c.before, f.told.lastOn(c.Name)):
+		if c.before != nil && !slices.Equal(c.before, f.told.lastOn(c.Name)) {
 			// A commit has come after the look. In the journal, this look must not come after that commit.
 			f.hint([]string{c.Name}, c.hint)
-		default:
+		} else {
 			news, appended = append(news, c.Change), append(appended, c)
 		}
 	}

@@ -59,8 +59,8 @@ type Feed struct {
 // change tries again. The work in the background ends with the context.
 func Open(ctx context.Context, o Options) *Feed {
 	f := &Feed{
-		Options: o, told: newTold(), hints: newHints(), dir: o.FS.StateDir(journalDir),
-		disk: diskState{search: make(chan struct{}, 1)},
+		Options: o, told: newTold(), dir: o.FS.StateDir(journalDir), disk: diskState{search: make(chan struct{}, 1)},
+		hints: &hints{wake: make(chan struct{}, 1), names: map[string]hint{}, idle: make(chan struct{})},
 	}
 	files, turn := journal.InMemory(), journal.Turn(nil)
 	if !f.FS.ReadOnly() && !f.FS.IsInMemory() {

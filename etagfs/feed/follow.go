@@ -149,10 +149,8 @@ func concerns(changes []tree.Change, name string, hidden func(string) bool) bool
 // Scan reads the changes of a name since a cursor, and reports whether it has changed, or may have. Names for which
 // hidden is true do not count (nil: all count).
 func (f *Feed) Scan(key ScanKey, hidden func(string) bool) (changed bool, err error) {
-	found, ok := f.scans.Get(key)
-	if !ok {
-		found.upTo = key.Since
-	}
+	found, _ := f.scans.Get(key)
+	found.upTo = cmp.Or(found.upTo, key.Since)
 	for !found.changed {
 		changes, err := f.journal.Read(found.upTo)
 		if err != nil {
@@ -175,11 +173,7 @@ func (f *Feed) ScanRecent(key ScanKey, hidden func(string) bool) (changed, all b
 	if known.changed {
 		return true, true, nil
 	}
-	since := key.Since
-	if known.upTo != "" {
-		since = known.upTo
-	}
-	changes, all, err := f.journal.Recent(since, maxRecent)
+	changes, all, err := f.journal.Recent(cmp.Or(known.upTo, key.Since), maxRecent)
 	if err != nil || !all {
 		return false, all, err
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	iofs "io/fs"
 	"slices"
+	"strconv"
 	"syscall"
 
 	"r-seed-1f3a754f.example/ifmatch/tree"
@@ -137,7 +138,7 @@ func (j *Journal) Mark(at int64) error {
 }
 
 func (j *Journal) note(at int64) error {
-	line := encodeMark(at)
+	line := encode(markField, strconv.FormatInt(at, 10))
 	if err := j.write(line, sumOf(line)); err != nil || !j.there {
 		return err
 	}
@@ -326,8 +327,6 @@ type placed struct {
 	end int64
 	sum string
 }
-
-func (t *tail) reset(end int64, sum string) { *t = tail{start: placed{end: end, sum: sum}} }
 
 func (t *tail) add(c placed) {
 	t.changes = append(t.changes, c)

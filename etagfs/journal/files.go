@@ -3,6 +3,7 @@ package journal
 import (
 	"io"
 	iofs "io/fs"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -57,14 +58,10 @@ type memoryFile struct {
 	data []byte // guarded by of.mu. The bytes up to len never change
 }
 
-func (m *memory) List() (names []string, err error) {
+func (m *memory) List() ([]string, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for name := range m.files {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names, nil
+	return slices.Sorted(maps.Keys(m.files)), nil
 }
 
 func (m *memory) Open(name string) (Reader, error) { return m.file(name, false) }

@@ -224,7 +224,7 @@ func (j *Journal) enter(head header, sum string, length int64) {
 		j.busy = false
 	}
 	j.id, j.end, j.sum, j.mark = head.id, head.base+length, sum, head.mark
-	j.tail.reset(j.end, sum)
+	j.tail = tail{start: placed{end: j.end, sum: sum}}
 }
 
 var (
@@ -320,13 +320,11 @@ func (j *Journal) trim() error {
 		return j.Load() // a program has removed the file that is open
 	}
 	for i := 0; i < len(found)-1; i++ {
-		old := i < len(found)-j.opts.Most
-		if !old {
+		if i >= len(found)-j.opts.Most {
 			after, err := readHeader(j.files, found[i+1])
-			old = err == nil && j.opts.Now().Sub(time.Unix(0, after.made)) > j.opts.Age
-		}
-		if !old {
-			return nil
+			if err != nil || j.opts.Now().Sub(time.Unix(0, after.made)) <= j.opts.Age {
+				return nil
+			}
 		}
 		if err := j.files.Remove(found[i].name()); err != nil {
 			return err

@@ -140,8 +140,6 @@ func decodeHeader(data []byte) (h header, length int, ok bool) {
 	return h, length, ok && err == nil && h.base >= 0
 }
 
-func encodeMark(at int64) []byte { return encode(markField, strconv.FormatInt(at, 10)) }
-
 func decodeMark(fields []string) (at int64, ok bool) {
 	if len(fields) != 2 || fields[0] != markField {
 		return 0, false
