@@ -230,19 +230,8 @@ func (r *Members) readAgain(at *volumes.Snapshot, members []volumes.Member) []vo
 	}
 	now := setOf(names)
 	known, gone := setOf(r.known), setOf(r.gone)
-	var pending, left []string
-	for _, name := range r.pending {
-		if now[name] {
-			pending = append(pending, name)
-		} else {
-			left = append(left, name)
-		}
-	}
-	for _, name := range r.gone {
-		if !now[name] {
-			left = append(left, name)
-		}
-	}
+	left := slices.DeleteFunc(slices.Concat(r.pending, r.gone), func(name string) bool { return now[name] })
+	pending := slices.DeleteFunc(slices.Clone(r.pending), func(name string) bool { return !now[name] })
 	var added []string
 	came := setOf(slices.Collect(maps.Keys(r.came)))
 	for _, name := range names {
