@@ -3,7 +3,6 @@ package content
 import (
 	"context"
 	"fmt"
-	"io"
 	"time"
 
 	"r-seed-1f3a754f.example/ifmatch/tree"
@@ -24,12 +23,6 @@ type tail struct {
 	relayed  int64
 	sent     int64 // the offset behind the last byte that the kernel has sent. 0: it has sent none
 	copies   bool  // the client has not kept pace
-}
-
-// tailOf returns the tail of a content that is written to w.
-func (s *Server) tailOf(w io.Writer) *tail {
-	drain, _ := w.(tree.Drain)
-	return &tail{drain: drain, inFlight: s.InFlight, relayed: s.Relayed}
 }
 
 // slack is how many of the written bytes a client need not have read before the last chunk.

@@ -144,7 +144,8 @@ func (c *File) WriteRange(ctx context.Context, w io.Writer, offset, length int64
 	counted := &counter{Writer: w}
 	var t *tail
 	if _, ok := w.(io.ReaderFrom); ok && c.s.InFlight >= 0 {
-		t = c.s.tailOf(w)
+		drain, _ := w.(tree.Drain)
+		t = &tail{drain: drain, inFlight: c.s.InFlight, relayed: c.s.Relayed}
 	}
 	err := c.send(ctx, counted, offset, length, t)
 	return counted.n, err

@@ -52,7 +52,10 @@ type flight struct {
 // before and is as good.
 func (h *Hasher) together(ctx context.Context, f *vfs.File, info vfs.Info, how How) *flight {
 	if info.Inode == 0 { // no inode number tells files apart
-		return h.flyApart(ctx, f, info, how)
+		apart := &flight{capture: how.Capture} // no other caller waits for it
+		apart.wanted.Store(!how.background)
+		h.fly(ctx, f, info, how, apart)
+		return apart
 	}
 	key := KeyOf(info)
 	last, hadNoTurn := time.Now().Add(Patience), false
@@ -115,14 +118,6 @@ func (h *Hasher) await(ctx context.Context, before *flight, info vfs.Info, how H
 	case <-ctx.Done():
 		return &flight{info: info, err: ctx.Err()}
 	}
-}
-
-// flyApart returns a hash of an open file that no other caller waits for.
-func (h *Hasher) flyApart(ctx context.Context, f *vfs.File, info vfs.Info, how How) *flight {
-	one := &flight{done: make(chan struct{}), capture: how.Capture}
-	one.wanted.Store(!how.background)
-	h.fly(ctx, f, info, how, one)
-	return one
 }
 
 // knownBy returns the hash of the version that a look has found as a flight, if the index has it by now and the caller

@@ -191,9 +191,11 @@ func (h *Hasher) fly(ctx context.Context, f *vfs.File, info vfs.Info, how How, o
 	// Take the lease only when the turn has come. A program that wants to write waits for the end of the lease, and
 	// would wait for the turn, too.
 	lease, writer, remember := h.lease(f, info)
-	if lease != nil {
-		defer how.release(lease, one)
-	}
+	defer func() {
+		if lease != nil && (!how.closes || one.err != nil) { // else the caller closes the file next
+			lease.Unlease()
+		}
+	}()
 	mark := h.Index.Mark(info.Fingerprint, how.orKnown && how.Capture == nil) // see knownBy
 	one.info, one.writer = info, writer
 	changed := lease != nil || one.late // the file may have changed since the look before
@@ -235,13 +237,6 @@ func (h *Hasher) fly(ctx context.Context, f *vfs.File, info vfs.Info, how How, o
 	if remember {
 		one.remembered = true
 		h.Index.Learn(again.Fingerprint, index.RecordOf(tree.TagOf(one.sum)), mark)
-	}
-}
-
-// release ends the lease of a flight, unless the caller closes the file next.
-func (how How) release(lease *vfs.File, one *flight) {
-	if !how.closes || one.err != nil {
-		lease.Unlease()
 	}
 }
 

@@ -43,15 +43,8 @@ const (
 	maxDue   = 1 << 16
 )
 
-func newQueue() *queue {
-	return &queue{
-		wake: make(chan struct{}, 1), scan: make(chan struct{}, 1), found: make(chan task), due: map[string]later{},
-	}
-}
-
 // ask puts a file before all others.
 func (q *queue) ask(wanted task) {
-	wanted.asked = true
 	q.mu.Lock()
 	if len(q.asked) < maxAsked {
 		q.asked = append(q.asked, wanted)
@@ -103,16 +96,14 @@ func (q *queue) next(ctx context.Context, now func() time.Time) (next task, ok b
 		if wait == 0 {
 			return next, true
 		}
-		due := time.NewTimer(wait)
 		select {
 		case <-q.wake:
-		case <-due.C:
+		case <-time.After(wait):
 		case next = <-q.found:
 			return next, true
 		case <-ctx.Done():
 			return task{}, false
 		}
-		due.Stop()
 	}
 }
 

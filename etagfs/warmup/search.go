@@ -27,7 +27,6 @@ type Progress struct {
 
 // warmUp counts the files that are hashed in the background, and the files and directories that cannot be read.
 type warmUp struct {
-	progress                 func(Progress)
 	hashedFiles, hashedBytes atomic.Int64
 	inHand                   sync.WaitGroup // files that the search has handed to workers
 
@@ -144,8 +143,8 @@ func (w *Warmer) searchOnce(ctx context.Context, found *warmUp) time.Duration {
 		p.Unreadable = found.unreadable()
 		p.Hashed, p.HashedBytes, p.Took = found.hashedFiles.Load()-files, found.hashedBytes.Load()-bytes,
 			time.Since(start)
-		if found.progress != nil {
-			found.progress(p)
+		if w.Progress != nil {
+			w.Progress(p)
 		}
 	}
 	told := start

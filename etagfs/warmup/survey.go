@@ -25,10 +25,7 @@ type Survey struct {
 
 // Survey looks at every file and hashes none.
 func (w *Warmer) Survey(ctx context.Context) (Survey, error) {
-	found := Survey{Kept: w.Index.OnDisk()}
-	if found.Kept {
-		found.Processes = w.Index.Processes()
-	}
+	found := Survey{Kept: w.Index.OnDisk(), Processes: w.Index.Processes()}
 	err := w.walk(ctx, func(name string, info vfs.Info, err error) error {
 		if err != nil {
 			found.Unreadable++

@@ -39,12 +39,14 @@ type Warmer struct {
 
 // New returns a warmer, which does nothing before Start.
 func New(o Options) *Warmer {
-	return &Warmer{Options: o, root: directory{"", o.Root.Device, o.Root.Mount}, queue: newQueue()}
+	return &Warmer{Options: o, root: directory{"", o.Root.Device, o.Root.Mount}, queue: &queue{
+		wake: make(chan struct{}, 1), scan: make(chan struct{}, 1), found: make(chan task), due: map[string]later{},
+	}}
 }
 
 // Start starts the work in the background. It ends with the context.
 func (w *Warmer) Start(ctx context.Context) {
-	warm := &warmUp{progress: w.Progress}
+	warm := new(warmUp)
 	for range max(1, w.AtOnce) {
 		w.Running.Go(func() {
 			for {
@@ -81,7 +83,7 @@ func (w *Warmer) Changed(names ...string) {
 func (w *Warmer) Rescan() { poke(w.queue.scan) }
 
 // Ask puts a file before all others, because a request has not waited for its tag. sums says that it wants all sums.
-func (w *Warmer) Ask(name string, sums bool) { w.queue.ask(task{name: name, sums: sums}) }
+func (w *Warmer) Ask(name string, sums bool) { w.queue.ask(task{name: name, sums: sums, asked: true}) }
 
 // Queued returns how many files wait to be hashed, as far as they are known.
 func (w *Warmer) Queued() int { return w.queue.count() }
