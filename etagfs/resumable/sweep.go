@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"slices"
 
 	"r-seed-1f3a754f.example/ifmatch/etagfs/failure"
@@ -36,11 +37,7 @@ func (all *Uploads) read(ctx context.Context, sweep bool) {
 	if all.unfinished == nil {
 		all.unfinished = map[string]unfinishedUpload{}
 	}
-	known := make([]string, 0, len(all.unfinished)+len(all.finished))
-	for id := range all.unfinished {
-		known = append(known, id)
-	}
-	known = append(known, all.finished...)
+	known := slices.AppendSeq(slices.Clone(all.finished), maps.Keys(all.unfinished))
 	all.mu.Unlock()
 	there := make(map[string]bool, len(ids))
 	for _, id := range ids {
@@ -151,7 +148,5 @@ func (all *Uploads) remove(id string) {
 	all.mu.Lock()
 	defer all.mu.Unlock()
 	delete(all.unfinished, id)
-	if i := slices.Index(all.finished, id); i >= 0 {
-		all.finished = slices.Delete(all.finished, i, i+1)
-	}
+	all.finished = slices.DeleteFunc(all.finished, func(other string) bool { return other == id })
 }

@@ -160,10 +160,9 @@ func (u *upload) load(ctx context.Context) error {
 	if err == nil && json.Unmarshal(data, &u.rec) != nil {
 		err = fs.ErrDamaged
 	}
-	if err == nil && u.rec.Tag == "" && u.rec.Hash != nil {
-		if u.sum.(encoding.BinaryUnmarshaler).UnmarshalBinary(u.rec.Hash) != nil {
-			err = fs.ErrDamaged
-		}
+	if err == nil && u.rec.Tag == "" && u.rec.Hash != nil &&
+		u.sum.(encoding.BinaryUnmarshaler).UnmarshalBinary(u.rec.Hash) != nil {
+		err = fs.ErrDamaged
 	}
 	if errors.Is(err, fs.ErrDamaged) {
 		return fmt.Errorf("%w: %w", tree.ErrNotExist, err)
