@@ -53,7 +53,7 @@ func (r *Store) do(how access, method func(s *etagfs.Store) error) error {
 }
 
 // sequence yields the values of the sequence that a method returns.
-func sequence[T any](r *Store, method func(s *etagfs.Store) iter.Seq2[T, error]) iter.Seq2[T, error] {
+func sequence[T any](r *Store, method func(o *instance) iter.Seq2[T, error]) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		o, err := r.use(forReading)
 		if err != nil {
@@ -62,7 +62,7 @@ func sequence[T any](r *Store, method func(s *etagfs.Store) iter.Seq2[T, error])
 			return
 		}
 		defer o.leave()
-		method(o.Store)(yield)
+		method(o)(yield)
 	}
 }
 
@@ -74,13 +74,9 @@ func opening[T any](r *Store, method func(s *etagfs.Store) (tree.Content, T, err
 		return nil, none, err
 	}
 	content, about, err := method(o.Store)
-	if err != nil {
+	if _, ok := content.(tree.Bytes); ok || err != nil { // it needs nothing of its store
 		o.leave()
-		return nil, about, err
-	}
-	if _, ok := content.(tree.Bytes); ok { // it needs nothing of its store
-		o.leave()
-		return content, about, nil
+		return content, about, err
 	}
 	return &keptContent{openedContent: content.(openedContent), of: o}, about, nil
 }
@@ -141,7 +137,7 @@ func (r *Store) Stat(ctx context.Context, name string, opts tree.ReadOptions) (t
 func (r *Store) List(
 	ctx context.Context, dir string, opts tree.ListOptions, cond tree.Condition,
 ) iter.Seq2[tree.State, error] {
-	return sequence(r, func(s *etagfs.Store) iter.Seq2[tree.State, error] { return s.List(ctx, dir, opts, cond) })
+	return sequence(r, func(o *instance) iter.Seq2[tree.State, error] { return o.List(ctx, dir, opts, cond) })
 }
 
 // Open implements [tree.Store].
@@ -229,7 +225,7 @@ func (r *Store) PatchProperties(ctx context.Context, name string, patch tree.Pat
 func (r *Store) Versions(
 	ctx context.Context, name string, opts tree.VersionOptions,
 ) iter.Seq2[tree.Version, error] {
-	return sequence(r, func(s *etagfs.Store) iter.Seq2[tree.Version, error] { return s.Versions(ctx, name, opts) })
+	return sequence(r, func(o *instance) iter.Seq2[tree.Version, error] { return o.Versions(ctx, name, opts) })
 }
 
 // OpenVersion implements [tree.Store].
@@ -294,33 +290,29 @@ func (r *Store) Latest(ctx context.Context, name string) (tree.Change, error) {
 
 // Changes implements [tree.Feed]. It ends with [tree.ErrUnavailable] when the directory is replaced.
 func (r *Store) Changes(ctx context.Context, since, until tree.Cursor) iter.Seq2[tree.Change, error] {
-	return func(yield func(tree.Change, error) bool) {
-		o, err := r.use(forReading)
-		if err != nil {
-			yield(tree.Change{}, err)
-			return
-		}
-		defer o.leave()
-		served, cancel := context.WithCancelCause(ctx)
-		var ended sync.WaitGroup
-		defer ended.Wait()
-		defer cancel(nil)
-		ended.Go(func() {
-			select {
-			case <-served.Done():
-			case <-o.replaced:
-				cancel(unavailable(errMissing))
-			}
-		})
-		for c, err := range o.Store.Changes(served, since, until) {
-			if err != nil && served.Err() != nil {
-				err = context.Cause(served)
-			}
-			if !yield(c, err) {
-				return
+	return sequence(r, func(o *instance) iter.Seq2[tree.Change, error] {
+		return func(yield func(tree.Change, error) bool) {
+			served, cancel := context.WithCancelCause(ctx)
+			var ended sync.WaitGroup
+			defer ended.Wait()
+			defer cancel(nil)
+			ended.Go(func() {
+				select {
+				case <-served.Done():
+				case <-o.replaced:
+					cancel(unavailable(errMissing))
+				}
+			})
+			for c, err := range o.Store.Changes(served, since, until) {
+				if err != nil && served.Err() != nil {
+					err = context.Cause(served)
+				}
+				if !yield(c, err) {
+					return
+				}
 			}
 		}
-	}
+	})
 }
 
 // Figures returns the figures of the directory that is served now.
