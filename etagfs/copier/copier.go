@@ -96,12 +96,13 @@ func (c *Copy) Stage(ctx context.Context, from, to string, opts tree.CopyOptions
 	if err := c.isOutside(c.Source); err != nil {
 		return err
 	}
-	need := c.need(ctx, to, func() (int64, error) {
+	// Content that the copy can share with the source takes no room.
+	need := room.Need{Name: to, Client: tree.ClientOf(ctx), Ask: c.Ask, Measure: func() (int64, error) {
 		if c.Source.Kind == vfs.Directory && !opts.Shallow {
 			return c.total(ctx, from)
 		}
 		return takes(c.Source), nil
-	})
+	}}
 	readlink := func() (string, error) { return c.FS.Readlink(from) }
 	return c.stage(ctx, need, opts.Modified, readlink, func() (err error) {
 		if c.Source.Kind == vfs.Regular {
@@ -168,11 +169,6 @@ func (c *Copy) stage(
 		c.Discard()
 	}
 	return err
-}
-
-// need describes a copy before it is made. Content that the copy can share with the source takes no room.
-func (c *Copy) need(ctx context.Context, to string, measure func() (int64, error)) room.Need {
-	return room.Need{Name: to, Client: tree.ClientOf(ctx), Measure: measure, Ask: c.Ask}
 }
 
 // takes returns how many bytes of a file must be copied. Holes are not copied.

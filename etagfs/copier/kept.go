@@ -9,6 +9,7 @@ import (
 
 	"r-seed-1f3a754f.example/ifmatch/fs"
 	"r-seed-1f3a754f.example/ifmatch/fs/history"
+	"r-seed-1f3a754f.example/ifmatch/fs/room"
 	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
@@ -16,7 +17,7 @@ import (
 // StageKept stages a copy of a version that the history keeps, for its path.
 func (c *Copy) StageKept(ctx context.Context, version history.Kept) (err error) {
 	c.Source = version.Info
-	need := c.need(ctx, version.Path, func() (sum int64, err error) {
+	measure := func() (sum int64, err error) {
 		sum = takes(version.Info)
 		if !c.Shallow {
 			err = c.eachInside(version, ".", func(m history.Kept, _ string) error {
@@ -25,8 +26,10 @@ func (c *Copy) StageKept(ctx context.Context, version history.Kept) (err error) 
 			})
 		}
 		return sum, err
-	})
-	need.Keep = version
+	}
+	need := room.Need{
+		Name: version.Path, Client: tree.ClientOf(ctx), Keep: version, Measure: measure, Ask: c.Ask,
+	}
 	readlink := func() (string, error) { return c.FS.ReadlinkKept(version) }
 	return c.stage(ctx, need, time.Time{}, readlink, func() (err error) {
 		if version.Kind == vfs.Regular {

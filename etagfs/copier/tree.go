@@ -23,16 +23,12 @@ import (
 // much more memory.
 type versions map[[sha256.Size]byte]vfs.Fingerprint
 
-func (v versions) note(place string, version vfs.Fingerprint) {
-	v[sha256.Sum256([]byte(place))] = version
-}
-
 func (v versions) at(place string) vfs.Fingerprint { return v[sha256.Sum256([]byte(place))] }
 
 // note records the fingerprint of a copied member.
 func (c *Copy) note(place string, info vfs.Info) {
 	if c.copied != nil {
-		c.copied.note(place, info.Fingerprint)
+		c.copied[sha256.Sum256([]byte(place))] = info.Fingerprint
 	}
 }
 
