@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	iofs "io/fs"
+	"sync"
 	"syscall"
 	"time"
 
@@ -34,10 +35,7 @@ func (n newVersion) lease() *vfs.File {
 	if able := n.staged.Abilities(); n.tag == "" || !able.Leases || !able.FineTimes {
 		return nil
 	}
-	lease, err := n.staged.Lease()
-	if err != nil {
-		return nil
-	}
+	lease, _ := n.staged.Lease()
 	return lease
 }
 
@@ -79,12 +77,7 @@ func (t *transaction) commit(name string, over vfs.Info, n newVersion) (vfs.Info
 	end := t.s.fs.OneStep(name)
 	defer end()
 	var info vfs.Info
-	settled := false
-	how.Settled = func() {
-		if settled {
-			return
-		}
-		settled = true
+	how.Settled = sync.OnceFunc(func() {
 		var same bool
 		info, same = t.carry(before, name, k, n.tag != "", func() bool { return lease == nil || lease.Leased() },
 			change.Done)
@@ -92,7 +85,7 @@ func (t *transaction) commit(name string, over vfs.Info, n newVersion) (vfs.Info
 			t.s.contents.KeepOwn(info, n.tag, n.body)
 		}
 		end()
-	}
+	})
 	if err := t.give(n.staged, name, over, how); err != nil {
 		return vfs.Info{}, err
 	}
@@ -185,12 +178,8 @@ func (t *transaction) carryLooked(before, after vfs.Info, k index.Record, ok boo
 	if !quiet() {
 		return after, false
 	}
-	var tag tree.ETag
-	if ok {
-		tag = k.Tag()
-	}
 	if after.Kind == vfs.Regular {
-		k.Dates = done(t.s.versionOf(after, tag))
+		k.Dates = done(t.s.versionOf(after, tagOf(k, ok)))
 	}
 	// If two changes can have the same time stamp, the next change might go unseen.
 	if ok && t.s.fs.AbilitiesOf(after).FineTimes {
@@ -299,14 +288,8 @@ func (s *Store) isThere(
 		return vfs.Fingerprint{}
 	}
 	have, known := s.index.Tag(info.Fingerprint)
-	if !known && alone && size > copyAlone {
-		return vfs.Fingerprint{}
-	}
-	if !known {
-		var err error
-		if info, have, err = s.hasher.Hash(ctx, name, hashing.How{Rounds: 1, Alone: true}); err != nil {
-			return vfs.Fingerprint{}
-		}
+	if !known && (!alone || size <= copyAlone) {
+		info, have, _ = s.hasher.Hash(ctx, name, hashing.How{Rounds: 1, Alone: true}) // no tag if it fails
 	}
 	if have != tag {
 		return vfs.Fingerprint{}

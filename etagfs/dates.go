@@ -112,8 +112,7 @@ func resolvedName(info *vfs.Info) *string {
 	if !info.Followed {
 		return nil
 	}
-	at := info.At
-	return &at
+	return new(info.At)
 }
 
 // modified is the modification time of a [tree.State].
@@ -160,14 +159,12 @@ func (s *Store) around(name string) func() index.Around {
 			if dir == parent {
 				found.Parent = info.Changed
 			}
-			if dir == "" {
-				if !s.fs.AbilitiesOf(info).ExchangeTimes {
-					found.Moved = max(found.Moved, info.Changed)
-				}
-				found.Sure = true
+			if dir != "" || !s.fs.AbilitiesOf(info).ExchangeTimes {
+				found.Moved = max(found.Moved, info.Changed)
+			}
+			if found.Sure = dir == ""; found.Sure {
 				return found
 			}
-			found.Moved = max(found.Moved, info.Changed)
 			dir, _ = tree.Split(dir)
 		}
 	}
@@ -179,11 +176,8 @@ func (s *Store) change(name string, over vfs.Info, how index.Showing, staged *fs
 	var there *index.Version
 	if over.Kind == vfs.Regular {
 		s.hasher.MeetUnknown(name, over)
-		v := s.versionOf(over, "")
-		if r, ok := s.index.Lookup(over.Fingerprint); ok {
-			v.Tag = r.Tag()
-		}
-		there = &v
+		tag, _ := s.index.Tag(over.Fingerprint)
+		there = new(s.versionOf(over, tag))
 	}
 	return s.dates.Begin(name, there, how, s.around(name), func() int64 {
 		if staged == nil {

@@ -315,7 +315,7 @@ func (s *Store) syncVolume(dir string, device uint64) error {
 	is := func() error {
 		info, err := s.fs.Lstat(dir)
 		if err == nil && info.Device != device {
-			err = errOtherVolume
+			err = errors.New("another file system is mounted there now")
 		}
 		return err
 	}
@@ -327,8 +327,6 @@ func (s *Store) syncVolume(dir string, device uint64) error {
 	}
 	return is()
 }
-
-var errOtherVolume = errors.New("another file system is mounted there now")
 
 // UploadLimits bound the uploads that arrive in parts.
 type UploadLimits = resumable.Limits

@@ -68,7 +68,7 @@ func (s *Store) count(ctx context.Context, dir string, opts tree.ListOptions) er
 		if err := ctx.Err(); err != nil || opts.Depth > 0 {
 			return err
 		}
-		rest.add(level{place: &place{dir: dir}, members: below})
+		rest = append(rest, level{place: &place{dir: dir}, members: below})
 		next, in, ok := rest.next()
 		if !ok {
 			return nil
@@ -102,13 +102,6 @@ type listed struct {
 	id   snapshots.MemberID
 }
 
-// add adds the members of a collection.
-func (l *toList) add(one level) {
-	if len(one.members) > 0 {
-		*l = append(*l, one)
-	}
-}
-
 // next removes and returns the next member to list, and the collection that it is in.
 func (l *toList) next() (one listed, in level, ok bool) {
 	for len(*l) > 0 {
@@ -120,11 +113,6 @@ func (l *toList) next() (one listed, in level, ok bool) {
 		*l = (*l)[:len(*l)-1]
 	}
 	return listed{}, level{}, false
-}
-
-// has reports whether a look saw one of the members.
-func (l level) has(info vfs.Info) bool {
-	return slices.ContainsFunc(l.members, func(m listed) bool { return m.id.IsOf(info) })
 }
 
 // A listing is a [Store.List] of a collection that is in progress.
@@ -152,7 +140,7 @@ func (l *listing) list(self tree.State) {
 		if !more {
 			return
 		}
-		rest.add(level{place: here, members: below})
+		rest = append(rest, level{place: here, members: below})
 		one, in, ok := rest.next()
 		if !ok {
 			return
@@ -185,7 +173,8 @@ func (l *listing) belowOf(in level, one listed, here *place) (below []listed, mo
 			return nil, true, errGone
 		}
 		info, failed := l.s.fs.Lstat(here.at)
-		if failed != nil || info.Kind != vfs.Directory || in.has(info) {
+		if failed != nil || info.Kind != vfs.Directory ||
+			slices.ContainsFunc(in.members, func(m listed) bool { return m.id.IsOf(info) }) {
 			return nil, true, errGone
 		}
 		here.id = snapshots.IDOf(info)

@@ -175,18 +175,12 @@ func otherForm(dir, segment string, isThere func(name string) bool) (member stri
 // step reports that error. It reports false for a name that is too long for the disk, since the other form of the name
 // may be short enough.
 func (v *view) isThere(name string) bool {
-	_, err := v.found(name)
+	_, err := v.Lstat(name)
+	if errors.Is(err, vfs.ErrLink) {
+		_, err = v.stat(name)
+	}
 	err = failure.Of(err)
 	return !errors.Is(err, tree.ErrNotExist) && !errors.Is(err, tree.ErrNameTooLong)
-}
-
-// found looks at the resource that a name stands for.
-func (v *view) found(name string) (vfs.Info, error) {
-	info, err := v.Lstat(name)
-	if errors.Is(err, vfs.ErrLink) {
-		info, err = v.stat(name)
-	}
-	return info, err
 }
 
 // SameName implements [tree.SameName] for a view.

@@ -309,10 +309,7 @@ func (s *Store) widen(scope *volumes.Scope, lacks []*volumes.NotHeldError) error
 
 // lack notes that a commit lacks the lock of a volume, if an error says so, and returns the error.
 func (v *view) lack(err error) error {
-	if err == nil {
-		return nil
-	}
-	if lacks := new(volumes.NotHeldError); errors.As(err, &lacks) {
+	if lacks, ok := errors.AsType[*volumes.NotHeldError](err); ok {
 		v.lacks = append(v.lacks, lacks)
 	}
 	return err

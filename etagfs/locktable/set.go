@@ -202,8 +202,7 @@ func (s *Set) Live(token string, now time.Time) *Entry {
 	return nil
 }
 
-// A relation reports whether the root of a lock is in a certain position, as seen from a name.
-type relation func(p Place, one *Entry) bool
+// These report whether the root of a lock is in a certain position, as seen from a name.
 
 func isAt(p Place, one *Entry) bool    { return one.depth == p.Depth }
 func isBelow(p Place, one *Entry) bool { return one.depth > p.Depth }
@@ -278,7 +277,7 @@ func (s *Set) startingWith(key string) iter.Seq[*Entry] {
 
 // appendShort appends the locks that may be about a name only because the name, or the root of the lock, contains a
 // short name.
-func (s *Set) appendShort(found []Candidate, p Place, now time.Time, is relation) []Candidate {
+func (s *Set) appendShort(found []Candidate, p Place, now time.Time, is func(Place, *Entry) bool) []Candidate {
 	add := func(one *Entry) {
 		s.steps++
 		if !one.Expires.After(now) || !is(p, one) {
