@@ -39,11 +39,8 @@ func (c Change) Deep() bool {
 	switch {
 	case c.Again, c.From != "", !c.State.Exists:
 		return true
-	case c.Cause == CauseDisk:
-		return false // each new member of a new collection is a change of its own
-	}
-	if c.Cause == "MKCOL" || c.Cause == "PROPPATCH" {
-		return false
+	case c.Cause == CauseDisk, c.Cause == "MKCOL", c.Cause == "PROPPATCH":
+		return false // on the disk, each new member of a new collection is a change of its own
 	}
 	return c.State.Collection || c.OverCollection()
 }

@@ -3,7 +3,6 @@ package undo
 import (
 	"maps"
 	"slices"
-	"strings"
 
 	"r-seed-1f3a754f.example/ifmatch/tree"
 )
@@ -64,10 +63,8 @@ func (p *planner) findGone(name string) error {
 	}
 	at := &p.known.Before.root
 	n, told := p.model.root, false
-	for base := range strings.SplitSeq(name, "/") {
-		if base != "" {
-			at, n = at.kid(base), n.kid(base)
-		}
+	for base := range segments(name) {
+		at, n = at.kid(base), n.kid(base)
 		told = told || n != nil && n.left != ""
 	}
 	if at == nil || told {

@@ -67,10 +67,7 @@ func (n *node) kid(base string) *node {
 
 // make returns the node of a name below n, or of n itself, and makes it if necessary.
 func (n *node) make(name string) *node {
-	for base := range strings.SplitSeq(name, "/") {
-		if base == "" {
-			break
-		}
+	for base := range segments(name) {
 		next := n.kid(base)
 		if next == nil {
 			next = &node{}
@@ -89,10 +86,8 @@ func (n *node) take(name string) *node {
 		return &whole
 	}
 	dir, base := tree.Split(name)
-	for above := range strings.SplitSeq(dir, "/") {
-		if above != "" {
-			n = n.kid(above)
-		}
+	for above := range segments(dir) {
+		n = n.kid(above)
 	}
 	taken := n.kid(base)
 	if taken == nil {
@@ -112,15 +107,10 @@ func (n *node) setKid(base string, kid *node) {
 // A model is a tree of names. At first each name stands for the resource at that name on the disk.
 type model struct{ root *node }
 
-func newModel() *model { return &model{&node{set: true, ref: ref{kind: live}}} }
-
 // at returns the ref of a name, and its node, or nil.
 func (m *model) at(name string) (*node, ref) {
 	n, r := m.root, m.root.ref
-	if name == "" {
-		return n, r
-	}
-	for base := range strings.SplitSeq(name, "/") {
+	for base := range segments(name) {
 		if n = n.kid(base); n != nil && n.set {
 			r = n.ref
 		} else {

@@ -1,7 +1,6 @@
 package undo
 
 import (
-	"context"
 	"slices"
 
 	"r-seed-1f3a754f.example/ifmatch/tree"
@@ -11,12 +10,9 @@ import (
 // collections before their members. A step that needs a name which is to become free by a move comes after that move.
 // Last, new resources are removed, the members before their collections.
 type planner struct {
-	ctx    context.Context
-	disk   Disk
-	model  *model
-	replay *replay
-	known  Known
-	plan   *Plan
+	*replay
+	known Known
+	plan  *Plan
 
 	steps, removals []Step
 	waiting         []waiting

@@ -56,10 +56,8 @@ func (r *replay) run(known Known) error {
 
 func (r *replay) undo(i int, e event) error {
 	switch {
-	case e.past:
+	case e.past, e.Again: // of the latter, the times of change tell which files have changed
 		return nil
-	case e.Again:
-		return nil // the times of change tell which files have changed
 	case !e.isOurs():
 		return r.onDisk(i, e)
 	case e.Cause == "PROPPATCH":
@@ -117,10 +115,7 @@ func (r *replay) tag(of ref, info Info) (tree.ETag, error) {
 // version returns the version that a name of the model stands for.
 func (r *replay) version(want ref) (k Kept, ok bool, err error) {
 	k = *want.kept
-	if want.name == "" {
-		return k, true, nil
-	}
-	for base := range strings.SplitSeq(want.name, "/") {
+	for base := range segments(want.name) {
 		members, err := r.members(k)
 		if err != nil {
 			return k, false, err
@@ -369,8 +364,7 @@ func (r *replay) proven(name string, info Info) bool {
 	}
 	for above := name; above != ""; {
 		above = parent(above)
-		p := r.proofs[above]
-		if p.deep != 0 && came <= p.deep {
+		if p := r.proofs[above]; p.deep != 0 && came <= p.deep {
 			return true
 		}
 	}

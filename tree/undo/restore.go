@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"r-seed-1f3a754f.example/ifmatch/tree"
@@ -91,9 +90,6 @@ type undoing struct {
 	archived map[int]Kept  // versions that steps have replaced and others need, by the number of the step
 }
 
-// errOtherThanSeen says that a name has changed since the plan was made.
-var errOtherThanSeen = errors.New("it has changed meanwhile")
-
 // run takes the steps. A step that is not possible is reported, and the others are taken.
 func (u *undoing) run(ctx context.Context) error {
 	for i, step := range u.plan.Steps {
@@ -158,7 +154,7 @@ func (u *undoing) condition(step Step) tree.Condition {
 			case err != nil:
 				return err
 			case !is:
-				return errOtherThanSeen
+				return errors.New("it has changed meanwhile")
 			}
 		}
 		return asked.Ask(v)
@@ -204,8 +200,8 @@ func (u *undoing) moveBack(ctx context.Context, number int, step Step, cond tree
 		return err
 	}
 	k, ok := u.archived[step.Archived]
-	for base := range strings.SplitSeq(step.Below, "/") {
-		if base == "" || !ok {
+	for base := range segments(step.Below) {
+		if !ok {
 			break
 		}
 		members, err := u.Inside(ctx, k)

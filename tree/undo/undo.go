@@ -17,6 +17,8 @@ package undo
 
 import (
 	"context"
+	"iter"
+	"strings"
 	"time"
 
 	"r-seed-1f3a754f.example/ifmatch/tree"
@@ -130,13 +132,12 @@ func (p *Plan) leave(name, reason string) {
 
 // Make returns the plan that makes a name, and everything below it, as it was.
 func Make(ctx context.Context, disk Disk, name string, known Known) (*Plan, error) {
-	m := newModel()
-	r := &replay{ctx: ctx, disk: disk, model: m, proofs: map[string]proof{},
-		inside: map[string][]Kept{}, at: known.At}
+	r := &replay{ctx: ctx, disk: disk, model: &model{&node{set: true, ref: ref{kind: live}}},
+		proofs: map[string]proof{}, inside: map[string][]Kept{}, at: known.At}
 	if err := r.run(known); err != nil {
 		return nil, err
 	}
-	p := &planner{ctx: ctx, disk: disk, model: m, replay: r, known: known, plan: &Plan{},
+	p := &planner{replay: r, known: known, plan: &Plan{},
 		sources: map[string]string{}, moved: map[string]string{}, archived: map[string]int{}}
 	if err := p.make(name); err != nil {
 		return nil, err
@@ -150,6 +151,11 @@ func join(name, rest string) string {
 		return name
 	}
 	return tree.Join(name, rest)
+}
+
+// segments returns the segments of a name. That of the root has none.
+func segments(name string) iter.Seq[string] {
+	return strings.FieldsFuncSeq(name, func(r rune) bool { return r == '/' })
 }
 
 // parent returns the collection of a name.

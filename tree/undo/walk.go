@@ -249,10 +249,7 @@ const dateStep = int64(1e9)
 // doubt returns why a version may not have been at its name then, or "".
 func (p *planner) doubt(k Kept, want ref, n *node) string {
 	then, gone := p.known.At.UnixNano(), k.Gone.UnixNano()
-	if n != nil && n.explained {
-		return ""
-	}
-	if k.Kind == Collection {
+	if n != nil && n.explained || k.Kind == Collection {
 		return ""
 	}
 	changed := k.Changed
