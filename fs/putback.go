@@ -71,9 +71,6 @@ func (a *pendingUndos) any() bool {
 // the undo is tried again later.
 func (v *volume) undoMove(at, name string, n history.Note) error {
 	was, failed := v.calls.Lstat(at)
-	if failed != nil {
-		was = vfs.Info{}
-	}
 	if failed != nil && !v.IsInState(at) {
 		was = n.Seen // the file at that name is put back if it is the noted one
 	}
@@ -111,7 +108,7 @@ func (v *volume) undoTo(at, name string, n history.Note) error {
 // deferUndo remembers the undo for an entry at a name, which failed for a reason, and reports the reason. had is the
 // name that the entry had. was is the look at the entry, if known.
 func (v *volume) deferUndo(at, had string, was vfs.Info, undo func() error, reason error) error {
-	if volumes.IsIn(at, v.StatePath(volumes.HistoryPart)) { // other processes leave alone what is recovered
+	if vfs.IsIn(at, v.StatePath(volumes.HistoryPart)) { // other processes leave alone what is recovered
 		v.history.Correct(v.At(at), history.Note{Path: had, Cause: history.CauseRecovered, Seen: was})
 	}
 	// At the next attempt, a name that users see can stand for a file of another program. So an undo from such a name
@@ -154,7 +151,7 @@ func (s *FS) PutBack(ctx context.Context) (waits bool) {
 // RetryUndos implements [history.Above]: it tries again the failed undos whose entries are in a directory, or all
 // failed undos if dir is "". It must be called under [FS.Lock].
 func (v *volume) RetryUndos(dir string) (err error) {
-	for _, a := range v.pendingUndos.take(func(a pendingUndo) bool { return dir == "" || volumes.IsIn(a.at, dir) }) {
+	for _, a := range v.pendingUndos.take(func(a pendingUndo) bool { return dir == "" || vfs.IsIn(a.at, dir) }) {
 		if failed := vfs.Ignoring(a.try(), ErrShelved); failed != nil {
 			v.pendingUndos.add(a)
 			err = errors.Join(err, failed)

@@ -13,7 +13,6 @@ import (
 	"r-seed-1f3a754f.example/ifmatch/fs/metadata"
 	"r-seed-1f3a754f.example/ifmatch/fs/room"
 	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
-	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
 // An upload has a directory in the state directory of the volume that its target is on:
@@ -146,7 +145,7 @@ func (u *Upload) Close() (err error) {
 // Remove removes an upload with all that belongs to it. After a commit, the committed version is not part of it.
 func (u *Upload) Remove() error {
 	u.Finish()
-	if st := u.staged; st != nil && !st.done && !volumes.IsIn(st.at.Name, u.dir) {
+	if st := u.staged; st != nil && !st.done && !vfs.IsIn(st.at.Name, u.dir) {
 		u.staged = nil // NewUpload has failed before it moved the file
 		_ = st.Discard()
 	}
@@ -176,9 +175,8 @@ func (u *Upload) DropData() error {
 func (u *Upload) Made() (vfs.Info, error) { return u.volume.calls.Lstat(u.dir) }
 
 // ReadState returns the last state that was written. The error is [ErrDamaged] if there is none.
-func (u *Upload) ReadState() ([]byte, error) {
-	inode, state, err := u.volume.readUpload(u.dir)
-	u.inode = inode
+func (u *Upload) ReadState() (state []byte, err error) {
+	u.inode, state, err = u.volume.readUpload(u.dir)
 	return state, err
 }
 

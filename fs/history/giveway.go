@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
-	"r-seed-1f3a754f.example/ifmatch/fs/volumes"
 )
 
 // A Claim is a version that is going to be staged, to which the history gives way.
@@ -73,7 +72,7 @@ func (h *History) FindDroppable(ctx context.Context, c Claim) (g Droppable, err 
 			g.empty = append(g.empty, dir)
 		case len(g.last) == 0, len(g.dirs) == 0 && hour.After(begin) && total <= most:
 			g.last, last = append(g.last, dir), append(last, size)
-		case c.Keep == "" || !volumes.IsIn(c.Keep, dir):
+		case c.Keep == "" || !vfs.IsIn(c.Keep, dir):
 			g.dirs = append(g.dirs, dir)
 			g.Older += size.bytes
 		}

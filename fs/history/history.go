@@ -143,7 +143,7 @@ func (h *History) holdsIn(name string) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for entry := range h.held {
-		if volumes.IsIn(entry, name) {
+		if vfs.IsIn(entry, name) {
 			return true
 		}
 	}
@@ -214,35 +214,28 @@ func (h *History) newEntry(size int64, prefix string) string {
 // Archive renames a file or collection, which n describes, into the history. It returns the name of the entry. It must
 // be called under the lock.
 func (h *History) Archive(name string, n Note) (entry string, err error) {
-	p, err := h.ArchiveFrom(h.tree.At(name), n)
-	if err == nil {
-		p.Close()
-	}
-	return p.Name, err
+	entry = h.NewEntry(n.Seen.Size)
+	return entry, h.ArchiveAs(entry, name, n)
 }
 
 // ArchiveFrom is [History.Archive] for a place. The caller must close the place of the entry, unless ArchiveFrom fails.
 func (h *History) ArchiveFrom(from volumes.Place, n Note) (entry volumes.Place, err error) {
-	return h.archive(h.NewEntry(n.Seen.Size), from, n)
+	return h.add(h.NewEntry(n.Seen.Size), n, from.RenameNew)
 }
 
 // ArchiveStaged is [History.ArchiveFrom] for a staged version with an inode, whose entry is about to be exchanged with
 // the version that n describes.
 func (h *History) ArchiveStaged(from volumes.Place, inode uint64, n Note) (entry volumes.Place, err error) {
-	return h.archive(h.newEntry(n.Seen.Size, fmt.Sprintf("%s%d-", stagedPrefix, inode)), from, n)
+	return h.add(h.newEntry(n.Seen.Size, fmt.Sprintf("%s%d-", stagedPrefix, inode)), n, from.RenameNew)
 }
 
 // ArchiveAs is [History.Archive] for an entry that has its name already.
 func (h *History) ArchiveAs(entry, name string, n Note) error {
-	p, err := h.archive(entry, h.tree.At(name), n)
+	p, err := h.add(entry, n, h.tree.At(name).RenameNew)
 	if err == nil {
 		p.Close()
 	}
 	return err
-}
-
-func (h *History) archive(name string, from volumes.Place, n Note) (entry volumes.Place, err error) {
-	return h.add(name, n, from.RenameNew)
 }
 
 // add writes the note of an entry, opens its directory, which it makes if need be, and has the entry made.

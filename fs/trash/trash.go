@@ -89,13 +89,6 @@ func (t *Trash) DeleteLater(name string) {
 	}
 }
 
-func (t *Trash) takeLeft() (names []string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	names, t.left = t.left, nil
-	return names
-}
-
 // A stuck is a file or collection that could not be deleted. It is reported once, and tried again after longer and
 // longer pauses.
 type stuck struct {
@@ -122,8 +115,12 @@ func (t *Trash) Empty(ctx context.Context) error {
 
 // empty is [Trash.Empty] for a caller that has the turn.
 func (t *Trash) empty(ctx context.Context) error {
+	t.mu.Lock()
+	left := t.left
+	t.left = nil
+	t.mu.Unlock()
 	var errs []error
-	for _, name := range t.takeLeft() {
+	for _, name := range left {
 		gone, err := t.delete(name)
 		if !gone {
 			t.DeleteLater(name)
@@ -210,7 +207,7 @@ func (t *Trash) deletable() ([]string, error) {
 func (t *Trash) Forget(dir string, there map[string]bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	maps.DeleteFunc(t.stuck, func(name string, _ stuck) bool { return volumes.IsIn(name, dir) && !there[name] })
+	maps.DeleteFunc(t.stuck, func(name string, _ stuck) bool { return vfs.IsIn(name, dir) && !there[name] })
 }
 
 // tidyPatience is how long an upload that needs space waits for another caller that is deleting.

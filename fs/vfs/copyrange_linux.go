@@ -24,18 +24,15 @@ func (osFiles) CopyRange(from, to *File, offset int64, n int) (copied int, err e
 // NextData moves the file's own offset.
 func (osFiles) NextData(f *File, offset int64) (from, to int64, err error) {
 	file := osFile(f)
-	err = again(func() (err error) {
-		from, err = unix.Seek(int(file.Fd()), offset, unix.SEEK_DATA)
-		return err
-	})
-	if err == unix.ENXIO {
+	seek := func(offset int64, whence int) (to int64, err error) {
+		err = again(func() (err error) { to, err = unix.Seek(int(file.Fd()), offset, whence); return err })
+		return to, err
+	}
+	if from, err = seek(offset, unix.SEEK_DATA); err == unix.ENXIO {
 		return 0, 0, io.EOF
 	}
 	if err == nil {
-		err = again(func() (err error) {
-			to, err = unix.Seek(int(file.Fd()), from, unix.SEEK_HOLE)
-			return err
-		})
+		to, err = seek(from, unix.SEEK_HOLE)
 	}
 	return from, to, shareError("lseek", f, err)
 }

@@ -85,10 +85,7 @@ func (d *Dir) IsOpen() bool { return d.at.dir != nil }
 
 // Lstat looks at the name itself. It fails with [ErrLink] if a symbolic link is on the way to it.
 func (d *Dir) Lstat(name string) (Info, error) {
-	if err := d.take("lstat", name, ""); err != nil {
-		return Info{}, err
-	}
-	return d.sys.Lstat(d.at, name)
+	return hooked(d.take("lstat", name, ""), func() (Info, error) { return d.sys.Lstat(d.at, name) })
 }
 
 // Find looks at the file that a name leads to, even through links, so that it can be compared with a known file. The
@@ -111,10 +108,7 @@ func (d *Dir) Readlink(name string) (string, error) {
 
 // GetAttrAt returns an extended attribute of a name. It is nil if there is none.
 func (d *Dir) GetAttrAt(name, attr string) ([]byte, error) {
-	if err := d.take("getAttr", name, ""); err != nil {
-		return nil, err
-	}
-	return d.sys.GetAttrAt(d.at, name, attr)
+	return hooked(d.take("getAttr", name, ""), func() ([]byte, error) { return d.sys.GetAttrAt(d.at, name, attr) })
 }
 
 // open makes a call that opens a name.

@@ -125,10 +125,7 @@ func (f *File) GetAttrIn(base, attr string) ([]byte, error) {
 
 // ReadAt reads at an offset, as io.ReaderAt.
 func (f *File) ReadAt(p []byte, offset int64) (int, error) {
-	if err := f.ask("readAt"); err != nil {
-		return 0, err
-	}
-	return f.sys.ReadAt(f, p, offset)
+	return hooked(f.ask("readAt"), func() (int, error) { return f.sys.ReadAt(f, p, offset) })
 }
 
 // SendTo writes n bytes to w, beginning at an offset, or fewer if the file ends. If w has a ReadFrom that supports it,
@@ -139,10 +136,7 @@ func (f *File) SendTo(w io.Writer, offset, n int64) (int64, error) {
 
 // Write writes at the file's own offset.
 func (f *File) Write(p []byte) (int, error) {
-	if err := f.ask("write"); err != nil {
-		return 0, err
-	}
-	return f.sys.Write(f, p)
+	return hooked(f.ask("write"), func() (int, error) { return f.sys.Write(f, p) })
 }
 
 // CloneFrom makes the file share all blocks of another file. It fails with errors.ErrUnsupported if the file system

@@ -76,8 +76,7 @@ func (osFiles) SendTo(f *File, w io.Writer, offset, n int64) (int64, error) {
 // named puts the name of the file as package vfs knows it into an error. os.Root gives its files paths of the operating
 // system. From the name, the server knows which disk is full.
 func named(f *File, err error) error {
-	var failed *iofs.PathError
-	if errors.As(err, &failed) {
+	if failed, ok := errors.AsType[*iofs.PathError](err); ok {
 		failed.Path = f.Name()
 	}
 	return err

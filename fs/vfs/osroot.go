@@ -59,21 +59,16 @@ func (r rootSystem) Lstat(at At, base string) (info Info, err error) {
 			dir.Close()
 		}
 		if dir = next; err != nil {
-			return Info{}, lstatError(name, err)
+			if segment, ok := errors.AsType[*iofs.PathError](err); ok {
+				err = segment.Err // the error is one about the whole name
+			}
+			return Info{}, &iofs.PathError{Op: "lstat", Path: name, Err: err}
 		}
 	}
 	return info, nil
 }
 
 func (r rootSystem) Find(at At, name string) (Info, error) { return r.Lstat(at, name) }
-
-// lstatError makes an error about a segment one about the whole name.
-func lstatError(name string, err error) error {
-	if failed := new(iofs.PathError); errors.As(err, &failed) {
-		err = failed.Err
-	}
-	return &iofs.PathError{Op: "lstat", Path: name, Err: err}
-}
 
 // Fstat returns no more facts than Lstat does: the two must agree.
 func (rootSystem) Fstat(f *File) (Info, error) {

@@ -24,14 +24,14 @@ func (t *table) renew(at At, name string) {
 	dir, ok := (*renewal)(full)
 	switch {
 	case !ok:
-	case isIn(at.path, dir):
+	case IsIn(at.path, dir):
 		t.Renew(at, ".", name)
 	default:
 		t.Renew(At{}, dir, strings.TrimPrefix(full, dir+"/"))
 	}
 }
 
-// isIn reports whether a path from the root is a directory, or a name below that directory.
-func isIn(path, dir string) bool {
-	return path == dir || dir == "." || strings.HasPrefix(path, dir+"/")
+// IsIn reports whether a name is the name of a directory, or a name below it, both from the root.
+func IsIn(name, dir string) bool {
+	return name == dir || dir == "." || strings.HasPrefix(name, dir+"/")
 }

@@ -151,9 +151,7 @@ type FS struct {
 }
 
 // Open opens a directory of the operating system. It uses openat2(2) if the kernel has it. The hook may be nil.
-func Open(dir string, hook Hook) (*FS, error) {
-	return openRoot(dir, hook, openKernel)
-}
+func Open(dir string, hook Hook) (*FS, error) { return openRoot(dir, hook, openKernel) }
 
 // OpenRoot is [Open] with [os.Root] only, as on systems without openat2(2).
 func OpenRoot(dir string, hook Hook) (*FS, error) {

@@ -66,8 +66,7 @@ func (a Abilities) String() string {
 		say(a.FineTimes, "fine time stamps", "coarse time stamps (fresh files are hashed again)"),
 		say(a.CreateOnly, "atomic create", "no atomic create (a local program's new file can be overwritten)"),
 		say(a.Exchange, "atomic exchange", "no atomic exchange (what a local program changes "+
-			"in the instant of a commit is lost; "+
-			"replacing a collection takes two renames)"),
+			"in the instant of a commit is lost; replacing a collection takes two renames)"),
 		a.leases(),
 		say(a.Attributes, "extended attributes", "no extended attributes (properties cannot be set)"),
 		say(a.Flock, "file locks", "no file locks (start one server only)"),
@@ -104,7 +103,7 @@ func (v *Volume) ProbeAliases() bool {
 		v.HasAliases.Store(true)
 		v.t.anyAliases.Store(true)
 		v.t.calls.FoldNames(alikeSegments)
-		v.renewBelow(v.StatePath(""), other)
+		v.renewBelow(v.stateAt, other)
 	}
 	return err == nil
 }

@@ -21,7 +21,7 @@ func (s *Tree) knownVolume(dir string, device MountDevice) *Volume {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, v := range s.mounted {
-		if v.Device == device && IsIn(dir, v.Top) {
+		if v.Device == device && vfs.IsIn(dir, v.Top) {
 			return v
 		}
 	}
@@ -86,7 +86,7 @@ func (s *Tree) MoveVolumes(from, to string) {
 	defer s.mu.Unlock()
 	changed := false
 	for i, v := range s.mounted {
-		if IsIn(v.Top, from) {
+		if vfs.IsIn(v.Top, from) {
 			moved := s.newVolume(to+strings.TrimPrefix(v.Top, from), v.Device)
 			moved.HasAliases.Store(v.HasAliases.Load())
 			moved.names = v.names

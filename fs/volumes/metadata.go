@@ -59,12 +59,17 @@ func (p Place) SetModified(before vfs.Info, t time.Time, off time.Duration) (aft
 // SetMode sets the permission bits of a file or directory. It must be called under [Tree.Lock].
 func (p Place) SetMode(mode iofs.FileMode) error {
 	defer p.touching()()
+	return p.opened(func(f *vfs.File) error { return f.Chmod(mode) })
+}
+
+// opened calls do with the file or directory, open for reading.
+func (p Place) opened(do func(f *vfs.File) error) error {
 	f, err := p.OpenAny()
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	return f.Chmod(mode)
+	return do(f)
 }
 
 // Mkdir makes a directory at a free name. If a modification time is given and the disk keeps that time, the directory
@@ -92,49 +97,39 @@ func (p Place) setDirMode() error {
 	if mode == 0 {
 		return nil
 	}
-	f, err := p.OpenAny()
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	inherited, err := f.GetAttr(posixacl.Default)
-	if err != nil {
-		return err
-	}
-	if inherited != nil {
-		mode &= info.Mode | iofs.ModeSetgid | iofs.ModeSticky // the mode contains the permissions of the ACL
-	}
-	return f.Chmod(mode | info.Mode&iofs.ModeSetgid)
+	return p.opened(func(f *vfs.File) error {
+		info, err := f.Stat()
+		if err != nil {
+			return err
+		}
+		inherited, err := f.GetAttr(posixacl.Default)
+		if err != nil {
+			return err
+		}
+		if inherited != nil {
+			mode &= info.Mode | iofs.ModeSetgid | iofs.ModeSticky // the mode contains the permissions of the ACL
+		}
+		return f.Chmod(mode | info.Mode&iofs.ModeSetgid)
+	})
 }
 
 // Attributes returns the value that [Place.SetAttributes] or a commit has stored with a file or directory, or nil if
 // there is none. See fs.FS.Value.
-func (p Place) Attributes() ([]byte, error) {
-	f, err := p.OpenAny()
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return f.GetAttr(PropertiesAttr)
+func (p Place) Attributes() (value []byte, err error) {
+	err = p.opened(func(f *vfs.File) (err error) { value, err = f.GetAttr(PropertiesAttr); return err })
+	return value, err
 }
 
 // SetAttributes stores value, or the reference that fs.FS.KeepBeside has made of it, with a file or directory. The next
 // look at the file or directory finds a new Changed time. SetAttributes must be called under [Tree.Lock].
 func (p Place) SetAttributes(value []byte) error {
-	f, err := p.OpenAny()
-	if err != nil {
-		return err
-	}
-	defer f.Close()
 	if len(value) == 0 {
 		value = nil // no attribute, instead of an empty one
 	}
-	defer p.touching()()
-	return f.SetAttr(PropertiesAttr, value)
+	return p.opened(func(f *vfs.File) error {
+		defer p.touching()()
+		return f.SetAttr(PropertiesAttr, value)
+	})
 }
 
 // SetExecutable permits the owner of a file, and the users who may read the file, to execute it, or permits no user to

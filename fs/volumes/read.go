@@ -11,13 +11,7 @@ import (
 )
 
 // Stat looks at the file or directory that a name stands for. It follows symbolic links that stay inside the tree.
-func (s *Tree) Stat(name string) (vfs.Info, error) {
-	_, info, err := s.Follow(name, nil)
-	if err == nil {
-		info.Name = path.Base(name)
-	}
-	return info, err
-}
+func (s *Tree) Stat(name string) (vfs.Info, error) { return s.Snapshot().Stat(name) }
 
 // Lstat looks at the name itself, for callers that want to change it. It fails with ErrLink if a symbolic link is on
 // the way to the name.
@@ -34,9 +28,7 @@ func (s *Tree) Lstat(name string) (vfs.Info, error) {
 
 // Open opens a file for reading. It does not wait for a pipe, or for a program that has a lease. The returned file is
 // nil if the name stands for a directory. The Info describes the file or directory that was opened.
-func (s *Tree) Open(name string) (*vfs.File, vfs.Info, error) {
-	return s.OpenIf(name, nil)
-}
+func (s *Tree) Open(name string) (*vfs.File, vfs.Info, error) { return s.OpenIf(name, nil) }
 
 // OpenIf is [Tree.Open] for a file that decide may refuse. decide gets a look at the name before the file is opened. If
 // enough is true, OpenIf does not look at the opened file again, and the Info is that of the first look. A local

@@ -33,7 +33,7 @@ type renewal struct {
 func (v *Volume) renewBelow(name, other string) {
 	f, err := v.t.calls.Open(v.Top)
 	if err != nil {
-		f, err = v.t.calls.Open(v.StatePath("")) // the server's user may have no permission to list the top
+		f, err = v.t.calls.Open(v.stateAt) // the server's user may have no permission to list the top
 	}
 	if err != nil {
 		return
@@ -55,10 +55,7 @@ func (v *Volume) renewBelow(name, other string) {
 // setRenewed sets how names below a top are renewed. The zero value says that they are not renewed. The caller holds
 // mu.
 func (s *Tree) setRenewed(top string, r renewal) {
-	tops := maps.Clone(s.renewed)
-	if tops == nil {
-		tops = map[string]renewal{}
-	}
+	tops := maps.Collect(maps.All(s.renewed))
 	if tops[top] = r; r == (renewal{}) {
 		delete(tops, top)
 	}
@@ -75,7 +72,7 @@ func (s *Tree) setRenewed(top string, r renewal) {
 // topOf returns the lowest of some tops that a name is below, or equal to.
 func topOf(name string, tops map[string]renewal) (in string, ok bool) {
 	for top := range tops {
-		if IsIn(name, top) && (!ok || IsIn(top, in)) {
+		if vfs.IsIn(name, top) && (!ok || vfs.IsIn(top, in)) {
 			in, ok = top, true
 		}
 	}

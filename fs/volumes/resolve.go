@@ -69,7 +69,7 @@ func (s *Tree) CheckReserved(name string) error {
 	// The state directory may have another name that does not look like it. So compare the directories, and not the
 	// names.
 	for _, v := range s.Volumes() {
-		if !v.HasAliases.Load() || !IsIn(name, v.Top) || name == v.Top {
+		if !v.HasAliases.Load() || !vfs.IsIn(name, v.Top) || name == v.Top {
 			continue
 		}
 		first, _, _ := strings.Cut(v.Relative(name), "/")

@@ -154,13 +154,13 @@ func (s *Tree) MayHold(name string) []*Volume {
 	}
 	lowest := s.root
 	for _, v := range all {
-		if IsIn(name, v.Top) && (lowest == s.root || len(v.Top) > len(lowest.Top)) {
+		if vfs.IsIn(name, v.Top) && (lowest == s.root || len(v.Top) > len(lowest.Top)) {
 			lowest = v
 		}
 	}
 	volumes := []*Volume{lowest}
 	for _, v := range all {
-		if v != lowest && !IsIn(name, v.Top) && MayBeIn(name, v.Top) {
+		if v != lowest && !vfs.IsIn(name, v.Top) && MayBeIn(name, v.Top) {
 			volumes = append(volumes, v)
 		}
 	}

@@ -184,7 +184,7 @@ func (n *Snapshot) found(info vfs.Info) {
 
 // MayBeIn reports whether some file system may take a name for the name of a directory, or for a name below it.
 func MayBeIn(name, dir string) bool {
-	if IsIn(name, dir) {
+	if vfs.IsIn(name, dir) {
 		return true
 	}
 	for name, dir := name, dir; dir != ""; {

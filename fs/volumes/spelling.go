@@ -1,7 +1,6 @@
 package volumes
 
 import (
-	"errors"
 	iofs "io/fs"
 	"path"
 	"slices"
@@ -113,8 +112,7 @@ func (s *Tree) SameName(a string, seenA vfs.Info, b string, seenB vfs.Info) bool
 		return false
 	}
 	members, all := s.namesIn(f, func(name string) bool {
-		return name == a || name == b ||
-			spelling.Fold(name) == spelling.Fold(a)
+		return name == a || name == b || spelling.Fold(name) == spelling.Fold(a)
 	})
 	if slices.Contains(members, a) && slices.Contains(members, b) {
 		return false
@@ -188,11 +186,8 @@ func (s *Tree) Composed(dir, base string) (member string, err error) {
 		return "", err
 	}
 	f, err := s.calls.Open(canonical)
-	if errors.Is(err, iofs.ErrNotExist) {
-		return "", nil
-	}
 	if err != nil {
-		return "", err
+		return "", vfs.Ignoring(err, iofs.ErrNotExist)
 	}
 	defer f.Close()
 	base = norm.NFC.String(base)

@@ -13,12 +13,7 @@ func (s *Tree) ReadState(name string) ([]byte, error) { return s.ReadFile(OwnDir
 
 // ReadStateFrom returns the rest of the content of a small file of the state directory, from an offset on.
 func (s *Tree) ReadStateFrom(name string, offset int64) ([]byte, error) {
-	f, err := s.inState(name).OpenAny()
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return readFrom(f, offset)
+	return readFrom(s.inState(name), offset)
 }
 
 // AppendState appends to a small file of the state directory, and makes the file if there is none. It must be called
@@ -113,17 +108,15 @@ func (s *Tree) WriteFile(name string, data []byte) error {
 }
 
 // ReadFile returns the content of a file of a state directory.
-func (s *Tree) ReadFile(name string) ([]byte, error) {
-	f, err := s.calls.Open(name)
+func (s *Tree) ReadFile(name string) ([]byte, error) { return readFrom(s.At(name), 0) }
+
+// readFrom returns the rest of the content of a file, from an offset on.
+func readFrom(p Place, offset int64) ([]byte, error) {
+	f, err := p.OpenAny()
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	return readFrom(f, 0)
-}
-
-// readFrom returns the rest of the content of an open file, from an offset on.
-func readFrom(f *vfs.File, offset int64) ([]byte, error) {
 	info, err := f.Stat()
 	if err != nil || info.Size <= offset {
 		return nil, err

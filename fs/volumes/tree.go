@@ -154,11 +154,7 @@ func (s *Tree) Start() error {
 
 // Close ends the session of this process and closes the tree.
 func (s *Tree) Close() error {
-	var errs []error
-	if s.Alive != nil {
-		errs = append(errs, s.closeSession())
-	}
-	errs = append(errs, s.RootLock.close())
+	errs := []error{s.Leave(), s.RootLock.close()}
 	for _, l := range s.locks.of {
 		errs = append(errs, l.close())
 	}
@@ -254,8 +250,6 @@ func (s *Tree) beginState() error {
 	return err
 }
 
-var errNoDirectory = errors.New("something else has that name (a file, or a symbolic link): remove it")
-
 // MakeDir makes a directory unless the directory exists.
 func (s *Tree) MakeDir(name string) error {
 	mode := iofs.FileMode(0o777) // the umask decides about the directories inside a state directory
@@ -274,7 +268,8 @@ func (s *Tree) MakeDir(name string) error {
 		return err
 	}
 	if info.Kind != vfs.Directory {
-		return &iofs.PathError{Op: "mkdir", Path: name, Err: errNoDirectory}
+		err = errors.New("something else has that name (a file, or a symbolic link): remove it")
+		return &iofs.PathError{Op: "mkdir", Path: name, Err: err}
 	}
 	return nil
 }

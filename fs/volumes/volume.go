@@ -81,12 +81,7 @@ const (
 )
 
 // StatePath returns the name of a part of the state directory.
-func (v *Volume) StatePath(part string) string {
-	if part == "" {
-		return v.stateAt
-	}
-	return v.stateAt + "/" + part
-}
+func (v *Volume) StatePath(part string) string { return v.stateAt + "/" + part }
 
 // Relative returns a name relative to the top of the volume, as a volume notes it.
 func (v *Volume) Relative(name string) string {
@@ -185,11 +180,6 @@ func (v *Volume) Able() Abilities {
 	return v.abilities
 }
 
-// IsIn reports whether a name is the name of a directory, or a name below it.
-func IsIn(name, dir string) bool {
-	return name == dir || dir == "." || strings.HasPrefix(name, dir+"/")
-}
-
 // IsAtStaged reports whether an error comes from a call on a staged version, and not from a call on the source of its
 // content.
 func IsAtStaged(err error) bool {
@@ -198,15 +188,11 @@ func IsAtStaged(err error) bool {
 
 // nameInError returns the name at which a call has failed.
 func nameInError(err error) string {
-	var one *iofs.PathError
-	var two *os.LinkError
-	var attr *xattr.Error
-	switch {
-	case errors.As(err, &one):
+	if one, ok := errors.AsType[*iofs.PathError](err); ok {
 		return one.Path
-	case errors.As(err, &two):
+	} else if two, ok := errors.AsType[*os.LinkError](err); ok {
 		return two.New
-	case errors.As(err, &attr):
+	} else if attr, ok := errors.AsType[*xattr.Error](err); ok {
 		return attr.Path
 	}
 	return ""
@@ -217,7 +203,7 @@ func (s *Tree) VolumeOfError(err error) *Volume {
 	name := nameInError(err)
 	best := s.root
 	for _, v := range s.Volumes()[1:] {
-		if IsIn(name, v.Top) && IsIn(v.Top, best.Top) {
+		if vfs.IsIn(name, v.Top) && vfs.IsIn(v.Top, best.Top) {
 			best = v
 		}
 	}
@@ -225,7 +211,7 @@ func (s *Tree) VolumeOfError(err error) *Volume {
 }
 
 // IsInState reports whether a name is in the state directory of the volume.
-func (v *Volume) IsInState(name string) bool { return IsIn(name, v.stateAt) }
+func (v *Volume) IsInState(name string) bool { return vfs.IsIn(name, v.stateAt) }
 
 // IsFull reports whether an error says that the disk has no room, or that the quota of the server's user is used up.
 // fs.FS.MakeRoom may help then.
