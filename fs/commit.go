@@ -163,10 +163,8 @@ func (v *volume) isTouched(entry volumes.Place, before vfs.Info) (bool, error) {
 		return false, err
 	}
 	defer f.Close()
-	if v.Able().Leases {
-		if err := f.Lease(); errors.Is(err, vfs.ErrWriter) {
-			return true, nil
-		}
+	if v.Able().Leases && errors.Is(f.Lease(), vfs.ErrWriter) {
+		return true, nil
 	}
 	now, err := f.Stat()
 	return now.Size != before.Size || now.Modified != before.Modified, err
@@ -236,11 +234,8 @@ const maxUndos = 16
 func undoExchange(entry, p volumes.Place, ours vfs.Info) error {
 	expected := ours
 	for range maxUndos {
-		other, err := entry.Lstat()
-		if err != nil {
-			other = vfs.Info{}
-		}
-		err = entry.Exchange(p)
+		other, _ := entry.Lstat() // of no file if that fails
+		err := entry.Exchange(p)
 		if errors.Is(err, iofs.ErrNotExist) {
 			return errStagedLost // a local program has removed it
 		}

@@ -20,9 +20,7 @@ func (s *FS) Traits(name string) (metadata.Traits, error) {
 
 func (s *FS) traitsAt(name string) (metadata.Traits, error) {
 	f, t, err := metadata.Open(s.At(name))
-	if err == nil {
-		f.Close()
-	}
+	f.Close()
 	return t, err
 }
 

@@ -25,20 +25,17 @@ func (s *FS) Move(from string, source vfs.Info, to string, over vfs.Info, how Ho
 	if err != nil {
 		return err
 	}
-	respelled := over.Exists() && s.SameName(from, source, to, over)
-	if over.Exists() && !respelled {
+	change := v.move
+	if over.Exists() && s.SameName(from, source, to, over) {
+		change = v.respell
+	} else if over.Exists() {
 		if other, err := s.volumeHolding(to, over); err != nil {
 			return err
 		} else if other != v {
 			return &os.LinkError{Op: "rename", Old: from, New: to, Err: syscall.EXDEV}
 		}
 	}
-	if respelled {
-		err = v.respell(from, source, to, over, how)
-	} else {
-		err = v.move(from, source, to, over, how)
-	}
-	if err != nil {
+	if err := change(from, source, to, over, how); err != nil {
 		return err
 	}
 	if source.Kind == vfs.Directory {

@@ -201,8 +201,9 @@ func (m *MoveNote) encode() []byte {
 // bornText is the time of birth of a file in a note, in nanoseconds since 1970.
 func bornText(i vfs.Info) string { return strconv.FormatInt(i.Born, 10) }
 
-// decodeMove decodes a note. ok is false if the note is damaged.
-func (v *volume) decodeMove(data []byte) (m *MoveNote, ok bool) {
+// decodeMove decodes a note. It returns nil if the note is damaged: the maker died, or the power failed, before it was
+// on disk. The move was not begun.
+func (v *volume) decodeMove(data []byte) (m *MoveNote) {
 	notes := v.history.DecodeNotes(data)
 	for entry, n := range notes {
 		n.Seen.Born, _ = strconv.ParseInt(n.Tag, 10, 64) // 0 if it is not known
@@ -214,7 +215,10 @@ func (v *volume) decodeMove(data []byte) (m *MoveNote, ok bool) {
 		m = &MoveNote{volume: v, from: over.From, to: over.Path, entry: v.Absolute(entry), cause: over.Cause,
 			by: over.By, source: moveEnd{seen: source.Seen}, over: moveEnd{seen: over.Seen}}
 	}
-	return m, ok && len(notes) == 1 && m.from == source.Path && m.from != "" && m.to != "" && v.IsInState(m.entry)
+	if ok && len(notes) == 1 && m.from == source.Path && m.from != "" && m.to != "" && v.IsInState(m.entry) {
+		return m
+	}
+	return nil
 }
 
 // maker returns the session of the process that made a note.

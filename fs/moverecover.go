@@ -21,10 +21,11 @@ const finishedSuffix = ".finished"
 // maxMark bounds how many bytes of the lock file are read.
 const maxMark = 1 << 14
 
-// finishMarked finishes the move whose mark the last holder of the lock has left in the lock file. That process has
-// died, or could neither finish nor undo the move. The caller has just got the lock. An error says that too many files
-// are open, so that no look is possible. finishMarked reports any other failure, and recovery tries again.
-func (s *FS) finishMarked(l *volumes.CommitLock) error {
+// FinishMarked implements [volumes.Layer]: it finishes the move whose mark the last holder of the lock has left in the
+// lock file. That process has died, or could neither finish nor undo the move. The caller has just got the lock. An
+// error says that too many files are open, so that no look is possible. FinishMarked reports any other failure, and
+// recovery tries again.
+func (s layer) FinishMarked(l *volumes.CommitLock) error {
 	mark := make([]byte, maxMark)
 	n, err := l.File.ReadAt(mark, 0)
 	if err = vfs.Ignoring(err, io.EOF); err != nil {
@@ -194,17 +195,10 @@ func (v *volume) recoverMove(ctx context.Context, at string) error {
 // readMove reads a note. It returns nil if the note is not there any more, or damaged.
 func (v *volume) readMove(at string) (*MoveNote, error) {
 	data, err := v.ReadFile(at)
-	if errors.Is(err, iofs.ErrNotExist) {
-		return nil, nil
-	} else if err != nil {
+	if err = vfs.Ignoring(err, iofs.ErrNotExist); err != nil {
 		return nil, err
 	}
-	m, ok := v.decodeMove(data)
-	if !ok {
-		// The maker died, or the power failed, before the note was on disk. The move was not begun.
-		return nil, nil
-	}
-	return m, nil
+	return v.decodeMove(data), nil
 }
 
 // finishMove finishes the move of a note, if both names still have the files that they got by the move. It must be

@@ -168,12 +168,12 @@ func TestDamagedMoveNote(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, ok := s.root.decodeMove(whole); !ok || got.from != "o" || got.to != "f" || got.entry != m.entry ||
+	if got := s.root.decodeMove(whole); got == nil || got.from != "o" || got.to != "f" || got.entry != m.entry ||
 		!isNoted(m.source.seen, got.source.seen) || !isNoted(m.over.seen, got.over.seen) {
-		t.Errorf("it is read as %+v, %v", got, ok)
+		t.Errorf("it is read as %+v", got)
 	}
 	for cut := range len(whole) {
-		if got, ok := s.root.decodeMove(whole[:cut]); ok {
+		if got := s.root.decodeMove(whole[:cut]); got != nil {
 			t.Errorf("cut off at %d it is read as %+v", cut, got)
 		}
 	}

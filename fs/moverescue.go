@@ -8,7 +8,6 @@ import (
 
 	"r-seed-1f3a754f.example/ifmatch/fs/metadata"
 	"r-seed-1f3a754f.example/ifmatch/fs/room"
-	"r-seed-1f3a754f.example/ifmatch/fs/vfs"
 )
 
 // rescue writes the replaced version to the history, from the file that was opened before, if that file has no name any
@@ -31,7 +30,10 @@ func (m *MoveNote) rescue(ctx context.Context) error {
 		return failed(err)
 	}
 	defer st.Discard()
-	if err = st.copyOf(ctx, f, info.Size); err == nil {
+	if _, err = st.Clone(ctx, f, info.Size); errors.Is(err, errors.ErrUnsupported) {
+		_, err = io.Copy(st, io.NewSectionReader(f, 0, info.Size))
+	}
+	if err == nil {
 		err = st.Annotate(Meta{Modified: info.ModTime(), Traits: traits})
 	}
 	if err == nil {
@@ -55,13 +57,4 @@ func (m *MoveNote) rescue(ctx context.Context) error {
 	}
 	st.done = true
 	return nil
-}
-
-// copyOf copies an open file of this size to an empty staged file.
-func (st *Staged) copyOf(ctx context.Context, f *vfs.File, size int64) error {
-	_, err := st.Clone(ctx, f, size)
-	if errors.Is(err, errors.ErrUnsupported) {
-		_, err = io.Copy(st, io.NewSectionReader(f, 0, size))
-	}
-	return err
 }

@@ -212,8 +212,7 @@ func (v *volume) recoverDisplaced(dir string) (told, err error) {
 				return nil, err
 			}
 			told = fmt.Errorf("what gave way at %q to a commit that never came is in the history, "+
-				"and cannot have its name back: %w",
-				d.name, err)
+				"and cannot have its name back: %w", d.name, err)
 		}
 	} else {
 		d.name = ""

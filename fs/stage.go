@@ -250,9 +250,7 @@ func (s *FS) NextData(f *vfs.File, offset, size int64) (from, to int64) {
 }
 
 // ReadAt reads the content of a staged file.
-func (st *Staged) ReadAt(p []byte, offset int64) (int, error) {
-	return st.file.ReadAt(p, offset)
-}
+func (st *Staged) ReadAt(p []byte, offset int64) (int, error) { return st.file.ReadAt(p, offset) }
 
 // Annotate sets the metadata of a version. It may be called again until the version is committed.
 func (st *Staged) Annotate(meta Meta) error {

@@ -26,21 +26,18 @@ type volume struct {
 }
 
 // A layer is the FS as its tree sees it.
-type layer struct{ s *FS }
+type layer struct{ *FS }
 
 // NewVolume implements [volumes.Layer].
 func (l layer) NewVolume(v *volumes.Volume) volumes.Above {
-	u := &volume{FS: l.s, Volume: v, trash: trash.New(l.s.Tree, v, l.s.calls, l.s.opts.Now, l.s.report)}
-	u.properties = properties.NewStore(l.s.Values, v)
-	u.history = history.New(l.s.Histories, v, u.trash, u)
+	u := &volume{FS: l.FS, Volume: v, trash: trash.New(l.Tree, v, l.calls, l.opts.Now, l.report)}
+	u.properties = properties.NewStore(l.Values, v)
+	u.history = history.New(l.Histories, v, u.trash, u)
 	if v.Top == "." {
-		l.s.root = u
+		l.root = u
 	}
 	return u
 }
-
-// FinishMarked implements [volumes.Layer].
-func (l layer) FinishMarked(lock *volumes.CommitLock) error { return l.s.finishMarked(lock) }
 
 // of returns what this package keeps about a volume, which may be nil.
 func of(v *volumes.Volume) *volume {

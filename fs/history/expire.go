@@ -130,8 +130,7 @@ func (h *History) dropLarge(ctx context.Context, dir string, size measured, most
 				return size, err
 			}
 			h.report(fmt.Errorf("the history does not keep what %q was: this takes %d bytes, "+
-				"and all of the history may take %d",
-				n.Path, size.entries[entry], most))
+				"and all of the history may take %d", n.Path, size.entries[entry], most))
 		}
 		unlock()
 	}
@@ -140,9 +139,7 @@ func (h *History) dropLarge(ctx context.Context, dir string, size measured, most
 
 // ExpiryDue reports whether so many bytes have come to the history since the last [Histories.Expire] that another call
 // is worthwhile.
-func (s *Histories) ExpiryDue() bool {
-	return slices.ContainsFunc(s.all(), (*History).expiryDue)
-}
+func (s *Histories) ExpiryDue() bool { return slices.ContainsFunc(s.all(), (*History).expiryDue) }
 
 // expireNow repeats the last call of Expire if new entries have come to the history since. It reports whether it did
 // so.
@@ -215,10 +212,7 @@ func (h *History) drop(ctx context.Context, dir string, expired bool) (dropped b
 		}
 	}
 	err = h.trash.Put(dir)
-	if errors.Is(err, iofs.ErrNotExist) {
-		return false, nil // another caller has moved it
-	}
-	return err == nil, err
+	return err == nil, vfs.Ignoring(err, iofs.ErrNotExist) // another caller may have moved it
 }
 
 // spares returns a function that reports whether an entry was recovered and has not been kept for long enough.
@@ -237,11 +231,8 @@ func (h *History) spares() func(Note) bool {
 // added or removed since, or if less time than moment has passed.
 func (h *History) measure(ctx context.Context, dir string, moment time.Duration) (measured, error) {
 	info, err := h.calls.Lstat(dir)
-	if errors.Is(err, iofs.ErrNotExist) {
-		return measured{}, nil
-	}
 	if err != nil {
-		return measured{}, err
+		return measured{}, vfs.Ignoring(err, iofs.ErrNotExist)
 	}
 	now := h.opts.Now()
 	h.mu.Lock()

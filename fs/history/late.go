@@ -2,6 +2,7 @@ package history
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -74,9 +75,7 @@ func (h *History) lateVersions(ctx context.Context, r Retention) (late []Kept, e
 		case hour.Before(h.opts.Now().Add(-lateFor)):
 			continue
 		default:
-			if scan = before[dir]; scan == nil {
-				scan = &lateScan{}
-			}
+			scan = cmp.Or(before[dir], &lateScan{})
 			scans[dir] = scan
 		}
 		failed := h.readNewNotes(dir, scan)
@@ -119,10 +118,8 @@ func (h *History) checkWatched(ctx context.Context, dir string, scan *lateScan) 
 // readNewNotes reads the notes that were added to a directory of the history since the last call.
 func (h *History) readNewNotes(dir string, scan *lateScan) error {
 	f, err := h.calls.Open(dir + "/" + pathsName)
-	if errors.Is(err, iofs.ErrNotExist) {
-		return nil
-	} else if err != nil {
-		return err
+	if err != nil {
+		return vfs.Ignoring(err, iofs.ErrNotExist)
 	}
 	defer f.Close()
 	info, err := f.Stat()

@@ -26,10 +26,8 @@ func madeFor(entry string) (inode uint64, ok bool) {
 // it died, or could not take back, and those of commits that are under way.
 func (h *History) findStaged(dir string) (found []string, err error) {
 	f, err := h.calls.Open(dir)
-	if errors.Is(err, iofs.ErrNotExist) {
-		return nil, nil
-	} else if err != nil {
-		return nil, err
+	if err != nil {
+		return nil, vfs.Ignoring(err, iofs.ErrNotExist)
 	}
 	defer f.Close()
 	for name, err := range f.AllNames() {

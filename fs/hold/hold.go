@@ -39,8 +39,6 @@ var ErrLetGo = errors.New("locks were let go, since a call did not return")
 
 // A Held is the locks that one caller holds.
 type Held struct {
-	patience time.Duration
-
 	mu    sync.Mutex // never held across a system call that is not the release of a lock
 	locks []Lock     // those that are held, in their order
 	all   bool       // none of them was let go
@@ -71,10 +69,10 @@ func Take(ctx context.Context, locks []Lock, within time.Duration) (*Held, error
 	for {
 		busy, err := takeAll(ctx, locks, late)
 		if err == nil {
-			h := &Held{patience: Patience, locks: locks, all: true}
+			h := &Held{locks: locks, all: true}
 			h.mu.Lock()
 			defer h.mu.Unlock()
-			h.timer = time.AfterFunc(h.patience, h.letGo)
+			h.timer = time.AfterFunc(Patience, h.letGo)
 			return h, nil
 		}
 		if !errors.Is(err, vfs.ErrBusy) || !time.Now().Before(late) {
@@ -116,10 +114,17 @@ func (h *Held) letGo() {
 		return // they are released
 	}
 	if h.pins > 0 {
-		h.timer.Reset(h.patience)
+		h.timer.Reset(Patience)
 		return
 	}
-	needed, others := h.split()
+	var needed, others []Lock
+	for _, l := range h.locks {
+		if slices.Contains(h.kept, l.Order()) {
+			needed = append(needed, l)
+		} else {
+			others = append(others, l)
+		}
+	}
 	if len(others) == 0 {
 		return
 	}
@@ -128,18 +133,6 @@ func (h *Held) letGo() {
 	}
 	releaseAll(others)
 	h.locks, h.all = needed, false
-}
-
-// split returns the locks that are needed, and the others. mu must be held.
-func (h *Held) split() (needed, others []Lock) {
-	for _, l := range h.locks {
-		if slices.Contains(h.kept, l.Order()) {
-			needed = append(needed, l)
-		} else {
-			others = append(others, l)
-		}
-	}
-	return needed, others
 }
 
 // Keep says that the holder is about to make a change, and needs these locks until Release. If any of the others is
@@ -151,10 +144,8 @@ func (h *Held) Keep(orders []uint64, stall func() (end func())) error {
 	if !h.all && h.kept == nil {
 		return ErrLetGo
 	}
-	for _, order := range orders {
-		if !h.has(order) {
-			return ErrLetGo
-		}
+	if slices.ContainsFunc(orders, func(order uint64) bool { return !h.has(order) }) {
+		return ErrLetGo
 	}
 	if h.kept == nil {
 		h.kept = slices.Clip(orders)

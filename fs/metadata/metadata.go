@@ -5,6 +5,7 @@ package metadata
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	iofs "io/fs"
 	"maps"
@@ -41,10 +42,7 @@ func (t Traits) Properties() []byte { return t.attributes[volumes.PropertiesAttr
 
 // WithProperties returns the traits with other data that belongs to the file.
 func (t Traits) WithProperties(value []byte) Traits {
-	t.attributes = maps.Clone(t.attributes)
-	if t.attributes == nil {
-		t.attributes = map[string][]byte{}
-	}
+	t.attributes = maps.Collect(maps.All(t.attributes))
 	t.attributes[volumes.PropertiesAttr] = value
 	return t
 }
@@ -136,11 +134,7 @@ func OfNew(p volumes.Place) (Traits, vfs.Info, error) {
 	if err != nil {
 		return Traits{}, vfs.Info{}, &iofs.PathError{Op: "getAttr", Path: path.Dir(p.Name), Err: err}
 	}
-	mode := t.Mode
-	if mode == 0 {
-		mode = 0o666
-	}
-	acl = posixacl.ForNewFile(acl, mode)
+	acl = posixacl.ForNewFile(acl, cmp.Or(t.Mode, 0o666))
 	t.Mode = posixacl.ModeOf(acl)
 	t.attributes = map[string][]byte{posixacl.Access: posixacl.Encode(acl)}
 	return t, info, nil

@@ -62,7 +62,10 @@ func (s *Syncs[ID]) Do(name string, identify func() (ID, error), do func() error
 		return s.run(name, s.promote(name, b), b, do)
 	}
 	<-b.done
-	if b.err == nil && s.hasFailed() {
+	s.mu.Lock()
+	failed := s.failed
+	s.mu.Unlock()
+	if b.err == nil && failed {
 		return do()
 	}
 	return b.err
@@ -141,10 +144,4 @@ func (s *Syncs[ID]) run(name string, l *line[ID], b *batch[ID], do func() error)
 	b.err = err
 	close(b.done)
 	return err
-}
-
-func (s *Syncs[ID]) hasFailed() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.failed
 }
