@@ -193,7 +193,7 @@ func (f *Feed) followDisk(ctx context.Context) {
 				if !h.early || !c.now.Exists() {
 					f.told.meet(h.name)
 				}
-				if c.State.Collection { // it may be watched from now on
+				if c.State.Collection && !c.Again { // it may be watched from now on; what is to be listed again tells of all
 					f.hint(f.told.earlyBelow(h.name), hint{early: true})
 				}
 				// The removal of a collection would be told too.
