@@ -184,7 +184,7 @@ func (w *watch) readSome() {
 		return
 	}
 	if l.kind == fresh {
-		w.emit(l.name, Changed) // what has gone before it was watched was no event
+		w.emit(l.name, Changed) // the removal of a member before that was no event
 	}
 	for base, n := range l.unseen {
 		if l.node.children[base] == n {

@@ -19,8 +19,8 @@ type questions struct {
 	last func() error             // is done when the last one is answered (nil: nothing is)
 }
 
-// atLast does something when no question is open: at once, or beside the last answer, which may never come. Then nobody
-// learns of the error.
+// atLast does something when no question is open: at once, or beside the last answer, which may never come. Its error is
+// lost then.
 func (q *questions) atLast(do func() error) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -188,7 +188,7 @@ func (d *Dir) List(ctx context.Context) iter.Seq2[ID, error] {
 		root, err := filepath.EvalSymlinks(d.root) // WalkDir would look at no more of a link than the link
 		switch err = d.missing(err); {
 		case errors.Is(err, iofs.ErrNotExist):
-			return // nobody has made it yet
+			return // no object has made it yet
 		case err != nil:
 			yield(ID{}, err)
 			return
